@@ -1,0 +1,29 @@
+"""Segment and classify breast ultrasound images with a U-Net.
+
+>>> from busi_unet import Predictor
+>>> predictor = Predictor.from_pretrained()          # the embedded weights, no network needed
+>>> prediction = predictor.predict("picture.png")
+>>> prediction.label, prediction.mask.shape
+"""
+
+from typing import Any
+
+from busi_unet.version import __version__
+
+_HOMES = {
+    "BusiUNetError": "busi_unet.errors",
+    "Prediction": "busi_unet.predictor",
+    "Predictor": "busi_unet.predictor",
+    "UNet": "busi_unet.model.unet",
+}
+
+__all__ = ["BusiUNetError", "Prediction", "Predictor", "UNet", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    # Names load on first use, so that `import busi_unet` stays quick and free of torch.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'busi_unet' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,168 @@
+"""What a model folder's `config.json` says, as frozen dataclasses with a strict round trip.
+
+Strict means: an unknown key, a missing key, a wrong type or a value out of range is an
+`IncompatibleBundleError` that names it. Nothing is dropped and nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from busi_unet.errors import IncompatibleBundleError
+
+FORMAT_VERSION = 1
+CLASS_NAMES = ("normal", "benign", "malignant")
+ENCODERS = ("plain", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The network to build before its weights are loaded.
+
+    Args:
+        encoder: one of `ENCODERS`.
+        width: channels of the first level of the plain encoder (64 in Ronneberger et al. 2015);
+            None for the other encoders, whose widths are part of their name.
+    """
+
+    encoder: str = "efficientnet_lite0"
+    width: int | None = None
+
+    def __post_init__(self) -> None:
+        _require(
+            self.encoder in ENCODERS, "architecture.encoder", self.encoder, f"one of {', '.join(ENCODERS)}"
+        )
+        if self.encoder == "plain":
+            _require(
+                self.width is not None and self.width >= 1, "architecture.width", self.width, "1 or more"
+            )
+        else:
+            _require(self.width is None, "architecture.width", self.width, "null for this encoder")
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a grey frame becomes network input.
+
+    Args:
+        size: side S of the square network input, pixels; a multiple of 32.
+        mean: subtracted from grey values in [0, 1].
+        std: divides what is left.
+    """
+
+    size: int = 256
+    mean: float = 127 / 255
+    std: float = 128 / 255
+
+    def __post_init__(self) -> None:
+        _require(
+            32 <= self.size <= 2048 and self.size % 32 == 0, "preprocess.size", self.size, "a multiple of 32"
+        )
+        _require(0 <= self.mean <= 1, "preprocess.mean", self.mean, "from 0 to 1")
+        _require(self.std > 0, "preprocess.std", self.std, "above 0")
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """When a probability map becomes a mask; chosen on the validation fold.
+
+    Args:
+        mask: lesion probability of a pixel at and above which it belongs to the mask.
+        presence: calibrated probability of any lesion (1 - normal) below which the mask is empty.
+        min_area: smallest share of the picture that one connected lesion may cover.
+    """
+
+    mask: float = 0.5
+    presence: float = 0.5
+    min_area: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("mask", "presence", "min_area"):
+            _require(0 <= getattr(self, name) <= 1, f"thresholds.{name}", getattr(self, name), "from 0 to 1")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Temperature scaling of the class logits (Guo et al. 2017); 1 leaves them as they are."""
+
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(self.temperature > 0, "calibration.temperature", self.temperature, "above 0")
+
+
+@dataclass(frozen=True)
+class BundleConfig:
+    """Everything needed to use a set of weights, and `training`: how they came about (free JSON)."""
+
+    architecture: Architecture = field(default_factory=Architecture)
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    calibration: Calibration = field(default_factory=Calibration)
+    class_names: tuple[str, ...] = CLASS_NAMES
+    training: dict[str, Any] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if self.format_version != FORMAT_VERSION:
+            raise IncompatibleBundleError(
+                f"config.json has format_version {self.format_version}; this package reads {FORMAT_VERSION}.",
+                "Install the busi_unet version that the model was made with, or newer.",
+            )
+        _require(self.class_names == CLASS_NAMES, "class_names", self.class_names, f"{list(CLASS_NAMES)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; `from_dict` gives back an equal config."""
+        return {**dataclasses.asdict(self), "class_names": list(self.class_names)}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> BundleConfig:
+        """Reads what `to_dict` wrote.
+
+        Raises:
+            IncompatibleBundleError: unknown or missing key, wrong type, value out of range.
+        """
+        if isinstance(data, dict) and data.get("format_version", FORMAT_VERSION) != FORMAT_VERSION:
+            # A newer format may have other keys: say so before complaining about those.
+            cls(format_version=data["format_version"])
+        return _read(cls, data, "")
+
+
+def _require(holds: bool, name: str, value: Any, expected: str) -> None:
+    if not holds:
+        raise IncompatibleBundleError(f"config.json: {name} is {value!r}; expected {expected}.")
+
+
+def _read(cls: type, data: Any, prefix: str) -> Any:
+    _require(isinstance(data, dict), prefix.rstrip(".") or "the top level", data, "an object")
+    names = {item.name for item in dataclasses.fields(cls)}
+    for found, wording in (
+        (names - data.keys(), "misses the key"),
+        (data.keys() - names, "has the unknown key"),
+    ):
+        if found:
+            listed = ", ".join(prefix + name for name in sorted(found))
+            raise IncompatibleBundleError(
+                f"config.json {wording} {listed}.", "Use a model folder that save wrote."
+            )
+    hints = get_type_hints(cls)
+    return cls(**{name: _value(hints[name], data[name], prefix + name) for name in names})
+
+
+def _value(hint: Any, value: Any, name: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _read(hint, value, f"{name}.")
+    if get_origin(hint) in (Union, UnionType):
+        if value is None:
+            return None
+        hint = next(option for option in get_args(hint) if option is not type(None))
+    kind = get_origin(hint) or hint
+    if kind is tuple and isinstance(value, list):
+        return tuple(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    _require(isinstance(value, kind) and not isinstance(value, bool), name, value, f"a {kind.__name__}")
+    return value

@@ -1,0 +1,91 @@
+"""Random changes to a training picture that leave its lesion and its class what they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Geometry and appearance as they differ between scanners, operators and settings.
+
+    Every range is symmetric about "no change"; 0 switches a change off.
+
+    Args:
+        flip: probability of a left-right flip. Never upside down: depth has a direction.
+        rotation: largest turn, degrees.
+        zoom: largest change of scale, as a share (0.25: from 1/1.25 to 1.25).
+        aspect: largest change of width against height, as a share.
+        shift: largest shift, as a share of the side.
+        gain: largest change of overall brightness, as a share of full scale.
+        contrast: largest change of contrast, as a share.
+        gamma: largest change of the exponent, as a share.
+        time_gain: largest brightness change of a smooth curve over depth, as a share of full scale
+            (the scanner's time-gain compensation).
+        speckle: largest standard deviation of multiplicative noise, grain of one to three pixels.
+        blur: largest Gaussian blur, pixels of the network input.
+    """
+
+    flip: float = 0.5
+    rotation: float = 15.0
+    zoom: float = 0.25
+    aspect: float = 0.15
+    shift: float = 0.1
+    gain: float = 0.15
+    contrast: float = 0.25
+    gamma: float = 0.4
+    time_gain: float = 0.2
+    speckle: float = 0.15
+    blur: float = 1.0
+
+    def __call__(
+        self, image: np.ndarray, mask: np.ndarray, generator: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 (S, S) and bool (S, S) to a new pair of the same kinds; the inputs stay as they are."""
+        image, mask = self._geometry(image, mask, generator)
+        return self._appearance(image, generator), mask
+
+    def _geometry(
+        self, image: np.ndarray, mask: np.ndarray, generator: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        angle = np.deg2rad(generator.uniform(-self.rotation, self.rotation))
+        zoom = _around_one(generator, self.zoom)
+        stretch = _around_one(generator, self.aspect) ** 0.5
+        shift = generator.uniform(-self.shift, self.shift, size=2) * image.shape
+        flip = -1.0 if generator.random() < self.flip else 1.0
+        cos, sin = np.cos(angle), np.sin(angle)
+        # Output to input coordinates, about the centre; rows first.
+        matrix = np.array([[cos, -sin], [sin, cos]]) @ np.diag([stretch / zoom, flip / (stretch * zoom)])
+        center = (np.array(image.shape) - 1) / 2
+        offset = center - matrix @ (center + shift)
+        moved_mask = ndimage.affine_transform(mask.astype(np.float32), matrix, offset, order=1) >= 0.5
+        if mask.any() and not moved_mask.any():
+            # The lesion would have left the picture, and the label would be a lie.
+            return image, mask
+        return ndimage.affine_transform(image, matrix, offset, order=1), moved_mask
+
+    def _appearance(self, image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        background = image == 0
+        grey = image.astype(np.float32) / 255.0
+        grey **= _around_one(generator, self.gamma)
+        contrast = _around_one(generator, self.contrast)
+        grey = (grey - grey.mean()) * contrast + grey.mean() + generator.uniform(-self.gain, self.gain)
+        knots = generator.uniform(-self.time_gain, self.time_gain, size=4)
+        depth = np.linspace(0, 3, image.shape[0])
+        grey += np.interp(depth, np.arange(4), knots).astype(np.float32)[:, None]
+        grain = generator.uniform(0.4, 1.2)
+        noise = ndimage.gaussian_filter(generator.standard_normal(image.shape, dtype=np.float32), grain)
+        grey *= 1 + noise / noise.std() * generator.uniform(0, self.speckle)
+        blur = generator.uniform(-self.blur, self.blur)
+        if blur > 0:
+            grey = ndimage.gaussian_filter(grey, blur)
+        # What lies outside the scanned sector is black whatever the gain.
+        grey[background] = 0
+        return np.round(np.clip(grey, 0, 1) * 255).astype(np.uint8)
+
+
+def _around_one(generator: np.random.Generator, share: float) -> float:
+    return float((1 + share) ** generator.uniform(-1, 1))

@@ -1,0 +1,80 @@
+"""Every error this package raises for a user's mistake or a failing outside world.
+
+    BusiUNetError                 base: message, hint, exit code
+    ├── UsageError                arguments that do not fit together            (exit 2)
+    ├── UnreadableImageError      a picture or mask that cannot be used
+    ├── DataLayoutError           a data set that cannot be used; lists every problem found
+    ├── IncompatibleBundleError   a model folder that cannot be loaded
+    ├── TrainingError             a run that cannot start, go on or be resumed
+    ├── MissingDependencyError    an optional package is not installed
+    └── HubAccessError            the Hugging Face Hub cannot be reached or refuses
+
+A message says what was wrong with which input; the hint says what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class BusiUNetError(Exception):
+    """Base of all errors that a user can mend.
+
+    Args:
+        message: one sentence, what was wrong with which input.
+        hint: one sentence, what to do next; empty where the message says it all.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".rstrip()
+
+
+class UsageError(BusiUNetError):
+    """Arguments that do not fit together or name something that does not exist."""
+
+    exit_code = 2
+
+
+class UnreadableImageError(BusiUNetError):
+    """A picture or a mask that cannot be decoded or is out of the accepted range."""
+
+
+class DataLayoutError(BusiUNetError):
+    """A data set that cannot be used.
+
+    Args:
+        message: what was being read.
+        problems: one line per problem, each starting with the file or folder concerned.
+        hint: what to do next.
+    """
+
+    def __init__(self, message: str, problems: Iterable[str] = (), hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        listed = "".join(f"\n  - {problem}" for problem in self.problems)
+        return f"{self.message}{listed}" + (f"\n{self.hint}" if self.hint else "")
+
+
+class IncompatibleBundleError(BusiUNetError):
+    """A model folder whose weights or config do not fit this version of the package."""
+
+
+class TrainingError(BusiUNetError):
+    """A training run that cannot start, go on or be resumed."""
+
+
+class MissingDependencyError(BusiUNetError):
+    """An optional package is needed for what was asked and is not installed."""
+
+
+class HubAccessError(BusiUNetError):
+    """The Hugging Face Hub cannot be reached, or refuses what was asked."""

@@ -1,0 +1,1 @@
+"""A picture before and after the network: decoding, preprocessing, postprocessing, measuring, drawing."""

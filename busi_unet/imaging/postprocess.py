@@ -1,0 +1,33 @@
+"""A lesion probability map to a mask."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from busi_unet.config import Thresholds
+
+
+def mask_from_probability(probability: np.ndarray, presence: float, thresholds: Thresholds) -> np.ndarray:
+    """Thresholds a map, with a rule for pictures without a lesion.
+
+    The mask is empty where the class head sees no lesion (`presence` below its threshold): a
+    segmentation network alone draws something on most normal pictures. Connected regions
+    (8-neighbourhood) smaller than `min_area` are dropped, and holes are filled.
+
+    Args:
+        probability: float (H, W) in [0, 1], the frame's own size.
+        presence: calibrated probability that the picture shows any lesion.
+        thresholds: from the model's `config.json`.
+
+    Returns:
+        bool (H, W).
+    """
+    if presence < thresholds.presence:
+        return np.zeros(probability.shape, dtype=bool)
+    mask = ndimage.binary_fill_holes(probability >= thresholds.mask)
+    regions, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    areas = np.bincount(regions.ravel(), minlength=count + 1)
+    kept = areas >= max(1.0, thresholds.min_area * mask.size)
+    kept[0] = False
+    return kept[regions]

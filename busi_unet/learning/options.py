@@ -1,0 +1,94 @@
+"""Every option of a training run, with its default and its meaning; the command line is built from it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from busi_unet.config import ENCODERS
+from busi_unet.errors import UsageError
+
+TRACKERS = ("none", "tensorboard", "trackio")
+
+
+def _option(default: Any, meaning: str, **argument: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"help": meaning, **argument})
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a training run is told; `scripts/train.py --help` lists the same."""
+
+    data: Path = _option(Path("data/busi"), "prepared data set", type=Path)
+    output: Path = _option(
+        Path("runs/busi"), "run folder: checkpoints, curves, manifest and the model", type=Path
+    )
+    resume: bool = _option(False, "go on from the last checkpoint in the run folder")
+
+    encoder: str = _option("efficientnet_lite0", "encoder of the U-Net", choices=ENCODERS)
+    width: int = _option(64, "channels of the first level, plain encoder only", type=int)
+    init: str = _option("imagenet", "start weights of the encoder", choices=("imagenet", "random"))
+    size: int = _option(256, "side of the square network input, pixels; a multiple of 32", type=int)
+
+    epochs: int = _option(24, "passes over the training images", type=int)
+    batch_size: int = _option(
+        16, "images per optimizer step, over all processes and accumulation steps", type=int
+    )
+    accumulate: int = _option(1, "forward passes per optimizer step", type=int)
+    learning_rate: float = _option(1e-3, "peak learning rate of AdamW", type=float)
+    weight_decay: float = _option(0.02, "of AdamW, on convolution and linear weights", type=float)
+    warmup: float = _option(1.0, "epochs until the peak learning rate; a cosine to 0 follows", type=float)
+    ema_decay: float = _option(
+        0.99, "per step, of the weight average that is validated and saved", type=float
+    )
+    class_weight: float = _option(0.5, "weight of the classification loss beside the mask losses", type=float)
+    label_smoothing: float = _option(0.05, "of the classification loss", type=float)
+    augment: str = _option(
+        "standard", "random changes of the training pictures", choices=("standard", "none")
+    )
+    patience: int = _option(12, "epochs without a better validation score before stopping", type=int)
+
+    precision: str = _option("fp32", "arithmetic of the forward pass", choices=("fp32", "bf16", "fp16"))
+    workers: int = _option(0, "processes that augment pictures beside the training", type=int)
+    seed: int = _option(0, "of start weights, order, augmentation and dropout", type=int)
+    tracker: str = _option("none", "where to log beside the run folder", choices=TRACKERS)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate", "width", "patience"):
+            self._require(name, getattr(self, name) >= 1, "1 or more")
+        for name in ("learning_rate",):
+            self._require(name, getattr(self, name) > 0, "above 0")
+        for name in ("weight_decay", "warmup", "class_weight", "workers"):
+            self._require(name, getattr(self, name) >= 0, "0 or more")
+        for name in ("ema_decay", "label_smoothing"):
+            self._require(name, 0 <= getattr(self, name) < 1, "from 0 to below 1")
+        self._require("size", self.size >= 32 and self.size % 32 == 0, "a multiple of 32")
+
+    def _require(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"{flag} is {getattr(self, name)}; it must be {expected}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, paths as text."""
+        return {
+            name: value.as_posix() if isinstance(value, Path) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+
+
+def build_parser(**arguments: Any) -> argparse.ArgumentParser:
+    """A parser with one flag per field of `TrainOptions`."""
+    parser = argparse.ArgumentParser(**arguments)
+    for item in dataclasses.fields(TrainOptions):
+        flag = "--" + item.name.replace("_", "-")
+        settings = dict(item.metadata)
+        if item.default is False:
+            parser.add_argument(flag, action="store_true", help=settings["help"])
+        else:
+            settings["help"] += f" (default: {item.default})"
+            parser.add_argument(flag, default=item.default, **settings)
+    return parser

@@ -1,0 +1,89 @@
+"""What is chosen on the validation images once the weights are trained: temperature and thresholds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from busi_unet.config import Calibration, Thresholds
+from busi_unet.imaging.postprocess import mask_from_probability
+from busi_unet.predictor import Predictor, RawOutput
+from busi_unet.trust.calibration import calibrated_probabilities, fit_temperature
+
+_MASK_GRID = np.arange(0.2, 0.81, 0.05)
+_AREA_GRID = (0.0, 0.001, 0.002, 0.003, 0.005)
+_PRESENCE_GRID = np.arange(0.05, 0.96, 0.05)
+
+
+def tune(
+    predictor: Predictor,
+    frames: Sequence[np.ndarray],
+    targets: Sequence[np.ndarray],
+    labels: Sequence[int],
+    *,
+    progress: bool = True,
+) -> tuple[Calibration, Thresholds]:
+    """Fits the temperature, then the thresholds one after the other, at native resolution.
+
+    The mask threshold and the smallest area maximise the mean Dice of the lesion images. The
+    presence threshold maximises the mean of two figures that pull apart: the Dice of the lesion
+    images, and the share of lesion-free images that are left without a mask.
+
+    Args:
+        predictor: the trained network; its own temperature and thresholds are not used.
+        frames: uint8 (H, W) each, none of them trained on.
+        targets: bool (H, W) each.
+        labels: indices into `CLASS_NAMES`.
+        progress: shows a bar on stderr.
+
+    Returns:
+        The blocks for `config.json`. Where the images do not tell (no lesion at all, or none
+        without), the defaults stay.
+    """
+    raw: list[RawOutput] = []
+    for frame in tqdm(frames, desc="calibrate", unit="image", disable=not progress):
+        raw += predictor.run([frame])
+    logits = np.stack([output.class_logits for output in raw])
+    calibration = Calibration(fit_temperature(logits, np.asarray(labels)))
+    presence = 1 - calibrated_probabilities(logits, calibration.temperature)[:, 0]
+
+    maps = [output.probability for output in raw]
+    has_lesion = np.array([target.any() for target in targets])
+    thresholds = Thresholds()
+    if has_lesion.any():
+        lesions = np.flatnonzero(has_lesion)
+        for name, grid in (("mask", _MASK_GRID), ("min_area", _AREA_GRID)):
+            candidates = [
+                dataclasses.replace(thresholds, presence=0.0, **{name: float(value)}) for value in grid
+            ]
+            scores = [
+                np.mean([_dice(mask_from_probability(maps[i], 1.0, candidate), targets[i]) for i in lesions])
+                for candidate in candidates
+            ]
+            thresholds = dataclasses.replace(candidates[int(np.argmax(scores))], presence=thresholds.presence)
+    if has_lesion.any() and not has_lesion.all():
+        masks = [mask_from_probability(map_, 1.0, thresholds) for map_ in maps]
+        score_if_shown = np.array(
+            [
+                _dice(mask, target) if target.any() else float(not mask.any())
+                for mask, target in zip(masks, targets, strict=True)
+            ]
+        )
+        score_if_empty = (~has_lesion).astype(float)
+        scores = []
+        for threshold in _PRESENCE_GRID:
+            score = np.where(presence >= threshold, score_if_shown, score_if_empty)
+            scores.append((score[has_lesion].mean() + score[~has_lesion].mean()) / 2)
+        thresholds = dataclasses.replace(thresholds, presence=float(_PRESENCE_GRID[int(np.argmax(scores))]))
+    return calibration, _rounded(thresholds)
+
+
+def _dice(mask: np.ndarray, target: np.ndarray) -> float:
+    return float(2 * (mask & target).sum() / (mask.sum() + target.sum()))
+
+
+def _rounded(thresholds: Thresholds) -> Thresholds:
+    return Thresholds(**{name: round(value, 4) for name, value in dataclasses.asdict(thresholds).items()})

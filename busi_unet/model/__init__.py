@@ -1,0 +1,1 @@
+"""The network: `UNet` and its encoders."""

@@ -1,0 +1,109 @@
+"""U-Net with a mask output and a class output in one forward pass."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from busi_unet.config import CLASS_NAMES, Architecture
+from busi_unet.model.encoders import build_encoder, double_conv
+
+# Decoder widths, coarse to fine, for encoders that are themselves slim.
+_SLIM_DECODER = (128, 64, 48, 32, 16)
+_HEAD_CHANNELS = 256
+
+
+class UNetOutput(NamedTuple):
+    """What one forward pass gives.
+
+    Attributes:
+        mask_logits: (N, 1, S, S), lesion where above 0.
+        class_logits: (N, 3), in the order of `CLASS_NAMES`.
+    """
+
+    mask_logits: Tensor
+    class_logits: Tensor
+
+
+class UNet(nn.Module):
+    """Encoder, decoder with skip connections, and a class head on the coarsest features.
+
+    The plain encoder with width 64 is Ronneberger's network (arXiv:1505.04597), 31 M parameters.
+
+    Args:
+        architecture: which encoder, and its width where that is free.
+    """
+
+    def __init__(self, architecture: Architecture | None = None) -> None:
+        super().__init__()
+        self.architecture = architecture or Architecture()
+        self.encoder = build_encoder(self.architecture)
+        self.decoder = Decoder(self.encoder.channels, self.encoder.first_stride)
+        self.mask_head = nn.Conv2d(self.decoder.out_channels, 1, kernel_size=1)
+        self.class_head = ClassHead(self.encoder.channels[-1])
+
+    def forward(self, x: Tensor) -> UNetOutput:
+        """x (N, 1, S, S), normalised; S a multiple of 32."""
+        features = self.encoder(x)
+        return UNetOutput(self.mask_head(self.decoder(features)), self.class_head(features[-1]))
+
+
+class Decoder(nn.Module):
+    """The expanding path: upsample, concatenate the skip connection, convolve twice.
+
+    Args:
+        encoder_channels: channels of the encoder's maps, fine to coarse.
+        first_stride: stride of the finest map; at 2 a last step without a skip restores the size.
+    """
+
+    def __init__(self, encoder_channels: tuple[int, ...], first_stride: int) -> None:
+        super().__init__()
+        *skips, bottom = encoder_channels
+        skip_channels = [*reversed(skips)] + ([0] if first_stride == 2 else [])
+        widths = _SLIM_DECODER if first_stride == 2 else tuple(reversed(skips))
+        self.upsample = nn.ModuleList()
+        self.convolve = nn.ModuleList()
+        channels = bottom
+        for skip, width in zip(skip_channels, widths, strict=True):
+            if first_stride == 2:
+                self.upsample.append(nn.Upsample(scale_factor=2, mode="nearest"))
+            else:
+                self.upsample.append(nn.ConvTranspose2d(channels, width, kernel_size=2, stride=2))
+                channels = width
+            self.convolve.append(double_conv(channels + skip, width))
+            channels = width
+        self.out_channels = channels
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Maps from fine to coarse to (N, out_channels, S, S)."""
+        *skips, x = features
+        for upsample, convolve in zip(self.upsample, self.convolve, strict=True):
+            x = upsample(x)
+            x = convolve(torch.cat([x, skips.pop()], dim=1) if skips else x)
+        return x
+
+
+class ClassHead(nn.Module):
+    """Coarsest features to class logits: 1×1 convolution, global mean, dropout, linear.
+
+    Args:
+        channels: of the encoder's coarsest map.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.project = nn.Sequential(
+            nn.Conv2d(channels, _HEAD_CHANNELS, 1, bias=False),
+            nn.BatchNorm2d(_HEAD_CHANNELS),
+            nn.ReLU(inplace=True),
+        )
+        self.dropout = nn.Dropout(0.2)
+        self.linear = nn.Linear(_HEAD_CHANNELS, len(CLASS_NAMES))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, channels, s, s) to (N, 3)."""
+        pooled = F.adaptive_avg_pool2d(self.project(x), 1).flatten(1)
+        return self.linear(self.dropout(pooled))

@@ -1,0 +1,199 @@
+"""`Predictor`: a picture in, a `Prediction` out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from busi_unet.bundle import load_bundle
+from busi_unet.config import BundleConfig
+from busi_unet.errors import UsageError
+from busi_unet.hub import fetch_bundle
+from busi_unet.imaging.decode import ImageSource, decode_image
+from busi_unet.imaging.measure import Lesion, measure_lesions
+from busi_unet.imaging.postprocess import mask_from_probability
+from busi_unet.imaging.preprocess import Preprocessor
+from busi_unet.model.unet import UNet
+from busi_unet.trust.calibration import calibrated_probabilities
+
+EMBEDDED = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class RawOutput:
+    """What the network says of one frame, before calibration and thresholds.
+
+    Attributes:
+        probability: float32 (H, W) in [0, 1], lesion probability per pixel, the frame's own size.
+        class_logits: float32 (3,), in the order of `config.class_names`.
+    """
+
+    probability: np.ndarray
+    class_logits: np.ndarray
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What `Predictor.predict` returns; all arrays have the size of the input picture.
+
+    Attributes:
+        mask: bool (H, W), the lesions.
+        probability: float32 (H, W) in [0, 1], lesion probability per pixel.
+        probabilities: calibrated, of normal, benign and malignant; they sum to 1.
+        label: the most probable class.
+        refused: whether the picture should not be trusted to this network.
+        reasons: why it was refused, one sentence each; empty when it was not.
+        measurements: one entry per lesion of the mask, largest first.
+    """
+
+    mask: np.ndarray
+    probability: np.ndarray
+    probabilities: dict[str, float]
+    label: str
+    refused: bool
+    reasons: tuple[str, ...]
+    measurements: tuple[Lesion, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready summary without the arrays."""
+        height, width = self.mask.shape
+        return {
+            "label": self.label,
+            "probabilities": dict(self.probabilities),
+            "refused": self.refused,
+            "reasons": list(self.reasons),
+            "height": height,
+            "width": width,
+            "lesion_area_px": int(self.mask.sum()),
+            "measurements": [lesion.to_dict() for lesion in self.measurements],
+        }
+
+
+class Predictor:
+    """Weights, config and device, bound once; safe to share between threads.
+
+    Args:
+        model: in evaluation mode.
+        config: its preprocessing, thresholds and calibration are used.
+        device: a torch device; "auto" takes CUDA, else MPS, else the CPU.
+        source: where the weights came from, for people to read.
+    """
+
+    def __init__(
+        self, model: UNet, config: BundleConfig, *, device: str = "auto", source: str = "memory"
+    ) -> None:
+        self.device = _choose_device(device)
+        self.model = model.to(self.device).eval()
+        self.config = config
+        self.source = source
+        self._preprocess = Preprocessor(config.preprocess)
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | os.PathLike | None = None, *, revision: str | None = None, device: str = "auto"
+    ) -> Predictor:
+        """Loads a model.
+
+        Args:
+            source: a model folder, or a Hub id USER/NAME; None for the weights embedded in the
+                package. A folder and the embedded weights never touch the network.
+            revision: branch, tag or commit of a Hub model.
+            device: as for the constructor.
+
+        Raises:
+            UsageError: `source` is neither a folder nor a Hub id.
+            HubAccessError: the Hub refuses or cannot be reached.
+            IncompatibleBundleError: the folder does not hold a model of this package.
+        """
+        if source is None:
+            folder, name = EMBEDDED, "embedded"
+        elif Path(source).is_dir():
+            folder, name = Path(source), str(source)
+        elif isinstance(source, str) and source.count("/") == 1 and not source.startswith((".", "/", "~")):
+            folder, name = (
+                fetch_bundle(source, revision=revision),
+                f"{source}@{revision}" if revision else source,
+            )
+        else:
+            raise UsageError(
+                f"{source} is no model folder.", "Name an existing folder, or a Hub id USER/NAME."
+            )
+        model, config = load_bundle(folder)
+        return cls(model, config, device=device, source=name)
+
+    def predict(self, image: ImageSource) -> Prediction:
+        """Segments and classifies one picture.
+
+        Args:
+            image: PIL image, array, path, encoded bytes or open file; see `decode_image`.
+
+        Raises:
+            UnreadableImageError: not a picture, or too small or large.
+        """
+        return self.predict_batch([image])[0]
+
+    def predict_batch(self, images: Iterable[ImageSource], *, batch_size: int = 8) -> list[Prediction]:
+        """`predict` for many pictures of any sizes, `batch_size` at a time, in their order."""
+        images = list(images)
+        predictions = []
+        for start in range(0, len(images), batch_size):
+            frames = [decode_image(image) for image in images[start : start + batch_size]]
+            predictions += [
+                self.interpret(frame, raw) for frame, raw in zip(frames, self.run(frames), strict=True)
+            ]
+        return predictions
+
+    def run(self, frames: Sequence[np.ndarray]) -> list[RawOutput]:
+        """The network on frames uint8 (H, W), one forward pass for all of them."""
+        batch = torch.from_numpy(np.stack([self._preprocess(frame) for frame in frames])).to(self.device)
+        with torch.inference_mode():
+            output = self.model(batch)
+            maps = output.mask_logits.float().sigmoid()[:, 0].cpu().numpy()
+            logits = output.class_logits.float().cpu().numpy()
+        return [
+            RawOutput(self._preprocess.restore(probability, frame.shape), class_logits)
+            for frame, probability, class_logits in zip(frames, maps, logits, strict=True)
+        ]
+
+    def interpret(self, frame: np.ndarray, raw: RawOutput) -> Prediction:
+        """Calibration, thresholds and measurements for one frame uint8 (H, W) and its raw output."""
+        classes = calibrated_probabilities(raw.class_logits, self.config.calibration.temperature)
+        probabilities = dict(zip(self.config.class_names, classes.tolist(), strict=True))
+        reasons = _reasons_to_refuse(frame)
+        mask = mask_from_probability(raw.probability, 1 - probabilities["normal"], self.config.thresholds)
+        if reasons:
+            mask = np.zeros_like(mask)
+        return Prediction(
+            mask=mask,
+            probability=raw.probability,
+            probabilities=probabilities,
+            label=max(probabilities, key=probabilities.__getitem__),
+            refused=bool(reasons),
+            reasons=reasons,
+            measurements=measure_lesions(mask),
+        )
+
+
+def _reasons_to_refuse(frame: np.ndarray) -> tuple[str, ...]:
+    if int(frame.max()) - int(frame.min()) < 8:
+        return ("The picture is blank: it has no contrast.",)
+    return ()
+
+
+def _choose_device(device: str) -> torch.device:
+    if device != "auto":
+        try:
+            return torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(
+                f"The device {device!r} cannot be used here.", "Use auto, cpu, cuda or mps."
+            ) from error
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -1,0 +1,25 @@
+"""Trains a U-Net on a prepared data set: accelerate launch scripts/train.py (or python scripts/train.py).
+
+Exit codes: 0 success, 1 failure, 2 wrong usage. The model folder goes to stdout, progress to stderr.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from busi_unet.cli import command
+from busi_unet.learning.options import TrainOptions, build_parser
+from busi_unet.learning.training import train
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = build_parser(prog="train.py", description=__doc__.partition("\n")[0])
+    model = train(TrainOptions(**vars(parser.parse_args(argv))))
+    print(f"Model: {model}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
