@@ -12,7 +12,7 @@ from busi_unet.config import CLASS_NAMES, Architecture
 from busi_unet.model.encoders import build_encoder, double_conv
 
 # Decoder widths, coarse to fine, for encoders that are themselves slim.
-_SLIM_DECODER = (128, 64, 48, 32, 16)
+_SLIM_DECODER = (128, 64, 48, 32)
 _HEAD_CHANNELS = 256
 
 
@@ -41,8 +41,13 @@ class UNet(nn.Module):
         super().__init__()
         self.architecture = architecture or Architecture()
         self.encoder = build_encoder(self.architecture)
-        self.decoder = Decoder(self.encoder.channels, self.encoder.first_stride)
-        self.mask_head = nn.Conv2d(self.decoder.out_channels, 1, kernel_size=1)
+        self.decoder = Decoder(self.encoder.channels, slim=self.architecture.encoder != "plain")
+        # Sub-pixel convolution (Shi et al. 2016, arXiv:1609.05158) from the decoder's stride to full
+        # size: on the slim network, convolutions at full size took half of the training time.
+        stride = self.encoder.first_stride
+        self.mask_head = nn.Sequential(
+            nn.Conv2d(self.decoder.out_channels, stride**2, kernel_size=1), nn.PixelShuffle(stride)
+        )
         self.class_head = ClassHead(self.encoder.channels[-1])
 
     def forward(self, x: Tensor) -> UNetOutput:
@@ -56,19 +61,18 @@ class Decoder(nn.Module):
 
     Args:
         encoder_channels: channels of the encoder's maps, fine to coarse.
-        first_stride: stride of the finest map; at 2 a last step without a skip restores the size.
+        slim: narrow levels and nearest-neighbour upsampling; otherwise each level is as wide as the
+            encoder's and upsampling is learned, as in the original.
     """
 
-    def __init__(self, encoder_channels: tuple[int, ...], first_stride: int) -> None:
+    def __init__(self, encoder_channels: tuple[int, ...], *, slim: bool) -> None:
         super().__init__()
-        *skips, bottom = encoder_channels
-        skip_channels = [*reversed(skips)] + ([0] if first_stride == 2 else [])
-        widths = _SLIM_DECODER if first_stride == 2 else tuple(reversed(skips))
+        *skips, channels = encoder_channels
+        skips.reverse()
         self.upsample = nn.ModuleList()
         self.convolve = nn.ModuleList()
-        channels = bottom
-        for skip, width in zip(skip_channels, widths, strict=True):
-            if first_stride == 2:
+        for skip, width in zip(skips, _SLIM_DECODER if slim else skips, strict=True):
+            if slim:
                 self.upsample.append(nn.Upsample(scale_factor=2, mode="nearest"))
             else:
                 self.upsample.append(nn.ConvTranspose2d(channels, width, kernel_size=2, stride=2))
@@ -78,11 +82,10 @@ class Decoder(nn.Module):
         self.out_channels = channels
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Maps from fine to coarse to (N, out_channels, S, S)."""
+        """Maps from fine to coarse to one map of the finest map's size, (N, out_channels, s, s)."""
         *skips, x = features
-        for upsample, convolve in zip(self.upsample, self.convolve, strict=True):
-            x = upsample(x)
-            x = convolve(torch.cat([x, skips.pop()], dim=1) if skips else x)
+        for upsample, convolve, skip in zip(self.upsample, self.convolve, reversed(skips), strict=True):
+            x = convolve(torch.cat([upsample(x), skip], dim=1))
         return x
 
 
