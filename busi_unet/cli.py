@@ -1,0 +1,63 @@
+"""What every script shares: errors as one clear line, exit codes, results as text or JSON.
+
+Exit codes: 0 success, 1 failure, 2 wrong usage, 130 stopped by the user. Results go to stdout,
+everything else (progress, warnings, errors) to stderr.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from busi_unet.errors import BusiUNetError
+
+Main = Callable[[Sequence[str] | None], Any]
+
+
+def command(main: Main) -> Callable[..., int]:
+    """Turns a script's `main(argv)` into one that returns an exit code; mistakes show no traceback.
+
+    A `BusiUNetError` becomes its message on stderr and its own exit code. Anything else is a fault of
+    the program and keeps its traceback.
+    """
+
+    @functools.wraps(main)
+    def wrapped(argv: Sequence[str] | None = None) -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                # A console that cannot show a "×" must not turn a result into a UnicodeEncodeError.
+                stream.reconfigure(errors="replace")
+        try:
+            main(argv)
+            sys.stdout.flush()
+        except BusiUNetError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return error.exit_code
+        except KeyboardInterrupt:
+            print("stopped.", file=sys.stderr)
+            return 130
+        except BrokenPipeError:
+            # The reader (`| head`) has had enough; Python would complain once more while it closes stdout.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        return 0
+
+    return wrapped
+
+
+def warn(message: str) -> None:
+    """Prints a warning on stderr."""
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def print_json(result: dict[str, Any]) -> None:
+    """Prints one JSON object on stdout.
+
+    Raises:
+        ValueError: a NaN or an infinity, which JSON cannot hold; use None.
+    """
+    print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False))

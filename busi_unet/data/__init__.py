@@ -1,0 +1,1 @@
+"""BUSI and data laid out like it: reading, splitting, checking, imitating."""

@@ -1,0 +1,1 @@
+"""Learning from data and judging what was learnt: losses, training, metrics, evaluation, curves."""

@@ -1,0 +1,72 @@
+"""Judges a model on a split of the prepared data set; prints the figures, writes a report folder.
+
+Exit codes: 0 success, 1 failure, 2 wrong usage. The figures go to stdout, progress to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from busi_unet.cli import command, print_json
+from busi_unet.data.busi import load_prepared
+from busi_unet.learning.evaluation import evaluate
+from busi_unet.predictor import Predictor
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="evaluate.py", description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "model", metavar="MODEL", help="model folder, Hub id, or 'embedded' for the built-in one"
+    )
+    parser.add_argument(
+        "--data", type=Path, default=Path("data/busi"), help="prepared data set (%(default)s)"
+    )
+    parser.add_argument(
+        "--split", choices=("train", "validation", "test"), default="test", help="(%(default)s)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="report folder (reports/MODEL-SPLIT); its galleries show the data set, so do not publish them",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON instead of tables")
+    return parser
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else argv
+    args = build_parser().parse_args(argv)
+    output = args.output or Path("reports") / f"{Path(args.model).resolve().name}-{args.split}"
+
+    split = load_prepared(args.data)[args.split]
+    predictor = Predictor.from_pretrained(
+        None if args.model == "embedded" else args.model, device=args.device
+    )
+    evaluation = evaluate(
+        predictor,
+        split,
+        output=output,
+        seed=args.seed,
+        provenance={
+            "command": shlex.join(["scripts/evaluate.py", *argv]),
+            "model": predictor.source,
+            "split": args.split,
+        },
+    )
+
+    if args.json:
+        print_json(evaluation.summary)
+    else:
+        print(evaluation.to_markdown())
+    print(f"\nReport written to {output}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Fixtures for every test: a home of its own, no network, and small data."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# huggingface_hub and datasets read these once, when they are imported: set them before any test module is.
+_CACHES = tempfile.TemporaryDirectory(prefix="busi-unet-tests-", ignore_cleanup_errors=True)
+os.environ.update(
+    HF_HOME=_CACHES.name,
+    HF_HUB_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HUB_DISABLE_IMPLICIT_TOKEN="1",
+    MPLBACKEND="Agg",
+    MPLCONFIGDIR=_CACHES.name,
+)
+for _variable in ("HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_TOKEN_PATH"):
+    os.environ.pop(_variable, None)
+
+
+@pytest.fixture(autouse=True)
+def isolated_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder without caches, tokens or settings of whoever runs the tests."""
+    home = tmp_path_factory.mktemp("home")
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(home / ".cache" / "kagglehub"))
+    for variable in (
+        "HF_TOKEN",
+        "HUGGING_FACE_HUB_TOKEN",
+        "KAGGLE_USERNAME",
+        "KAGGLE_KEY",
+        "BUSI_UNET_MODEL",
+    ):
+        monkeypatch.delenv(variable, raising=False)
+    return home
+
+
+@pytest.fixture(scope="session")
+def phantom_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in the layout of BUSI: eight synthetic pictures a class, 128 rows and 160 columns."""
+    from busi_unet.data.phantom import write_phantom_dataset
+
+    root = tmp_path_factory.mktemp("phantoms")
+    write_phantom_dataset(root, per_class=8, seed=0, size=(128, 160))
+    return root
+
+
+@pytest.fixture(scope="session")
+def busi_root() -> Path:
+    """The folder of the real data set, named by the environment variable BUSI_ROOT."""
+    named = os.environ.get("BUSI_ROOT")
+    if not named:
+        pytest.skip("BUSI_ROOT does not name the folder of the real data set")
+    root = Path(named)
+    if not root.is_dir():
+        pytest.skip(f"BUSI_ROOT names {root}, which is not a folder")
+    return root
+
+
+@pytest.fixture
+def tiny_bundle(tmp_path: Path) -> Path:
+    """A model folder with a small network of random, seeded weights."""
+    import torch
+
+    from busi_unet.bundle import save_bundle
+    from busi_unet.config import Architecture, BundleConfig, Preprocess, Thresholds
+    from busi_unet.model.unet import UNet
+
+    torch.manual_seed(0)
+    architecture = Architecture("plain", width=4)
+    config = BundleConfig(
+        architecture=architecture, preprocess=Preprocess(size=64), thresholds=Thresholds(presence=0.0)
+    )
+    return save_bundle(tmp_path / "model", UNet(architecture), config)
+
+
+@pytest.fixture(scope="session")
+def prepared(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The phantoms as a prepared data set."""
+    from busi_unet.data.busi import prepare
+
+    path = tmp_path_factory.mktemp("prepared") / "phantoms"
+    prepare(phantom_root, path, progress=False)
+    return path

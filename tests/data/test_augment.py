@@ -1,0 +1,65 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from busi_unet.data.augment import Augmentation
+
+OFF = Augmentation(**{field.name: 0.0 for field in dataclasses.fields(Augmentation)})
+
+
+@pytest.fixture
+def pair() -> tuple[np.ndarray, np.ndarray]:
+    """A bright lesion on a grey ground, so that picture and mask can be compared after any change."""
+    mask = np.zeros((64, 64), dtype=bool)
+    mask[20:40, 12:34] = True
+    image = np.where(mask, 230, 60).astype(np.uint8)
+    return image, mask
+
+
+def test_everything_off_changes_nothing(pair):
+    image, mask = OFF(*pair, np.random.default_rng(0))
+    np.testing.assert_array_equal(image, pair[0])
+    np.testing.assert_array_equal(mask, pair[1])
+
+
+def test_the_seed_decides(pair):
+    augment = Augmentation()
+    first, again, other = (augment(*pair, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1], again[1])
+    assert (first[0] != other[0]).any()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_mask_moves_with_the_picture(pair, seed):
+    geometry = dataclasses.replace(OFF, flip=0.5, rotation=15, zoom=0.25, aspect=0.15, shift=0.1)
+    image, mask = geometry(*pair, np.random.default_rng(seed))
+    bright = image > 145
+    assert (bright & mask).sum() / (bright | mask).sum() > 0.95
+
+
+def test_a_certain_flip_mirrors_left_and_right(pair):
+    image, mask = dataclasses.replace(OFF, flip=1.0)(*pair, np.random.default_rng(0))
+    np.testing.assert_array_equal(image, pair[0][:, ::-1])
+    np.testing.assert_array_equal(mask, pair[1][:, ::-1])
+
+
+def test_a_lesion_never_leaves_the_picture():
+    mask = np.zeros((64, 64), dtype=bool)
+    mask[0:3, 0:3] = True
+    image = mask.astype(np.uint8) * 255
+    far = dataclasses.replace(OFF, shift=0.5, zoom=1.0)
+    assert all(far(image, mask, np.random.default_rng(seed))[1].any() for seed in range(30))
+
+
+def test_appearance_leaves_the_mask_and_the_black_surround(pair):
+    image, mask = pair
+    image[:, 50:] = 0
+    appearance = dataclasses.replace(Augmentation(), flip=0, rotation=0, zoom=0, aspect=0, shift=0)
+    for seed in range(5):
+        changed, kept = appearance(image, mask, np.random.default_rng(seed))
+        np.testing.assert_array_equal(kept, mask)
+        assert not changed[:, 50:].any()
+        assert (changed != image).mean() > 0.3
+        assert changed.dtype == np.uint8

@@ -1,0 +1,62 @@
+import pytest
+import torch
+
+from busi_unet.learning.losses import combined_loss, soft_dice_loss
+from busi_unet.model.unet import UNetOutput
+
+
+def target() -> torch.Tensor:
+    """One image with a lesion of a quarter of it, one without."""
+    mask = torch.zeros(2, 1, 8, 8)
+    mask[0, 0, :4, :4] = 1
+    return mask
+
+
+def test_dice_loss_of_perfect_and_of_disjoint_masks():
+    sure = 40 * (2 * target() - 1)
+    assert soft_dice_loss(sure, target())[0] == pytest.approx(0, abs=1e-6)
+    assert soft_dice_loss(-sure, target())[0] == pytest.approx(1, abs=1e-6)
+
+
+def test_dice_loss_by_hand():
+    # All probabilities are one half: overlap 8, areas 32 and 16.
+    assert soft_dice_loss(torch.zeros(2, 1, 8, 8), target())[0] == pytest.approx(1 - 2 * 8 / (32 + 16))
+
+
+def test_the_empty_mask_rule_is_an_argument():
+    logits = torch.zeros(2, 1, 8, 8)
+    assert soft_dice_loss(logits, target())[1] == 0
+    assert soft_dice_loss(logits, target(), count_empty=True)[1] == pytest.approx(0.5)
+
+
+def test_empty_images_still_teach_through_cross_entropy():
+    logits = torch.zeros(2, 1, 8, 8, requires_grad=True)
+    output = UNetOutput(logits, torch.zeros(2, 3))
+    combined_loss(output, target(), torch.tensor([1, 0])).total.backward()
+    assert (logits.grad[1] > 0).all()
+
+
+def test_shards_average_to_the_whole_batch():
+    """Two processes with half of the batch each must follow the same curve as one with all of it."""
+    generator = torch.Generator().manual_seed(0)
+    output = UNetOutput(torch.randn(4, 1, 8, 8, generator=generator), torch.randn(4, 3, generator=generator))
+    mask = torch.cat([target(), torch.zeros(2, 1, 8, 8)])
+    label = torch.tensor([1, 0, 0, 2])
+    whole = combined_loss(output, mask, label)
+    halves = [
+        combined_loss(
+            UNetOutput(output.mask_logits[part], output.class_logits[part]), mask[part], label[part]
+        )
+        for part in (slice(0, 2), slice(2, 4))
+    ]
+    for name in whole._fields:
+        mean = sum(getattr(half, name) for half in halves) / 2
+        assert getattr(whole, name).item() == pytest.approx(mean.item(), rel=1e-5)
+
+
+def test_the_total_is_the_weighted_sum():
+    output = UNetOutput(torch.randn(2, 1, 8, 8), torch.randn(2, 3))
+    parts = combined_loss(output, target(), torch.tensor([2, 0]), class_weight=0.25)
+    assert parts.total.item() == pytest.approx(
+        (parts.mask_dice + parts.mask_bce + 0.25 * parts.class_ce).item()
+    )

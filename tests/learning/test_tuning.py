@@ -1,0 +1,62 @@
+import numpy as np
+
+from busi_unet.config import Calibration, Thresholds
+from busi_unet.learning.tuning import tune
+from busi_unet.predictor import RawOutput
+from busi_unet.trust.calibration import calibrated_probabilities
+
+
+class Scripted:
+    """Answers each frame, known by its first pixel, with a prepared output."""
+
+    def __init__(self, outputs: dict[int, RawOutput]) -> None:
+        self.outputs = outputs
+
+    def run(self, frames):
+        return [self.outputs[int(frame[0, 0])] for frame in frames]
+
+
+def case(number: int, label: int, *, inside: float, outside: float, logits: tuple[float, float, float]):
+    target = np.zeros((40, 40), dtype=bool)
+    if label:
+        target[10:30, 10:30] = True
+    probability = np.full((40, 40), outside, dtype=np.float32)
+    probability[10:30, 10:30] = inside
+    frame = np.full((40, 40), number, dtype=np.uint8)
+    return frame, target, label, RawOutput(probability, np.array(logits, dtype=np.float32))
+
+
+def tuned(cases) -> tuple[Calibration, Thresholds]:
+    frames, targets, labels, outputs = zip(*cases, strict=True)
+    return tune(Scripted(dict(enumerate(outputs))), frames, targets, labels, progress=False)
+
+
+def test_thresholds_separate_what_can_be_separated():
+    lesions = [case(i, 1 + i % 2, inside=0.4, outside=0.28, logits=(0, 2, 2)) for i in range(4)]
+    normals = [case(4 + i, 0, inside=0.9, outside=0.1, logits=(1.5, 0, 0)) for i in range(4)]
+    calibration, thresholds = tuned(lesions + normals)
+    assert 0.28 < thresholds.mask <= 0.4
+    # Every normal would get a mask; only the class head tells them apart.
+    logits = np.array([[1.5, 0, 0], [0, 2, 2]])
+    normal, lesion = 1 - calibrated_probabilities(logits, calibration.temperature)[:, 0]
+    assert normal < thresholds.presence <= lesion
+
+
+def test_a_presence_rule_that_helps_no_one_is_not_imposed():
+    lesions = [case(i, 1 + i % 2, inside=0.9, outside=0.0, logits=(2, 0, 0)) for i in range(4)]
+    normals = [case(4 + i, 0, inside=0.0, outside=0.0, logits=(2, 0, 0)) for i in range(4)]
+    calibration, thresholds = tuned(lesions + normals)
+    presence = 1 - calibrated_probabilities(np.array([2, 0, 0]), calibration.temperature)[0]
+    assert thresholds.presence <= presence
+
+
+def test_without_lesions_or_without_normals_the_defaults_stay():
+    normals = [case(i, 0, inside=0.2, outside=0.1, logits=(2, 0, 0)) for i in range(3)]
+    assert tuned(normals)[1] == Thresholds()
+    lesions = [case(i, 1, inside=0.9, outside=0.1, logits=(0, 2, 0)) for i in range(3)]
+    assert tuned(lesions)[1].presence == Thresholds().presence
+
+
+def test_overconfident_logits_get_a_temperature_above_one():
+    half_wrong = [case(i, i % 2, inside=0.9, outside=0.1, logits=(9, 0, 0)) for i in range(20)]
+    assert tuned(half_wrong)[0].temperature > 3

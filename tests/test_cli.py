@@ -1,0 +1,82 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from busi_unet.cli import command, print_json, warn
+from busi_unet.errors import BusiUNetError, DataLayoutError, UsageError
+
+
+def test_success_is_exit_code_0():
+    assert command(lambda argv: None)([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(BusiUNetError("It failed.", "Mend it."), 1), (UsageError("No such thing.", "Name another."), 2)],
+)
+def test_error_of_the_package_becomes_a_line_on_stderr_and_its_exit_code(error, code, capsys):
+    def main(argv):
+        raise error
+
+    assert command(main)([]) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == f"error: {error.message} {error.hint}\n"
+
+
+def test_every_problem_of_a_data_set_is_printed(capsys):
+    def main(argv):
+        raise DataLayoutError("The folder cannot be used:", ["a.png: damaged", "b.png: empty"], "Mend them.")
+
+    assert command(main)([]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "error: The folder cannot be used:",
+        "  - a.png: damaged",
+        "  - b.png: empty",
+        "Mend them.",
+    ]
+
+
+def test_faults_of_the_program_keep_their_traceback():
+    def main(argv):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        command(main)([])
+
+
+def test_stopping_by_hand_is_exit_code_130(capsys):
+    def main(argv):
+        raise KeyboardInterrupt
+
+    assert command(main)([]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_json_is_one_object_on_stdout_and_refuses_nan(capsys):
+    print_json({"path": "Größe 3×4", "value": None})
+    assert json.loads(capsys.readouterr().out) == {"path": "Größe 3×4", "value": None}
+    with pytest.raises(ValueError, match="JSON"):
+        print_json({"value": float("nan")})
+
+
+def test_warnings_go_to_stderr(capsys):
+    warn("something odd")
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "warning: something odd\n")
+
+
+def test_a_console_without_the_characters_gets_a_result_all_the_same():
+    program = (
+        "from busi_unet.cli import command\n"
+        "raise SystemExit(command(lambda argv: print('3 × 4 \\u2192 12'))([]))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-c", program],
+        env={"PYTHONIOENCODING": "ascii", "PYTHONPATH": ":".join(filter(None, sys.path))},
+        capture_output=True,
+        check=False,
+    )
+    assert (result.returncode, result.stdout.strip()) == (0, b"3 ? 4 ? 12")

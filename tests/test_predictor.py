@@ -1,0 +1,127 @@
+import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from busi_unet.bundle import CONFIG_NAME
+from busi_unet.data.phantom import make_phantom
+from busi_unet.errors import IncompatibleBundleError, UnreadableImageError, UsageError
+from busi_unet.learning.dataset import LesionDataset
+from busi_unet.predictor import Predictor
+
+
+@pytest.fixture
+def predictor(tiny_bundle) -> Predictor:
+    return Predictor.from_pretrained(tiny_bundle, device="cpu")
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (50, 211), (190, 70)])
+def test_every_array_has_the_size_of_the_picture(predictor, shape):
+    image = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    prediction = predictor.predict(image)
+    assert prediction.mask.shape == prediction.probability.shape == shape
+    assert (prediction.mask.dtype, prediction.probability.dtype) == (bool, np.float32)
+    assert 0 <= prediction.probability.min() <= prediction.probability.max() <= 1
+    assert list(prediction.probabilities) == ["normal", "benign", "malignant"]
+    assert sum(prediction.probabilities.values()) == pytest.approx(1)
+    assert prediction.probabilities[prediction.label] == max(prediction.probabilities.values())
+    assert not prediction.refused
+
+
+def test_a_batch_equals_its_pictures_one_by_one(predictor):
+    images = [make_phantom("benign", seed=seed, size=(64, 80 + seed)).image for seed in range(5)]
+    together = predictor.predict_batch(images, batch_size=2)
+    for image, prediction in zip(images, together, strict=True):
+        alone = predictor.predict(image)
+        np.testing.assert_allclose(prediction.probability, alone.probability, atol=1e-5)
+        assert prediction.label == alone.label
+    assert predictor.predict_batch([]) == []
+
+
+def test_threads_share_a_predictor(predictor):
+    images = [make_phantom("malignant", seed=seed, size=(64 + 8 * seed, 96)).image for seed in range(8)]
+    expected = [predictor.predict(image) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(predictor.predict, images))
+    for left, right in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(left.mask, right.mask)
+        np.testing.assert_allclose(left.probability, right.probability, atol=1e-6)
+
+
+def test_training_and_serving_see_the_same_input(predictor):
+    import datasets
+    from PIL import Image
+
+    phantom = make_phantom("benign", seed=0, size=(70, 110))
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "mask": datasets.Image(),
+            "label": datasets.ClassLabel(names=["normal", "benign", "malignant"]),
+            "image_id": datasets.Value("string"),
+        }
+    )
+    row = {
+        "image": Image.fromarray(phantom.image),
+        "mask": Image.fromarray(phantom.mask.astype(np.uint8) * 255),
+        "label": "benign",
+        "image_id": "benign (1)",
+    }
+    split = datasets.Dataset.from_list([row], features=features)
+    trained_on = LesionDataset(split, predictor._preprocess, progress=False)[0]
+    assert trained_on.image.numpy().tobytes() == predictor._preprocess(phantom.image).tobytes()
+
+
+def test_a_blank_picture_is_refused_with_a_reason(predictor):
+    prediction = predictor.predict(np.full((64, 64), 90, dtype=np.uint8))
+    assert prediction.refused
+    assert "blank" in prediction.reasons[0]
+    assert not prediction.mask.any()
+    assert prediction.measurements == ()
+
+
+def test_the_summary_is_json_with_one_entry_per_lesion(predictor):
+    prediction = predictor.predict(make_phantom("malignant", seed=1, size=(64, 80)).image)
+    summary = json.loads(json.dumps(prediction.to_dict()))
+    assert (summary["height"], summary["width"]) == (64, 80)
+    assert summary["lesion_area_px"] == prediction.mask.sum()
+    assert sum(lesion["area_px"] for lesion in summary["measurements"]) == prediction.mask.sum()
+
+
+def test_local_weights_never_touch_the_network(tiny_bundle, monkeypatch):
+    monkeypatch.setattr(socket, "socket", lambda *_, **__: pytest.fail("a socket was opened"))
+    Predictor.from_pretrained(tiny_bundle).predict(np.zeros((64, 64), np.uint8))
+    Predictor.from_pretrained()
+
+
+def test_sources_that_are_no_model(tmp_path):
+    with pytest.raises(IncompatibleBundleError, match=CONFIG_NAME):
+        Predictor.from_pretrained(tmp_path)
+    for source in (tmp_path / "absent", "no-slash", "./not/here"):
+        with pytest.raises(UsageError, match="no model folder"):
+            Predictor.from_pretrained(source)
+    with pytest.raises(UsageError, match="'tpu9'"):
+        Predictor.from_pretrained(device="tpu9")
+
+
+def test_a_bad_picture_in_a_batch_is_named(predictor, tmp_path):
+    with pytest.raises(UnreadableImageError, match=r"absent\.png"):
+        predictor.predict_batch([np.zeros((64, 64), np.uint8), tmp_path / "absent.png"])
+
+
+@pytest.mark.parametrize("label", ["normal", "benign", "malignant"])
+def test_the_embedded_network_labels_phantoms(label):
+    """Weights trained on real pictures only must carry over to the app's synthetic examples."""
+    from busi_unet.interface.examples import EXAMPLES
+
+    seed, size = next((e.seed, e.size) for e in EXAMPLES if e.label == label)
+    phantom = make_phantom(label, seed=seed, size=size)
+    prediction = Predictor.from_pretrained().predict(phantom.image)
+    assert prediction.label == label
+    if label == "normal":
+        assert not prediction.mask.any()
+    else:
+        overlap = (prediction.mask & phantom.mask).sum()
+        assert 2 * overlap / (prediction.mask.sum() + phantom.mask.sum()) > 0.6
