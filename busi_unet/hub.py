@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from httpx import HTTPError
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
     HfHubHTTPError,
@@ -11,7 +12,6 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
 )
-from httpx import HTTPError
 
 from busi_unet.bundle import CONFIG_NAME, WEIGHTS_NAME
 from busi_unet.errors import HubAccessError

@@ -71,7 +71,7 @@ def test_missing_keys_are_named(config, path):
 
 def test_a_newer_format_is_told_apart_from_a_damaged_one(config):
     data = {**changed(config, "new_block", {}), "format_version": 2}
-    with pytest.raises(IncompatibleBundleError, match="format_version 2.*reads 1"):
+    with pytest.raises(IncompatibleBundleError, match=r"format_version 2.*reads 1"):
         BundleConfig.from_dict(data)
 
 

@@ -25,9 +25,19 @@ def mask_from_probability(probability: np.ndarray, presence: float, thresholds: 
     """
     if presence < thresholds.presence:
         return np.zeros(probability.shape, dtype=bool)
-    mask = ndimage.binary_fill_holes(probability >= thresholds.mask)
+    mask = _fill_holes(probability >= thresholds.mask)
     regions, count = ndimage.label(mask, structure=np.ones((3, 3)))
     areas = np.bincount(regions.ravel(), minlength=count + 1)
     kept = areas >= max(1.0, thresholds.min_area * mask.size)
     kept[0] = False
     return kept[regions]
+
+
+def _fill_holes(mask: np.ndarray) -> np.ndarray:
+    # One labelling of the background, where ndimage.binary_fill_holes dilates step by step.
+    background, count = ndimage.label(~mask)
+    reaches_edge = np.zeros(count + 1, dtype=bool)
+    for edge in (background[0], background[-1], background[:, 0], background[:, -1]):
+        reaches_edge[edge] = True
+    reaches_edge[0] = False
+    return ~reaches_edge[background]

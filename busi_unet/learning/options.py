@@ -30,7 +30,12 @@ class TrainOptions:
 
     encoder: str = _option("efficientnet_lite0", "encoder of the U-Net", choices=ENCODERS)
     width: int = _option(64, "channels of the first level, plain encoder only", type=int)
-    init: str = _option("imagenet", "start weights of the encoder", choices=("imagenet", "random"))
+    init: str = _option("imagenet", "start weights: imagenet (encoder only), random, or a model folder")
+    refit: str | None = _option(
+        None,
+        "model folder to go on from with train and validation images together, a fixed number of epochs; "
+        "its temperature and thresholds are kept",
+    )
     size: int = _option(256, "side of the square network input, pixels; a multiple of 32", type=int)
 
     epochs: int = _option(24, "passes over the training images", type=int)

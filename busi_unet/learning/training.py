@@ -25,12 +25,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration, set_seed
+from datasets import concatenate_datasets
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from busi_unet.bundle import load_bundle, save_bundle
+from busi_unet.bundle import load_bundle, load_config, save_bundle
 from busi_unet.config import CLASS_NAMES, Architecture, BundleConfig, Preprocess
 from busi_unet.data.augment import Augmentation
 from busi_unet.data.busi import load_prepared
@@ -58,7 +59,7 @@ class Progress:
     """How far a run has come; part of the checkpoint."""
 
     epoch: int = 0
-    best_score: float = -math.inf
+    best_score: float | None = -math.inf
     best_epoch: int = 0
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -90,11 +91,11 @@ class Tally:
         self.correct += int(correct.sum())
 
     def means(self, prefix: str) -> dict[str, float | None]:
-        """Mean loss, Dice (None without any lesion) and accuracy."""
+        """Mean loss, Dice over lesion images, and accuracy; None where nothing was counted."""
         return {
-            f"{prefix}_loss": self.loss / self.images,
+            f"{prefix}_loss": self.loss / self.images if self.images else None,
             f"{prefix}_dice": self.dice / self.lesions if self.lesions else None,
-            f"{prefix}_accuracy": self.correct / self.images,
+            f"{prefix}_accuracy": self.correct / self.images if self.images else None,
         }
 
 
@@ -130,7 +131,8 @@ class Run:
 def train(options: TrainOptions) -> Path:
     """Trains a network on the train split, selects it on the validation split, and saves it.
 
-    The test split is never read.
+    The test split is never read. With `refit`, a model that was selected this way is trained further on
+    both splits; nothing is selected then, and the last epoch is the result.
 
     Returns:
         The finished model folder.
@@ -228,7 +230,7 @@ def build_run(options: TrainOptions, accelerator: Accelerator, data: DatasetDict
     preprocessor = Preprocessor(Preprocess(size=options.size))
     shown = accelerator.is_main_process
     train_set = LesionDataset(
-        data["train"],
+        concatenate_datasets([data["train"], data["validation"]]) if options.refit else data["train"],
         preprocessor,
         augmentation=Augmentation() if options.augment == "standard" else None,
         seed=options.seed,
@@ -248,10 +250,7 @@ def build_run(options: TrainOptions, accelerator: Accelerator, data: DatasetDict
     )
     validation_loader = DataLoader(validation_set, batch_size=share)
 
-    plain = options.encoder == "plain"
-    model = UNet(Architecture(options.encoder, options.width if plain else None))
-    if options.init == "imagenet" and not plain:
-        model.encoder.load_imagenet()
+    model = build_model(options)
     ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(options.ema_decay), use_buffers=True)
     optimizer = build_optimizer(model, options)
     model, optimizer, train_loader, validation_loader = accelerator.prepare(
@@ -269,6 +268,26 @@ def build_run(options: TrainOptions, accelerator: Accelerator, data: DatasetDict
         validation_loader=validation_loader,
         image_ids=train_set.image_ids,
     )
+
+
+def build_model(options: TrainOptions) -> UNet:
+    """The network with its start weights."""
+    plain = options.encoder == "plain"
+    architecture = Architecture(options.encoder, options.width if plain else None)
+    flag, start = ("--refit", options.refit) if options.refit else ("--init", options.init)
+    if start in ("imagenet", "random"):
+        model = UNet(architecture)
+        if start == "imagenet" and not plain:
+            model.encoder.load_imagenet()
+        return model
+    if not Path(start).is_dir():
+        raise UsageError(f"{flag} {start} is no model folder.", "Name the folder of a model.")
+    model, config = load_bundle(start)
+    if config.architecture != architecture:
+        raise UsageError(
+            f"{flag} {start} holds another network ({config.architecture}).", "Use its --encoder and --width."
+        )
+    return model
 
 
 def build_optimizer(model: UNet, options: TrainOptions) -> torch.optim.Optimizer:
@@ -308,13 +327,13 @@ def fit(run: Run) -> None:
     )
     with bar:
         while progress.epoch < options.epochs:
-            if progress.epoch - progress.best_epoch >= options.patience:
+            if not options.refit and progress.epoch - progress.best_epoch >= options.patience:
                 bar.write(f"No better epoch since {progress.best_epoch}: stopping early.")
                 break
             started = time.monotonic()
             learning_rate = run.scheduler.get_last_lr()[0]
             trained = train_epoch(run, bar)
-            validated = validate(run)
+            validated = Tally() if options.refit else validate(run)
             progress.epoch += 1
             progress.seconds += time.monotonic() - started
             row = {
@@ -401,8 +420,9 @@ def add_to_tally(
 def keep(run: Run, row: dict[str, Any]) -> None:
     """Saves what an epoch gave: log, best weights so far, curves, checkpoint."""
     progress, accelerator = run.progress, run.accelerator
-    score = (row["validation_dice"] + row["validation_accuracy"]) / 2
-    better = score > progress.best_score
+    # Without validation the last epoch counts as the best.
+    score = None if run.options.refit else (row["validation_dice"] + row["validation_accuracy"]) / 2
+    better = score is None or score > progress.best_score
     if better:
         progress.best_score, progress.best_epoch = score, progress.epoch
     accelerator.log({name: value for name, value in row.items() if value is not None}, step=progress.epoch)
@@ -419,12 +439,17 @@ def finish(run: Run, data: DatasetDict) -> None:
     """The best weights become the model: calibrated, thresholds chosen, manifest attached."""
     output = run.options.output
     model, config = load_bundle(output / "best")
-    predictor = Predictor(model, config, device=str(run.accelerator.device))
-    validation = data["validation"]
-    frames = [decode_image(image) for image in validation["image"]]
-    targets = [decode_mask(mask) for mask in validation["mask"]]
-    calibration, thresholds = tune(predictor, frames, targets, validation["label"])
     manifest = build_manifest(run, data)
+    if run.options.refit:
+        first = load_config(run.options.refit)
+        calibration, thresholds = first.calibration, first.thresholds
+        manifest["refit_of"] = first.training
+    else:
+        predictor = Predictor(model, config, device=str(run.accelerator.device))
+        validation = data["validation"]
+        frames = [decode_image(image) for image in validation["image"]]
+        targets = [decode_mask(mask) for mask in validation["mask"]]
+        calibration, thresholds = tune(predictor, frames, targets, validation["label"])
     config = replace(config, calibration=calibration, thresholds=thresholds, training=manifest)
     save_bundle(output / "model", model.cpu(), config)
     (output / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
@@ -448,7 +473,9 @@ def build_manifest(run: Run, data: DatasetDict) -> dict[str, Any]:
         },
         "best_epoch": progress.best_epoch,
         "epochs": progress.epoch,
-        "validation": {name: round(best[f"validation_{name}"], 4) for name in ("loss", "dice", "accuracy")},
+        "validation": None
+        if run.options.refit
+        else {name: round(best[f"validation_{name}"], 4) for name in ("loss", "dice", "accuracy")},
         "seconds": round(progress.seconds),
         "hardware": {
             "device": accelerator.device.type,

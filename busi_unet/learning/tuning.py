@@ -29,8 +29,8 @@ def tune(
     """Fits the temperature, then the thresholds one after the other, at native resolution.
 
     The mask threshold and the smallest area maximise the mean Dice of the lesion images. The
-    presence threshold maximises the mean of two figures that pull apart: the Dice of the lesion
-    images, and the share of lesion-free images that are left without a mask.
+    presence threshold maximises the mean score over all images, where a lesion image scores its
+    Dice and an image without a lesion 1 if its mask is empty and 0 if it is not.
 
     Args:
         predictor: the trained network; its own temperature and thresholds are not used.
@@ -66,17 +66,13 @@ def tune(
             thresholds = dataclasses.replace(candidates[int(np.argmax(scores))], presence=thresholds.presence)
     if has_lesion.any() and not has_lesion.all():
         masks = [mask_from_probability(map_, 1.0, thresholds) for map_ in maps]
-        score_if_shown = np.array(
+        shown = np.array(
             [
                 _dice(mask, target) if target.any() else float(not mask.any())
                 for mask, target in zip(masks, targets, strict=True)
             ]
         )
-        score_if_empty = (~has_lesion).astype(float)
-        scores = []
-        for threshold in _PRESENCE_GRID:
-            score = np.where(presence >= threshold, score_if_shown, score_if_empty)
-            scores.append((score[has_lesion].mean() + score[~has_lesion].mean()) / 2)
+        scores = [np.where(presence >= value, shown, ~has_lesion).mean() for value in _PRESENCE_GRID]
         thresholds = dataclasses.replace(thresholds, presence=float(_PRESENCE_GRID[int(np.argmax(scores))]))
     return calibration, _rounded(thresholds)
 

@@ -118,6 +118,46 @@ def test_accumulated_steps_see_the_whole_batch(options):
     assert load_bundle(folder)[1].training["options"]["accumulate"] == 2
 
 
+def test_a_model_folder_can_be_trained_on(options, tiny_bundle, tmp_path):
+    run = dataclasses.replace(options, epochs=1, init=str(tiny_bundle), learning_rate=1e-9, ema_decay=0.0)
+    before, after = weights(tiny_bundle), weights(train(run))
+    assert torch.equal(before["mask_head.0.weight"], after["mask_head.0.weight"])
+    with pytest.raises(UsageError, match="holds another network"):
+        train(dataclasses.replace(run, width=8, output=tmp_path / "wider"))
+    with pytest.raises(UsageError, match="is no model folder"):
+        train(dataclasses.replace(run, init="imagnet", output=tmp_path / "typo"))
+
+
+def test_a_refit_adds_the_validation_images_and_keeps_what_was_tuned(options, prepared, tmp_path):
+    from busi_unet.bundle import save_config
+    from busi_unet.config import Calibration, Thresholds
+    from busi_unet.data.busi import load_prepared
+
+    first = train(dataclasses.replace(options, epochs=1))
+    tuned = dataclasses.replace(
+        load_bundle(first)[1], calibration=Calibration(1.5), thresholds=Thresholds(0.4, 0.3, 0.01)
+    )
+    save_config(first, tuned)
+    seen = set()
+    add = training.add_to_tally
+
+    def spy(tally, accelerator, output, batch, loss):
+        seen.update(batch.index.tolist())
+        add(tally, accelerator, output, batch, loss)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "add_to_tally", spy)
+        folder = train(dataclasses.replace(options, refit=str(first), output=tmp_path / "refit", epochs=2))
+    data = load_prepared(prepared)
+    assert max(seen) >= len(data["train"])
+    assert max(seen) < len(data["train"]) + len(data["validation"])
+    config = load_bundle(folder)[1]
+    assert (config.calibration, config.thresholds) == (tuned.calibration, tuned.thresholds)
+    assert config.training["validation"] is None
+    assert config.training["best_epoch"] == 2
+    assert config.training["refit_of"] == tuned.training
+
+
 def test_the_schedule_warms_up_and_ends_at_zero():
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     schedule = build_schedule(optimizer, TrainOptions(epochs=4, warmup=1.0), steps_per_epoch=10)

@@ -1,0 +1,341 @@
+"""Copies and near-copies among pictures, found from their pixels alone.
+
+Three steps, each cheaper per pair than the next and each fed only what the last one let through:
+
+1. Vote. Every picture is described by SIFT features (Lowe 2004) with the Hellinger normalisation of
+   RootSIFT (Arandjelović and Zisserman 2012). Some, spread over the picture, vote for the pictures that
+   hold their nearest neighbours; the pictures with most votes are candidates.
+2. Align. One-to-one matches of a candidate pair agree, or do not, on one similarity transform: shift,
+   zoom, rotation. Every match proposes one by itself, so the search is exhaustive and needs no random draw.
+3. Compare. The pair is laid over each other and the normalised cross-correlation (NCC) of its fine structure
+   decides. The black screen around the scanned field and burnt-in white text are left out, because all
+   pictures of a scanner share them; structure coarser than a few speckles is removed, because depth shading
+   and a dark lesion in the middle make any two ultrasound pictures alike; and the strongest residuals are
+   clipped, lest the rest of a drawing outweigh the tissue.
+
+A mirrored picture is compared through its mirrored features; an upside-down one is a mirrored one, rotated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+
+from busi_unet.errors import MissingDependencyError
+
+# Chosen on BUSI, where the first pair that shows two different lesions scores 0.35 (docs/data.md).
+MIN_SCORE = 0.55
+
+_SIDE = 256  # longest side of the compared frames, pixels
+_FEATURES = 256
+_VOTERS = 64  # features of a picture that take part in the vote
+_CELLS = 8  # per side: voters are drawn from a grid of cells
+_NEAREST = 2  # votes of one feature
+_CANDIDATES = 10  # per picture and orientation
+_MIN_SIMILARITY = 0.8  # of two matched RootSIFT descriptors, 1 where equal
+_MIN_MATCHES = 7  # agreeing with one transform; unrelated pictures reach 3 to 6
+_MIN_OVERLAP = 0.25  # of the smaller frame
+_ZOOM = (0.4, 2.5)
+_TOLERANCE = 4.0  # pixels of the compared frames
+_FINE, _COARSE = 2.0, 12.0  # band of the compared structure, Gaussian sigmas in pixels
+_CLIP = 3.0  # standard deviations
+_DARK = 4  # mean grey level below which a neighbourhood may belong to the black screen
+_BURNT_IN = 250  # grey level from which a pixel counts as drawn, not scanned
+
+
+@dataclass(frozen=True)
+class CopyPair:
+    """Two pictures that show the same view.
+
+    `first` < `second` are indices into the sequence that was searched. `score` is the normalised
+    cross-correlation of their fine structure over the shared area, at most 1; `flipped` says that one is
+    the mirror image of the other; `overlap` is the shared area as a share of the smaller frame, in (0, 1];
+    `identical` says that the pixels are equal.
+    """
+
+    first: int
+    second: int
+    score: float
+    flipped: bool
+    overlap: float
+    identical: bool
+
+
+class _Features(NamedTuple):
+    points: np.ndarray  # complex64 (K,), x + iy in pixels
+    shapes: np.ndarray  # complex64 (K,), size in pixels as modulus, direction as argument
+    descriptors: np.ndarray  # float32 (K, 128), unit length
+
+
+def find_copies(
+    images: Sequence[np.ndarray], *, min_score: float = MIN_SCORE, progress: bool = False
+) -> list[CopyPair]:
+    """Finds the pairs of pictures that are copies: flipped, cropped, rescanned, regained or drawn over.
+
+    The result depends on the pixels only; no random number is drawn. Time grows with the square of the
+    number of pictures, and 780 of them take about a minute on two cores.
+
+    Args:
+        images: grey frames, uint8 (H, W), of any and of differing sizes.
+        min_score: least correlation of a copy, in (0, 1). Higher keeps closer copies only.
+        progress: show progress bars on stderr.
+
+    Returns:
+        Pairs in ascending order of (first, second), each pair once. A chain of pairs may join pictures that
+        are no pair themselves: see `group_copies`.
+
+    Raises:
+        ValueError: an entry of `images` is not a uint8 (H, W) array.
+        MissingDependencyError: OpenCV is not installed.
+    """
+    cv2 = _opencv()
+    pairs: dict[tuple[int, int], CopyPair] = {}
+    originals: list[int] = []
+    frames: list[np.ndarray] = []
+    fields: list[np.ndarray] = []
+    first_with: dict[str, int] = {}
+    # Each picture is fetched once: `images` may decode them on demand.
+    for index, image in enumerate(images):
+        if image.ndim != 2 or image.dtype != np.uint8 or image.size == 0:
+            raise ValueError(f"images[{index}] must be uint8 (H, W), not {image.dtype} {image.shape}.")
+        digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()
+        first = first_with.setdefault(digest, index)
+        if first != index:
+            # Found already, and a second search would only crowd the vote.
+            pairs[first, index] = CopyPair(first, index, 1.0, flipped=False, overlap=1.0, identical=True)
+            continue
+        originals.append(index)
+        frames.append(_frame(cv2, image))
+        fields.append(_scanned_field(cv2, frames[-1], image))
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        described = pool.map(partial(_describe, cv2), frames)
+        features = list(_bar(described, "describe", len(frames), progress))
+    mirrored = [_mirror(item, frame.shape[1]) for item, frame in zip(features, frames, strict=True)]
+
+    candidates = _vote(features, mirrored, progress)
+    for a, b, flipped in _bar(candidates, "compare", len(candidates), progress):
+        transform = _align(mirrored[a] if flipped else features[a], features[b])
+        if transform is None:
+            continue
+        moving = frames[a], fields[a]
+        if flipped:
+            moving = tuple(np.ascontiguousarray(picture[:, ::-1]) for picture in moving)
+        score, overlap = _compare(cv2, moving, (frames[b], fields[b]), transform)
+        first, second = originals[a], originals[b]
+        known = pairs.get((first, second))
+        if score >= min_score and overlap >= _MIN_OVERLAP and (known is None or known.score < score):
+            pairs[first, second] = CopyPair(first, second, score, flipped, overlap, identical=False)
+    return [pairs[key] for key in sorted(pairs)]
+
+
+def group_copies(count: int, pairs: Iterable[CopyPair]) -> list[int]:
+    """Groups pictures that are linked by pairs, directly or through others (connected components).
+
+    Returns:
+        One group index per picture. Groups are numbered 0, 1, 2, … in the order of their first members.
+    """
+    parent = list(range(count))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    for pair in pairs:
+        low, high = sorted((root(pair.first), root(pair.second)))
+        parent[high] = low
+    numbers: dict[int, int] = {}
+    return [numbers.setdefault(root(index), len(numbers)) for index in range(count)]
+
+
+def _opencv() -> ModuleType:
+    try:
+        import cv2
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Finding copies needs OpenCV, which is not installed.", 'Run: pip install "busi-unet[train]"'
+        ) from error
+    return cv2
+
+
+def _bar(items: Iterable, label: str, total: int, progress: bool) -> Iterable:
+    if not progress:
+        return items
+    from tqdm import tqdm
+
+    return tqdm(items, desc=label, total=total, unit="")
+
+
+def _frame(cv2: ModuleType, image: np.ndarray) -> np.ndarray:
+    height, width = image.shape
+    scale = _SIDE / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+
+
+def _scanned_field(cv2: ModuleType, frame: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """1 where the frame of an image shows tissue, 0 on the screen around it and on text, uint8 (H, W)."""
+    dark = (cv2.blur(frame, (5, 5)) < _DARK).astype(np.uint8)
+    _, regions = cv2.connectedComponents(dark)
+    rim = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
+    screen = np.isin(regions, rim[rim > 0])
+    # Sought before shrinking, which turns thin white strokes grey.
+    drawn = _frame(cv2, np.where(image >= _BURNT_IN, 255, 0).astype(np.uint8)) > 64
+    # Smoothing mixes both into the tissue beside them.
+    reach = 2 * round(2 * _FINE) + 1
+    return cv2.erode((~(screen | drawn)).astype(np.uint8), np.ones((reach, reach), np.uint8))
+
+
+def _describe(cv2: ModuleType, frame: np.ndarray) -> _Features:
+    # Low contrast counts here: speckle, not edges, tells two pictures of one breast apart.
+    sift = cv2.SIFT_create(nfeatures=_FEATURES, contrastThreshold=0.01, edgeThreshold=20)
+    keys, descriptors = sift.detectAndCompute(frame, None)
+    if not keys:
+        nothing = np.zeros(0, np.complex64)
+        return _Features(nothing, nothing, np.zeros((0, 128), np.float32))
+    points = np.array([complex(*key.pt) for key in keys], np.complex64)
+    order = _spread([-key.response for key in keys], points, frame.shape)[:_FEATURES]
+    shapes = np.array([key.size * np.exp(1j * np.deg2rad(key.angle)) for key in keys], np.complex64)
+    descriptors = np.sqrt(descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-9))
+    return _Features(points[order], shapes[order], descriptors[order].astype(np.float32))
+
+
+def _spread(weakness: Sequence[float], points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    # Burnt-in text holds the strongest features of a picture. By turns over a grid, tissue has its say.
+    height, width = shape
+    cells = (points.imag * _CELLS / height).astype(int) * _CELLS + (points.real * _CELLS / width).astype(int)
+    strongest = np.argsort(weakness, kind="stable")
+    turn_in_cell = np.empty(len(points), int)
+    taken = np.zeros(cells.max() + 1, int)
+    for index in strongest:
+        turn_in_cell[index] = taken[cells[index]]
+        taken[cells[index]] += 1
+    return strongest[np.argsort(turn_in_cell[strongest], kind="stable")]
+
+
+def _mirror_order() -> np.ndarray:
+    # A SIFT descriptor is 4 rows × 4 columns × 8 directions in the feature's own upright frame:
+    # mirroring reverses the rows and the sense of the directions.
+    row, column, direction = np.meshgrid(range(4), range(4), range(8), indexing="ij")
+    return (((3 - row) * 4 + column) * 8 + (-direction) % 8).ravel()
+
+
+_MIRROR_ORDER = _mirror_order()
+
+
+def _mirror(features: _Features, width: int) -> _Features:
+    points = (width - 1) - features.points.conj()
+    return _Features(points, -features.shapes.conj(), features.descriptors[:, _MIRROR_ORDER])
+
+
+def _vote(
+    features: Sequence[_Features], mirrored: Sequence[_Features], progress: bool
+) -> list[tuple[int, int, bool]]:
+    count = len(features)
+    sizes = [len(item.descriptors[:_VOTERS]) for item in features]
+    if sum(sizes) == 0:
+        return []
+    start = np.concatenate([[0], np.cumsum(sizes)])
+    owner = np.repeat(np.arange(count), sizes)
+    stored = np.ascontiguousarray(np.concatenate([item.descriptors[:_VOTERS] for item in features]).T)
+    votes = np.zeros((2, count, count), np.int32)
+    for index in _bar(range(count), "vote", count, progress):
+        for flipped, side in enumerate((features, mirrored)):
+            similarity = side[index].descriptors[:_VOTERS] @ stored
+            similarity[:, start[index] : start[index + 1]] = -1.0
+            rows = np.arange(len(similarity))
+            for _ in range(_NEAREST):
+                nearest = similarity.argmax(axis=1)
+                votes[flipped, index] += np.bincount(owner[nearest], minlength=count)
+                similarity[rows, nearest] = -1.0
+    votes += votes.transpose(0, 2, 1).copy()
+    candidates = set()
+    for flipped in (0, 1):
+        for index in range(count):
+            best = np.argsort(-votes[flipped, index], kind="stable")[:_CANDIDATES]
+            candidates.update(
+                (min(index, int(other)), max(index, int(other)), bool(flipped))
+                for other in best
+                if other != index and votes[flipped, index, other] > 0
+            )
+    return sorted(candidates)
+
+
+def _align(moving: _Features, fixed: _Features) -> tuple[complex, complex] | None:
+    # Points are complex numbers, so that a similarity transform is p → turn · p + shift.
+    if min(len(moving.points), len(fixed.points)) < _MIN_MATCHES:
+        return None
+    similarity = moving.descriptors @ fixed.descriptors.T
+    nearest, back = similarity.argmax(axis=1), similarity.argmax(axis=0)
+    rows = np.arange(len(nearest))
+    mutual = (back[nearest] == rows) & (similarity[rows, nearest] > _MIN_SIMILARITY)
+    source, target = moving.points[mutual], fixed.points[nearest[mutual]]
+    turns = fixed.shapes[nearest[mutual]] / moving.shapes[mutual]
+    possible = (np.abs(turns) > _ZOOM[0]) & (np.abs(turns) < _ZOOM[1])
+    if possible.sum() == 0 or len(source) < _MIN_MATCHES:
+        return None
+    # A single feature knows its size and direction only roughly, hence the wider tolerance.
+    proposals = turns[possible, None] * (source[None] - source[possible, None]) + target[possible, None]
+    agreeing = np.abs(proposals - target) < 1.5 * _TOLERANCE
+    inliers = agreeing[agreeing.sum(axis=1).argmax()]
+    for _ in range(3):
+        if inliers.sum() < 3:
+            return None
+        turn, shift = _fit_similarity(source[inliers], target[inliers])
+        inliers = np.abs(turn * source + shift - target) < _TOLERANCE
+    if inliers.sum() < _MIN_MATCHES or not _ZOOM[0] < abs(turn) < _ZOOM[1]:
+        return None
+    return turn, shift
+
+
+def _fit_similarity(source: np.ndarray, target: np.ndarray) -> tuple[complex, complex]:
+    centred = source - source.mean()
+    spread = float((np.abs(centred) ** 2).sum())
+    turn = complex((centred.conj() * (target - target.mean())).sum()) / max(spread, 1e-6)
+    return turn, complex(target.mean()) - turn * complex(source.mean())
+
+
+def _compare(
+    cv2: ModuleType,
+    moving: tuple[np.ndarray, np.ndarray],
+    fixed: tuple[np.ndarray, np.ndarray],
+    transform: tuple[complex, complex],
+) -> tuple[float, float]:
+    """Score and overlap of two (frame, field) pairs, the first laid over the second."""
+    turn, shift = transform
+    matrix = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+    height, width = fixed[0].shape
+
+    def smooth(picture: np.ndarray, sigma: float) -> np.ndarray:
+        return cv2.GaussianBlur(picture.astype(np.float32), (0, 0), sigma)
+
+    def moved(picture: np.ndarray) -> np.ndarray:
+        return cv2.warpAffine(picture, matrix, (width, height))
+
+    inside = (moved(255 * moving[1]) == 255) & (fixed[1] > 0)
+    smaller = min(fixed[1].sum(), moving[1].sum() * abs(turn) ** 2)
+    overlap = min(1.0, float(inside.sum() / max(smaller, 1)))
+    if overlap < _MIN_OVERLAP:
+        return 0.0, overlap
+    weight = inside.astype(np.float32)
+    coverage = np.maximum(smooth(weight, _COARSE), 1e-3)
+
+    def fine_structure(picture: np.ndarray) -> np.ndarray:
+        residual = (picture - smooth(picture * weight, _COARSE) / coverage)[inside]
+        residual -= residual.mean()
+        limit = _CLIP * residual.std()
+        return np.clip(residual, -limit, limit)
+
+    a, b = fine_structure(moved(smooth(moving[0], _FINE))), fine_structure(smooth(fixed[0], _FINE))
+    norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return (float((a * b).sum()) / norm if norm > 0 else 0.0), overlap

@@ -1,0 +1,341 @@
+"""Group-disjoint, stratified folds of BUSI: how they are made, published, read and checked.
+
+BUSI names no patients, so the strictest split that can be had keeps all copies of one view together.
+The folds in `busi_folds.csv` are those that every figure of this package refers to; regenerate them with
+
+    python -m busi_unet.data.folds DATASET_FOLDER --output busi_folds.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from busi_unet.data.duplicates import find_copies, group_copies
+from busi_unet.errors import DataLayoutError
+
+N_FOLDS = 5
+_PACKAGED = "busi_folds.csv"
+
+
+@dataclass(frozen=True)
+class FoldRow:
+    """One picture of a published split.
+
+    `group` is the id of the first picture among its copies; `pixel_sha256` is its `pixel_hash`, equal for
+    pixel-identical pictures; `other_class_copies` are the ids of the pictures of its group that are filed
+    under another class, and `cross_class` says that there are any: the label of such a picture is in doubt.
+    """
+
+    image_id: str
+    label: str
+    group: str
+    fold: int
+    pixel_sha256: str
+    cross_class: bool
+    other_class_copies: tuple[str, ...]
+
+
+def pixel_hash(pixels: np.ndarray) -> str:
+    """Fingerprints a decoded picture, whatever file format held it.
+
+    Args:
+        pixels: grey frame, uint8 (H, W).
+
+    Returns:
+        SHA-256 over "HxW:" and the bytes row by row, 64 hexadecimal digits.
+
+    Raises:
+        ValueError: `pixels` is not uint8 (H, W).
+    """
+    if pixels.ndim != 2 or pixels.dtype != np.uint8:
+        raise ValueError(f"pixels must be uint8 (H, W), not {pixels.dtype} {pixels.shape}.")
+    height, width = pixels.shape
+    return hashlib.sha256(f"{height}x{width}:".encode() + pixels.tobytes()).hexdigest()
+
+
+def assign_folds(
+    labels: Sequence[str], groups: Sequence[Hashable], *, n_folds: int = N_FOLDS, seed: int = 0
+) -> list[int]:
+    """Deals groups into folds so that classes and group sizes are spread evenly.
+
+    Largest groups first, each to the fold that holds the least of its classes so far; ties go to the fold
+    with the fewest groups of the same make-up. A group is never divided. The result depends on the names
+    of the groups and on what they hold, not on the order of the input, and is the same on every platform.
+
+    Args:
+        labels: class of each picture.
+        groups: group of each picture; names must differ as text.
+        n_folds: at least 2.
+        seed: another seed deals groups of equal make-up in another order.
+
+    Returns:
+        Fold of each picture, 0 to n_folds - 1.
+
+    Raises:
+        ValueError: lengths differ, n_folds is below 2, or there are fewer groups than folds.
+    """
+    if len(labels) != len(groups):
+        raise ValueError(f"{len(labels)} labels do not fit {len(groups)} groups.")
+    holdings: dict[Hashable, Counter[str]] = defaultdict(Counter)
+    for label, group in zip(labels, groups, strict=True):
+        holdings[group][label] += 1
+    if n_folds < 2 or len(holdings) < n_folds:
+        raise ValueError(f"{len(holdings)} groups cannot fill {n_folds} folds.")
+    make_up = {group: tuple(sorted(held.items())) for group, held in holdings.items()}
+
+    def order(group: Hashable) -> tuple:
+        draw = hashlib.sha256(f"{seed}:{group}".encode()).hexdigest()
+        return -holdings[group].total(), make_up[group], draw
+
+    filled = [Counter[str]() for _ in range(n_folds)]
+    dealt = [Counter[tuple]() for _ in range(n_folds)]
+    fold_of: dict[Hashable, int] = {}
+    for group in sorted(holdings, key=order):
+        held = holdings[group]
+
+        def cost(fold: int, held: Counter[str] = held, group: Hashable = group) -> tuple:
+            load = sum(count * filled[fold][label] for label, count in held.items())
+            return load, dealt[fold][make_up[group]], filled[fold].total(), fold
+
+        fold = min(range(n_folds), key=cost)
+        fold_of[group] = fold
+        filled[fold] += held
+        dealt[fold][make_up[group]] += 1
+    return [fold_of[group] for group in groups]
+
+
+def random_split_leak(groups: Sequence[Hashable], *, test_share: float = 1 / N_FOLDS) -> float:
+    """Expected share of test pictures with a copy in training, were pictures split at random one by one.
+
+    Exact, not simulated. Where t of n pictures are tested, a tested picture of a group of k has all of its
+    copies beside it with probability Π (t - i) / (n - i), i = 1 … k - 1; otherwise it leaks.
+
+    Args:
+        groups: group of each picture.
+        test_share: share of the pictures in the test part, in (0, 1).
+
+    Returns:
+        Share in [0, 1].
+
+    Raises:
+        ValueError: no groups, or a test part that is empty or everything.
+    """
+    count = len(groups)
+    tested = round(test_share * count)
+    if not 0 < tested < count:
+        raise ValueError(f"A test share of {test_share} leaves {tested} of {count} pictures for the test.")
+    leak = 0.0
+    for size in Counter(groups).values():
+        together = 1.0
+        for other in range(1, size):
+            together *= max(tested - other, 0) / (count - other)
+        leak += size * (1.0 - together)
+    return leak / count
+
+
+def build_folds(
+    image_ids: Sequence[str],
+    labels: Sequence[str],
+    images: Sequence[np.ndarray],
+    *,
+    n_folds: int = N_FOLDS,
+    seed: int = 0,
+    progress: bool = False,
+) -> list[FoldRow]:
+    """Finds the copies among pictures and deals their groups into folds.
+
+    Args:
+        image_ids: unique names.
+        labels: class of each picture.
+        images: grey frames, uint8 (H, W).
+        n_folds: as for `assign_folds`.
+        seed: as for `assign_folds`.
+        progress: show progress bars on stderr.
+
+    Returns:
+        One row per picture, by class and number, whatever the order of the input.
+
+    Raises:
+        ValueError: lengths differ, or the pictures form fewer groups than folds.
+        MissingDependencyError: OpenCV is not installed.
+    """
+    if not len(image_ids) == len(labels) == len(images):
+        raise ValueError(f"{len(image_ids)} ids, {len(labels)} labels and {len(images)} images do not match.")
+    order = sorted(range(len(image_ids)), key=lambda index: (labels[index], _natural(image_ids[index])))
+    ids, names = [image_ids[index] for index in order], [labels[index] for index in order]
+    frames = [images[index] for index in order]
+    members: dict[int, list[int]] = defaultdict(list)
+    numbers = group_copies(len(frames), find_copies(frames, progress=progress))
+    for index, number in enumerate(numbers):
+        members[number].append(index)
+    groups = [ids[members[number][0]] for number in numbers]
+    rows = []
+    for index, fold in enumerate(assign_folds(names, groups, n_folds=n_folds, seed=seed)):
+        strangers = tuple(ids[other] for other in members[numbers[index]] if names[other] != names[index])
+        rows.append(
+            FoldRow(
+                image_id=ids[index],
+                label=names[index],
+                group=groups[index],
+                fold=fold,
+                pixel_sha256=pixel_hash(frames[index]),
+                cross_class=bool(strangers),
+                other_class_copies=strangers,
+            )
+        )
+    return rows
+
+
+def check_folds(rows: Iterable[FoldRow]) -> None:
+    """Refuses a split that would leak.
+
+    Raises:
+        DataLayoutError: a group, or pixel-identical pictures, lie in several folds; an id occurs twice.
+    """
+    rows = list(rows)
+    problems = [
+        f"{image_id}: listed {count} times."
+        for image_id, count in Counter(row.image_id for row in rows).items()
+        if count > 1
+    ]
+    for what, key in (("group", "group"), ("pixels", "pixel_sha256")):
+        folds = defaultdict(set)
+        for row in rows:
+            folds[getattr(row, key)].add(row.fold)
+        problems += [
+            f"{what} {name}: lies in folds {sorted(found)}."
+            for name, found in folds.items()
+            if len(found) > 1
+        ]
+    if problems:
+        raise DataLayoutError(
+            "The folds leak:", problems, "Make them again with python -m busi_unet.data.folds."
+        )
+
+
+def read_folds(path: Path) -> list[FoldRow]:
+    """Reads and checks a table that `write_folds` wrote.
+
+    Raises:
+        DataLayoutError: the file is missing, is no such table, or its folds leak.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as stream:
+            table = list(csv.DictReader(stream))
+    except OSError as error:
+        raise DataLayoutError(f"{path} cannot be read.", hint="Check the path.") from error
+    rows, problems = [], []
+    for line, entry in enumerate(table, start=2):
+        try:
+            rows.append(
+                FoldRow(
+                    image_id=entry["image_id"],
+                    label=entry["label"],
+                    group=entry["group"],
+                    fold=int(entry["fold"]),
+                    pixel_sha256=entry["pixel_sha256"],
+                    cross_class={"true": True, "false": False}[entry["cross_class"]],
+                    other_class_copies=tuple(filter(None, entry["other_class_copies"].split(";"))),
+                )
+            )
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            problems.append(f"line {line}: {type(error).__name__} {error}")
+    if problems or not rows:
+        raise DataLayoutError(
+            f"{path} is not a table of folds.",
+            problems or ["no rows"],
+            "Columns: " + ",".join(field.name for field in fields(FoldRow)),
+        )
+    check_folds(rows)
+    return rows
+
+
+def read_busi_folds() -> list[FoldRow]:
+    """Reads the published folds of BUSI, 780 rows, from the package."""
+    with resources.as_file(resources.files("busi_unet.data") / _PACKAGED) as path:
+        return read_folds(path)
+
+
+def write_folds(path: Path, rows: Sequence[FoldRow]) -> None:
+    """Writes rows as CSV (UTF-8, LF line ends, so that the file is the same on every platform).
+
+    Raises:
+        DataLayoutError: the folds leak; nothing is written then.
+    """
+    check_folds(rows)
+    with Path(path).open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(field.name for field in fields(FoldRow))
+        for row in rows:
+            writer.writerow(
+                [
+                    row.image_id,
+                    row.label,
+                    row.group,
+                    row.fold,
+                    row.pixel_sha256,
+                    str(row.cross_class).lower(),
+                    ";".join(row.other_class_copies),
+                ]
+            )
+
+
+def publish_folds(root: Path, path: Path, *, progress: bool = False) -> list[FoldRow]:
+    """Makes the folds of a data set in BUSI layout from its pixels and writes them to `path`.
+
+    Args:
+        root: folder that holds normal, benign and malignant, at or below it.
+        path: CSV file to write.
+        progress: show progress bars on stderr.
+
+    Raises:
+        DataLayoutError: `root` is no such folder.
+        UnreadableImageError: a picture cannot be decoded.
+    """
+    from busi_unet.data.busi import scan_folder
+    from busi_unet.imaging.decode import decode_image
+
+    cases = scan_folder(root)
+    images = [decode_image(case.image_path) for case in cases]
+    rows = build_folds(
+        [case.image_id for case in cases], [case.label for case in cases], images, progress=progress
+    )
+    write_folds(path, rows)
+    return rows
+
+
+def _natural(name: str) -> list[int | str]:
+    # "benign (2)" before "benign (10)"; text and numbers alternate, so that only like meets like.
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", name))]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line of this module."""
+    from busi_unet.errors import BusiUNetError
+
+    parser = argparse.ArgumentParser(description="Make group-disjoint folds of a data set in BUSI layout.")
+    parser.add_argument("folder", type=Path, help="folder holding normal, benign and malignant")
+    parser.add_argument("--output", type=Path, default=Path(_PACKAGED), help="CSV to write (%(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        rows = publish_folds(options.folder, options.output, progress=True)
+    except BusiUNetError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    print(f"{options.output}: {len(rows)} pictures in {len({row.group for row in rows})} groups")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""The weights that the app runs on, and what it says about them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from busi_unet.errors import BusiUNetError
+
+if TYPE_CHECKING:
+    from busi_unet.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class ModelInUse:
+    """A loaded model and its origin.
+
+    Attributes:
+        predictor: ready to run.
+        kind: "embedded", "folder" or "hub".
+        notice: why these are not the weights that were asked for; empty when they are.
+    """
+
+    predictor: Predictor
+    kind: str
+    notice: str = ""
+
+    def describe(self) -> str:
+        """One line of Markdown."""
+        if self.kind == "embedded":
+            return "Weights: embedded in the app."
+        return f"Weights: {'Hub model' if self.kind == 'hub' else 'folder'} `{self.predictor.source}`"
+
+    def to_dict(self) -> dict[str, str | None]:
+        """JSON-ready."""
+        return {"kind": self.kind, "source": self.predictor.source, "notice": self.notice or None}
+
+
+def load_model(requested: str | None) -> ModelInUse:
+    """Loads the requested weights, or the embedded ones where those fail, so that the app always answers.
+
+    Args:
+        requested: Hub id or model folder; None or blank for the embedded weights.
+
+    Raises:
+        BusiUNetError: the embedded weights themselves cannot be loaded.
+    """
+    # torch takes seconds to import; the page appears without waiting for it.
+    from busi_unet.predictor import Predictor
+
+    requested = (requested or "").strip()
+    if not requested:
+        return ModelInUse(Predictor.from_pretrained(), "embedded")
+    try:
+        predictor = Predictor.from_pretrained(requested)
+    except (BusiUNetError, OSError) as error:
+        notice = f"The model {requested} is not in use; the embedded weights are. {error}"
+        logging.getLogger(__name__).warning(notice)
+        return ModelInUse(Predictor.from_pretrained(), "embedded", notice)
+    return ModelInUse(predictor, "folder" if Path(requested).is_dir() else "hub")

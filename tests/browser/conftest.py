@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+
+from busi_unet.interface.page import LAUNCH_OPTIONS, build_page
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+# One module at a time: while Playwright runs, no other test could start an event loop.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        except Error as error:
+            if path is not None:
+                raise
+            pytest.skip(
+                f"no Chromium; python scripts/run_tests.py installs one ({error.message.splitlines()[0]})"
+            )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(
+    browser: Browser, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Page]:
+    """The app, served with a small untrained network and opened at desktop width."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    demo = build_page(str(tiny_bundle))
+    _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, quiet=True)
+    page = browser.new_page(viewport={"width": 1280, "height": 860})
+    # A busy machine may take long; an idle one never waits for this.
+    page.set_default_timeout(60_000)
+    expect.set_options(timeout=60_000)
+    try:
+        page.goto(url)
+        yield page
+    finally:
+        page.close()
+        demo.close()

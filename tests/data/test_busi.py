@@ -1,0 +1,474 @@
+import json
+import shutil
+import sys
+import types
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from busi_unet.config import CLASS_NAMES
+from busi_unet.data import busi
+from busi_unet.data.busi import load_prepared, prepare, read_record, scan_folder, summarise
+from busi_unet.data.folds import FoldRow, pixel_hash
+from busi_unet.errors import BusiUNetError, DataLayoutError, HubAccessError, UsageError
+from busi_unet.imaging.decode import decode_image
+
+datasets = pytest.importorskip("datasets")
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("L"))
+
+
+@pytest.fixture(scope="module")
+def source(phantom_root, tmp_path_factory) -> Path:
+    """Phantoms as BUSI comes: below another folder, with a second mask file, RGB pictures and two copies."""
+    base = tmp_path_factory.mktemp("source") / "archive" / "Dataset_BUSI_with_GT"
+    shutil.copytree(phantom_root, base)
+    second = np.zeros((128, 160), np.uint8)
+    second[100:110, 5:25] = 255
+    Image.fromarray(second).save(base / "benign" / "benign (1)_mask_1.png")
+    picture = Image.open(base / "benign" / "benign (2).png")
+    picture.convert("RGB").save(base / "benign" / "benign (2).png")
+    for name in ("benign (9)", "benign (10)"):
+        Image.fromarray(pixels(base / "benign" / "benign (3).png")).save(base / "benign" / f"{name}.png")
+        shutil.copy(base / "benign" / "benign (3)_mask.png", base / "benign" / f"{name}_mask.png")
+    return base.parents[1]
+
+
+@pytest.fixture(scope="module")
+def prepared(source, tmp_path_factory) -> Path:
+    output = tmp_path_factory.mktemp("prepared") / "deep" / "busi"
+    prepare(source, output, progress=False)
+    return output
+
+
+@pytest.fixture
+def broken(phantom_root, tmp_path) -> Path:
+    """A fresh copy of the phantoms to spoil."""
+    return shutil.copytree(phantom_root, tmp_path / "broken")
+
+
+def problems_of(source: Path, tmp_path: Path) -> list[str]:
+    """What `prepare` finds wrong, after checking that it wrote nothing at all."""
+    folder = tmp_path / "out"
+    with pytest.raises(DataLayoutError) as caught:
+        prepare(source, folder / "busi", progress=False)
+    assert not folder.exists() or list(folder.iterdir()) == []
+    assert caught.value.hint
+    return list(caught.value.problems)
+
+
+# --- Reading the layout ---
+
+
+def test_scan_finds_the_class_folders_below_and_sorts_by_number(source):
+    cases = scan_folder(source)
+    assert [case.label for case in cases] == ["normal"] * 8 + ["benign"] * 10 + ["malignant"] * 8
+    benign = [case.image_id for case in cases if case.label == "benign"]
+    assert benign == [f"benign ({number})" for number in range(1, 11)]
+    first = cases[8]
+    assert [path.name for path in first.mask_paths] == ["benign (1)_mask.png", "benign (1)_mask_1.png"]
+
+
+def test_equal_stems_in_two_classes_get_ids_of_their_own(broken):
+    for label in CLASS_NAMES:
+        for suffix in ("", "_mask"):
+            (broken / label / f"{label} (1){suffix}.png").rename(broken / label / f"001{suffix}.png")
+    ids = [case.image_id for case in scan_folder(broken)]
+    assert {"normal/001", "benign/001", "malignant/001", "benign (2)"} <= set(ids)
+    assert len(set(ids)) == len(ids)
+
+
+def test_scan_of_something_else_says_what_the_layout_is(tmp_path):
+    with pytest.raises(DataLayoutError, match="No folder called normal") as caught:
+        scan_folder(tmp_path)
+    assert "benign (1)_mask.png" in caught.value.hint
+
+
+# --- What is written ---
+
+
+def test_columns_types_and_pixels(source, prepared):
+    dataset = load_prepared(prepared)
+    assert list(dataset) == ["train", "validation", "test"]
+    for part in dataset.values():
+        assert list(part.features) == ["image", "mask", "label", "image_id", "group", "fold"]
+        assert part.features["label"].names == list(CLASS_NAMES)
+        assert part.features["fold"].dtype == "int8"
+    base = source / "archive" / "Dataset_BUSI_with_GT"
+    rows = {row["image_id"]: row for part in dataset.values() for row in part}
+    assert len(rows) == 26
+    for image_id, row in rows.items():
+        assert (row["image"].format, row["image"].mode, row["mask"].mode) == ("PNG", "L", "L")
+        assert row["image"].size == row["mask"].size == (160, 128)
+        label = CLASS_NAMES[row["label"]]
+        assert np.array_equal(np.asarray(row["image"]), pixels(base / label / f"{image_id}.png"))
+        assert set(np.unique(np.asarray(row["mask"]))) <= {0, 255}
+        assert np.asarray(row["mask"]).any() == (label != "normal")
+
+
+def test_masks_of_one_picture_become_their_union(source, prepared):
+    folder = source / "archive" / "Dataset_BUSI_with_GT" / "benign"
+    union = np.maximum(pixels(folder / "benign (1)_mask.png"), pixels(folder / "benign (1)_mask_1.png"))
+    rows = [
+        row for part in load_prepared(prepared).values() for row in part if row["image_id"] == "benign (1)"
+    ]
+    assert np.array_equal(np.asarray(rows[0]["mask"]), union)
+    assert (union > pixels(folder / "benign (1)_mask.png")).any()
+    assert read_record(prepared)["mask_files"] == {"1": 25, "2": 1}
+
+
+def test_folds_make_the_splits_and_copies_stay_together(prepared):
+    dataset = load_prepared(prepared)
+    assert [set(dataset[split]["fold"]) for split in dataset] == [{2, 3, 4}, {1}, {0}]
+    place = {
+        image_id: (split, group)
+        for split, part in dataset.items()
+        for image_id, group in zip(part["image_id"], part["group"], strict=True)
+    }
+    assert place["benign (3)"] == place["benign (9)"] == place["benign (10)"]
+    assert place["benign (3)"][1] == "benign (3)"
+    summary = summarise(dataset)
+    assert summary["classes"] == {"normal": 8, "benign": 10, "malignant": 8}
+    assert sum(part["images"] for part in summary["splits"].values()) == summary["images"] == 26
+    assert summary["largest_group"] >= 3
+    assert 0 < summary["random_split_leak"] < 1
+
+
+def test_another_test_fold_of_a_prepared_data_set_keeps_groups_and_folds(prepared, tmp_path):
+    rotated = prepare(prepared, tmp_path / "rotated", test_fold=4, progress=False)
+    assert [set(rotated[split]["fold"]) for split in rotated] == [{1, 2, 3}, {0}, {4}]
+    assert read_record(tmp_path / "rotated")["folds_from"] == "source"
+
+    def table(dataset):
+        return {
+            (image_id, group, fold)
+            for part in dataset.values()
+            for image_id, group, fold in zip(part["image_id"], part["group"], part["fold"], strict=True)
+        }
+
+    assert table(rotated) == table(load_prepared(prepared))
+
+
+def test_pictures_with_published_folds_get_those(phantom_root, tmp_path, monkeypatch):
+    cases = scan_folder(phantom_root)
+    rows = [
+        FoldRow(
+            f"published {n}",
+            case.label,
+            f"group {n}",
+            n % 5,
+            pixel_hash(decode_image(case.image_path)),
+            False,
+            (),
+        )
+        for n, case in enumerate(cases)
+    ]
+    monkeypatch.setattr(busi, "read_busi_folds", lambda: rows)
+    dataset = prepare(phantom_root, tmp_path / "out", progress=False)
+    assert read_record(tmp_path / "out")["folds_from"] == "published"
+    fold_of = {i: f for part in dataset.values() for i, f in zip(part["image_id"], part["fold"], strict=True)}
+    assert fold_of == {case.image_id: n % 5 for n, case in enumerate(cases)}
+
+
+def test_summary_names_groups_that_cross_classes(prepared):
+    dataset = load_prepared(prepared)
+    relabelled = datasets.DatasetDict(
+        {
+            split: part.map(lambda row: {"label": 2 if row["image_id"] == "benign (10)" else row["label"]})
+            for split, part in dataset.items()
+        }
+    )
+    conflicts = summarise(relabelled)["cross_class_groups"]
+    crossing = next(conflict for conflict in conflicts if conflict["group"] == "benign (3)")
+    assert crossing["images"]["malignant"] == ["benign (10)"]
+    assert {"benign (3)", "benign (9)"} <= set(crossing["images"]["benign"])
+
+
+# --- Bad input ---
+
+
+def test_every_problem_is_listed_at_once_by_file(broken, tmp_path):
+    benign, malignant, normal = (broken / label for label in ("benign", "malignant", "normal"))
+    (benign / "benign (1)_mask.png").unlink()
+    Image.new("L", (20, 30), 255).save(benign / "benign (2)_mask.png")
+    (benign / "benign (3).png").write_bytes((benign / "benign (3).png").read_bytes()[:500])
+    (malignant / "malignant (1).png").write_bytes(b"")
+    (malignant / "malignant (2)_mask.png").write_text("no picture")
+    Image.new("L", (160, 128), 0).save(malignant / "malignant (3)_mask.png")
+    (malignant / "malignant (4).png").unlink()
+    Image.new("L", (160, 128), 255).save(normal / "normal (1)_mask.png")
+    shutil.copy(normal / "normal (2).png", normal / "normal (2).bmp")
+    shutil.copytree(normal, broken / "cystic")
+    found = problems_of(broken, tmp_path)
+    expected = {
+        "benign/benign (1).png": "has no mask",
+        "benign/benign (2)_mask.png": "20×30",
+        "benign/benign (3).png": "damaged or cut short",
+        "malignant/malignant (1).png": "is empty",
+        "malignant/malignant (2)_mask.png": "not a picture",
+        "malignant/malignant (3)_mask.png": "is empty",
+        "malignant/malignant (4)_mask.png": "without a picture",
+        "normal/normal (1)_mask.png": "marks a lesion in a normal picture",
+        "normal/normal (2).png": "same name",
+        "cystic/": "unknown folder with",
+    }
+    for name, text in expected.items():
+        assert [line for line in found if line.startswith(name) and text in line], (name, found)
+    assert len(found) == len(expected)
+
+
+def test_missing_and_empty_classes(broken, tmp_path):
+    shutil.rmtree(broken / "normal")
+    for path in (broken / "malignant").iterdir():
+        path.unlink()
+    assert problems_of(broken, tmp_path) == [
+        "normal/: this class folder is missing",
+        "malignant/: holds no picture; each class needs some",
+    ]
+
+
+def test_oddities_are_let_pass_with_a_warning(broken, tmp_path):
+    (broken / "README.txt").write_text("about")
+    (broken / "benign" / "notes.csv").write_text("1,2")
+    (broken / "benign" / ".DS_Store").write_text("")
+    (broken / "normal" / "normal (1)_mask.png").unlink()
+    dataset = prepare(broken, tmp_path / "out", progress=False)
+    assert sum(len(part) for part in dataset.values()) == 24
+    warnings = read_record(tmp_path / "out")["warnings"]
+    assert [warning.split(":")[0] for warning in warnings] == ["README.txt", "normal/", "benign/notes.csv"]
+    empty = [row for part in dataset.values() for row in part if row["image_id"] == "normal (1)"]
+    assert not np.asarray(empty[0]["mask"]).any()
+
+
+def test_too_few_pictures(phantom_root, tmp_path):
+    for label in CLASS_NAMES:
+        (tmp_path / "few" / label).mkdir(parents=True)
+        for name in (f"{label} (1).png", f"{label} (1)_mask.png"):
+            shutil.copy(phantom_root / label / name, tmp_path / "few" / label / name)
+    with pytest.raises(DataLayoutError, match="too few"):
+        prepare(tmp_path / "few", tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_source_that_does_not_exist(tmp_path):
+    with pytest.raises(UsageError, match="no folder or zip called"):
+        prepare(tmp_path / "nowhere", tmp_path / "out", progress=False)
+
+
+# --- The output ---
+
+
+def test_an_existing_output_is_replaced_only_on_request(prepared, broken, tmp_path):
+    output = shutil.copytree(prepared, tmp_path / "busi")
+    with pytest.raises(UsageError, match="exists") as caught:
+        prepare(broken, output, progress=False)
+    assert "--overwrite" in caught.value.hint
+    (broken / "benign" / "benign (1)_mask.png").unlink()
+    with pytest.raises(DataLayoutError):
+        prepare(broken, output, overwrite=True, progress=False)
+    assert sum(len(part) for part in load_prepared(output).values()) == 26, (
+        "a failed run must keep the old one"
+    )
+    prepare(prepared, output, overwrite=True, test_fold=1, progress=False)
+    assert set(load_prepared(output)["test"]["fold"]) == {1}
+    assert {path.name for path in tmp_path.iterdir()} == {"busi", "broken"}
+
+
+def test_a_folder_of_something_else_is_never_replaced(phantom_root, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    with pytest.raises(UsageError, match="not a prepared data set"):
+        prepare(phantom_root, tmp_path / "thesis", overwrite=True, progress=False)
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("place", [".", "prepared", ".."])
+def test_output_and_source_must_not_lie_inside_each_other(broken, place):
+    with pytest.raises(UsageError, match="inside each other"):
+        prepare(broken, broken / place, overwrite=True, progress=False)
+
+
+def test_a_disk_that_refuses_leaves_nothing_behind(prepared, tmp_path, monkeypatch):
+    def full(self, path, **options):
+        (Path(path) / "half").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(datasets.DatasetDict, "save_to_disk", full)
+    with pytest.raises(BusiUNetError, match="No space left"):
+        prepare(prepared, tmp_path / "out" / "busi", progress=False)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_unknown_fold(phantom_root, tmp_path):
+    with pytest.raises(UsageError, match="no fold 5"):
+        prepare(phantom_root, tmp_path / "out", test_fold=5, progress=False)
+
+
+# --- Zip ---
+
+
+def zip_of(folder: Path, archive: Path) -> Path:
+    with zipfile.ZipFile(archive, "w") as bundle:
+        for path in sorted(folder.rglob("*")):
+            bundle.write(path, Path("Dataset_BUSI_with_GT") / path.relative_to(folder))
+        bundle.writestr("__MACOSX/benign/._benign (1).png", b"resource fork")
+    return archive
+
+
+def test_zip_gives_what_its_folder_gives(phantom_root, tmp_path):
+    archive = zip_of(phantom_root, tmp_path / "archive.zip")
+    zipped = prepare(archive, tmp_path / "zipped", progress=False)
+    assert read_record(tmp_path / "zipped")["source_kind"] == "zip"
+    # A folder that holds nothing but the zip, as a download often is.
+    (tmp_path / "download").mkdir()
+    archive.rename(tmp_path / "download" / "archive.zip")
+    nested = prepare(tmp_path / "download", tmp_path / "nested", progress=False)
+    for split in zipped:
+        assert zipped[split].to_dict() == nested[split].to_dict()
+    assert sum(len(part) for part in zipped.values()) == 24
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../outside.png", "benign/../../outside.png", "/tmp/outside.png", "C:\\outside.png", "..\\outside.png"],
+)
+def test_zip_that_climbs_out_is_refused(name, tmp_path):
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as bundle:
+        bundle.writestr("benign/benign (1).png", b"")
+        bundle.writestr(name, b"x")
+    found = problems_of(tmp_path / "evil.zip", tmp_path)
+    assert len(found) == 1
+    assert "out of the archive" in found[0]
+    assert not (tmp_path / "outside.png").exists()
+
+
+def test_zip_with_a_symbolic_link_is_refused(tmp_path):
+    link = zipfile.ZipInfo("benign/benign (1).png")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "link.zip", "w") as bundle:
+        bundle.writestr(link, "/etc/hostname")
+    assert problems_of(tmp_path / "link.zip", tmp_path) == ["benign/benign (1).png: is a symbolic link"]
+
+
+def test_zip_that_would_fill_the_disk_is_refused_before_unpacking(tmp_path, monkeypatch):
+    monkeypatch.setattr(busi, "MAX_UNPACKED_BYTES", 10_000)
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as bundle:
+        bundle.writestr("benign/benign (1).png", bytes(20_000))
+    with pytest.raises(DataLayoutError, match="would unpack to"):
+        prepare(tmp_path / "bomb.zip", tmp_path / "out", progress=False)
+
+
+def test_damaged_zips(phantom_root, tmp_path):
+    archive = zip_of(phantom_root, tmp_path / "archive.zip")
+    data = bytearray(archive.read_bytes())
+    with zipfile.ZipFile(archive) as bundle:
+        entry = bundle.getinfo("Dataset_BUSI_with_GT/benign/benign (2).png")
+    data[entry.header_offset + 200] ^= 0xFF
+    archive.write_bytes(data)
+    assert problems_of(archive, tmp_path)[0].startswith("Dataset_BUSI_with_GT/benign/benign (2).png: damaged")
+    archive.write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataLayoutError, match="cut short"):
+        prepare(archive, tmp_path / "out", progress=False)
+
+
+# --- Kaggle and the Hub ---
+
+
+def test_kaggle(phantom_root, tmp_path, monkeypatch, capsys):
+    def download(handle):
+        print("Downloading")
+        assert handle == "aryashah2k/breast-ultrasound-images-dataset"
+        return str(phantom_root)
+
+    monkeypatch.setitem(sys.modules, "kagglehub", types.SimpleNamespace(dataset_download=download))
+    prepare("kaggle", tmp_path / "out", progress=False)
+    assert read_record(tmp_path / "out")["source_kind"] == "kaggle"
+    assert capsys.readouterr().out == "", "stdout belongs to the result"
+
+
+def test_kaggle_out_of_reach_says_how_to_go_on(tmp_path, monkeypatch):
+    def download(handle):
+        raise ConnectionError("Max retries exceeded\nwith url")
+
+    monkeypatch.setitem(sys.modules, "kagglehub", types.SimpleNamespace(dataset_download=download))
+    with pytest.raises(HubAccessError, match="Max retries exceeded") as caught:
+        prepare("kaggle", tmp_path / "out", progress=False)
+    assert "by hand" in caught.value.hint
+
+
+def test_hub_data_set_in_the_public_layout(phantom_root, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda repo_id, **options: str(phantom_root))
+    dataset = prepare("someone/busi", tmp_path / "out", progress=False)
+    assert sum(len(part) for part in dataset.values()) == 24
+    assert read_record(tmp_path / "out")["source_kind"] == "hub"
+
+
+def test_hub_data_set_that_was_prepared_and_pushed(prepared, tmp_path, monkeypatch):
+    pushed = tmp_path / "snapshot"
+    (pushed / "data").mkdir(parents=True)
+    original = load_prepared(prepared)
+    for split, part in original.items():
+        part.to_parquet(pushed / "data" / f"{split}-00000-of-00001.parquet")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda repo_id, **options: str(pushed))
+    dataset = prepare("someone/busi-prepared", tmp_path / "out", progress=False)
+    assert read_record(tmp_path / "out")["folds_from"] == "source"
+    for split, part in original.items():
+        for name in ("image_id", "label", "group", "fold"):
+            assert list(dataset[split][name]) == list(part[name])
+        assert np.array_equal(np.asarray(dataset[split][0]["image"]), np.asarray(part[0]["image"]))
+
+
+def test_hub_data_set_with_other_columns(tmp_path, monkeypatch):
+    (tmp_path / "snapshot").mkdir()
+    other = datasets.Dataset.from_dict({"image_id": ["a"], "label": [0]})
+    other.to_parquet(tmp_path / "snapshot" / "train-00000-of-00001.parquet")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *a, **k: str(tmp_path / "snapshot"))
+    found = problems_of("someone/other", tmp_path)
+    assert "train: the column mask is missing" in found
+    assert any(line.startswith("train: the column label is Value") for line in found)
+
+
+def test_hub_out_of_reach_also_says_that_no_such_folder_exists(tmp_path):
+    with pytest.raises(HubAccessError, match="no folder or zip called data/bsui"):
+        prepare("data/bsui", tmp_path / "out", progress=False)
+
+
+# --- Loading ---
+
+
+def test_load_prepared_names_the_command_that_writes_it(tmp_path):
+    with pytest.raises(DataLayoutError, match="not a prepared data set") as caught:
+        load_prepared(tmp_path)
+    assert "scripts/prepare_data.py" in caught.value.hint
+
+
+def test_load_prepared_refuses_a_leak(prepared, tmp_path):
+    dataset = load_prepared(prepared)
+    dataset["test"] = dataset["train"].select([0])
+    dataset.save_to_disk(tmp_path / "leaking")
+    with pytest.raises(DataLayoutError, match="leak"):
+        load_prepared(tmp_path / "leaking")
+
+
+def test_load_prepared_refuses_damage(prepared, tmp_path):
+    copy = shutil.copytree(prepared, tmp_path / "copy")
+    (copy / "test" / "state.json").write_text("{")
+    with pytest.raises(DataLayoutError, match="damaged"):
+        load_prepared(copy)
+
+
+@pytest.mark.busi
+@pytest.mark.slow
+def test_the_real_data_set_gets_the_published_folds(busi_root, tmp_path):
+    dataset = prepare(busi_root, tmp_path / "busi", progress=False)
+    record, summary = read_record(tmp_path / "busi"), summarise(dataset)
+    assert record["folds_from"] == "published"
+    assert record["mask_files"] == {"1": 763, "2": 16, "3": 1}
+    assert summary["classes"] == {"normal": 133, "benign": 437, "malignant": 210}
+    assert 0.33 < summary["random_split_leak"] < 0.43
+    json.dumps(summary)

@@ -1,0 +1,177 @@
+"""The finder of copies: every kind of copy is found, look-alikes are not, and chance plays no part."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from busi_unet.data.busi import scan_folder
+from busi_unet.data.duplicates import MIN_SCORE, CopyPair, find_copies, group_copies
+from busi_unet.data.phantom import make_phantom
+from busi_unet.imaging.decode import decode_image
+
+COUNT = 8
+COPIED = 4
+
+
+@pytest.fixture(scope="module")
+def originals() -> list[np.ndarray]:
+    labels = ("benign", "malignant", "normal")
+    return [make_phantom(labels[seed % 3], seed=seed, size=(240, 300)).image for seed in range(COUNT)]
+
+
+def crop(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape
+    return image[height // 8 : -height // 8, width // 5 :].copy()
+
+
+def rescan(image: np.ndarray) -> np.ndarray:
+    smaller = cv2.resize(image, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+    return np.pad(smaller, ((30, 10), (5, 60)))
+
+
+def regain(image: np.ndarray) -> np.ndarray:
+    return np.clip(255 * (image / 255.0) ** 0.6 * 0.8 + 15, 0, 255).astype(np.uint8)
+
+
+def draw_over(image: np.ndarray) -> np.ndarray:
+    drawn = image.copy()
+    cv2.putText(drawn, "LT AXILLA 12.3 mm", (12, 220), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 255, 2)
+    for centre in ((100, 90), (190, 110), (140, 60), (150, 140)):
+        cv2.drawMarker(drawn, centre, 255, cv2.MARKER_CROSS, 14, 2)
+    cv2.line(drawn, (100, 90), (190, 110), 255, 1)
+    return drawn
+
+
+def mirror(image: np.ndarray) -> np.ndarray:
+    return image[:, ::-1].copy()
+
+
+def everything(image: np.ndarray) -> np.ndarray:
+    return draw_over(regain(crop(mirror(image))))
+
+
+@pytest.mark.parametrize(
+    ("change", "flipped"),
+    [
+        (mirror, True),
+        (np.flipud, True),
+        (crop, False),
+        (rescan, False),
+        (regain, False),
+        (draw_over, False),
+        (everything, True),
+    ],
+)
+def test_finds_every_copy_and_nothing_else(
+    originals: list[np.ndarray], change: Callable[[np.ndarray], np.ndarray], flipped: bool
+) -> None:
+    pairs = find_copies([*originals, *(change(image) for image in originals[:COPIED])])
+
+    assert [(pair.first, pair.second) for pair in pairs] == [(i, COUNT + i) for i in range(COPIED)]
+    assert all(pair.flipped is flipped and not pair.identical for pair in pairs)
+    assert all(MIN_SCORE <= pair.score <= 1 and 0.25 <= pair.overlap <= 1 for pair in pairs)
+
+
+def test_the_same_text_and_frame_make_no_copies(originals: list[np.ndarray]) -> None:
+    framed = [np.pad(draw_over(image), 25) for image in originals]
+    for image in framed:
+        cv2.putText(image, "SCANNER", (4, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 255, 2)
+        cv2.rectangle(image, (20, 20), (330, 270), 255, 1)
+    assert find_copies(framed) == []
+
+
+def test_equal_pixels_are_identical_even_without_features() -> None:
+    black, grey = np.zeros((40, 60), np.uint8), np.full((60, 40), 128, np.uint8)
+    assert find_copies([black, grey, black.copy(), grey[:40]]) == [
+        CopyPair(0, 2, 1.0, flipped=False, overlap=1.0, identical=True)
+    ]
+
+
+def test_a_copy_of_identical_pictures_joins_them(originals: list[np.ndarray]) -> None:
+    images = [originals[0], originals[1], originals[0].copy(), mirror(originals[0])]
+    assert group_copies(4, find_copies(images)) == [0, 1, 0, 0]
+
+
+def test_order_and_repetition_change_nothing(originals: list[np.ndarray]) -> None:
+    images = [*originals, *(everything(image) for image in originals[:COPIED])]
+    pairs = find_copies(images)
+    assert find_copies(images) == pairs
+
+    order = np.random.default_rng(0).permutation(len(images))
+    shuffled = find_copies([images[index] for index in order])
+    named = {tuple(sorted((int(order[pair.first]), int(order[pair.second])))) for pair in shuffled}
+    assert named == {(pair.first, pair.second) for pair in pairs}
+
+
+def test_a_higher_bar_keeps_fewer(originals: list[np.ndarray]) -> None:
+    images = [*originals, *(everything(image) for image in originals[:COPIED])]
+    lowest = min(pair.score for pair in find_copies(images))
+    assert len(find_copies(images, min_score=lowest + 1e-6)) < COPIED
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_pictures_have_no_copies(originals: list[np.ndarray], count: int) -> None:
+    assert find_copies(originals[:count]) == []
+
+
+@pytest.mark.parametrize("odd", [np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8)), np.zeros((0, 8), np.uint8)])
+def test_refuses_what_is_no_grey_frame(odd: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"images\[1\] must be uint8"):
+        find_copies([np.zeros((8, 8), np.uint8), odd])
+
+
+def test_progress_goes_to_stderr_only_when_asked(
+    originals: list[np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    find_copies(originals[:2])
+    assert capsys.readouterr() == ("", "")
+    find_copies(originals[:2], progress=True)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "describe" in shown.err
+
+
+def test_groups_are_chains_numbered_by_first_member() -> None:
+    def pair(first: int, second: int) -> CopyPair:
+        return CopyPair(first, second, 0.9, flipped=False, overlap=1.0, identical=False)
+
+    assert group_copies(7, [pair(3, 5), pair(1, 6), pair(5, 6)]) == [0, 1, 2, 1, 3, 1, 1]
+    assert group_copies(3, []) == [0, 1, 2]
+
+
+@pytest.mark.slow
+@pytest.mark.busi
+def test_reaches_its_figures_on_busi(busi_root: Path) -> None:
+    table = busi_root.parent / "groups.csv"
+    if not table.is_file():
+        pytest.skip(f"{table} is missing: no list of copies to measure against")
+    cases = scan_folder(busi_root)
+    with table.open(encoding="utf-8", newline="") as stream:
+        listed = {row["image"]: row for row in csv.DictReader(stream)}
+    rows = [listed[case.image_id] for case in cases]
+
+    pairs = find_copies([decode_image(case.image_path) for case in cases])
+    groups = group_copies(len(cases), pairs)
+
+    published = _pairs_within([row["published_group"] for row in rows])
+    linked = _pairs_within(groups)
+    within = _pairs_within([row["group"] for row in rows])
+    direct = {(pair.first, pair.second) for pair in pairs}
+    assert len(published & linked) / len(published) >= 0.98
+    assert len(linked - within) / len(linked) <= 0.05
+    assert len(direct - within) / len(direct) <= 0.05
+
+
+def _pairs_within(groups: list) -> set[tuple[int, int]]:
+    members = defaultdict(list)
+    for index, group in enumerate(groups):
+        members[group].append(index)
+    return {pair for group in members.values() for pair in combinations(group, 2)}

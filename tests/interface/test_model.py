@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+import busi_unet.predictor
+from busi_unet.errors import IncompatibleBundleError
+from busi_unet.interface.model import load_model
+
+
+@pytest.fixture
+def embedded(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stands for the embedded weights, so that these tests are about the choice alone."""
+    monkeypatch.setattr(busi_unet.predictor, "EMBEDDED", tiny_bundle)
+    return tiny_bundle
+
+
+@pytest.mark.parametrize("requested", [None, "", "  "])
+def test_embedded_weights_without_a_request(embedded: Path, requested: str | None) -> None:
+    model = load_model(requested)
+
+    assert model.to_dict() == {"kind": "embedded", "source": "embedded", "notice": None}
+    assert model.describe() == "Weights: embedded in the app."
+
+
+def test_folder(tiny_bundle: Path) -> None:
+    model = load_model(str(tiny_bundle))
+
+    assert model.to_dict() == {"kind": "folder", "source": str(tiny_bundle), "notice": None}
+    assert str(tiny_bundle) in model.describe()
+
+
+def test_hub_model(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(busi_unet.predictor, "fetch_bundle", lambda repo_id, revision: tiny_bundle)
+
+    model = load_model("someone/busi")
+
+    assert model.to_dict() == {"kind": "hub", "source": "someone/busi", "notice": None}
+    assert "Hub model `someone/busi`" in model.describe()
+
+
+def test_falls_back_where_the_hub_is_out_of_reach(embedded: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        model = load_model("someone/busi")
+
+    assert model.kind == "embedded"
+    assert model.notice.startswith("The model someone/busi is not in use; the embedded weights are.")
+    assert "Hub" in model.notice
+    assert model.notice in caplog.text
+
+
+@pytest.mark.parametrize("content", [None, "{}", "not JSON"])
+def test_falls_back_from_a_broken_folder(embedded: Path, tmp_path: Path, content: str | None) -> None:
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    if content is not None:
+        (folder / "config.json").write_text(content, encoding="utf-8")
+
+    model = load_model(str(folder))
+
+    assert model.kind == "embedded"
+    assert "config.json" in model.notice
+
+
+def test_falls_back_from_a_name_that_is_neither_folder_nor_id(embedded: Path) -> None:
+    assert "no model folder" in load_model("./nowhere").notice
+
+
+def test_broken_embedded_weights_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(busi_unet.predictor, "EMBEDDED", tmp_path)
+
+    with pytest.raises(IncompatibleBundleError):
+        load_model(None)

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from busi_unet.imaging.measure import measure_lesions
+from busi_unet.interface.wording import describe
+from busi_unet.predictor import Prediction
+
+
+def _prediction(mask: np.ndarray, label: str, reasons: tuple[str, ...] = ()) -> Prediction:
+    others = {"normal": 0.1, "benign": 0.1, "malignant": 0.1}
+    return Prediction(
+        mask=mask,
+        probability=mask.astype(np.float32),
+        probabilities={**others, label: 0.8},
+        label=label,
+        refused=bool(reasons),
+        reasons=reasons,
+        measurements=measure_lesions(mask),
+    )
+
+
+def _mask(*boxes: tuple[int, int, int, int]) -> np.ndarray:
+    mask = np.zeros((100, 200), dtype=bool)
+    for top, bottom, left, right in boxes:
+        mask[top:bottom, left:right] = True
+    return mask
+
+
+def test_normal() -> None:
+    assert (
+        describe(_prediction(_mask(), "normal"))
+        == "**No lesion outlined.** Most probable class: normal (80%)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("box", "shape"),
+    [
+        ((10, 50, 10, 30), "is taller than wide (20 × 40 px)"),
+        ((10, 30, 10, 50), "is not taller than wide (40 × 20 px)"),
+    ],
+)
+def test_one_lesion(box: tuple[int, int, int, int], shape: str) -> None:
+    words = describe(_prediction(_mask(box), "benign"))
+
+    assert words.startswith("**One lesion outlined.** It covers 800 px, 4.0% of the picture")
+    assert shape in words
+    assert "benign (80%)" in words
+    assert "disagree" not in words
+
+
+def test_of_several_lesions_the_largest_is_described() -> None:
+    words = describe(_prediction(_mask((0, 10, 0, 10), (50, 80, 50, 90)), "malignant"))
+
+    assert words.startswith("**Two lesions outlined.** The largest covers 1,200 px")
+
+
+@pytest.mark.parametrize(("mask", "label"), [(_mask((10, 30, 10, 30)), "normal"), (_mask(), "malignant")])
+def test_disagreement_of_outline_and_class_is_said(mask: np.ndarray, label: str) -> None:
+    assert "disagree" in describe(_prediction(mask, label))
+
+
+def test_refusal_gives_the_reasons_and_no_finding() -> None:
+    words = describe(_prediction(_mask(), "benign", ("The picture is blank.", "And small.")))
+
+    assert words == "**Not analysed.** The picture is blank. And small."
