@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -100,6 +101,11 @@ def load_config(folder: str | os.PathLike) -> BundleConfig:
         ) from error
     except IncompatibleBundleError as error:
         raise IncompatibleBundleError(f"{path}: {error.message}", error.hint) from error
+
+
+def weights_hash(folder: str | os.PathLike) -> str:
+    """SHA-256 of a model folder's weights, to tell which model a figure belongs to."""
+    return sha256((Path(folder) / WEIGHTS_NAME).read_bytes()).hexdigest()
 
 
 def _check_tensors(path: Path, found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:

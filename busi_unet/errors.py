@@ -78,3 +78,9 @@ class MissingDependencyError(BusiUNetError):
 
 class HubAccessError(BusiUNetError):
     """The Hugging Face Hub cannot be reached, or refuses what was asked."""
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, fit to stand inside a sentence; its class where it says nothing."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:300].rstrip(".")

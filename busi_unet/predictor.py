@@ -83,15 +83,23 @@ class Predictor:
         config: its preprocessing, thresholds and calibration are used.
         device: a torch device; "auto" takes CUDA, else MPS, else the CPU.
         source: where the weights came from, for people to read.
+        folder: the local model folder they were read from, if any.
     """
 
     def __init__(
-        self, model: UNet, config: BundleConfig, *, device: str = "auto", source: str = "memory"
+        self,
+        model: UNet,
+        config: BundleConfig,
+        *,
+        device: str = "auto",
+        source: str = "memory",
+        folder: Path | None = None,
     ) -> None:
         self.device = _choose_device(device)
         self.model = model.to(self.device).eval()
         self.config = config
         self.source = source
+        self.folder = folder
         self._preprocess = Preprocessor(config.preprocess)
 
     @classmethod
@@ -125,7 +133,7 @@ class Predictor:
                 f"{source} is no model folder.", "Name an existing folder, or a Hub id USER/NAME."
             )
         model, config = load_bundle(folder)
-        return cls(model, config, device=device, source=name)
+        return cls(model, config, device=device, source=name, folder=folder)
 
     def predict(self, image: ImageSource) -> Prediction:
         """Segments and classifies one picture.

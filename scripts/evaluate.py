@@ -11,9 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from busi_unet.bundle import weights_hash
 from busi_unet.cli import command, print_json
 from busi_unet.data.busi import load_prepared
 from busi_unet.learning.evaluation import evaluate
+from busi_unet.learning.report import to_markdown
 from busi_unet.predictor import Predictor
 
 
@@ -57,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         provenance={
             "command": shlex.join(["scripts/evaluate.py", *argv]),
             "model": predictor.source,
+            "weights_sha256": weights_hash(predictor.folder),
             "split": args.split,
         },
     )
@@ -64,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.json:
         print_json(evaluation.summary)
     else:
-        print(evaluation.to_markdown())
+        print(to_markdown(evaluation))
     print(f"\nReport written to {output}", file=sys.stderr)
 
 

@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from busi_unet.cli import command, print_json, warn
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.busi import N_FOLDS, prepare, read_record, summarise
+from busi_unet.data.busi import prepare, read_record, summarise
+from busi_unet.data.folds import N_FOLDS
 
 _FOLDS_FROM = {
     "published": "published with this package (busi_folds.csv)",

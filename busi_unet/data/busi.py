@@ -1,8 +1,7 @@
 """BUSI, or data laid out like it, from a folder, a zip, Kaggle or the Hub to one `datasets.DatasetDict`.
 
-The public layout is a folder per class; beside each picture `benign (1).png` lie its masks
-`benign (1)_mask.png`, `benign (1)_mask_1.png`, …, one per lesion. Every problem of a source is found
-before anything is reported, and the prepared data set appears whole or not at all.
+Every problem of a source is found before anything is reported, and the prepared data set appears whole or
+not at all.
 """
 
 from __future__ import annotations
@@ -10,20 +9,15 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import lzma
 import os
-import re
 import shutil
-import stat
-import sys
 import tempfile
-import zipfile
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,54 +25,27 @@ from PIL import Image
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.folds import N_FOLDS, build_folds, pixel_hash, random_split_leak, read_busi_folds
+from busi_unet.data.layout import FIX_HINT, LAYOUT_HINT, Case, Scan, folders, natural_order, scan
+from busi_unet.data.sources import fetch, unpack
 from busi_unet.errors import (
     BusiUNetError,
     DataLayoutError,
-    HubAccessError,
     MissingDependencyError,
     UnreadableImageError,
     UsageError,
+    first_line,
 )
-from busi_unet.imaging.decode import EXTENSIONS, decode_image, decode_mask
+from busi_unet.imaging.decode import decode_image, decode_mask
 from busi_unet.version import __version__
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
 
-KAGGLE_HANDLE = "aryashah2k/breast-ultrasound-images-dataset"
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("image", "mask", "label", "image_id", "group", "fold")
 RECORD_NAME = "preparation.json"
 
-MAX_UNPACKED_BYTES = 8 * 1024**3
-MAX_UNPACKED_FILES = 200_000
-
-_MASK_STEM = re.compile(r"(?P<image>.+)_mask(?:_\d+)?", re.IGNORECASE)
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_SEARCH_DEPTH = 4
-_LAYOUT_HINT = (
-    "BUSI has one folder per class, normal, benign and malignant, and beside each picture its masks: "
-    "'benign (1).png', 'benign (1)_mask.png', 'benign (1)_mask_1.png'."
-)
 _TOO_FEW_HINT = f"Each class needs at least {N_FOLDS} pictures that are not copies of each other."
-_FIX_HINT = "Mend or move away the files named above, then run this again; nothing has been written."
-
-
-@dataclass(frozen=True)
-class Case:
-    """A picture and its mask files.
-
-    Attributes:
-        image_id: file stem, "benign (1)"; "label/stem" where two classes use the same stem.
-        label: one of `CLASS_NAMES`.
-        image_path: the picture.
-        mask_paths: one file per lesion; empty only for a normal picture.
-    """
-
-    image_id: str
-    label: str
-    image_path: Path
-    mask_paths: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -100,11 +67,10 @@ class _Row:
 
 @dataclass
 class _Findings:
-    """What a source holds: one row or case per usable picture, every problem, every oddity let pass."""
+    """What a source holds: a row per usable picture, every problem, every oddity let pass."""
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    cases: list[Case] = field(default_factory=list)
     rows: list[_Row] = field(default_factory=list)
 
 
@@ -148,12 +114,12 @@ def prepare(
     _check_output(output, source, overwrite)
     import_datasets()
     with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
-        folder, kind = _fetch(str(source), Path(scratch))
+        folder, kind = fetch(str(source), Path(scratch))
         findings = _read_folder(folder, Path(scratch), progress)
     if not findings.rows and not findings.problems:
         findings.problems.append(f"{source}: holds no picture")
     if findings.problems:
-        raise DataLayoutError(f"{source} cannot be used:", findings.problems, _FIX_HINT)
+        raise DataLayoutError(f"{source} cannot be used:", findings.problems, FIX_HINT)
 
     groups, folds, origin = _group_and_fold(findings.rows, seed, progress)
     dataset = _to_dataset(findings.rows, groups, folds, split_of_fold)
@@ -189,7 +155,7 @@ def load_prepared(path: str | os.PathLike) -> DatasetDict:
     try:
         dataset = datasets.load_from_disk(str(path))
     except Exception as error:
-        raise DataLayoutError(f"{path} is damaged: {_first_line(error)}.", hint=hint) from error
+        raise DataLayoutError(f"{path} is damaged: {first_line(error)}.", hint=hint) from error
     problems = [f"{split}: missing" for split in SPLITS if split not in dataset]
     problems += _feature_problems(dataset)
     if not problems:
@@ -271,34 +237,6 @@ def summarise(dataset: Mapping[str, Dataset]) -> dict[str, Any]:
     }
 
 
-def scan_folder(root: str | os.PathLike) -> list[Case]:
-    """Lists the pictures and masks of a folder in the layout of BUSI, without opening them.
-
-    Args:
-        root: the folder that holds normal, benign and malignant, or one above it.
-
-    Raises:
-        DataLayoutError: no such folder; missing, empty or unknown class folders; masks without a picture
-            and lesions without a mask. Lists every problem.
-    """
-    root = Path(root)
-    base = _find_base(root) if root.is_dir() else None
-    if base is None:
-        raise DataLayoutError(
-            f"No folder called normal, benign or malignant at or below {root}.", hint=_LAYOUT_HINT
-        )
-    findings = _scan(base)
-    if findings.problems:
-        raise DataLayoutError(f"{base} cannot be used:", findings.problems, _FIX_HINT)
-    return findings.cases
-
-
-def natural_order(text: str) -> list[Any]:
-    """Sort key that puts "benign (2)" before "benign (10)"."""
-    # Digits and other text alternate, so that numbers only ever meet numbers.
-    return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"(\d+)", text))]
-
-
 def import_datasets() -> Any:
     """The `datasets` package.
 
@@ -314,271 +252,45 @@ def import_datasets() -> Any:
     return datasets
 
 
-# --- Where the data comes from -------------------------------------------------------------------
-
-
-def _fetch(source: str, scratch: Path) -> tuple[Path, str]:
-    """The folder that holds the source's files, and what kind of source it is."""
-    path = Path(source).expanduser()
-    if source == "kaggle":
-        return _from_kaggle(), "kaggle"
-    if path.is_dir():
-        return path, "folder"
-    if path.is_file():
-        return _unpack(path, scratch), "zip"
-    if _HUB_ID.fullmatch(source):
-        return _from_hub(source), "hub"
-    raise UsageError(
-        f"There is no folder or zip called {source}.",
-        "Name a folder, a zip, 'kaggle' or a Hub data set (USER/NAME).",
-    )
-
-
-def _from_kaggle() -> Path:
-    try:
-        import kagglehub
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Downloading from Kaggle needs the package kagglehub.", "Run: pip install -e '.[train]'"
-        ) from error
-    try:
-        # kagglehub prints to stdout, which belongs to the result.
-        with contextlib.redirect_stdout(sys.stderr):
-            return Path(kagglehub.dataset_download(KAGGLE_HANDLE))
-    except Exception as error:
-        raise HubAccessError(
-            f"Kaggle's data set {KAGGLE_HANDLE} could not be downloaded ({_first_line(error)}).",
-            f"Download the zip by hand from https://www.kaggle.com/datasets/{KAGGLE_HANDLE} "
-            "and name the file instead of 'kaggle'.",
-        ) from error
-
-
-def _from_hub(repo_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
-
-    wanted = [f"*{suffix}" for suffix in sorted(EXTENSIONS | {".zip", ".parquet", ".arrow", ".json", ".md"})]
-    nearby = f"There is no folder or zip called {repo_id} here either."
-    try:
-        return Path(snapshot_download(repo_id, repo_type="dataset", allow_patterns=wanted))
-    except (GatedRepoError, RepositoryNotFoundError, HFValidationError) as error:
-        raise HubAccessError(
-            f"The Hub has no data set {repo_id} that you may read. {nearby}",
-            "Check the name; for a private or gated data set run: hf auth login",
-        ) from error
-    except Exception as error:
-        raise HubAccessError(
-            f"The Hub data set {repo_id} could not be downloaded ({_first_line(error)}). {nearby}",
-            "Check the connection, or download the data set by hand and name its folder or zip.",
-        ) from error
-
-
-def _unpack(archive: Path, scratch: Path) -> Path:
-    """Unpacks a zip from anyone: entries that would leave the folder or fill the disk are refused."""
-    target = scratch / "unpacked"
-    hint = "Download the archive again, or unpack it by hand and name the folder."
-    try:
-        with zipfile.ZipFile(archive) as bundle:
-            entries = [entry for entry in bundle.infolist() if not entry.is_dir()]
-            total = sum(entry.file_size for entry in entries)
-            if total > MAX_UNPACKED_BYTES or len(entries) > MAX_UNPACKED_FILES:
-                raise DataLayoutError(
-                    f"{archive} would unpack to {total / 1024**3:.1f} GiB in {len(entries)} files; "
-                    f"the limits are {MAX_UNPACKED_BYTES / 1024**3:.0f} GiB and {MAX_UNPACKED_FILES} files.",
-                    hint="If you trust it, unpack it by hand and name the folder.",
-                )
-            problems = [f"{entry.filename}: {reason}" for entry in entries if (reason := _unsafe(entry))]
-            if problems:
-                raise DataLayoutError(f"{archive} is not safe to unpack:", problems, hint)
-            for entry in entries:
-                try:
-                    bundle.extract(entry, target)
-                except (
-                    zipfile.BadZipFile,
-                    zlib.error,
-                    lzma.LZMAError,
-                    EOFError,
-                    NotImplementedError,
-                ) as error:
-                    problems.append(f"{entry.filename}: damaged in the archive ({_first_line(error)})")
-            if problems:
-                raise DataLayoutError(f"{archive} is damaged:", problems, hint)
-    except zipfile.BadZipFile as error:
-        raise DataLayoutError(f"{archive} is not a zip, or is cut short.", hint=hint) from error
-    except OSError as error:
-        raise BusiUNetError(
-            f"{archive} could not be unpacked ({_first_line(error)}).",
-            "Unpack it by hand and name the folder.",
-        ) from error
-    target.mkdir(exist_ok=True)
-    return target
-
-
-def _unsafe(entry: zipfile.ZipInfo) -> str | None:
-    posix, windows = PurePosixPath(entry.filename), PureWindowsPath(entry.filename)
-    if posix.is_absolute() or windows.drive or windows.root or ".." in (*posix.parts, *windows.parts):
-        return "its path leads out of the archive's folder"
-    if stat.S_ISLNK(entry.external_attr >> 16):
-        return "is a symbolic link"
-    if entry.flag_bits & 1:
-        return "is encrypted"
-    return None
-
-
-# --- What a folder holds -------------------------------------------------------------------------
+# --- Reading the pixels --------------------------------------------------------------------------
 
 
 def _read_folder(folder: Path, scratch: Path, progress: bool) -> _Findings:
     """Reads whichever form the data has: saved by `prepare`, class folders, pushed to the Hub, zipped."""
     datasets = import_datasets()
-    folders = list(_folders(folder))
-    for inner in folders:
+    inside = list(folders(folder))
+    for inner in inside:
         if (inner / "dataset_dict.json").is_file():
             return _read_prepared(load_prepared(inner), progress)
-    if base := _find_base(folder):
-        findings = _scan(base)
-        _read_cases(findings, base, progress)
-        return findings
-    if any(path.suffix == ".parquet" for inner in folders for path in inner.iterdir()):
+    if found := scan(folder):
+        return _read_scanned(found, progress)
+    if any(path.suffix == ".parquet" for inner in inside for path in inner.iterdir()):
         try:
             pushed = datasets.load_dataset(str(folder), cache_dir=str(scratch / "parquet"))
         except Exception as error:
             raise DataLayoutError(
-                f"The Parquet files of {folder} cannot be read: {_first_line(error)}.", hint=_LAYOUT_HINT
+                f"The Parquet files of {folder} cannot be read: {first_line(error)}.", hint=LAYOUT_HINT
             ) from error
         return _read_prepared(pushed, progress)
-    archives = [path for inner in folders for path in inner.iterdir() if path.suffix.lower() == ".zip"]
+    archives = [path for inner in inside for path in inner.iterdir() if path.suffix.lower() == ".zip"]
     # Only one level of zips: what has just been unpacked is not searched for more.
     if len(archives) == 1 and scratch not in folder.parents:
-        return _read_folder(_unpack(archives[0], scratch), scratch, progress)
+        return _read_folder(unpack(archives[0], scratch), scratch, progress)
     problems = [f"{path.name}: one of several zips; name the one to read" for path in archives]
     where = "the archive" if scratch in folder.parents else str(folder)
-    raise DataLayoutError(f"No folder called normal, benign or malignant in {where}.", problems, _LAYOUT_HINT)
+    raise DataLayoutError(f"No folder called normal, benign or malignant in {where}.", problems, LAYOUT_HINT)
 
 
-def _folders(root: Path, depth: int = _SEARCH_DEPTH) -> Iterator[Path]:
-    """The folder and those below it, nearest first, without hidden ones and macOS archive leftovers."""
-    level = [root]
-    for _ in range(depth + 1):
-        yield from level
-        level = [child for folder in level for child in _children(folder) if child.is_dir()]
-
-
-def _children(folder: Path) -> list[Path]:
-    hidden = (".", "__MACOSX", "Thumbs.db", "desktop.ini")
-    try:
-        found = [child for child in folder.iterdir() if not child.name.startswith(hidden)]
-    except PermissionError:
-        return []
-    return sorted(found, key=lambda child: natural_order(child.name))
-
-
-def _class_folders(folder: Path) -> dict[str, Path]:
-    return {
-        child.name.casefold(): child
-        for child in _children(folder)
-        if child.is_dir() and child.name.casefold() in CLASS_NAMES
-    }
-
-
-def _find_base(root: Path) -> Path | None:
-    """The folder with the most class folders, the nearest of several."""
-    found = [(len(_class_folders(folder)), folder) for folder in _folders(root)]
-    best = max((count for count, _ in found), default=0)
-    candidates = [folder for count, folder in found if count == best]
-    if best == len(CLASS_NAMES) and len(candidates) > 1:
-        raise DataLayoutError(
-            f"{root} holds several data sets:",
-            [
-                f"{folder.relative_to(root).as_posix()}: has normal, benign and malignant"
-                for folder in candidates
-            ],
-            "Name one of these folders.",
-        )
-    return candidates[0] if best else None
-
-
-def _scan(base: Path) -> _Findings:
-    findings = _Findings()
-    class_folders = _class_folders(base)
-    for child in _children(base):
-        if child in class_folders.values():
-            continue
-        pictures = _count_pictures(child) if child.is_dir() else 0
-        if pictures:
-            findings.problems.append(
-                f"{child.name}/: unknown folder with {pictures} pictures; "
-                f"rename it to one of {', '.join(CLASS_NAMES)}, or move it away"
-            )
-        else:
-            findings.warnings.append(f"{child.name}: not part of the layout, left out")
-    for label in CLASS_NAMES:
-        if label in class_folders:
-            _scan_class(class_folders[label], label, findings)
-        else:
-            findings.problems.append(f"{label}/: this class folder is missing")
-    used = Counter(case.image_id for case in findings.cases)
-    findings.cases = [
-        case if used[case.image_id] == 1 else Case(f"{case.label}/{case.image_id}", *_but_id(case))
-        for case in findings.cases
-    ]
-    return findings
-
-
-def _but_id(case: Case) -> tuple[str, Path, tuple[Path, ...]]:
-    return case.label, case.image_path, case.mask_paths
-
-
-def _count_pictures(folder: Path) -> int:
-    return sum(path.suffix.lower() in EXTENSIONS for inner in _folders(folder) for path in _children(inner))
-
-
-def _scan_class(folder: Path, label: str, findings: _Findings) -> None:
-    images: dict[str, Path] = {}
-    masks: dict[str, list[Path]] = defaultdict(list)
-    for path in _children(folder):
-        name = f"{folder.name}/{path.name}"
-        if path.is_dir() or path.suffix.lower() not in EXTENSIONS:
-            inside = f" with its {_count_pictures(path)} pictures" if path.is_dir() else ""
-            findings.warnings.append(f"{name}: not a picture, left out{inside}")
-        elif match := _MASK_STEM.fullmatch(path.stem):
-            masks[match["image"]].append(path)
-        elif path.stem in images:
-            findings.problems.append(f"{name}: same name as {images[path.stem].name}; keep one of the two")
-        else:
-            images[path.stem] = path
-    for stem, path in images.items():
-        if not masks[stem] and label != "normal":
-            findings.problems.append(
-                f"{folder.name}/{path.name}: has no mask; add '{stem}_mask.png', or move the picture away"
-            )
-        findings.cases.append(Case(stem, label, path, tuple(masks[stem])))
-    for stem, paths in masks.items():
-        if stem not in images:
-            findings.problems += [
-                f"{folder.name}/{path.name}: is a mask without a picture; add '{stem}.png', or move it away"
-                for path in paths
-            ]
-    if not images:
-        findings.problems.append(f"{folder.name}/: holds no picture; each class needs some")
-    bare = [stem for stem in images if not masks[stem]]
-    if bare and label == "normal":
-        findings.warnings.append(
-            f"{folder.name}/: {len(bare)} pictures have no mask file, taken as empty masks ({bare[0]}, …)"
-        )
-
-
-# --- Reading the pixels --------------------------------------------------------------------------
-
-
-def _read_cases(findings: _Findings, base: Path, progress: bool) -> None:
+def _read_scanned(found: Scan, progress: bool) -> _Findings:
+    findings = _Findings(found.problems, found.warnings)
     # Decoding and encoding release Python's global lock, so threads do share this work.
     with ThreadPoolExecutor() as pool:
-        results = pool.map(lambda case: _read_case(case, base), findings.cases)
-        for row, problems in _progress(results, len(findings.cases), "reading pictures", progress):
+        results = pool.map(lambda case: _read_case(case, found.base), found.cases)
+        for row, problems in _progress(results, len(found.cases), "reading pictures", progress):
             findings.problems += problems
             if row is not None:
                 findings.rows.append(row)
+    return findings
 
 
 def _read_case(case: Case, base: Path) -> tuple[_Row | None, list[str]]:
@@ -818,7 +530,7 @@ def _whole_or_nothing(output: Path) -> Iterator[Path]:
             raise
     except OSError as error:
         raise BusiUNetError(
-            f"The output {output} could not be written ({_first_line(error)}).",
+            f"The output {output} could not be written ({first_line(error)}).",
             "Check the folder's permissions and the space on the disk.",
         ) from error
     finally:
@@ -830,8 +542,3 @@ def _progress(items: Iterable[Any], total: int, description: str, shown: bool) -
     from tqdm import tqdm
 
     return tqdm(items, total=total, desc=description, unit="picture", disable=not shown)
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:300].rstrip(".")

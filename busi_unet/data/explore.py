@@ -19,7 +19,8 @@ from PIL import Image
 from scipy import ndimage
 
 from busi_unet.config import CLASS_NAMES, Preprocess
-from busi_unet.data.busi import natural_order, summarise
+from busi_unet.data.busi import summarise
+from busi_unet.data.layout import natural_order
 from busi_unet.errors import BusiUNetError, MissingDependencyError
 from busi_unet.imaging.decode import decode_image, decode_mask
 from busi_unet.imaging.overlay import draw_overlay
@@ -36,7 +37,7 @@ LARGEST_GROUPS = 2
 MAX_CONFLICTS = 30
 MAX_GROUP_PICTURES = 14
 
-# Okabe and Ito's palette, told apart with any colour vision and clear on white and on near-black.
+# Near Okabe and Ito's palette (told apart with any colour vision), but clear on white and on near-black.
 _COLORS = {"normal": "#1a9e77", "benign": "#3f8fd4", "malignant": "#e0652a"}
 _THEMES = {
     "light": {"text": "#1f2328", "line": "#d0d7de", "paper": "#ffffff"},

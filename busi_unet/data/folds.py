@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
-import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
@@ -22,7 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from busi_unet.data.duplicates import find_copies, group_copies
-from busi_unet.errors import DataLayoutError
+from busi_unet.data.layout import natural_order, scan_folder
+from busi_unet.errors import BusiUNetError, DataLayoutError
+from busi_unet.imaging.decode import decode_image
 
 N_FOLDS = 5
 _PACKAGED = "busi_folds.csv"
@@ -172,7 +173,7 @@ def build_folds(
     """
     if not len(image_ids) == len(labels) == len(images):
         raise ValueError(f"{len(image_ids)} ids, {len(labels)} labels and {len(images)} images do not match.")
-    order = sorted(range(len(image_ids)), key=lambda index: (labels[index], _natural(image_ids[index])))
+    order = sorted(range(len(image_ids)), key=lambda index: (labels[index], natural_order(image_ids[index])))
     ids, names = [image_ids[index] for index in order], [labels[index] for index in order]
     frames = [images[index] for index in order]
     members: dict[int, list[int]] = defaultdict(list)
@@ -303,9 +304,6 @@ def publish_folds(root: Path, path: Path, *, progress: bool = False) -> list[Fol
         DataLayoutError: `root` is no such folder.
         UnreadableImageError: a picture cannot be decoded.
     """
-    from busi_unet.data.busi import scan_folder
-    from busi_unet.imaging.decode import decode_image
-
     cases = scan_folder(root)
     images = [decode_image(case.image_path) for case in cases]
     rows = build_folds(
@@ -315,15 +313,8 @@ def publish_folds(root: Path, path: Path, *, progress: bool = False) -> list[Fol
     return rows
 
 
-def _natural(name: str) -> list[int | str]:
-    # "benign (2)" before "benign (10)"; text and numbers alternate, so that only like meets like.
-    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", name))]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of this module."""
-    from busi_unet.errors import BusiUNetError
-
     parser = argparse.ArgumentParser(description="Make group-disjoint folds of a data set in BUSI layout.")
     parser.add_argument("folder", type=Path, help="folder holding normal, benign and malignant")
     parser.add_argument("--output", type=Path, default=Path(_PACKAGED), help="CSV to write (%(default)s)")

@@ -21,7 +21,7 @@ _CSS = """
 #examples .grid-wrap { padding-top: 2.25rem; overflow: hidden; }
 #examples .grid-container { grid-template-columns: repeat(3, minmax(0, 1fr)); }
 #examples .thumbnail-item { aspect-ratio: 4 / 3; height: auto; }
-#examples .caption-label { padding: 0 .3rem; font-size: .7rem; text-transform: capitalize; }
+#examples .caption-label { padding: 0 .3rem; font-size: .65rem; max-width: 100%; text-transform: capitalize; }
 #findings p { margin: 0 0 .6rem; }
 #findings p:nth-child(n+2):last-child { color: var(--body-text-color-subdued); font-size: var(--text-sm); }
 #findings blockquote {

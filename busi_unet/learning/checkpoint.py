@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
-from busi_unet.errors import TrainingError
+from busi_unet.errors import TrainingError, first_line
 
 CHECKPOINT_NAME = "checkpoint.pt"
 
@@ -42,6 +42,6 @@ def load_checkpoint(run: Path, parts: dict[str, Stateful]) -> None:
             part.load_state_dict(states[name])
     except Exception as error:
         raise TrainingError(
-            f"{path} cannot be resumed ({type(error).__name__}: {str(error).splitlines()[0]}).",
+            f"{path} cannot be resumed ({type(error).__name__}: {first_line(error)}).",
             "Use the options the run was started with, or start anew in another --output.",
         ) from error

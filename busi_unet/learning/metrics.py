@@ -18,6 +18,8 @@ from scipy import ndimage
 from busi_unet.errors import UsageError
 
 ECE_BINS = 15
+MISSED_DICE = 0.05
+"""A lesion whose mask has a lower Dice counts as missed."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from busi_unet.data.busi import scan_folder
 from busi_unet.data.duplicates import MIN_SCORE, CopyPair, find_copies, group_copies
+from busi_unet.data.layout import scan_folder
 from busi_unet.data.phantom import make_phantom
 from busi_unet.imaging.decode import decode_image
 

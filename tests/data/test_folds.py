@@ -12,7 +12,6 @@ import pytest
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data import folds
-from busi_unet.data.busi import scan_folder
 from busi_unet.data.folds import (
     N_FOLDS,
     FoldRow,
@@ -26,6 +25,7 @@ from busi_unet.data.folds import (
     read_folds,
     write_folds,
 )
+from busi_unet.data.layout import scan_folder
 from busi_unet.errors import DataLayoutError
 from busi_unet.imaging.decode import decode_image
 

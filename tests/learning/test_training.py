@@ -181,12 +181,26 @@ def test_a_tally_leaves_lesion_free_images_out_of_the_dice():
     assert none.means("x")["x_dice"] is None
 
 
-@pytest.mark.parametrize("tracker", ["tensorboard", "trackio"])
-def test_trackers_receive_the_epochs(options, tracker, monkeypatch):
-    logged = []
-    from accelerate import Accelerator
+def test_tensorboard_receives_the_epochs(options):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    monkeypatch.setattr(Accelerator, "log", lambda self, values, step: logged.append((step, values)))
-    train(dataclasses.replace(options, epochs=1, tracker=tracker))
+    train(dataclasses.replace(options, tracker="tensorboard"))
+    log = EventAccumulator(str(options.output / "busi_unet")).Reload()
+    assert [event.step for event in log.Scalars("validation_dice")] == [1, 2]
+    assert {"train_loss", "validation_accuracy", "learning_rate"} <= set(log.Tags()["scalars"])
+
+
+def test_trackio_receives_the_epochs(options, monkeypatch):
+    from accelerate.tracking import TrackioTracker
+
+    logged = []
+    log = TrackioTracker.log
+
+    def spy(self, values, step=None, **kwargs):
+        logged.append((step, values))
+        log(self, values, step=step, **kwargs)
+
+    monkeypatch.setattr(TrackioTracker, "log", spy)
+    train(dataclasses.replace(options, epochs=1, tracker="trackio"))
     assert [step for step, _ in logged] == [1]
     assert {"train_loss", "validation_dice", "learning_rate"} <= logged[0][1].keys()

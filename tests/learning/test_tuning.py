@@ -50,6 +50,13 @@ def test_a_presence_rule_that_helps_no_one_is_not_imposed():
     assert thresholds.presence <= presence
 
 
+def test_specks_are_dropped_where_that_costs_no_lesion():
+    cases = [case(i, 1, inside=0.9, outside=0.1, logits=(0, 2, 0)) for i in range(3)]
+    for _, _, _, output in cases:
+        output.probability[0, :2] = 0.9
+    assert tuned(cases)[1].min_area > 2 / 1600
+
+
 def test_without_lesions_or_without_normals_the_defaults_stay():
     normals = [case(i, 0, inside=0.2, outside=0.1, logits=(2, 0, 0)) for i in range(3)]
     assert tuned(normals)[1] == Thresholds()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -41,7 +43,7 @@ def script(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def asked(script, data, monkeypatch):
+def asked(script, data, tiny_bundle, monkeypatch):
     """Has the script use a predictor that looks up the reference; lists what it was asked for."""
     answers = {
         decode_image(row["image"]).tobytes(): SimpleNamespace(
@@ -57,7 +59,11 @@ def asked(script, data, monkeypatch):
 
     def from_pretrained(source, *, device):
         asked.append((source, device))
-        return SimpleNamespace(source=source or "embedded", predict=lambda image: answers[image.tobytes()])
+        return SimpleNamespace(
+            source=source or "embedded",
+            folder=tiny_bundle,
+            predict=lambda image: answers[image.tobytes()],
+        )
 
     monkeypatch.setattr(script, "Predictor", SimpleNamespace(from_pretrained=from_pretrained))
     return asked
@@ -106,6 +112,21 @@ def test_judges_a_model_folder(script, data, tmp_path):
         assert row["image_id"] == item["image_id"]
         assert int(row["predicted_area_px"]) == expected.mask.sum()
         assert float(row["p_benign"]) == pytest.approx(expected.probabilities["benign"], abs=1e-6)
+
+
+def test_runs_from_any_folder_of_a_clone_that_is_not_installed(data, tiny_bundle, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    # -I leaves out the working folder and PYTHONPATH, so only the script itself can find the package.
+    result = subprocess.run(
+        [sys.executable, "-I", str(SCRIPT), str(tiny_bundle), "--data", str(data), "--device", "cpu"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path / "elsewhere",
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("| Dice, mean") == 1
+    assert "Report written to" in result.stderr
+    assert (tmp_path / "elsewhere" / "reports" / "model-test" / "metrics.json").is_file()
 
 
 def test_model_that_does_not_exist_is_wrong_usage(script, data, capsys):

@@ -1,0 +1,66 @@
+import shutil
+
+import pytest
+from PIL import Image
+
+from busi_unet.config import CLASS_NAMES
+from busi_unet.data.layout import natural_order, scan, scan_folder
+from busi_unet.errors import DataLayoutError
+
+
+def test_scan_finds_the_class_folders_below_and_sorts_by_number(phantom_root, tmp_path):
+    benign = shutil.copytree(phantom_root, tmp_path / "archive" / "Dataset_BUSI_with_GT") / "benign"
+    Image.new("L", (160, 128), 0).save(benign / "benign (1)_mask_1.png")
+    for number in (9, 10):
+        shutil.copy(benign / "benign (3).png", benign / f"benign ({number}).png")
+        shutil.copy(benign / "benign (3)_mask.png", benign / f"benign ({number})_mask.png")
+    cases = scan_folder(tmp_path)
+    assert [case.label for case in cases] == ["normal"] * 8 + ["benign"] * 10 + ["malignant"] * 8
+    ids = [case.image_id for case in cases if case.label == "benign"]
+    assert ids == [f"benign ({number})" for number in range(1, 11)]
+    first = cases[8]
+    assert first.image_path == benign / "benign (1).png"
+    assert [path.name for path in first.mask_paths] == ["benign (1)_mask.png", "benign (1)_mask_1.png"]
+
+
+def test_equal_stems_in_two_classes_get_ids_of_their_own(broken):
+    for label in CLASS_NAMES:
+        for suffix in ("", "_mask"):
+            (broken / label / f"{label} (1){suffix}.png").rename(broken / label / f"001{suffix}.png")
+    ids = [case.image_id for case in scan_folder(broken)]
+    assert {"normal/001", "benign/001", "malignant/001", "benign (2)"} <= set(ids)
+    assert len(set(ids)) == len(ids)
+
+
+def test_scan_of_something_else_says_what_the_layout_is(tmp_path):
+    assert scan(tmp_path) is None
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(DataLayoutError, match="No folder called normal") as caught:
+            scan_folder(folder)
+        assert "benign (1)_mask.png" in caught.value.hint
+
+
+def test_missing_and_empty_classes(broken):
+    shutil.rmtree(broken / "normal")
+    for path in (broken / "malignant").iterdir():
+        path.unlink()
+    with pytest.raises(DataLayoutError) as caught:
+        scan_folder(broken)
+    assert caught.value.hint
+    assert list(caught.value.problems) == [
+        "normal/: this class folder is missing",
+        "malignant/: holds no picture; each class needs some",
+    ]
+
+
+def test_two_data_sets_in_one_folder_are_not_chosen_between(phantom_root, tmp_path):
+    for name in ("one", "two"):
+        shutil.copytree(phantom_root, tmp_path / name)
+    with pytest.raises(DataLayoutError, match="several data sets") as caught:
+        scan_folder(tmp_path)
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == ["one", "two"]
+
+
+def test_natural_order_compares_numbers_as_numbers():
+    names = ["b (10)", "b (2)", "10", "a (3)", "2"]
+    assert sorted(names, key=natural_order) == ["2", "10", "a (3)", "b (2)", "b (10)"]

@@ -1,0 +1,134 @@
+import shutil
+import sys
+import types
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from busi_unet.data import sources
+from busi_unet.data.sources import fetch
+from busi_unet.errors import DataLayoutError, HubAccessError, UsageError
+
+
+@pytest.fixture
+def scratch(tmp_path) -> Path:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    return folder
+
+
+def refusal_of(archive: Path, scratch: Path) -> DataLayoutError:
+    with pytest.raises(DataLayoutError) as caught:
+        fetch(str(archive), scratch)
+    assert caught.value.hint
+    return caught.value
+
+
+def test_source_that_does_not_exist(scratch, tmp_path):
+    with pytest.raises(UsageError, match="no folder or zip called"):
+        fetch(str(tmp_path / "nowhere"), scratch)
+
+
+def test_a_folder_is_used_where_it_lies(phantom_root, scratch):
+    assert fetch(str(phantom_root), scratch) == (phantom_root, "folder")
+    assert list(scratch.iterdir()) == []
+
+
+# --- Zip ---
+
+
+def test_zip_is_unpacked_byte_by_byte(phantom_root, scratch, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "archive"), "zip", phantom_root)
+    folder, kind = fetch(archive, scratch)
+    assert kind == "zip"
+    assert folder.is_relative_to(scratch)
+    files = [path.relative_to(phantom_root) for path in phantom_root.rglob("*.png")]
+    assert len(files) == 48
+    assert all((folder / file).read_bytes() == (phantom_root / file).read_bytes() for file in files)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../outside.png", "benign/../../outside.png", "/tmp/outside.png", "C:\\outside.png", "..\\outside.png"],
+)
+def test_zip_that_climbs_out_is_refused(name, scratch, tmp_path):
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as bundle:
+        bundle.writestr("benign/benign (1).png", b"")
+        bundle.writestr(name, b"x")
+    (problem,) = refusal_of(tmp_path / "evil.zip", scratch).problems
+    assert "out of the archive" in problem
+    assert not list(tmp_path.rglob("*.png"))
+
+
+def test_zip_with_a_symbolic_link_is_refused(scratch, tmp_path):
+    link = zipfile.ZipInfo("benign/benign (1).png")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "link.zip", "w") as bundle:
+        bundle.writestr(link, "/etc/hostname")
+    problems = refusal_of(tmp_path / "link.zip", scratch).problems
+    assert problems == ("benign/benign (1).png: is a symbolic link",)
+
+
+@pytest.mark.parametrize(("limit", "value"), [("MAX_UNPACKED_BYTES", 10_000), ("MAX_UNPACKED_FILES", 0)])
+def test_zip_that_would_fill_the_disk_is_refused_before_unpacking(
+    limit, value, scratch, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sources, limit, value)
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as bundle:
+        bundle.writestr("benign/benign (1).png", bytes(20_000))
+    assert "would unpack to" in refusal_of(tmp_path / "bomb.zip", scratch).message
+    assert list(scratch.iterdir()) == []
+
+
+def test_damaged_zips(phantom_root, scratch, tmp_path):
+    archive = Path(shutil.make_archive(str(tmp_path / "archive"), "zip", phantom_root))
+    data = bytearray(archive.read_bytes())
+    with zipfile.ZipFile(archive) as bundle:
+        entry = bundle.getinfo("benign/benign (2).png")
+    data[entry.header_offset + 200] ^= 0xFF
+    archive.write_bytes(data)
+    assert refusal_of(archive, scratch).problems[0].startswith("benign/benign (2).png: damaged")
+    archive.write_bytes(data[: len(data) // 2])
+    assert "cut short" in refusal_of(archive, scratch).message
+
+
+# --- Kaggle and the Hub ---
+
+
+def test_kaggle(phantom_root, scratch, monkeypatch, capsys):
+    def download(handle):
+        print("Downloading")
+        assert handle == "aryashah2k/breast-ultrasound-images-dataset"
+        return str(phantom_root)
+
+    monkeypatch.setitem(sys.modules, "kagglehub", types.SimpleNamespace(dataset_download=download))
+    assert fetch("kaggle", scratch) == (phantom_root, "kaggle")
+    assert capsys.readouterr().out == "", "stdout belongs to the result"
+
+
+def test_kaggle_out_of_reach_says_how_to_go_on(scratch, monkeypatch):
+    def download(handle):
+        raise ConnectionError("Max retries exceeded\nwith url")
+
+    monkeypatch.setitem(sys.modules, "kagglehub", types.SimpleNamespace(dataset_download=download))
+    with pytest.raises(HubAccessError, match="Max retries exceeded") as caught:
+        fetch("kaggle", scratch)
+    assert "by hand" in caught.value.hint
+
+
+def test_hub_gives_the_folder_of_its_snapshot(phantom_root, scratch, monkeypatch):
+    asked = []
+
+    def download(repo_id, *, repo_type, allow_patterns):
+        asked.append((repo_id, repo_type))
+        return str(phantom_root)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert fetch("someone/busi", scratch) == (phantom_root, "hub")
+    assert asked == [("someone/busi", "dataset")]
+
+
+def test_hub_out_of_reach_also_says_that_no_such_folder_exists(scratch):
+    with pytest.raises(HubAccessError, match="no folder or zip called data/bsui"):
+        fetch("data/bsui", scratch)
