@@ -44,6 +44,17 @@ def command(main: Main) -> Callable[..., int]:
             # The reader (`| head`) has had enough; Python would complain once more while it closes stdout.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("busi_unet"):
+                raise
+            print(
+                f'error: {error.name} is not installed. Run: pip install "busi-unet[train]"', file=sys.stderr
+            )
+            return 1
+        except OSError as error:
+            # A full disk, a folder that may not be written, a file where a folder should be.
+            print(f"error: {error}", file=sys.stderr)
+            return 1
         return 0
 
     return wrapped

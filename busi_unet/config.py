@@ -37,7 +37,10 @@ class Architecture:
         )
         if self.encoder == "plain":
             _require(
-                self.width is not None and self.width >= 1, "architecture.width", self.width, "1 or more"
+                self.width is not None and 1 <= self.width <= 256,
+                "architecture.width",
+                self.width,
+                "from 1 to 256",
             )
         else:
             _require(self.width is None, "architecture.width", self.width, "null for this encoder")
@@ -59,7 +62,10 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         _require(
-            32 <= self.size <= 2048 and self.size % 32 == 0, "preprocess.size", self.size, "a multiple of 32"
+            32 <= self.size <= 2048 and self.size % 32 == 0,
+            "preprocess.size",
+            self.size,
+            "a multiple of 32, at most 2048",
         )
         _require(0 <= self.mean <= 1, "preprocess.mean", self.mean, "from 0 to 1")
         _require(self.std > 0, "preprocess.std", self.std, "above 0")

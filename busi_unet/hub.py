@@ -46,6 +46,6 @@ def fetch_bundle(repo_id: str, *, revision: str | None = None) -> Path:
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, HTTPError, OSError) as error:
         raise HubAccessError(
-            f"The model {repo_id} could not be fetched from the Hub ({type(error).__name__}).",
+            f"{repo_id} is no folder here, and could not be fetched from the Hub ({type(error).__name__}).",
             "Check the network and the name, or use a local model folder.",
         ) from error

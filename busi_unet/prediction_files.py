@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from busi_unet.imaging.overlay import draw_overlay, side_by_side
 from busi_unet.predictor import Prediction, Predictor
 
 JSON_LINES_NAME = "predictions.jsonl"
+_RESULT = re.compile(r"_(mask(_\d+)?|overlay)$")
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,18 @@ class FileResult:
         """One line for people."""
         record = self.record
         if "error" in record:
-            return f"{record['image']}: {record['error']}"
+            # Most errors name the file already.
+            return (
+                record["error"]
+                if record["image"] in record["error"]
+                else f"{record['image']}: {record['error']}"
+            )
+        if record["refused"]:
+            return f"{record['image']}: not analysed. {' '.join(record['reasons'])}"
         classes = ", ".join(f"{name} {value:.1%}" for name, value in record["probabilities"].items())
         lesions = len(record["measurements"])
         found = f"{lesions} lesion{'s' if lesions != 1 else ''}, {record['lesion_area_px']} px"
-        refused = f" — refused: {' '.join(record['reasons'])}" if record["refused"] else ""
-        return f"{record['image']}: {record['label']} ({classes}); {found}{refused}"
+        return f"{record['image']}: {record['label']} ({classes}); {found}"
 
 
 def predict_files(
@@ -58,7 +66,8 @@ def predict_files(
 
     Args:
         predictor: loaded.
-        paths: picture files, or folders whose picture files are taken, subfolders included.
+        paths: picture files, or folders whose picture files are taken, subfolders included, but for those
+            named like masks or overlays (`…_mask`, `…_mask_1`, `…_overlay`).
         output: folder for `NAME_mask.png` (0 or 255, the picture's size), `NAME_overlay.png`
             (original beside overlay) and `predictions.jsonl`; made where missing. Files of one name get
             -2, -3, … behind it.
@@ -87,7 +96,7 @@ def predict_files(
             yield result
     if failures:
         raise UnreadableImageError(
-            f"{failures} of {len(files)} pictures could not be read.", f"See {output / JSON_LINES_NAME}."
+            f"{failures} of {len(files)} pictures could not be used.", f"See {output / JSON_LINES_NAME}."
         )
 
 
@@ -95,7 +104,11 @@ def _collect(paths: Iterable[Path]) -> Sequence[tuple[Path, str]]:
     files: list[tuple[Path, str]] = []
     for path in paths:
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS)
+            found = sorted(
+                file
+                for file in path.rglob("*")
+                if file.suffix.lower() in EXTENSIONS and not _RESULT.search(file.stem)
+            )
             if not found:
                 raise UsageError(
                     f"{path} holds no picture.", f"Pictures end in {', '.join(sorted(EXTENSIONS))}."
@@ -104,11 +117,14 @@ def _collect(paths: Iterable[Path]) -> Sequence[tuple[Path, str]]:
             files += [(file, "__".join(file.relative_to(path).with_suffix("").parts)) for file in found]
         else:
             files.append((path, path.stem))
-    taken: Counter[str] = Counter()
+    # Case does not count: some file systems take A.png and a.png for one file.
+    taken: set[str] = set()
     unique = []
     for path, name in files:
-        taken[name] += 1
-        unique.append((path, name if taken[name] == 1 else f"{name}-{taken[name]}"))
+        numbered = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
+        free = next(candidate for candidate in numbered if candidate.casefold() not in taken)
+        taken.add(free.casefold())
+        unique.append((path, free))
     return unique
 
 

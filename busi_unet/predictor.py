@@ -119,6 +119,8 @@ class Predictor:
             HubAccessError: the Hub refuses or cannot be reached.
             IncompatibleBundleError: the folder does not hold a model of this package.
         """
+        if revision is not None and (source is None or Path(source).is_dir()):
+            raise UsageError("A revision belongs to a Hub model; a local one has none.", "Leave it out.")
         if source is None:
             folder, name = EMBEDDED, "embedded"
         elif Path(source).is_dir():
@@ -148,6 +150,8 @@ class Predictor:
 
     def predict_batch(self, images: Iterable[ImageSource], *, batch_size: int = 8) -> list[Prediction]:
         """`predict` for many pictures of any sizes, `batch_size` at a time, in their order."""
+        if batch_size < 1:
+            raise UsageError(f"batch_size is {batch_size}; it must be 1 or more.")
         images = list(images)
         predictions = []
         for start in range(0, len(images), batch_size):
@@ -200,7 +204,7 @@ def _choose_device(device: str) -> torch.device:
             return torch.empty(0, device=device).device
         except (RuntimeError, AssertionError) as error:
             raise UsageError(
-                f"The device {device!r} cannot be used here.", "Use auto, cpu, cuda or mps."
+                f"The device {device!r} cannot be used on this machine.", "Leave it at auto, or use cpu."
             ) from error
     if torch.cuda.is_available():
         return torch.device("cuda")

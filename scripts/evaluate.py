@@ -14,8 +14,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from busi_unet.bundle import weights_hash
-from busi_unet.cli import command, print_json
-from busi_unet.data.busi import load_prepared
+from busi_unet.cli import command, print_json, warn
+from busi_unet.data.busi import load_prepared, split_hash
 from busi_unet.learning.evaluation import evaluate
 from busi_unet.learning.report import to_markdown
 from busi_unet.predictor import Predictor
@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output",
         type=Path,
-        help="report folder (reports/MODEL-SPLIT); its galleries show the data set, so do not publish them",
+        help="report folder (reports/RUN-MODEL-SPLIT); its galleries show the data: do not publish them",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (%(default)s)")
@@ -43,19 +43,32 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def default_output(model: str, split: str) -> Path:
+    """reports/NAME-SPLIT; a run's model folder is always called `model`, so it takes the run's name too."""
+    path = Path(model).resolve()
+    name = f"{path.parent.name}-{path.name}" if path.name == "model" else path.name
+    return Path("reports") / f"{name}-{split}"
+
+
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     args = build_parser().parse_args(argv)
-    output = args.output or Path("reports") / f"{Path(args.model).resolve().name}-{args.split}"
+    output = args.output or default_output(args.model, args.split)
 
-    split = load_prepared(args.data)[args.split]
+    data = load_prepared(args.data)
     predictor = Predictor.from_pretrained(
         None if args.model == "embedded" else args.model, device=args.device
     )
+    trained_on = predictor.config.training.get("data", {}).get("split_sha256")
+    same_split = trained_on == split_hash(data)
+    if not same_split:
+        warn(
+            "the model was made on another split or on other data: it may have been trained on these images."
+        )
     evaluation = evaluate(
         predictor,
-        split,
+        data[args.split],
         output=output,
         seed=args.seed,
         provenance={
@@ -63,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "model": predictor.source,
             "weights_sha256": weights_hash(predictor.folder),
             "split": args.split,
+            "split_is_the_models_own": same_split,
         },
     )
 

@@ -11,14 +11,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from busi_unet.cli import command
 from busi_unet.learning.options import TrainOptions, build_parser
-from busi_unet.learning.training import train
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     parser = build_parser(prog="train.py", description=__doc__.partition("\n")[0])
-    model = train(TrainOptions(**vars(parser.parse_args(argv))))
-    print(f"Model: {model}")
+    options = TrainOptions(**vars(parser.parse_args(argv)))
+    # After the arguments, so that --help and a wrong flag are answered at once.
+    from accelerate import PartialState
+
+    from busi_unet.learning.training import train
+
+    model = train(options)
+    if PartialState().is_main_process:
+        print(f"Model: {model}")
 
 
 if __name__ == "__main__":

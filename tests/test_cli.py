@@ -80,3 +80,22 @@ def test_a_console_without_the_characters_gets_a_result_all_the_same():
         check=False,
     )
     assert (result.returncode, result.stdout.strip()) == (0, b"3 ? 4 ? 12")
+
+
+def test_the_outside_world_failing_is_one_line(tmp_path, capsys):
+    @command
+    def main(_argv=None):
+        (tmp_path / "file").touch()
+        (tmp_path / "file" / "below").mkdir()
+
+    assert main([]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_missing_library_is_named(capsys):
+    @command
+    def main(_argv=None):
+        raise ModuleNotFoundError("No module named 'accelerate'", name="accelerate")
+
+    assert main([]) == 1
+    assert "accelerate is not installed" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from busi_unet.predictor import Predictor
 
 
 def test_a_model_that_is_not_cached_cannot_be_had_offline():
-    with pytest.raises(HubAccessError, match="nobody/nothing could not be fetched") as caught:
+    with pytest.raises(HubAccessError, match="nobody/nothing is no folder here") as caught:
         fetch_bundle("nobody/nothing")
     assert "local model folder" in caught.value.hint
 

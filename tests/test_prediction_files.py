@@ -46,12 +46,12 @@ def test_one_bad_file_never_stops_the_rest(predictor, tmp_path):
 
 
 def test_folders_are_searched_and_names_kept_apart(predictor, tmp_path):
-    for name in ("x/a.png", "y/a.png", "y/a.bmp"):
+    for name in ("x/a.png", "y/a.png", "y/a.bmp", "y/a-2.png", "y/a_mask.png", "y/a_overlay.png"):
         save_phantom(tmp_path / "in" / name)
     (tmp_path / "in" / "notes.txt").write_text("left alone")
     list(predict_files(predictor, [tmp_path / "in"], tmp_path / "out", progress=False))
     masks = sorted(path.name for path in (tmp_path / "out").glob("*_mask.png"))
-    assert masks == ["x__a_mask.png", "y__a-2_mask.png", "y__a_mask.png"]
+    assert masks == ["x__a_mask.png", "y__a-2_mask.png", "y__a-3_mask.png", "y__a_mask.png"]
 
 
 def test_an_empty_folder_is_wrong_usage(predictor, tmp_path):

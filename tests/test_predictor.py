@@ -102,6 +102,8 @@ def test_sources_that_are_no_model(tmp_path):
     for source in (tmp_path / "absent", "no-slash", "./not/here"):
         with pytest.raises(UsageError, match="no model folder"):
             Predictor.from_pretrained(source)
+    with pytest.raises(UsageError, match="revision"):
+        Predictor.from_pretrained(revision="main")
     with pytest.raises(UsageError, match="'tpu9'"):
         Predictor.from_pretrained(device="tpu9")
 

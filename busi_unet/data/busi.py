@@ -17,6 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +150,7 @@ def load_prepared(path: str | os.PathLike) -> DatasetDict:
         MissingDependencyError: `datasets` is not installed.
     """
     datasets = import_datasets()
-    hint = f"Write it with: python scripts/prepare_data.py SOURCE --output {path}"
+    hint = "Write one with: python scripts/prepare_data.py SOURCE --output FOLDER"
     if not (Path(path) / "dataset_dict.json").is_file():
         raise DataLayoutError(f"{path} is not a prepared data set.", hint=hint)
     try:
@@ -175,6 +176,16 @@ def read_record(path: str | os.PathLike) -> dict[str, Any]:
     """Where a prepared data set came from, as `prepare` noted it; empty where there is no such note."""
     file = Path(path) / RECORD_NAME
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def split_hash(data: DatasetDict) -> str:
+    """SHA-256 over which image, by id and class, lies in which split."""
+    lines = sorted(
+        f"{split}\t{image_id}\t{label}"
+        for split in data
+        for image_id, label in zip(data[split]["image_id"], data[split]["label"], strict=True)
+    )
+    return sha256("\n".join(lines).encode()).hexdigest()
 
 
 def summarise(dataset: Mapping[str, Dataset]) -> dict[str, Any]:
@@ -364,7 +375,12 @@ def _read_prepared(dataset: Mapping[str, Dataset], progress: bool) -> _Findings:
     parts = [part.cast_column("image", raw).cast_column("mask", raw) for part in dataset.values()]
     items = (item for part in parts for item in part)
     for item in _progress(items, sum(len(part) for part in parts), "reading pictures", progress):
-        image_id, label = item["image_id"], CLASS_NAMES[item["label"]]
+        image_id = item["image_id"]
+        if item["label"] not in range(len(CLASS_NAMES)):
+            # datasets writes -1 for "no label", which would index the last class.
+            findings.problems.append(f"{image_id}: has no class; label it or leave it out.")
+            continue
+        label = CLASS_NAMES[item["label"]]
         try:
             image = decode_image(item["image"]["bytes"], name=image_id)
             mask = decode_mask(item["mask"]["bytes"], name=f"{image_id} (mask)")
@@ -534,8 +550,9 @@ def _whole_or_nothing(output: Path) -> Iterator[Path]:
             "Check the folder's permissions and the space on the disk.",
         ) from error
     finally:
-        for leftover in (partial, previous):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        if output.exists():
+            shutil.rmtree(previous, ignore_errors=True)
 
 
 def _progress(items: Iterable[Any], total: int, description: str, shown: bool) -> Iterable[Any]:

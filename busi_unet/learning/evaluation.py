@@ -161,6 +161,7 @@ def evaluate(
     """
     if output is not None:
         require_matplotlib()
+        Path(output).mkdir(parents=True, exist_ok=True)
     _check_split(split)
     label_names = split.features["label"].names
     content = hashlib.sha256()

@@ -70,7 +70,10 @@ class TrainOptions:
             self._require(name, getattr(self, name) >= 0, "0 or more")
         for name in ("ema_decay", "label_smoothing"):
             self._require(name, 0 <= getattr(self, name) < 1, "from 0 to below 1")
-        self._require("size", self.size >= 32 and self.size % 32 == 0, "a multiple of 32")
+        self._require(
+            "size", self.size % 32 == 0 and 32 <= self.size <= 2048, "a multiple of 32, at most 2048"
+        )
+        self._require("seed", 0 <= self.seed < 2**31, "from 0 to below 2147483648")
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:

@@ -15,16 +15,16 @@ import json
 import math
 import os
 import platform
+import sys
 import time
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration, set_seed
+from accelerate.utils import DataLoaderConfiguration, broadcast, set_seed
 from datasets import concatenate_datasets
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -34,7 +34,7 @@ from tqdm import tqdm
 from busi_unet.bundle import load_bundle, load_config, save_bundle
 from busi_unet.config import CLASS_NAMES, Architecture, BundleConfig, Preprocess
 from busi_unet.data.augment import Augmentation
-from busi_unet.data.busi import load_prepared
+from busi_unet.data.busi import load_prepared, split_hash
 from busi_unet.errors import DataLayoutError, MissingDependencyError, TrainingError, UsageError
 from busi_unet.imaging.decode import decode_image, decode_mask
 from busi_unet.imaging.preprocess import Preprocessor
@@ -144,8 +144,10 @@ def train(options: TrainOptions) -> Path:
     """
     accelerator = build_accelerator(options)
     open_run_folder(options, accelerator)
+    start_trackers(options, accelerator)
     data = load_prepared(options.data)
     check_data(data)
+    check_start(options, data)
     run = build_run(options, accelerator, data)
     if options.resume:
         load_checkpoint(options.output, run.parts())
@@ -153,12 +155,13 @@ def train(options: TrainOptions) -> Path:
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         finish(run, data)
+    accelerator.wait_for_everyone()
     accelerator.end_training()
     return options.output / "model"
 
 
 def build_accelerator(options: TrainOptions) -> Accelerator:
-    """Device, processes, precision and trackers."""
+    """Device, processes and precision."""
     try:
         accelerator = Accelerator(
             mixed_precision=_PRECISION[options.precision],
@@ -169,12 +172,11 @@ def build_accelerator(options: TrainOptions) -> Accelerator:
         )
     except (ValueError, ImportError) as error:
         raise UsageError(f"accelerate refuses these options: {error}", "Try --precision fp32.") from error
-    if options.tracker != "none":
-        if not accelerator.log_with:
-            raise MissingDependencyError(
-                f"The tracker {options.tracker} is not installed.", f"Run `pip install {options.tracker}`."
-            )
-        accelerator.init_trackers("busi_unet", config=options.to_dict())
+    if int(os.environ.get("WORLD_SIZE", 1)) > accelerator.num_processes:
+        raise UsageError(
+            "Several processes were launched, but each would train by itself.",
+            "On a CPU, set ACCELERATE_USE_CPU=true.",
+        )
     shares = accelerator.num_processes * options.accumulate
     if options.batch_size % shares:
         raise UsageError(
@@ -195,7 +197,10 @@ def open_run_folder(options: TrainOptions, accelerator: Accelerator) -> None:
     path = options.output / "options.json"
     if options.resume and path.is_file():
         free = {"resume", "data", "output", "tracker", "workers"}
-        before, now = json.loads(path.read_text(encoding="utf-8")), options.to_dict()
+        try:
+            before, now = json.loads(path.read_text(encoding="utf-8")), options.to_dict()
+        except ValueError as error:
+            raise TrainingError(f"{path} is damaged.", "Start anew in another --output.") from error
         changed = sorted(name for name in now if name not in free and before.get(name) != now[name])
         if changed:
             listed = ", ".join(f"--{name.replace('_', '-')} was {before.get(name)}" for name in changed)
@@ -208,8 +213,18 @@ def open_run_folder(options: TrainOptions, accelerator: Accelerator) -> None:
         path.write_text(json.dumps(options.to_dict(), indent=2) + "\n", encoding="utf-8")
 
 
+def start_trackers(options: TrainOptions, accelerator: Accelerator) -> None:
+    """Starts the tracker that was asked for, if any."""
+    if options.tracker != "none":
+        if not accelerator.log_with:
+            raise MissingDependencyError(
+                f"The tracker {options.tracker} is not installed.", f"Run `pip install {options.tracker}`."
+            )
+        accelerator.init_trackers("busi_unet", config=options.to_dict())
+
+
 def check_data(data: DatasetDict) -> None:
-    """A data set to train on has images of every class in both splits, and lesions to learn from.
+    """A data set to train on has images of every class in both splits.
 
     Raises:
         DataLayoutError: it lacks some; all of it is listed.
@@ -221,6 +236,29 @@ def check_data(data: DatasetDict) -> None:
     if problems:
         raise DataLayoutError(
             "the data set cannot be trained on:", problems, "Add images of the missing classes."
+        )
+
+
+def check_start(options: TrainOptions, data: DatasetDict) -> None:
+    """Weights to start from must not have seen what the new run holds back.
+
+    Raises:
+        UsageError: the start model was made on another split, or for another input size.
+    """
+    flag, start = ("--refit", options.refit) if options.refit else ("--init", options.init)
+    if start in ("imagenet", "random") or not Path(start).is_dir():
+        return
+    config = load_config(start)
+    before = config.training.get("data", {}).get("split_sha256")
+    if before is not None and before != split_hash(data):
+        raise UsageError(
+            f"{flag} {start} was trained on another split of the data, so it may know the test images.",
+            "Prepare the data with the folds it was trained on, or start from imagenet.",
+        )
+    if options.refit and config.preprocess.size != options.size:
+        raise UsageError(
+            f"--refit {start} was tuned for --size {config.preprocess.size}, not {options.size}.",
+            "Use its size.",
         )
 
 
@@ -256,7 +294,8 @@ def build_run(options: TrainOptions, accelerator: Accelerator, data: DatasetDict
     model, optimizer, train_loader, validation_loader = accelerator.prepare(
         model, optimizer, train_loader, validation_loader
     )
-    scheduler = build_schedule(optimizer, options, len(train_loader) // options.accumulate)
+    # accelerate also steps on what is left over at the end of an epoch.
+    scheduler = build_schedule(optimizer, options, math.ceil(len(train_loader) / options.accumulate))
     return Run(
         options=options,
         accelerator=accelerator,
@@ -308,7 +347,7 @@ def build_schedule(
     def scale(step: int) -> float:
         if step < warmup:
             return (step + 1) / (warmup + 1)
-        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
 
     # accelerate's wrapper would step once per process; the schedule counts optimizer steps.
     return torch.optim.lr_scheduler.LambdaLR(getattr(optimizer, "optimizer", optimizer), scale)
@@ -328,7 +367,10 @@ def fit(run: Run) -> None:
     with bar:
         while progress.epoch < options.epochs:
             if not options.refit and progress.epoch - progress.best_epoch >= options.patience:
-                bar.write(f"No better epoch since {progress.best_epoch}: stopping early.")
+                if run.accelerator.is_main_process:
+                    bar.write(
+                        f"No better epoch since {progress.best_epoch}: stopping early.", file=sys.stderr
+                    )
                 break
             started = time.monotonic()
             learning_rate = run.scheduler.get_last_lr()[0]
@@ -392,6 +434,9 @@ def train_epoch(run: Run, bar: tqdm) -> Tally:
 def validate(run: Run) -> Tally:
     """The weight average on every validation image, at network resolution."""
     run.ema.eval()
+    # Batch-norm statistics differ between processes; all validate the network that is saved.
+    for buffer in run.ema.buffers():
+        broadcast(buffer)
     tally = Tally()
     for batch in run.validation_loader:
         batch = Batch(*batch)
@@ -407,7 +452,7 @@ def validate(run: Run) -> Tally:
 def add_to_tally(
     tally: Tally, accelerator: Accelerator, output: UNetOutput, batch: Batch, loss: torch.Tensor
 ) -> None:
-    """Counts a batch once, whichever process it ran on; repeated fill-up images are dropped."""
+    """Counts a batch once, whichever process it ran on; Dice and accuracy leave fill-up images out."""
     predicted = (output.mask_logits > 0).flatten(1)
     target = batch.mask.flatten(1) > 0.5
     area = target.sum(1)
@@ -421,7 +466,7 @@ def keep(run: Run, row: dict[str, Any]) -> None:
     """Saves what an epoch gave: log, best weights so far, curves, checkpoint."""
     progress, accelerator = run.progress, run.accelerator
     # Without validation the last epoch counts as the best.
-    score = None if run.options.refit else (row["validation_dice"] + row["validation_accuracy"]) / 2
+    score = None if run.options.refit else ((row["validation_dice"] or 0) + row["validation_accuracy"]) / 2
     better = score is None or score > progress.best_score
     if better:
         progress.best_score, progress.best_epoch = score, progress.epoch
@@ -464,12 +509,13 @@ def build_manifest(run: Run, data: DatasetDict) -> dict[str, Any]:
         "options": {
             name: value
             for name, value in run.options.to_dict().items()
-            if name not in ("data", "output", "resume")
+            if name not in ("data", "output", "resume", *(["init"] if run.options.refit else []))
         },
         "data": {
             "images": {split: len(data[split]) for split in ("train", "validation", "test")},
             "folds": {split: sorted(set(data[split]["fold"])) for split in ("train", "validation", "test")},
             "split_sha256": split_hash(data),
+            "trained_on": ["train", "validation"] if run.options.refit else ["train"],
         },
         "best_epoch": progress.best_epoch,
         "epochs": progress.epoch,
@@ -490,16 +536,6 @@ def build_manifest(run: Run, data: DatasetDict) -> dict[str, Any]:
             **{name: metadata.version(name) for name in libraries},
         },
     }
-
-
-def split_hash(data: DatasetDict) -> str:
-    """SHA-256 over which image, by id and class, lies in which split."""
-    lines = sorted(
-        f"{split}\t{image_id}\t{label}"
-        for split in data
-        for image_id, label in zip(data[split]["image_id"], data[split]["label"], strict=True)
-    )
-    return sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _shown(value: float | None) -> str:

@@ -27,6 +27,8 @@ def test_flags_reach_the_options():
     ("name", "value"),
     [
         ("size", 100),
+        ("size", 4096),
+        ("seed", -1),
         ("epochs", 0),
         ("learning_rate", 0.0),
         ("ema_decay", 1.0),

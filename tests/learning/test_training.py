@@ -113,9 +113,39 @@ def test_a_batch_that_cannot_be_had_is_refused(options):
         train(dataclasses.replace(options, accumulate=3, output=options.output / "other"))
 
 
-def test_accumulated_steps_see_the_whole_batch(options):
-    folder = train(dataclasses.replace(options, accumulate=2, epochs=1))
-    assert load_bundle(folder)[1].training["options"]["accumulate"] == 2
+def test_the_schedule_counts_the_steps_that_accumulation_leaves(options, monkeypatch):
+    rates = []
+    keep = training.keep
+
+    def spy(run, row):
+        rates.append((run.scheduler.last_epoch, run.scheduler.get_last_lr()[0]))
+        keep(run, row)
+
+    monkeypatch.setattr(training, "keep", spy)
+    # 14 images in batches of 1: 14 passes, so 4 steps an epoch, the last of them on two images.
+    train(dataclasses.replace(options, accumulate=4, epochs=2))
+    assert [steps for steps, _ in rates] == [4, 8]
+    assert rates[0][1] > 0
+    assert rates[1][1] == pytest.approx(0, abs=1e-9)
+
+
+def test_weights_that_may_know_the_test_images_are_refused(options, phantom_root, tmp_path):
+    from busi_unet.data.busi import prepare
+
+    first = train(dataclasses.replace(options, epochs=1))
+    rotated = tmp_path / "rotated"
+    prepare(phantom_root, rotated, test_fold=2, progress=False)
+    for start in ({"refit": str(first)}, {"init": str(first)}):
+        with pytest.raises(UsageError, match="another split"):
+            train(dataclasses.replace(options, data=rotated, output=tmp_path / "next", **start))
+    with pytest.raises(UsageError, match="tuned for --size 64"):
+        train(dataclasses.replace(options, size=96, output=tmp_path / "next", refit=str(first)))
+
+
+def test_processes_that_would_train_apart_are_refused(options, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="ACCELERATE_USE_CPU"):
+        train(options)
 
 
 def test_a_model_folder_can_be_trained_on(options, tiny_bundle, tmp_path):

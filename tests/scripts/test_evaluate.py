@@ -62,6 +62,7 @@ def asked(script, data, tiny_bundle, monkeypatch):
         return SimpleNamespace(
             source=source or "embedded",
             folder=tiny_bundle,
+            config=BundleConfig(),
             predict=lambda image: answers[image.tobytes()],
         )
 
@@ -103,7 +104,7 @@ def test_judges_a_model_folder(script, data, tmp_path):
     )
     save_bundle(tmp_path / "model", UNet(config.architecture), config)
     assert script.main(["model", "--data", str(data), "--device", "cpu"]) == 0
-    table = Path("reports/model-test/per_image.csv").read_text(encoding="utf-8")
+    table = next(Path("reports").glob("*-model-test/per_image.csv")).read_text(encoding="utf-8")
     rows = list(csv.DictReader(table.splitlines()))
 
     predictor = Predictor.from_pretrained(tmp_path / "model", device="cpu")
@@ -126,7 +127,9 @@ def test_runs_from_any_folder_of_a_clone_that_is_not_installed(data, tiny_bundle
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("| Dice, mean") == 1
     assert "Report written to" in result.stderr
-    assert (tmp_path / "elsewhere" / "reports" / "model-test" / "metrics.json").is_file()
+    assert (
+        tmp_path / "elsewhere" / "reports" / f"{tiny_bundle.parent.name}-model-test" / "metrics.json"
+    ).is_file()
 
 
 def test_model_that_does_not_exist_is_wrong_usage(script, data, capsys):

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,23 @@ def test_training_from_the_command_line(prepared, tmp_path, launcher):
     assert result.stdout.strip() == f"Model: {run / 'model'}"
     assert "train: 100%" in result.stderr
     load_bundle(run / "model")
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(prepared, tmp_path):
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [sys.executable, *launcher, str(SCRIPTS / "train.py"), *TINY]
+    run = tmp_path / "run"
+    result = subprocess.run(
+        [*command, "--data", str(prepared), "--output", str(run)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == f"Model: {run / 'model'}"
+    assert load_bundle(run / "model")[1].training["hardware"]["processes"] == 2
 
 
 def test_a_users_mistake_is_one_line(tmp_path):
