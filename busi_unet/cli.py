@@ -47,9 +47,7 @@ def command(main: Main) -> Callable[..., int]:
         except ModuleNotFoundError as error:
             if (error.name or "").startswith("busi_unet"):
                 raise
-            print(
-                f'error: {error.name} is not installed. Run: pip install "busi-unet[train]"', file=sys.stderr
-            )
+            print(f"error: {error.name} is not installed. Run: pip install -e '.[train]'", file=sys.stderr)
             return 1
         except OSError as error:
             # A full disk, a folder that may not be written, a file where a folder should be.

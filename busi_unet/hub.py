@@ -1,4 +1,4 @@
-"""The only module that talks to the Hugging Face Hub."""
+"""Models on the Hugging Face Hub."""
 
 from __future__ import annotations
 

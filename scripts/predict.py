@@ -1,7 +1,7 @@
 """Segments and classifies pictures; writes masks, overlays and one JSON line per picture.
 
-Exit codes: 0 every picture was predicted, 1 some could not be read, 2 wrong usage. A summary (or, with
---json, the JSON lines) goes to stdout, progress and errors to stderr.
+Exit codes: 0 every picture was predicted, 1 some could not be read, 2 wrong usage. A line per picture
+(with --json, its JSON line) goes to stdout, also for one that cannot be read; progress goes to stderr.
 """
 
 import argparse

@@ -18,12 +18,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = build_parser(prog="train.py", description=__doc__.partition("\n")[0])
     options = TrainOptions(**vars(parser.parse_args(argv)))
     # After the arguments, so that --help and a wrong flag are answered at once.
-    from accelerate import PartialState
-
     from busi_unet.learning.training import train
 
     model = train(options)
-    if PartialState().is_main_process:
+    if model is not None:
         print(f"Model: {model}")
 
 

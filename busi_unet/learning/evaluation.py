@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +17,7 @@ from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.imaging.decode import decode_image, decode_mask
 from busi_unet.learning import metrics
 from busi_unet.learning.report import require_matplotlib, write_report
-from busi_unet.version import __version__
+from busi_unet.version import versions
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -143,7 +141,7 @@ def evaluate(
     """Runs the predictor on every image of a split and scores it at native resolution.
 
     Images are predicted one at a time, as a user's would be. An image that the predictor refuses
-    stays in every figure with what was predicted all the same: leaving it out would flatter.
+    stays in every figure, with the mask and the class it was given: leaving it out would flatter.
 
     Args:
         predictor: see `Segmenter`.
@@ -181,7 +179,7 @@ def evaluate(
             "bootstrap": {"level": LEVEL, "resamples": resamples, "seed": seed, "unit": "group"},
             "data_sha256": content.hexdigest(),
             "split": str(split.split) if split.split is not None else None,
-            "versions": _versions(),
+            "versions": versions("datasets", "numpy", "pillow", "scipy", "torch"),
             **(provenance or {}),
         },
     )
@@ -326,12 +324,3 @@ def _class_indices(rows: Sequence[ImageResult]) -> tuple[np.ndarray, np.ndarray]
 
 def _confusion(rows: Sequence[ImageResult]) -> np.ndarray:
     return metrics.confusion_matrix(*_class_indices(rows), len(CLASS_NAMES))
-
-
-def _versions() -> dict[str, str]:
-    packages = ("datasets", "numpy", "pillow", "scipy", "torch")
-    return {
-        "busi_unet": __version__,
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in packages},
-    }

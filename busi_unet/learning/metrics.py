@@ -61,6 +61,13 @@ class SegmentationScores:
         return self.target_area_px == 0 and self.predicted_area_px > 0
 
 
+def dice(prediction: np.ndarray, target: np.ndarray) -> float | None:
+    """Dice of two bool (H, W) masks of one size; None for an empty target."""
+    foreground = int(np.count_nonzero(target))
+    overlap = int(np.count_nonzero(prediction & target))
+    return _ratio(2 * overlap, int(np.count_nonzero(prediction)) + foreground) if foreground else None
+
+
 def segmentation_scores(prediction: np.ndarray, target: np.ndarray) -> SegmentationScores:
     """Scores one predicted mask; the conventions for empty masks are those of `SegmentationScores`.
 
@@ -82,7 +89,7 @@ def segmentation_scores(prediction: np.ndarray, target: np.ndarray) -> Segmentat
     if distance is None and has_lesion:
         distance = float(np.hypot(*target.shape))
     return SegmentationScores(
-        dice=_ratio(2 * true_positives, 2 * true_positives + errors) if has_lesion else None,
+        dice=dice(prediction, target),
         iou=_ratio(true_positives, true_positives + errors) if has_lesion else None,
         hd95_px=distance,
         precision=_ratio(true_positives, true_positives + false_positives),

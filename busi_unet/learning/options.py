@@ -64,8 +64,7 @@ class TrainOptions:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate", "width", "patience"):
             self._require(name, getattr(self, name) >= 1, "1 or more")
-        for name in ("learning_rate",):
-            self._require(name, getattr(self, name) > 0, "above 0")
+        self._require("learning_rate", self.learning_rate > 0, "above 0")
         for name in ("weight_decay", "warmup", "class_weight", "workers"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
         for name in ("ema_decay", "label_smoothing"):

@@ -123,7 +123,7 @@ def to_markdown(evaluation: Evaluation) -> str:
             _table(["Whole split", "Figure"], classification),
             _table(["Confusion", *(f"said {name}" for name in CLASS_NAMES)], confusion),
             "HD95 of a lesion without any mask is the image diagonal; precision leaves such lesions out. "
-            "Refused images count as predicted.",
+            "Refused images stay in every figure, with the mask and the class they were given.",
         )
     )
 
@@ -137,7 +137,7 @@ def require_matplotlib() -> None:
     if find_spec("matplotlib") is None:
         raise MissingDependencyError(
             "The evaluation report needs matplotlib, which is not installed.",
-            "Install the training extra: pip install 'busi-unet[train]'.",
+            "Run: pip install -e '.[train]'",
         )
 
 

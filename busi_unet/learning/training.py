@@ -18,7 +18,6 @@ import platform
 import sys
 import time
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +45,7 @@ from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.tuning import tune
 from busi_unet.model.unet import UNet, UNetOutput
 from busi_unet.predictor import Predictor
-from busi_unet.version import __version__
+from busi_unet.version import versions
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -128,14 +127,14 @@ class Run:
         return parts
 
 
-def train(options: TrainOptions) -> Path:
+def train(options: TrainOptions) -> Path | None:
     """Trains a network on the train split, selects it on the validation split, and saves it.
 
     The test split is never read. With `refit`, a model that was selected this way is trained further on
     both splits; nothing is selected then, and the last epoch is the result.
 
     Returns:
-        The finished model folder.
+        The finished model folder; None on every process but the main one.
 
     Raises:
         UsageError: options that do not fit together, the machine or the run folder.
@@ -147,7 +146,6 @@ def train(options: TrainOptions) -> Path:
     start_trackers(options, accelerator)
     data = load_prepared(options.data)
     check_data(data)
-    check_start(options, data)
     run = build_run(options, accelerator, data)
     if options.resume:
         load_checkpoint(options.output, run.parts())
@@ -157,7 +155,7 @@ def train(options: TrainOptions) -> Path:
         finish(run, data)
     accelerator.wait_for_everyone()
     accelerator.end_training()
-    return options.output / "model"
+    return options.output / "model" if accelerator.is_main_process else None
 
 
 def build_accelerator(options: TrainOptions) -> Accelerator:
@@ -239,32 +237,10 @@ def check_data(data: DatasetDict) -> None:
         )
 
 
-def check_start(options: TrainOptions, data: DatasetDict) -> None:
-    """Weights to start from must not have seen what the new run holds back.
-
-    Raises:
-        UsageError: the start model was made on another split, or for another input size.
-    """
-    flag, start = ("--refit", options.refit) if options.refit else ("--init", options.init)
-    if start in ("imagenet", "random") or not Path(start).is_dir():
-        return
-    config = load_config(start)
-    before = config.training.get("data", {}).get("split_sha256")
-    if before is not None and before != split_hash(data):
-        raise UsageError(
-            f"{flag} {start} was trained on another split of the data, so it may know the test images.",
-            "Prepare the data with the folds it was trained on, or start from imagenet.",
-        )
-    if options.refit and config.preprocess.size != options.size:
-        raise UsageError(
-            f"--refit {start} was tuned for --size {config.preprocess.size}, not {options.size}.",
-            "Use its size.",
-        )
-
-
 def build_run(options: TrainOptions, accelerator: Accelerator, data: DatasetDict) -> Run:
     """Data in memory, network, optimizer, schedule and weight average."""
     set_seed(options.seed)
+    model = build_model(options, data)
     preprocessor = Preprocessor(Preprocess(size=options.size))
     shown = accelerator.is_main_process
     train_set = LesionDataset(
@@ -288,7 +264,6 @@ def build_run(options: TrainOptions, accelerator: Accelerator, data: DatasetDict
     )
     validation_loader = DataLoader(validation_set, batch_size=share)
 
-    model = build_model(options)
     ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(options.ema_decay), use_buffers=True)
     optimizer = build_optimizer(model, options)
     model, optimizer, train_loader, validation_loader = accelerator.prepare(
@@ -309,8 +284,13 @@ def build_run(options: TrainOptions, accelerator: Accelerator, data: DatasetDict
     )
 
 
-def build_model(options: TrainOptions) -> UNet:
-    """The network with its start weights."""
+def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
+    """The network with its start weights, which must not know what this run holds back.
+
+    Raises:
+        UsageError: the start model is none, is another network, was made on another split, or was
+            tuned for another input size.
+    """
     plain = options.encoder == "plain"
     architecture = Architecture(options.encoder, options.width if plain else None)
     flag, start = ("--refit", options.refit) if options.refit else ("--init", options.init)
@@ -325,6 +305,17 @@ def build_model(options: TrainOptions) -> UNet:
     if config.architecture != architecture:
         raise UsageError(
             f"{flag} {start} holds another network ({config.architecture}).", "Use its --encoder and --width."
+        )
+    before = config.training.get("data", {}).get("split_sha256")
+    if before is not None and before != split_hash(data):
+        raise UsageError(
+            f"{flag} {start} was trained on another split of the data, so it may know the test images.",
+            "Prepare the data with the folds it was trained on, or start from imagenet.",
+        )
+    if options.refit and config.preprocess.size != options.size:
+        raise UsageError(
+            f"--refit {start} was tuned for --size {config.preprocess.size}, not {options.size}.",
+            "Use its size.",
         )
     return model
 
@@ -502,7 +493,6 @@ def finish(run: Run, data: DatasetDict) -> None:
 
 def build_manifest(run: Run, data: DatasetDict) -> dict[str, Any]:
     """How the weights came about; it travels in `config.json`."""
-    libraries = ("accelerate", "datasets", "numpy", "pillow", "scipy", "torch")
     accelerator, progress = run.accelerator, run.progress
     best = progress.history[progress.best_epoch - 1]
     return {
@@ -530,11 +520,7 @@ def build_manifest(run: Run, data: DatasetDict) -> dict[str, Any]:
             "cores": os.cpu_count(),
             "machine": platform.machine(),
         },
-        "versions": {
-            "busi_unet": __version__,
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in libraries},
-        },
+        "versions": versions("accelerate", "datasets", "numpy", "pillow", "scipy", "torch"),
     }
 
 

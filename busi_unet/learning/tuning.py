@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from busi_unet.config import Calibration, Thresholds
 from busi_unet.imaging.postprocess import mask_from_probability
+from busi_unet.learning.metrics import dice
 from busi_unet.predictor import Predictor, RawOutput
 from busi_unet.trust.calibration import calibrated_probabilities, fit_temperature
 
@@ -59,9 +60,8 @@ def tune(
         lesions = np.flatnonzero(has_lesion)
 
         def mean_dice(candidate: Thresholds) -> float:
-            return float(
-                np.mean([_dice(mask_from_probability(maps[i], 1.0, candidate), targets[i]) for i in lesions])
-            )
+            masks = (mask_from_probability(maps[i], 1.0, candidate) for i in lesions)
+            return float(np.mean([dice(mask, targets[i]) for mask, i in zip(masks, lesions, strict=True)]))
 
         thresholds = max((replace(thresholds, mask=float(value)) for value in _MASK_GRID), key=mean_dice)
         by_area = [replace(thresholds, min_area=value) for value in _AREA_GRID]
@@ -72,17 +72,13 @@ def tune(
         masks = [mask_from_probability(map_, 1.0, thresholds) for map_ in maps]
         shown = np.array(
             [
-                _dice(mask, target) if target.any() else float(not mask.any())
+                dice(mask, target) if target.any() else float(not mask.any())
                 for mask, target in zip(masks, targets, strict=True)
             ]
         )
         scores = [np.where(presence >= value, shown, ~has_lesion).mean() for value in _PRESENCE_GRID]
         thresholds = replace(thresholds, presence=float(_PRESENCE_GRID[int(np.argmax(scores))]))
     return calibration, _rounded(thresholds)
-
-
-def _dice(mask: np.ndarray, target: np.ndarray) -> float:
-    return float(2 * (mask & target).sum() / (mask.sum() + target.sum()))
 
 
 def _rounded(thresholds: Thresholds) -> Thresholds:

@@ -11,6 +11,21 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 TINY = ["--encoder", "plain", "--width", "4", "--size", "64", "--epochs", "1", "--batch-size", "4"]
 
 
+def train_tiny(data: Path, run: Path, *launcher: str, **environment: str) -> str:
+    """Trains from the command line; returns stderr."""
+    command = [sys.executable, *launcher, str(SCRIPTS / "train.py"), *TINY]
+    result = subprocess.run(
+        [*command, "--data", str(data), "--output", str(run)],
+        capture_output=True,
+        text=True,
+        cwd=run.parent,
+        env={**os.environ, **environment},
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == f"Model: {run / 'model'}"
+    return result.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "launcher",
@@ -18,35 +33,16 @@ TINY = ["--encoder", "plain", "--width", "4", "--size", "64", "--epochs", "1", "
     ids=["accelerate", "python"],
 )
 def test_training_from_the_command_line(prepared, tmp_path, launcher):
-    command = [sys.executable, *launcher, str(SCRIPTS / "train.py"), *TINY]
-    run = tmp_path / "run"
-    result = subprocess.run(
-        [*command, "--data", str(prepared), "--output", str(run)],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == f"Model: {run / 'model'}"
-    assert "train: 100%" in result.stderr
-    load_bundle(run / "model")
+    assert "train: 100%" in train_tiny(prepared, tmp_path / "run", *launcher)
+    load_bundle(tmp_path / "run" / "model")
 
 
 @pytest.mark.slow
 def test_two_processes_train_one_network(prepared, tmp_path):
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [sys.executable, *launcher, str(SCRIPTS / "train.py"), *TINY]
-    run = tmp_path / "run"
-    result = subprocess.run(
-        [*command, "--data", str(prepared), "--output", str(run)],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == f"Model: {run / 'model'}"
-    assert load_bundle(run / "model")[1].training["hardware"]["processes"] == 2
+    environment = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    train_tiny(prepared, tmp_path / "run", *launcher, **environment)
+    assert load_bundle(tmp_path / "run" / "model")[1].training["hardware"]["processes"] == 2
 
 
 def test_a_users_mistake_is_one_line(tmp_path):
