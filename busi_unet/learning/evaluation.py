@@ -184,7 +184,7 @@ def evaluate(
         },
     )
     if output is not None:
-        write_report(Path(output), evaluation, predictor, split)
+        write_report(Path(output), evaluation, split, lambda _, pixels: predictor.predict(pixels).mask)
     return evaluation
 
 

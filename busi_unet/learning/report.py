@@ -6,6 +6,7 @@ It holds
     summary.md           the same as tables
     per_image.csv        one row per image
     dice_histogram.png, dice_by_size.png, confusion_matrix.png
+    roc.png, lesion_presence.png, reliability.png
     gallery_best.png, gallery_worst.png, gallery_false_masks.png
 
 The galleries show pixels of the data set, and BUSI's licence is unclear: keep the folder out of
@@ -21,34 +22,27 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import MissingDependencyError
-from busi_unet.imaging.decode import decode_image, decode_mask
-from busi_unet.learning import metrics
+from busi_unet.learning import metrics, plots
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-    from busi_unet.learning.evaluation import Evaluation, ImageResult, Segmenter
+    from busi_unet.learning.evaluation import Evaluation, ImageResult
 
 GALLERY_SIZE = 6
-# Okabe and Ito's palette keeps apart under the common colour-vision deficiencies.
-TARGET_COLOUR, PREDICTION_COLOUR = "#56B4E9", "#E69F00"
-CLASS_STYLE = {"benign": ("#0072B2", "o"), "malignant": ("#D55E00", "^")}
 
 
-def write_report(folder: Path, evaluation: Evaluation, predictor: Segmenter, split: Dataset) -> None:
+def write_report(folder: Path, evaluation: Evaluation, split: Dataset, mask_of: plots.MaskOf) -> None:
     """Writes the report folder, made if absent; replaces what an earlier run wrote there.
 
     Args:
         folder: see the head of this module for what it will hold.
         evaluation: of the split.
-        predictor: predicts again what the galleries show.
         split: in the order of the evaluation's rows.
+        mask_of: a row and its pixels, uint8 (H, W), to the predicted mask, bool (H, W): the galleries
+            show a few cases, and predicting those again costs less than keeping every mask.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -66,14 +60,13 @@ def write_report(folder: Path, evaluation: Evaluation, predictor: Segmenter, spl
 
     lesions = [row for row in evaluation.rows if row.scores.dice is not None]
     figures = {
-        "confusion_matrix": _draw_confusion(evaluation.confusion),
-        "dice_histogram": _draw_dice_histogram(lesions) if lesions else None,
-        "dice_by_size": _draw_dice_by_size(lesions) if lesions else None,
+        "confusion_matrix": plots.confusion_matrix(evaluation.confusion),
+        "dice_histogram": plots.dice_histogram(lesions) if lesions else None,
+        "dice_by_size": plots.dice_by_size(lesions) if lesions else None,
+        **plots.of_probabilities(evaluation.rows),
     }
     for name, cases in _gallery_cases(evaluation.rows).items():
-        figures[f"gallery_{name}"] = (
-            _draw_gallery(cases, evaluation.rows, predictor, split) if cases else None
-        )
+        figures[f"gallery_{name}"] = plots.gallery(cases, evaluation.rows, split, mask_of) if cases else None
     for name, figure in figures.items():
         path = folder / f"{name}.png"
         if figure is None:
@@ -161,97 +154,3 @@ def _gallery_cases(rows: Sequence[ImageResult]) -> dict[str, list[int]]:
         "best": by_dice[half:][::-1][:GALLERY_SIZE],
         "false_masks": false_masks[:GALLERY_SIZE],
     }
-
-
-def _new_figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    # Made without pyplot, a figure draws with Agg: no display, no state shared with the caller.
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _draw_gallery(
-    indices: Sequence[int], rows: Sequence[ImageResult], predictor: Segmenter, split: Dataset
-) -> Figure:
-    columns = min(3, len(indices))
-    lines = -(-len(indices) // columns)
-    figure = _new_figure(4 * columns, 3.9 * lines + 0.5)
-    figure.suptitle("reference: solid blue    prediction: dashed orange", fontsize=10)
-    panels = figure.subplots(lines, columns, squeeze=False).ravel()
-    for panel in panels:
-        panel.axis("off")
-    for panel, index in zip(panels, indices, strict=False):
-        item = split[index]
-        pixels, target = decode_image(item["image"]), decode_mask(item["mask"])
-        panel.imshow(pixels, cmap="gray", vmin=0, vmax=255)
-        # A few cases predicted again cost less than every mask of the split kept in memory.
-        _draw_contour(panel, target, TARGET_COLOUR, "solid")
-        _draw_contour(panel, predictor.predict(pixels).mask, PREDICTION_COLOUR, "dashed")
-        panel.set_title(_caption(rows[index]), fontsize=8)
-    return figure
-
-
-def _draw_contour(panel: Axes, mask: np.ndarray, colour: str, style: str) -> None:
-    if mask.any():
-        # The border of background closes the contour of a mask that touches the image's edge.
-        height, width = mask.shape
-        padded = np.pad(mask, 1).astype(float)
-        grid = np.arange(-1, width + 1), np.arange(-1, height + 1)
-        panel.contour(*grid, padded, levels=[0.5], colors=[colour], linestyles=style, linewidths=1.3)
-
-
-def _caption(row: ImageResult) -> str:
-    dice = row.scores.dice
-    outcome = f"false mask, {row.scores.predicted_area_px} px" if dice is None else f"Dice {dice:.3f}"
-    named = zip(CLASS_NAMES, row.probabilities, strict=True)
-    classes = "  ".join(f"{name} {value:.2f}" for name, value in named)
-    return f"{row.image_id}: {outcome}{', refused' if row.refused else ''}\n{classes}"
-
-
-def _draw_confusion(confusion: Sequence[Sequence[int]]) -> Figure:
-    counts = np.array(confusion)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = _new_figure(4.4, 4)
-    axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(counts):
-        colour = "white" if shares[row, column] > 0.6 else "black"
-        axes.text(column, row, f"{count}\n{shares[row, column]:.0%}", ha="center", va="center", color=colour)
-    axes.set(
-        xticks=range(len(CLASS_NAMES)),
-        yticks=range(len(CLASS_NAMES)),
-        xticklabels=CLASS_NAMES,
-        yticklabels=CLASS_NAMES,
-        xlabel="predicted class",
-        ylabel="true class",
-    )
-    return figure
-
-
-def _draw_dice_histogram(lesions: Sequence[ImageResult]) -> Figure:
-    figure = _new_figure(5.5, 3.5)
-    axes = figure.subplots()
-    axes.hist(
-        [[row.scores.dice for row in lesions if row.label == name] for name in CLASS_STYLE],
-        bins=np.linspace(0, 1, 21),
-        stacked=True,
-        color=[colour for colour, _ in CLASS_STYLE.values()],
-        label=list(CLASS_STYLE),
-    )
-    axes.set(xlabel="Dice", ylabel="images with a lesion", xlim=(0, 1))
-    axes.yaxis.get_major_locator().set_params(integer=True)
-    axes.legend()
-    return figure
-
-
-def _draw_dice_by_size(lesions: Sequence[ImageResult]) -> Figure:
-    figure = _new_figure(5.5, 3.5)
-    axes = figure.subplots()
-    for name, (colour, marker) in CLASS_STYLE.items():
-        own = [row for row in lesions if row.label == name]
-        shares = [100 * row.scores.target_area_px / (row.height_px * row.width_px) for row in own]
-        dice = [row.scores.dice for row in own]
-        axes.scatter(shares, dice, c=colour, marker=marker, s=18, alpha=0.7, label=name)
-    axes.set(xscale="log", xlabel="lesion area (% of the image)", ylabel="Dice", ylim=(-0.03, 1.03))
-    axes.legend()
-    return figure

@@ -61,6 +61,9 @@ def test_pictures_are_drawn(report):
         "confusion_matrix",
         "dice_histogram",
         "dice_by_size",
+        "roc",
+        "lesion_presence",
+        "reliability",
         "gallery_best",
         "gallery_worst",
         "gallery_false_masks",
@@ -104,6 +107,8 @@ def test_normals_alone_make_a_report(tmp_path):
     evaluate(MadeUpPredictor(cases), make_split(cases), output=tmp_path, progress=False)
     assert (tmp_path / "gallery_false_masks.png").exists()
     assert not (tmp_path / "dice_histogram.png").exists()
+    assert not (tmp_path / "roc.png").exists()
+    assert (tmp_path / "reliability.png").exists()
 
 
 def test_tables_say_what_is_undefined_and_what_was_refused():
