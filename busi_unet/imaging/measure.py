@@ -1,72 +1,241 @@
-"""What a mask says about its lesions, in pixels of the picture."""
+"""What a mask says about its lesions: in pixels, and in millimetres where the size of a pixel is known."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 from scipy.spatial import ConvexHull
-from scipy.spatial.distance import pdist
+from scipy.spatial.distance import pdist, squareform
+
+from busi_unet.errors import UsageError
+
+Point = tuple[float, float]
+Line = tuple[Point, Point]
+
+_BLACK = 12
+_SKIN_ROWS = 0.01
 
 
 @dataclass(frozen=True)
 class Lesion:
     """One connected region of a mask.
 
+    Rows are depth and columns are across, as ultrasound shows them. Points are (x, y) in pixels, where
+    the picture's upper left corner is (0, 0) and each pixel covers a square of side 1. All `_mm`
+    and `_mm2` figures are None where the size of a pixel is unknown.
+
     Attributes:
+        unit: "mm" where the size of a pixel is known, else "px": the unit to quote figures in.
+        spacing_mm: (between rows, between columns), or None.
         area_px: pixels covered.
+        area_mm2: the same area in mm².
         area_share: of the picture, from 0 to 1.
         box: (left, top, right, bottom), pixels, right and bottom exclusive.
-        width_px, height_px: of the box.
-        longest_diameter_px: largest distance between two points of the outline.
-        taller_than_wide: box higher than wide, a sign that counts toward malignancy (BI-RADS).
+        width_px, height_px, width_mm, height_mm: of the box: the extents across and along depth.
+        longest_diameter_px, longest_diameter_mm: largest distance between two points of the outline.
+        perpendicular_px, perpendicular_mm: the longest line at right angles to the longest diameter that
+            the lesion's convex hull holds, as the second pair of calipers is set.
+        calipers: ends of the longest diameter, then of its perpendicular, as measured in `unit`.
+        equivalent_diameter_px, equivalent_diameter_mm: of a circle of the same area.
+        depth_to_width: height over width, in `unit`.
+        taller_than_wide: higher than wide, a sign that counts toward malignancy (BI-RADS).
+        centroid: mean point.
+        skin_distance_px, skin_distance_mm: from the skin line down to the lesion's uppermost pixel; None
+            where no skin line can be told. See `skin_row`.
+        skin_at_edge: the skin line is the picture's upper edge, so a cropped picture gives too short a
+            distance; None where there is no distance.
     """
 
+    unit: str
+    spacing_mm: tuple[float, float] | None
     area_px: int
+    area_mm2: float | None
     area_share: float
     box: tuple[int, int, int, int]
     width_px: int
     height_px: int
+    width_mm: float | None
+    height_mm: float | None
     longest_diameter_px: float
+    longest_diameter_mm: float | None
+    perpendicular_px: float
+    perpendicular_mm: float | None
+    calipers: tuple[Line, Line]
+    equivalent_diameter_px: float
+    equivalent_diameter_mm: float | None
+    depth_to_width: float
     taller_than_wide: bool
+    centroid: Point
+    skin_distance_px: int | None
+    skin_distance_mm: float | None
+    skin_at_edge: bool | None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {**asdict(self), "box": list(self.box)}
+        return {
+            **asdict(self),
+            "spacing_mm": list(self.spacing_mm) if self.spacing_mm else None,
+            "box": list(self.box),
+            "calipers": [[list(point) for point in line] for line in self.calipers],
+            "centroid": list(self.centroid),
+        }
 
 
-def measure_lesions(mask: np.ndarray) -> tuple[Lesion, ...]:
-    """The connected regions (8-neighbourhood) of a bool (H, W) mask, largest first."""
-    regions, _ = ndimage.label(mask, structure=np.ones((3, 3)))
-    lesions = []
-    for index, (rows, columns) in enumerate(ndimage.find_objects(regions), start=1):
-        region = regions[rows, columns] == index
-        height, width = region.shape
-        area = int(region.sum())
-        lesions.append(
-            Lesion(
-                area_px=area,
-                area_share=area / mask.size,
-                box=(columns.start, rows.start, columns.stop, rows.stop),
-                width_px=width,
-                height_px=height,
-                longest_diameter_px=_longest_diameter(region),
-                taller_than_wide=height > width,
-            )
+def measure_lesions(
+    mask: np.ndarray, frame: np.ndarray | None = None, *, spacing_mm: tuple[float, float] | None = None
+) -> tuple[Lesion, ...]:
+    """The connected regions (8-neighbourhood) of a mask, largest first.
+
+    Args:
+        mask: bool (H, W).
+        frame: uint8 (H, W), the picture under the mask; without it there are no skin distances.
+        spacing_mm: size of a pixel (between rows, between columns); None where it is unknown. Where the
+            two differ, diameters are found in millimetres, not scaled afterwards.
+
+    Raises:
+        UsageError: a spacing that is not two positive numbers, or a frame of another size.
+    """
+    if frame is not None and frame.shape != mask.shape:
+        raise UsageError(
+            f"The frame is {frame.shape} and the mask {mask.shape} (height, width).",
+            "Measure a mask on its own picture.",
         )
+    if spacing_mm is not None:
+        spacing_mm = _checked(spacing_mm)
+    regions, _ = ndimage.label(mask, structure=np.ones((3, 3)))
+    lesions = [
+        _measure(regions[box] == index, box, mask.shape, frame, spacing_mm)
+        for index, box in enumerate(ndimage.find_objects(regions), start=1)
+    ]
     return tuple(sorted(lesions, key=lambda lesion: -lesion.area_px))
 
 
-def _longest_diameter(region: np.ndarray) -> float:
-    # The two farthest points lie on the convex hull, so the ends of each row are enough. Pixel
-    # corners count: one pixel has length √2.
+def skin_row(frame: np.ndarray, box: tuple[int, int, int, int]) -> int | None:
+    """The row where tissue begins above a lesion: the first from which the picture stays non-black.
+
+    Non-black is a row of which at least half, over the lesion's columns, is brighter than 12 of 255, and
+    it has to stay so for 1 % of the picture's height, at least 3 rows: a line of text in a black
+    margin does not last as long. In most pictures tissue reaches the upper edge, and the answer is 0: the
+    face of the probe if the picture is whole, a cut through the tissue if it was cropped.
+
+    Args:
+        frame: uint8 (H, W).
+        box: (left, top, right, bottom) of the lesion.
+
+    Returns:
+        None where no such row lies above the lesion: it begins at the edge, or only black is over it.
+    """
+    left, top, right, _ = box
+    bright = (frame[:top, left:right] > _BLACK).mean(axis=1) >= 0.5
+    lasting = max(3, round(_SKIN_ROWS * frame.shape[0]))
+    if top < lasting:
+        return 0 if top and bright.all() else None
+    runs = np.lib.stride_tricks.sliding_window_view(bright, lasting).all(axis=1)
+    return int(runs.argmax()) if runs.any() else None
+
+
+def _measure(
+    region: np.ndarray,
+    place: tuple[slice, slice],
+    shape: tuple[int, ...],
+    frame: np.ndarray | None,
+    spacing: tuple[float, float] | None,
+) -> Lesion:
+    rows, columns = place
+    box = (columns.start, rows.start, columns.stop, rows.stop)
+    height, width = region.shape
+    area = int(region.sum())
+    corners = _corners(region) + np.array([columns.start, rows.start])
+    in_px, diameters_px = _calipers(corners, (1.0, 1.0))
+    down, across = spacing or (1.0, 1.0)
+    # Where pixels are not square the longest line in millimetres can be another one than in pixels.
+    calipers, diameters = _calipers(corners, (across, down)) if spacing else (in_px, diameters_px)
+    skin = skin_row(frame, box) if frame is not None else None
+    distance = None if skin is None else rows.start - skin
+    y, x = np.argwhere(region).mean(axis=0) + np.array([rows.start, columns.start]) + 0.5
+
+    def millimetres(value: float | None) -> float | None:
+        return round(float(value), 2) if spacing and value is not None else None
+
+    return Lesion(
+        unit="mm" if spacing else "px",
+        spacing_mm=spacing,
+        area_px=area,
+        area_mm2=millimetres(area * down * across),
+        area_share=area / math.prod(shape),
+        box=box,
+        width_px=width,
+        height_px=height,
+        width_mm=millimetres(width * across),
+        height_mm=millimetres(height * down),
+        longest_diameter_px=round(diameters_px[0], 1),
+        longest_diameter_mm=millimetres(diameters[0]),
+        perpendicular_px=round(diameters_px[1], 1),
+        perpendicular_mm=millimetres(diameters[1]),
+        calipers=calipers,
+        equivalent_diameter_px=round(math.sqrt(4 * area / math.pi), 1),
+        equivalent_diameter_mm=millimetres(math.sqrt(4 * area * down * across / math.pi)),
+        depth_to_width=round(height * down / (width * across), 2),
+        taller_than_wide=height * down > width * across,
+        centroid=(round(float(x), 1), round(float(y), 1)),
+        skin_distance_px=distance,
+        skin_distance_mm=millimetres(None if distance is None else distance * down),
+        skin_at_edge=None if skin is None else skin == 0,
+    )
+
+
+def _corners(region: np.ndarray) -> np.ndarray:
+    # The farthest points lie on the convex hull, so the ends of each row are enough. Pixel corners
+    # count: one pixel has length √2.
     rows = np.flatnonzero(region.any(axis=1))
     left = region[rows].argmax(axis=1)
     right = region.shape[1] - region[rows, ::-1].argmax(axis=1)
-    corners = np.concatenate(
-        [np.stack([rows + down, ends], axis=1) for down in (0, 1) for ends in (left, right)]
+    return np.concatenate(
+        [np.stack([ends, rows + down], axis=1) for down in (0, 1) for ends in (left, right)]
     )
-    hull = corners[ConvexHull(corners).vertices]
-    return round(float(pdist(hull.astype(float)).max()), 1)
+
+
+def _calipers(corners: np.ndarray, scale: tuple[float, float]) -> tuple[tuple[Line, Line], Point]:
+    """The two lines in pixels and their lengths in the unit of `scale` (x, y)."""
+    scaled = corners * np.array(scale)
+    # Its vertices go round the hull, which the two sides below rely on.
+    hull = scaled[ConvexHull(scaled).vertices]
+    distances = squareform(pdist(hull))
+    first, second = np.unravel_index(distances.argmax(), distances.shape)
+    start, longest = hull[first], distances[first, second]
+    along = (hull[second] - start) / longest
+    normal = np.array([-along[1], along[0]])
+    position, offset = (hull - start) @ along, (hull - start) @ normal
+    low, high = sorted((first, second))
+    sides = (np.arange(low, high + 1), np.r_[high : len(hull), 0 : low + 1])
+    # Both sides run from one end of the longest diameter to the other, so each is a function of the
+    # position along it, linear between vertices: the widest place is at a vertex.
+    places = np.unique(np.clip(position, 0, longest))
+    across = []
+    for side in sides:
+        order = np.argsort(position[side], kind="stable")
+        across.append(np.interp(places, position[side][order], offset[side][order]))
+    widest = int(np.abs(across[0] - across[1]).argmax())
+    ends = [start + places[widest] * along + line[widest] * normal for line in across]
+
+    def line(a: np.ndarray, b: np.ndarray) -> Line:
+        return tuple((round(float(x), 1), round(float(y), 1)) for x, y in (a / scale, b / scale))
+
+    return (line(start, hull[second]), line(*ends)), (
+        float(longest),
+        float(abs(across[0] - across[1])[widest]),
+    )
+
+
+def _checked(spacing: tuple[float, float]) -> tuple[float, float]:
+    values = tuple(float(value) for value in spacing)
+    if len(values) != 2 or not all(math.isfinite(value) and value > 0 for value in values):
+        raise UsageError(
+            f"The pixel spacing is {values}.",
+            "Give two positive lengths in mm: between rows, between columns.",
+        )
+    return values

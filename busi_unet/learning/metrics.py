@@ -1,6 +1,7 @@
 """Scores of masks and classes at native resolution, and how sure a figure over few images can be.
 
-Two kinds of function live here. `segmentation_scores` compares one pair of masks. The statistics
+Two kinds of function meet here. `segmentation_scores`, from `busi_unet.imaging.scores`, which the app
+uses too, compares one pair of masks. The statistics
 (`mean`, `median`, `accuracy`, `macro_f1`, `auc`, `expected_calibration_error`) take N images and
 `weights` (..., N), how often each image counts, and return an array of shape (...), NaN where the
 figure is undefined. A point estimate is a statistic with every weight 1; the bootstrap is the same
@@ -13,120 +14,32 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from busi_unet.errors import UsageError
+from busi_unet.imaging.scores import SegmentationScores, dice, hd95, segmentation_scores
+
+__all__ = [
+    "ECE_BINS",
+    "MISSED_DICE",
+    "Interval",
+    "SegmentationScores",
+    "accuracy",
+    "auc",
+    "bootstrap_interval",
+    "confusion_matrix",
+    "dice",
+    "expected_calibration_error",
+    "hd95",
+    "macro_f1",
+    "malignancy_score",
+    "mean",
+    "median",
+    "segmentation_scores",
+]
 
 ECE_BINS = 15
 MISSED_DICE = 0.05
 """A lesion whose mask has a lower Dice counts as missed."""
-
-
-@dataclass(frozen=True)
-class SegmentationScores:
-    """What one predicted mask scores against its reference; None where a score is undefined.
-
-    | target   | prediction | dice, iou | recall  | precision | hd95_px            |
-    |----------|------------|-----------|---------|-----------|--------------------|
-    | lesion   | a mask     | counted   | counted | counted   | counted            |
-    | lesion   | empty      | 0         | 0       | None      | the image diagonal |
-    | empty    | a mask     | None      | None    | 0         | None               |
-    | empty    | empty      | None      | None    | None      | None               |
-
-    The diagonal sqrt(H² + W²) is longer than any distance inside the image, so missing a lesion can
-    never improve the mean HD95. An image without a lesion has no Dice: see `false_mask`.
-    """
-
-    dice: float | None
-    iou: float | None
-    hd95_px: float | None
-    precision: float | None
-    recall: float | None
-    true_positives: int
-    false_positives: int
-    false_negatives: int
-    true_negatives: int
-
-    @property
-    def target_area_px(self) -> int:
-        return self.true_positives + self.false_negatives
-
-    @property
-    def predicted_area_px(self) -> int:
-        return self.true_positives + self.false_positives
-
-    @property
-    def false_mask(self) -> bool:
-        """A mask was drawn on an image that has no lesion."""
-        return self.target_area_px == 0 and self.predicted_area_px > 0
-
-
-def dice(prediction: np.ndarray, target: np.ndarray) -> float | None:
-    """Dice of two bool (H, W) masks of one size; None for an empty target."""
-    foreground = int(np.count_nonzero(target))
-    overlap = int(np.count_nonzero(prediction & target))
-    return _ratio(2 * overlap, int(np.count_nonzero(prediction)) + foreground) if foreground else None
-
-
-def segmentation_scores(prediction: np.ndarray, target: np.ndarray) -> SegmentationScores:
-    """Scores one predicted mask; the conventions for empty masks are those of `SegmentationScores`.
-
-    Args:
-        prediction: bool (H, W).
-        target: bool (H, W), the reference.
-
-    Raises:
-        UsageError: the masks differ in size, are not (H, W), are not boolean or have no pixels.
-    """
-    _check_masks(prediction, target)
-    true_positives = int(np.count_nonzero(prediction & target))
-    false_positives = int(np.count_nonzero(prediction)) - true_positives
-    false_negatives = int(np.count_nonzero(target)) - true_positives
-    errors = false_positives + false_negatives
-    has_lesion = true_positives + false_negatives > 0
-
-    distance = hd95(prediction, target)
-    if distance is None and has_lesion:
-        distance = float(np.hypot(*target.shape))
-    return SegmentationScores(
-        dice=dice(prediction, target),
-        iou=_ratio(true_positives, true_positives + errors) if has_lesion else None,
-        hd95_px=distance,
-        precision=_ratio(true_positives, true_positives + false_positives),
-        recall=_ratio(true_positives, true_positives + false_negatives),
-        true_positives=true_positives,
-        false_positives=false_positives,
-        false_negatives=false_negatives,
-        true_negatives=target.size - true_positives - errors,
-    )
-
-
-def hd95(prediction: np.ndarray, target: np.ndarray) -> float | None:
-    """95th percentile Hausdorff distance in pixels; None when either mask is empty.
-
-    The larger of the two directed 95th percentiles (linear interpolation) of the Euclidean distance
-    from each surface pixel of one mask to the nearest surface pixel of the other: the robust
-    Hausdorff distance of Huttenlocher et al. (IEEE TPAMI 15(9), 1993) as recommended in Metrics
-    Reloaded (Maier-Hein et al., Nature Methods 21, 2024) and computed by MONAI. MedPy differs:
-    it pools both directions before it takes the percentile, as a rule a lower figure. A surface pixel
-    is one with a 4-neighbour outside the mask; beyond the image border counts as outside.
-
-    Args:
-        prediction: bool (H, W).
-        target: bool (H, W).
-
-    Raises:
-        UsageError: as for `segmentation_scores`.
-    """
-    _check_masks(prediction, target)
-    if not prediction.any() or not target.any():
-        return None
-    # Both surfaces lie in the box around the union, so distances within the box are exact.
-    (box,) = ndimage.find_objects((prediction | target).astype(np.uint8))
-    first, second = _surface(prediction[box]), _surface(target[box])
-    to_second = ndimage.distance_transform_edt(~second)[first]
-    to_first = ndimage.distance_transform_edt(~first)[second]
-    return float(max(np.percentile(to_second, 95), np.percentile(to_first, 95)))
 
 
 def mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -312,30 +225,8 @@ def bootstrap_interval(
     return Interval(float(low), float(high), resamples - defined.size)
 
 
-def _surface(mask: np.ndarray) -> np.ndarray:
-    return mask & ~ndimage.binary_erosion(mask)
-
-
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
-
-
 def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """Quotient, NaN where the divisor is 0."""
     part, whole = np.asarray(part, dtype=float), np.asarray(whole, dtype=float)
     undefined = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
     return np.divide(part, whole, out=undefined, where=whole > 0)
-
-
-def _check_masks(prediction: np.ndarray, target: np.ndarray) -> None:
-    for name, mask in (("predicted", prediction), ("reference", target)):
-        if mask.dtype != bool or mask.ndim != 2 or mask.size == 0:
-            raise UsageError(
-                f"The {name} mask is {mask.dtype} of shape {mask.shape}.",
-                "Use a boolean mask of shape (H, W).",
-            )
-    if prediction.shape != target.shape:
-        raise UsageError(
-            f"The predicted mask is {prediction.shape}, the reference {target.shape} (height, width).",
-            "Score at the native size of the image: bring the prediction to the reference's size first.",
-        )

@@ -1,9 +1,20 @@
 import json
+import math
 
 import numpy as np
 import pytest
 
-from busi_unet.imaging.measure import measure_lesions
+from busi_unet.errors import UsageError
+from busi_unet.imaging.measure import measure_lesions, skin_row
+
+
+def ellipse(shape, centre, radii, angle=0.0):
+    """bool (H, W); `centre` and `radii` are (x, y), `angle` in degrees turns it."""
+    y, x = np.indices(shape) + 0.5
+    x, y = x - centre[0], y - centre[1]
+    turn = math.radians(angle)
+    u, v = x * math.cos(turn) + y * math.sin(turn), -x * math.sin(turn) + y * math.cos(turn)
+    return (u / radii[0]) ** 2 + (v / radii[1]) ** 2 <= 1
 
 
 def test_two_lesions_largest_first():
@@ -27,10 +38,126 @@ def test_one_pixel_and_no_pixel():
     assert measure_lesions(mask) == ()
     mask[4, 4] = True
     (lesion,) = measure_lesions(mask)
-    assert (lesion.area_px, lesion.longest_diameter_px) == (1, 1.4)
+    assert (lesion.area_px, lesion.longest_diameter_px, lesion.perpendicular_px) == (1, 1.4, 1.4)
+    assert lesion.centroid == (4.5, 4.5)
 
 
 def test_records_are_json():
     mask = np.ones((4, 6), dtype=bool)
+    for spacing in (None, (0.1, 0.2)):
+        (lesion,) = measure_lesions(mask, np.full((4, 6), 90, np.uint8), spacing_mm=spacing)
+        assert json.loads(json.dumps(lesion.to_dict())) == lesion.to_dict()
+        assert lesion.to_dict()["box"] == [0, 0, 6, 4]
+
+
+@pytest.mark.parametrize("angle", [0, 25, 60, 90, 145])
+def test_diameters_of_an_ellipse_at_any_angle(angle):
+    (lesion,) = measure_lesions(ellipse((200, 220), (108, 95), (60, 32), angle))
+    assert lesion.longest_diameter_px == pytest.approx(120, abs=2)
+    assert lesion.perpendicular_px == pytest.approx(64, abs=3)
+    assert lesion.equivalent_diameter_px == pytest.approx(2 * math.sqrt(60 * 32), abs=0.5)
+    assert lesion.centroid == pytest.approx((108, 95), abs=0.2)
+
+
+@pytest.mark.parametrize("angle", [0, 30, 77, 120])
+def test_calipers_lie_at_right_angles_on_the_lesion(angle):
+    mask = ellipse((200, 220), (108, 95), (60, 32), angle)
     (lesion,) = measure_lesions(mask)
-    assert json.loads(json.dumps(lesion.to_dict()))["box"] == [0, 0, 6, 4]
+    (longest, perpendicular) = np.array(lesion.calipers)
+    for line, length in ((longest, lesion.longest_diameter_px), (perpendicular, lesion.perpendicular_px)):
+        assert np.hypot(*(line[1] - line[0])) == pytest.approx(length, abs=0.3)
+        for x, y in line:
+            assert mask[max(0, int(y) - 2) : int(y) + 3, max(0, int(x) - 2) : int(x) + 3].any()
+    first, second = longest[1] - longest[0], perpendicular[1] - perpendicular[0]
+    assert abs(first @ second) / np.hypot(*first) / np.hypot(*second) < 0.01
+
+
+def test_the_perpendicular_of_a_rectangle():
+    # Both half-planes count: the widest line across the diagonal of 40 × 20 ends at a long side.
+    (lesion,) = measure_lesions(np.ones((20, 40), dtype=bool))
+    assert lesion.perpendicular_px == pytest.approx(20 / (40 / np.hypot(40, 20)), abs=0.1)
+
+
+def test_without_spacing_nothing_is_in_millimetres():
+    (lesion,) = measure_lesions(np.ones((20, 40), dtype=bool))
+    record = lesion.to_dict()
+    assert (record["unit"], record["spacing_mm"]) == ("px", None)
+    assert all(record[key] is None for key in record if "_mm" in key)
+
+
+def test_with_spacing_both_units_are_given():
+    (lesion,) = measure_lesions(np.ones((20, 40), dtype=bool), spacing_mm=(0.1, 0.1))
+    assert (lesion.unit, lesion.area_px, lesion.area_mm2) == ("mm", 800, 8.0)
+    assert (lesion.width_mm, lesion.height_mm) == (4.0, 2.0)
+    assert lesion.longest_diameter_mm == pytest.approx(lesion.longest_diameter_px / 10, abs=0.01)
+    assert lesion.perpendicular_mm == pytest.approx(lesion.perpendicular_px / 10, abs=0.01)
+    assert lesion.equivalent_diameter_mm == pytest.approx(lesion.equivalent_diameter_px / 10, abs=0.01)
+
+
+def test_a_circle_of_tissue_on_oblong_pixels_is_measured_as_a_circle():
+    # 20 mm across, drawn on rows 0.1 mm and columns 0.25 mm apart: an upright ellipse in pixels.
+    (lesion,) = measure_lesions(ellipse((260, 120), (60, 130), (40, 100)), spacing_mm=(0.1, 0.25))
+    assert lesion.height_px > 2 * lesion.width_px
+    assert lesion.longest_diameter_mm == pytest.approx(20, abs=0.4)
+    assert lesion.perpendicular_mm == pytest.approx(20, abs=0.4)
+    assert lesion.area_mm2 == pytest.approx(math.pi * 100, rel=0.01)
+    assert lesion.depth_to_width == pytest.approx(1, abs=0.02)
+
+
+def test_the_longest_line_can_be_another_one_in_millimetres():
+    # Wide in pixels, but deep in tissue.
+    mask = ellipse((100, 200), (100, 50), (60, 40))
+    (flat,) = measure_lesions(mask)
+    (deep,) = measure_lesions(mask, spacing_mm=(0.3, 0.1))
+    assert not flat.taller_than_wide and deep.taller_than_wide
+    assert deep.longest_diameter_mm == pytest.approx(24, abs=0.5)
+    (x0, y0), (x1, y1) = deep.calipers[0]
+    assert abs(y1 - y0) > 4 * abs(x1 - x0)
+
+
+@pytest.mark.parametrize("spacing", [(0, 0.1), (0.1, -1), (0.1, float("nan")), (0.1,)])
+def test_a_spacing_must_be_two_lengths(spacing):
+    with pytest.raises(UsageError, match="spacing"):
+        measure_lesions(np.ones((4, 4), dtype=bool), spacing_mm=spacing)
+
+
+def test_the_frame_must_be_the_masks_own():
+    with pytest.raises(UsageError, match="its own picture"):
+        measure_lesions(np.ones((4, 6), dtype=bool), np.zeros((6, 4), np.uint8))
+
+
+class TestSkin:
+    mask = np.zeros((200, 100), dtype=bool)
+    mask[120:150, 40:70] = True
+
+    def picture(self, first_row: int) -> np.ndarray:
+        frame = np.zeros((200, 100), np.uint8)
+        frame[first_row:] = 80
+        frame[115:150, 30:75] = 3  # the lesion and its halo hold no echo
+        return frame
+
+    def test_from_the_first_row_of_tissue(self):
+        (lesion,) = measure_lesions(self.mask, self.picture(30), spacing_mm=(0.1, 0.2))
+        assert (lesion.skin_distance_px, lesion.skin_distance_mm) == (90, 9.0)
+        assert lesion.skin_at_edge is False
+
+    def test_text_above_the_tissue_is_passed_over(self):
+        frame = self.picture(30)
+        frame[5:15, 40:70:3] = 255
+        (lesion,) = measure_lesions(self.mask, frame)
+        assert lesion.skin_distance_px == 90
+
+    def test_tissue_up_to_the_edge(self):
+        (lesion,) = measure_lesions(self.mask, self.picture(0))
+        assert (lesion.skin_distance_px, lesion.skin_at_edge) == (120, True)
+
+    def test_unknown(self):
+        (without,) = measure_lesions(self.mask)
+        (black,) = measure_lesions(self.mask, np.zeros((200, 100), np.uint8))
+        (at_edge,) = measure_lesions(np.ones((200, 100), bool), self.picture(0))
+        for lesion in (without, black, at_edge):
+            assert lesion.skin_distance_px is lesion.skin_distance_mm is lesion.skin_at_edge is None
+
+    def test_close_to_the_edge(self):
+        assert skin_row(self.picture(0), (40, 2, 70, 20)) == 0
+        assert skin_row(self.picture(1), (40, 2, 70, 20)) is None

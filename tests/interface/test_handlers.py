@@ -78,7 +78,10 @@ def test_overlay_leaves_everything_outside_the_mask_as_it_is(handlers: Handlers)
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"hello", "The file is not a picture that can be read. Use a PNG, JPEG, WebP, BMP or TIFF picture."),
+        (
+            b"hello",
+            "The file is not a picture that can be read. Use a PNG, JPEG, WebP, BMP, TIFF or DICOM picture.",
+        ),
         (b"", "The file is empty (0 bytes). Export or copy the picture again."),
         (
             _encode(PICTURE, "PNG")[:2000],

@@ -1,0 +1,219 @@
+"""The result for one picture as a PDF of one page."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+from PIL import Image
+from reportlab import rl_config
+from reportlab.lib import colors
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import mm
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.pdfgen.canvas import Canvas
+from reportlab.platypus import Flowable, Frame, KeepInFrame, Paragraph, Spacer, Table
+from reportlab.platypus import Image as PageImage
+
+# Pictures as they are: written out in ASCII, the file is a quarter larger and takes seconds longer.
+rl_config.useA85 = 0
+
+TITLE = "Breast ultrasound: automatic analysis of one picture"
+LIMITS = (
+    "Not a medical device: for research and teaching, not for diagnosis or treatment. The outline and "
+    "the probabilities come from a neural network trained on a small public data set. It can miss lesions "
+    "and draw false ones, most of all on pictures unlike those it learned from. Measurements follow the "
+    "outline, not a reader's calipers. Read the picture itself."
+)
+MAX_LESIONS = 8
+
+_MARGIN = 16 * mm
+_PICTURE_HEIGHT = 78 * mm
+# 300 dots an inch on half the page's width.
+_PICTURE_PIXELS = 1100
+_REGULAR, _BOLD = "Vera", "VeraBd"
+_DARK, _RULE = colors.HexColor("#1f2933"), colors.HexColor("#9aa5b1")
+
+
+def pdf_report(
+    *,
+    picture: np.ndarray,
+    overlay: Image.Image,
+    prediction: Mapping[str, Any],
+    model: str,
+    date: str,
+    summary: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+) -> bytes:
+    """Lays out one page: pictures, probabilities, measurements, warnings, origin and limits.
+
+    Nothing else gets in: no file name, no clock, nothing about a patient. The fonts are embedded; they
+    hold Latin letters. Whatever is long is wrapped, and the page as a whole set smaller if it must be.
+
+    Args:
+        picture: uint8 (H, W), the frame that was analysed.
+        overlay: RGB of size (W, H).
+        prediction: `Prediction.to_dict()`: `label`, `probabilities`, `refused`, `reasons` and
+            `measurements`, of which the first 8 are listed.
+        model: name and version of the weights, and where they came from.
+        date: as the page shall show it.
+        summary: sentences about the classes, such as the prediction set in words.
+        warnings: sentences about the picture, such as those of `picture_warnings`.
+
+    Returns:
+        The bytes of the file; the same input gives the same bytes.
+    """
+    _register_fonts()
+    width, height = A4
+    inner_width, inner_height = width - 2 * _MARGIN, height - 2 * _MARGIN
+    story = [
+        _text(TITLE, _TITLE),
+        _text(f"Date: {date}"),
+        _text(f"Model: {model}"),
+        Spacer(0, 3 * mm),
+        _pictures(picture, overlay, inner_width),
+        *_result(prediction, summary),
+        *_measurements(prediction, inner_width),
+        *_section("Warnings", warnings),
+        *_section("Limits", [LIMITS]),
+    ]
+    file = io.BytesIO()
+    canvas = Canvas(file, pagesize=A4, invariant=1, lang="en")
+    canvas.setTitle(TITLE)
+    canvas.setCreator("busi_unet")
+    frame = Frame(_MARGIN, _MARGIN, inner_width, inner_height, *[0] * 4)
+    frame.addFromList([KeepInFrame(inner_width, inner_height, story, mode="shrink")], canvas)
+    canvas.showPage()
+    canvas.save()
+    return file.getvalue()
+
+
+@functools.cache
+def _register_fonts() -> None:
+    # They ship with reportlab; the fonts every PDF reader knows would lack "≥" and most accents.
+    for name in (_REGULAR, _BOLD):
+        pdfmetrics.registerFont(TTFont(name, f"{name}.ttf"))
+
+
+_BODY = ParagraphStyle("body", fontName=_REGULAR, fontSize=8.5, leading=11.5, textColor=_DARK)
+_TITLE = ParagraphStyle("title", _BODY, fontName=_BOLD, fontSize=13, leading=18, spaceAfter=2 * mm)
+_HEADING = ParagraphStyle(
+    "heading", _BODY, fontName=_BOLD, fontSize=9.5, spaceBefore=3 * mm, spaceAfter=1 * mm
+)
+_CELL = ParagraphStyle("cell", _BODY, fontSize=8, leading=10)
+_HEAD_CELL = ParagraphStyle("head", _CELL, fontName=_BOLD)
+_GRID = [
+    ("VALIGN", (0, 0), (-1, -1), "TOP"),
+    ("LINEBELOW", (0, 0), (-1, -1), 0.4, _RULE),
+    ("LEFTPADDING", (0, 0), (-1, -1), 0),
+    ("TOPPADDING", (0, 0), (-1, -1), 2),
+    ("BOTTOMPADDING", (0, 0), (-1, -1), 2),
+]
+
+
+def _text(text: str, style: ParagraphStyle = _BODY) -> Paragraph:
+    # Escaped: reportlab reads markup, and an <img> in a model's name would fetch a file.
+    return Paragraph(escape(text), style)
+
+
+def _section(heading: str, sentences: Sequence[str]) -> list[Flowable]:
+    return [_text(heading, _HEADING), *map(_text, sentences)] if sentences else []
+
+
+def _pictures(picture: np.ndarray, overlay: Image.Image, width: float) -> Table:
+    column = (width - 4 * mm) / 2
+    images = [_scaled(image, column) for image in (Image.fromarray(picture), overlay)]
+    captions = [_text("The picture as analysed", _CELL), _text("With what the model outlined", _CELL)]
+    table = Table([images, captions], colWidths=[column + 4 * mm, column], hAlign="LEFT")
+    table.setStyle([("LEFTPADDING", (0, 0), (-1, -1), 0), ("RIGHTPADDING", (0, 0), (-1, -1), 0)])
+    return table
+
+
+def _scaled(image: Image.Image, width: float) -> PageImage:
+    shown = image if image.mode == "L" else image.convert("RGB")
+    if max(shown.size) > _PICTURE_PIXELS:
+        shown = shown.copy()
+        shown.thumbnail((_PICTURE_PIXELS, _PICTURE_PIXELS))
+    stream = io.BytesIO()
+    shown.save(stream, "PNG", compress_level=1)
+    scale = min(width / shown.width, _PICTURE_HEIGHT / shown.height)
+    return PageImage(stream, shown.width * scale, shown.height * scale, hAlign="LEFT")
+
+
+def _result(prediction: Mapping[str, Any], summary: Sequence[str]) -> list[Flowable]:
+    if prediction["refused"]:
+        return _section("Not analysed", [*prediction["reasons"], *summary])
+    probabilities = prediction["probabilities"]
+    rows = [
+        [_text(name, _HEAD_CELL if name == prediction["label"] else _CELL), _text(f"{share:.1%}", _CELL)]
+        for name, share in probabilities.items()
+    ]
+    table = Table(rows, colWidths=[40 * mm, 25 * mm], hAlign="LEFT", style=_GRID)
+    return [_text("Probabilities of the classes", _HEADING), table, Spacer(0, 1.5 * mm), *map(_text, summary)]
+
+
+def _measurements(prediction: Mapping[str, Any], width: float) -> list[Flowable]:
+    lesions = prediction["measurements"]
+    if prediction["refused"]:
+        return []
+    if not lesions:
+        return _section("Measurements", ["No lesion was outlined."])
+    head = [
+        "",
+        "Longest diameter × perpendicular",
+        "Across × depth",
+        "Area",
+        "Taller than wide",
+        "Below skin line",
+    ]
+    rows = [[_text(cell, _HEAD_CELL) for cell in head]]
+    for number, lesion in enumerate(lesions[:MAX_LESIONS], start=1):
+        rows.append([_text(cell, _CELL) for cell in (str(number), *_cells(lesion))])
+    shares = (0.05, 0.27, 0.21, 0.15, 0.14, 0.18)
+    table = Table(rows, colWidths=[share * width for share in shares], hAlign="LEFT", style=_GRID)
+    return [_text("Measurements", _HEADING), table, Spacer(0, 1.5 * mm), *map(_text, _footnotes(lesions))]
+
+
+def _cells(lesion: Mapping[str, Any]) -> tuple[str, ...]:
+    unit = lesion["unit"]
+    digits = 1 if unit == "mm" else 0
+
+    def pair(first: str, second: str) -> str:
+        a, b = lesion[f"{first}_{unit}"], lesion[f"{second}_{unit}"]
+        return f"{a:,.{digits}f} × {b:,.{digits}f} {unit}"
+
+    area = f"{lesion['area_mm2']:,.1f} mm²" if unit == "mm" else f"{lesion['area_px']:,} px"
+    skin = lesion[f"skin_distance_{unit}"]
+    if skin is None:
+        below = "not known"
+    else:
+        below = f"{'≥ ' if lesion['skin_at_edge'] else ''}{skin:,.{digits}f} {unit}"
+    return (
+        pair("longest_diameter", "perpendicular"),
+        pair("width", "height"),
+        area,
+        f"{'yes' if lesion['taller_than_wide'] else 'no'} ({lesion['depth_to_width']:.2f})",
+        below,
+    )
+
+
+def _footnotes(lesions: Sequence[Mapping[str, Any]]) -> list[str]:
+    notes = []
+    if len(lesions) > MAX_LESIONS:
+        notes.append(f"{len(lesions) - MAX_LESIONS} more lesions are not listed here.")
+    if lesions[0]["unit"] == "px":
+        notes.append(
+            "px: pixels of the picture. The size of a pixel is not known, so there are no millimetres."
+        )
+    else:
+        down, across = lesions[0]["spacing_mm"]
+        notes.append(f"Lengths rest on a pixel size of {across:.4g} mm across and {down:.4g} mm in depth.")
+    if any(lesion["skin_at_edge"] for lesion in lesions[:MAX_LESIONS]):
+        notes.append("≥: tissue reaches the upper edge of the picture, which was taken for the skin line.")
+    return notes

@@ -1,0 +1,61 @@
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from busi_unet.errors import UnreadableImageError, UsageError
+from busi_unet.imaging.agreement import compare_masks, decode_reference
+
+
+def box(top, left, bottom, right, shape=(40, 60)):
+    mask = np.zeros(shape, dtype=bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+EMPTY = np.zeros((40, 60), dtype=bool)
+
+
+def test_figures_by_hand():
+    agreement = compare_masks(box(10, 10, 20, 30), box(10, 20, 20, 40))
+    assert (agreement.dice, agreement.iou, agreement.hd95_px) == (0.5, pytest.approx(1 / 3), 10.0)
+    assert (agreement.predicted_area_px, agreement.reference_area_px, agreement.remark) == (200, 200, "")
+    assert agreement.hd95_mm is None
+    assert json.loads(json.dumps(agreement.to_dict()))["dice"] == 0.5
+
+
+def test_millimetres_follow_the_axis():
+    across = compare_masks(box(10, 10, 20, 30), box(10, 20, 20, 40), spacing_mm=(0.1, 0.3))
+    down = compare_masks(box(10, 10, 20, 30), box(20, 10, 30, 30), spacing_mm=(0.1, 0.3))
+    assert across.hd95_mm == pytest.approx(3.0)
+    assert down.hd95_mm == pytest.approx(1.0)
+
+
+def test_missed_lesion():
+    agreement = compare_masks(EMPTY, box(10, 20, 20, 40), spacing_mm=(0.1, 0.1))
+    assert (agreement.dice, agreement.iou) == (0.0, 0.0)
+    assert agreement.hd95_px == pytest.approx(np.hypot(40, 60))
+    assert agreement.hd95_mm == pytest.approx(np.hypot(4, 6))
+    assert "diagonal" in agreement.remark
+
+
+@pytest.mark.parametrize("predicted", [EMPTY, box(1, 1, 9, 9)])
+def test_an_empty_reference_has_no_dice(predicted):
+    agreement = compare_masks(predicted, EMPTY, spacing_mm=(0.1, 0.1))
+    assert agreement.dice is agreement.iou is agreement.hd95_px is agreement.hd95_mm is None
+    assert "not defined" in agreement.remark
+
+
+def test_a_reference_is_read_at_the_size_of_the_picture():
+    stream = io.BytesIO()
+    Image.fromarray(box(10, 20, 20, 40).astype(np.uint8) * 255).save(stream, "PNG")
+    np.testing.assert_array_equal(decode_reference(stream.getvalue(), (40, 60)), box(10, 20, 20, 40))
+    with pytest.raises(UnreadableImageError, match="60 × 40 pixels and the picture 40 × 60"):
+        decode_reference(stream.getvalue(), (60, 40))
+
+
+def test_sizes_must_agree():
+    with pytest.raises(UsageError):
+        compare_masks(EMPTY, EMPTY.T)

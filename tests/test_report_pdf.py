@@ -1,0 +1,140 @@
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from pypdf import PdfReader
+
+from busi_unet.imaging.measure import measure_lesions
+from busi_unet.imaging.overlay import draw_overlay
+from busi_unet.report_pdf import LIMITS, pdf_report
+
+PROBABILITIES = {"normal": 0.021, "benign": 0.779, "malignant": 0.2}
+
+
+def inputs(shape=(120, 160), lesions=1, spacing_mm=None, **others):
+    frame = np.full(shape, 90, np.uint8)
+    mask = np.zeros(shape, dtype=bool)
+    for number in range(lesions):
+        top, left = 10 + 12 * (number // 12), 4 + 12 * (number % 12)
+        mask[top : top + 9, left : left + 6] = True
+    prediction = {
+        "label": "benign",
+        "probabilities": PROBABILITIES,
+        "refused": False,
+        "reasons": [],
+        "measurements": [lesion.to_dict() for lesion in measure_lesions(mask, frame, spacing_mm=spacing_mm)],
+    }
+    return {
+        "picture": frame,
+        "overlay": draw_overlay(frame, mask),
+        "prediction": prediction,
+        "model": "embedded weights 0.1.0",
+        "date": "3 March 2026, 14:05",
+        **others,
+    }
+
+
+def parsed(**content) -> tuple[PdfReader, str]:
+    reader = PdfReader(io.BytesIO(pdf_report(**content)))
+    (page,) = reader.pages
+    return reader, " ".join(page.extract_text().split())
+
+
+def test_everything_is_on_the_page():
+    reader, text = parsed(
+        **inputs(spacing_mm=(0.1, 0.2)),
+        summary=["Benign or malignant cannot be told apart at 90 % confidence."],
+        warnings=["The picture is very small."],
+    )
+    for expected in (
+        "3 March 2026, 14:05",
+        "embedded weights 0.1.0",
+        "2.1%",
+        "77.9%",
+        "20.0%",
+        "1.2 × 0.9 mm",
+        "1.1 mm²",
+        "cannot be told apart at 90 %",
+        "The picture is very small.",
+        " ".join(LIMITS.split()),
+    ):
+        assert expected in text
+    assert len(reader.pages[0].images) == 2
+
+
+def test_pixels_are_said_to_be_pixels():
+    _, text = parsed(**inputs())
+    assert "6 × 9 px" in text and "54 px" in text and "≥ 10 px" in text
+    assert "The size of a pixel is not known" in text
+    assert "mm" not in text.replace("millimetres", "")
+
+
+def test_no_lesion():
+    _, text = parsed(**inputs(lesions=0))
+    assert "No lesion was outlined." in text
+
+
+def test_a_refusal_shows_its_reason_and_no_probabilities():
+    content = inputs(lesions=0)
+    content["prediction"] |= {"refused": True, "reasons": ["The picture is blank: it has no contrast."]}
+    _, text = parsed(**content)
+    assert "Not analysed The picture is blank" in text
+    assert "%" not in text
+
+
+@pytest.mark.parametrize("shape", [(16, 900), (900, 16), (3000, 2000)])
+def test_any_shape_fits_one_page(shape):
+    reader, text = parsed(**inputs(shape=shape, lesions=0))
+    assert "Not a medical device" in text
+    for image in reader.pages[0].images:
+        width, height = image.image.size
+        assert max(width, height) <= 1100
+        assert width / height == pytest.approx(shape[1] / shape[0], rel=0.1)
+
+
+def test_many_lesions_and_long_texts_still_fit_one_page():
+    sentence = "A warning that goes on for quite a while and has to be wrapped on the page. "
+    long_name = "someone/" + "a-very-long-name" * 20
+    _, text = parsed(**inputs(lesions=60) | {"model": long_name}, warnings=[sentence * 5] * 12)
+    assert "52 more lesions are not listed" in text
+    assert text.count("goes on for quite a while") == 60
+    assert text.replace(" ", "").count("a-very-long-name") == 20
+    assert "Read the picture itself." in text
+
+
+def test_markup_is_text(tmp_path):
+    hostile = '<img src="file:///etc/passwd"/> & <b>name</b>'
+    reader, text = parsed(**inputs() | {"model": hostile})
+    assert "<b>name</b>" in text
+    assert len(reader.pages[0].images) == 2
+
+
+def test_letters_beyond_ascii():
+    _, text = parsed(**inputs() | {"model": "Müller/größe ≤ 3 – “x”"})
+    assert "Müller/größe ≤ 3 – “x”" in text
+
+
+def test_fonts_are_embedded_and_no_clock_is_read():
+    data = pdf_report(**inputs())
+    assert data == pdf_report(**inputs())
+    fonts = PdfReader(io.BytesIO(data)).pages[0]["/Resources"]["/Font"]
+    used = [font.get_object() for font in fonts.values() if "Vera" in font.get_object()["/BaseFont"]]
+    assert len(used) == 2
+    assert all("/FontFile2" in font["/FontDescriptor"] for font in used)
+
+
+def test_the_overlay_keeps_its_colours():
+    content = inputs()
+    picture = Image.new("RGB", (160, 120), (230, 159, 0))
+    reader, _ = parsed(**content | {"overlay": picture})
+    shown = np.asarray(reader.pages[0].images[1].image.convert("RGB"))
+    assert (shown == (230, 159, 0)).all()
+
+
+def test_needs_neither_torch_nor_the_web():
+    heavy = {"torch", "gradio", "matplotlib"}
+    code = f"import sys, busi_unet.report_pdf; sys.exit(bool({heavy} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], check=True)
