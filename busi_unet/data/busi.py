@@ -6,15 +6,13 @@ not at all.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
-import shutil
 import tempfile
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -25,17 +23,18 @@ import numpy as np
 from PIL import Image
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.folds import N_FOLDS, build_folds, pixel_hash, random_split_leak, read_busi_folds
+from busi_unet.data.fold_table import read_busi_folds
+from busi_unet.data.folds import N_FOLDS, build_folds, pixel_hash, random_split_leak
 from busi_unet.data.layout import FIX_HINT, LAYOUT_HINT, Case, Scan, folders, natural_order, scan
 from busi_unet.data.sources import fetch, unpack
 from busi_unet.errors import (
-    BusiUNetError,
     DataLayoutError,
     MissingDependencyError,
     UnreadableImageError,
     UsageError,
     first_line,
 )
+from busi_unet.files import whole_or_nothing
 from busi_unet.imaging.decode import decode_image, decode_mask
 from busi_unet.version import __version__
 
@@ -135,7 +134,7 @@ def prepare(
         "mask_files": _count_mask_files(findings.rows),
         "warnings": findings.warnings,
     }
-    with _whole_or_nothing(output) as partial:
+    with whole_or_nothing(output) as partial:
         dataset.save_to_disk(partial)
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         (partial / RECORD_NAME).write_text(text, encoding="utf-8")
@@ -170,6 +169,43 @@ def load_prepared(path: str | os.PathLike) -> DatasetDict:
     if problems:
         raise DataLayoutError(f"{path} cannot be used:", problems, hint)
     return dataset
+
+
+def resplit(data: DatasetDict, test_fold: int) -> DatasetDict:
+    """The same images with another fold K for testing, K + 1 (modulo the folds) for validation.
+
+    Equal to what `prepare` gives for that fold from the same source; the data themselves where they are
+    split that way already.
+
+    Raises:
+        UsageError: no such fold.
+        DataLayoutError: a group lies in several folds, so that their figures would leak.
+    """
+    split_of_fold = _split_of_fold(test_fold)
+    if all(split_of_fold[fold] == split for split in SPLITS for fold in set(data[split]["fold"])):
+        return data
+    datasets = import_datasets()
+    everything = datasets.concatenate_datasets([data[split] for split in SPLITS])
+    image_ids, folds = list(everything["image_id"]), list(everything["fold"])
+    folds_of_group = defaultdict(set)
+    for group, fold in zip(everything["group"], folds, strict=True):
+        folds_of_group[group].add(fold)
+    torn = sorted(group for group, found in folds_of_group.items() if len(found) > 1)
+    if torn:
+        raise DataLayoutError(
+            "the data set cannot be split by its folds:",
+            [f"group {group} is in the folds {sorted(folds_of_group[group])}" for group in torn],
+            "Prepare it again with scripts/prepare_data.py.",
+        )
+    # The order of a source: class by class, each as a file manager would list it.
+    labels = list(everything["label"])
+    order = sorted(range(len(folds)), key=lambda index: (labels[index], natural_order(image_ids[index])))
+    return datasets.DatasetDict(
+        {
+            split: everything.select([index for index in order if split_of_fold[folds[index]] == split])
+            for split in SPLITS
+        }
+    )
 
 
 def read_record(path: str | os.PathLike) -> dict[str, Any]:
@@ -525,34 +561,6 @@ def _check_output(output: Path, source: str | os.PathLike, overwrite: bool) -> N
         raise UsageError(
             f"The output {output} exists.", "Add --overwrite to replace it, or choose another --output."
         )
-
-
-@contextlib.contextmanager
-def _whole_or_nothing(output: Path) -> Iterator[Path]:
-    """A folder beside the output to write to; it takes the output's place once everything is in it."""
-    partial, previous = (
-        output.with_name(f".{output.name}.{os.getpid()}.{suffix}") for suffix in ("new", "old")
-    )
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        if output.exists():
-            output.rename(previous)
-        try:
-            partial.rename(output)
-        except BaseException:
-            if previous.exists():
-                previous.rename(output)
-            raise
-    except OSError as error:
-        raise BusiUNetError(
-            f"The output {output} could not be written ({first_line(error)}).",
-            "Check the folder's permissions and the space on the disk.",
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        if output.exists():
-            shutil.rmtree(previous, ignore_errors=True)
 
 
 def _progress(items: Iterable[Any], total: int, description: str, shown: bool) -> Iterable[Any]:

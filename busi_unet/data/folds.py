@@ -1,50 +1,23 @@
-"""Group-disjoint, stratified folds of BUSI: how they are made, published, read and checked.
+"""Group-disjoint, stratified folds, made from pixels.
 
 BUSI names no patients, so the strictest split that can be had keeps all copies of one view together.
-The folds in `busi_folds.csv` are those that every figure of this package refers to; regenerate them with
-
-    python -m busi_unet.data.folds DATASET_FOLDER --output busi_folds.csv
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
 import hashlib
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, fields
-from importlib import resources
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from busi_unet.data.duplicates import find_copies, group_copies
+from busi_unet.data.fold_table import FoldRow, write_folds
 from busi_unet.data.layout import natural_order, scan_folder
-from busi_unet.errors import BusiUNetError, DataLayoutError
 from busi_unet.imaging.decode import decode_image
 
 N_FOLDS = 5
-_PACKAGED = "busi_folds.csv"
-
-
-@dataclass(frozen=True)
-class FoldRow:
-    """One picture of a published split.
-
-    `group` is the id of the first picture among its copies; `pixel_sha256` is its `pixel_hash`, equal for
-    pixel-identical pictures; `other_class_copies` are the ids of the pictures of its group that are filed
-    under another class, and `cross_class` says that there are any: the label of such a picture is in doubt.
-    """
-
-    image_id: str
-    label: str
-    group: str
-    fold: int
-    pixel_sha256: str
-    cross_class: bool
-    other_class_copies: tuple[str, ...]
 
 
 def pixel_hash(pixels: np.ndarray) -> str:
@@ -198,100 +171,6 @@ def build_folds(
     return rows
 
 
-def check_folds(rows: Iterable[FoldRow]) -> None:
-    """Refuses a split that would leak.
-
-    Raises:
-        DataLayoutError: a group, or pixel-identical pictures, lie in several folds; an id occurs twice.
-    """
-    rows = list(rows)
-    problems = [
-        f"{image_id}: listed {count} times."
-        for image_id, count in Counter(row.image_id for row in rows).items()
-        if count > 1
-    ]
-    for what, key in (("group", "group"), ("pixels", "pixel_sha256")):
-        folds = defaultdict(set)
-        for row in rows:
-            folds[getattr(row, key)].add(row.fold)
-        problems += [
-            f"{what} {name}: lies in folds {sorted(found)}."
-            for name, found in folds.items()
-            if len(found) > 1
-        ]
-    if problems:
-        raise DataLayoutError(
-            "The folds leak:", problems, "Make them again with python -m busi_unet.data.folds."
-        )
-
-
-def read_folds(path: Path) -> list[FoldRow]:
-    """Reads and checks a table that `write_folds` wrote.
-
-    Raises:
-        DataLayoutError: the file is missing, is no such table, or its folds leak.
-    """
-    try:
-        with Path(path).open(encoding="utf-8", newline="") as stream:
-            table = list(csv.DictReader(stream))
-    except OSError as error:
-        raise DataLayoutError(f"{path} cannot be read.", hint="Check the path.") from error
-    rows, problems = [], []
-    for line, entry in enumerate(table, start=2):
-        try:
-            rows.append(
-                FoldRow(
-                    image_id=entry["image_id"],
-                    label=entry["label"],
-                    group=entry["group"],
-                    fold=int(entry["fold"]),
-                    pixel_sha256=entry["pixel_sha256"],
-                    cross_class={"true": True, "false": False}[entry["cross_class"]],
-                    other_class_copies=tuple(filter(None, entry["other_class_copies"].split(";"))),
-                )
-            )
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
-            problems.append(f"line {line}: {type(error).__name__} {error}")
-    if problems or not rows:
-        raise DataLayoutError(
-            f"{path} is not a table of folds.",
-            problems or ["no rows"],
-            "Columns: " + ",".join(field.name for field in fields(FoldRow)),
-        )
-    check_folds(rows)
-    return rows
-
-
-def read_busi_folds() -> list[FoldRow]:
-    """Reads the published folds of BUSI, 780 rows, from the package."""
-    with resources.as_file(resources.files("busi_unet.data") / _PACKAGED) as path:
-        return read_folds(path)
-
-
-def write_folds(path: Path, rows: Sequence[FoldRow]) -> None:
-    """Writes rows as CSV (UTF-8, LF line ends, so that the file is the same on every platform).
-
-    Raises:
-        DataLayoutError: the folds leak; nothing is written then.
-    """
-    check_folds(rows)
-    with Path(path).open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(field.name for field in fields(FoldRow))
-        for row in rows:
-            writer.writerow(
-                [
-                    row.image_id,
-                    row.label,
-                    row.group,
-                    row.fold,
-                    row.pixel_sha256,
-                    str(row.cross_class).lower(),
-                    ";".join(row.other_class_copies),
-                ]
-            )
-
-
 def publish_folds(root: Path, path: Path, *, progress: bool = False) -> list[FoldRow]:
     """Makes the folds of a data set in BUSI layout from its pixels and writes them to `path`.
 
@@ -311,22 +190,3 @@ def publish_folds(root: Path, path: Path, *, progress: bool = False) -> list[Fol
     )
     write_folds(path, rows)
     return rows
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line of this module."""
-    parser = argparse.ArgumentParser(description="Make group-disjoint folds of a data set in BUSI layout.")
-    parser.add_argument("folder", type=Path, help="folder holding normal, benign and malignant")
-    parser.add_argument("--output", type=Path, default=Path(_PACKAGED), help="CSV to write (%(default)s)")
-    options = parser.parse_args(arguments)
-    try:
-        rows = publish_folds(options.folder, options.output, progress=True)
-    except BusiUNetError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    print(f"{options.output}: {len(rows)} pictures in {len({row.group for row in rows})} groups")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

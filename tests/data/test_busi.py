@@ -9,8 +9,9 @@ from PIL import Image
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data import busi
-from busi_unet.data.busi import load_prepared, prepare, read_record, summarise
-from busi_unet.data.folds import FoldRow, pixel_hash
+from busi_unet.data.busi import load_prepared, prepare, read_record, resplit, split_hash, summarise
+from busi_unet.data.fold_table import FoldRow
+from busi_unet.data.folds import pixel_hash
 from busi_unet.data.layout import scan_folder
 from busi_unet.errors import BusiUNetError, DataLayoutError, UsageError
 from busi_unet.imaging.decode import decode_image
@@ -118,6 +119,28 @@ def test_another_test_fold_of_a_prepared_data_set_keeps_groups_and_folds(prepare
         }
 
     assert table(rotated) == table(load_prepared(prepared))
+
+
+def test_splitting_again_is_preparing_for_another_fold(prepared, source, tmp_path):
+    dataset = load_prepared(prepared)
+    rotated = resplit(dataset, 3)
+    expected = prepare(source, tmp_path / "rotated", test_fold=3, progress=False)
+    for split in expected:
+        assert rotated[split]["image_id"] == expected[split]["image_id"]
+    assert split_hash(rotated) == split_hash(expected) != split_hash(dataset)
+    assert resplit(dataset, 0) is dataset
+    with pytest.raises(UsageError, match="no fold 5"):
+        resplit(dataset, 5)
+
+
+def test_a_group_in_two_folds_is_not_split(prepared):
+    dataset = load_prepared(prepared)
+    torn = dataset["train"].select(range(4))
+    torn = torn.remove_columns("group").add_column("group", ["a", "b", "c", "a"]).cast(torn.features)
+    folds = torn.remove_columns("fold").add_column("fold", [2, 2, 3, 3]).cast(torn.features)
+    dataset["train"] = folds.select_columns(list(dataset["test"].features))
+    with pytest.raises(DataLayoutError, match=r"group a is in the folds \[2, 3\]"):
+        resplit(dataset, 1)
 
 
 def test_pictures_with_published_folds_get_those(phantom_root, tmp_path, monkeypatch):

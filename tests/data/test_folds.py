@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data import folds
+from busi_unet.data.fold_table import FoldRow, check_folds, read_busi_folds
 from busi_unet.data.folds import (
     N_FOLDS,
-    FoldRow,
     assign_folds,
     build_folds,
-    check_folds,
     pixel_hash,
     publish_folds,
     random_split_leak,
-    read_busi_folds,
-    read_folds,
-    write_folds,
 )
 from busi_unet.data.layout import scan_folder
-from busi_unet.errors import DataLayoutError
 from busi_unet.imaging.decode import decode_image
 
 
@@ -132,47 +125,6 @@ def test_hash_tells_shape_and_values() -> None:
         pixel_hash(pixels.astype(float))
 
 
-def test_rows_survive_the_file(tmp_path: Path, published: list[FoldRow]) -> None:
-    path = tmp_path / "folds.csv"
-    write_folds(path, published)
-    assert read_folds(path) == published
-    assert b"\r" not in path.read_bytes()
-
-
-def test_leaking_folds_are_refused(tmp_path: Path, published: list[FoldRow]) -> None:
-    sizes = Counter(row.group for row in published)
-    index = next(i for i, row in enumerate(published) if sizes[row.group] > 1)
-    moved = list(published)
-    moved[index] = replace(moved[index], fold=(moved[index].fold + 1) % N_FOLDS)
-    with pytest.raises(DataLayoutError, match=r"group .* lies in folds"):
-        check_folds(moved)
-    path = tmp_path / "leak.csv"
-    with pytest.raises(DataLayoutError):
-        write_folds(path, moved)
-    assert not path.exists()
-
-
-def test_identical_pixels_in_two_folds_are_refused(published: list[FoldRow]) -> None:
-    first, other = published[0], next(row for row in published if row.fold != published[0].fold)
-    with pytest.raises(DataLayoutError, match=r"pixels .* lies in folds"):
-        check_folds([first, replace(other, pixel_sha256=first.pixel_sha256)])
-
-
-def test_a_repeated_id_is_refused(published: list[FoldRow]) -> None:
-    with pytest.raises(DataLayoutError, match="listed 2 times"):
-        check_folds([published[0], published[0]])
-
-
-@pytest.mark.parametrize("text", ["", "image_id,fold\na,0\n", "no table at all"])
-def test_a_file_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "other.csv"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(DataLayoutError, match="not a table of folds"):
-        read_folds(path)
-    with pytest.raises(DataLayoutError, match="cannot be read"):
-        read_folds(tmp_path / "missing.csv")
-
-
 def test_copies_of_phantoms_share_fold_group_and_doubt(phantom_root: Path) -> None:
     cases = scan_folder(phantom_root)
     images = [decode_image(case.image_path) for case in cases]
@@ -193,19 +145,6 @@ def test_copies_of_phantoms_share_fold_group_and_doubt(phantom_root: Path) -> No
     order = np.random.default_rng(0).permutation(len(ids))
     again = build_folds([ids[i] for i in order], [labels[i] for i in order], [images[i] for i in order])
     assert again == rows
-
-
-def test_the_command_writes_a_table(
-    phantom_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "folds.csv"
-    assert folds.main([str(phantom_root), "--output", str(path)]) == 0
-    rows = read_folds(path)
-    assert len(rows) == len(scan_folder(phantom_root))
-    assert f"{len(rows)} pictures" in capsys.readouterr().out
-
-    assert folds.main([str(tmp_path / "nowhere")]) == 1
-    assert "nowhere" in capsys.readouterr().err
 
 
 def test_published_folds_keep_groups_apart_and_classes_even(published: list[FoldRow]) -> None:

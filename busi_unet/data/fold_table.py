@@ -1,0 +1,131 @@
+"""A table of folds as a CSV file: written, read and checked.
+
+The folds in `busi_folds.csv` are those that every figure of this package refers to; make them again with
+
+    python scripts/publish_folds.py DATASET_FOLDER --output busi_folds.csv
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from importlib import resources
+from pathlib import Path
+
+from busi_unet.errors import DataLayoutError
+
+BUSI_FOLDS_NAME = "busi_folds.csv"
+
+
+@dataclass(frozen=True)
+class FoldRow:
+    """One picture of a published split.
+
+    `group` is the id of the first picture among its copies; `pixel_sha256` is its `pixel_hash`, equal for
+    pixel-identical pictures; `other_class_copies` are the ids of the pictures of its group that are filed
+    under another class, and `cross_class` says that there are any: the label of such a picture is in doubt.
+    """
+
+    image_id: str
+    label: str
+    group: str
+    fold: int
+    pixel_sha256: str
+    cross_class: bool
+    other_class_copies: tuple[str, ...]
+
+
+def check_folds(rows: Iterable[FoldRow]) -> None:
+    """Refuses a split that would leak.
+
+    Raises:
+        DataLayoutError: a group, or pixel-identical pictures, lie in several folds; an id occurs twice.
+    """
+    rows = list(rows)
+    problems = [
+        f"{image_id}: listed {count} times."
+        for image_id, count in Counter(row.image_id for row in rows).items()
+        if count > 1
+    ]
+    for what, key in (("group", "group"), ("pixels", "pixel_sha256")):
+        folds = defaultdict(set)
+        for row in rows:
+            folds[getattr(row, key)].add(row.fold)
+        problems += [
+            f"{what} {name}: lies in folds {sorted(found)}."
+            for name, found in folds.items()
+            if len(found) > 1
+        ]
+    if problems:
+        raise DataLayoutError("The folds leak:", problems, "Make them again with scripts/publish_folds.py.")
+
+
+def read_folds(path: Path) -> list[FoldRow]:
+    """Reads and checks a table that `write_folds` wrote.
+
+    Raises:
+        DataLayoutError: the file is missing, is no such table, or its folds leak.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as stream:
+            table = list(csv.DictReader(stream))
+    except OSError as error:
+        raise DataLayoutError(f"{path} cannot be read.", hint="Check the path.") from error
+    rows, problems = [], []
+    for line, entry in enumerate(table, start=2):
+        try:
+            rows.append(
+                FoldRow(
+                    image_id=entry["image_id"],
+                    label=entry["label"],
+                    group=entry["group"],
+                    fold=int(entry["fold"]),
+                    pixel_sha256=entry["pixel_sha256"],
+                    cross_class={"true": True, "false": False}[entry["cross_class"]],
+                    other_class_copies=tuple(filter(None, entry["other_class_copies"].split(";"))),
+                )
+            )
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            problems.append(f"line {line}: {type(error).__name__} {error}")
+    if problems or not rows:
+        raise DataLayoutError(
+            f"{path} is not a table of folds.",
+            problems or ["no rows"],
+            "Columns: " + ",".join(field.name for field in fields(FoldRow)),
+        )
+    check_folds(rows)
+    return rows
+
+
+def read_busi_folds() -> list[FoldRow]:
+    """Reads the published folds of BUSI, 780 rows, from the package."""
+    with resources.as_file(resources.files("busi_unet.data") / BUSI_FOLDS_NAME) as path:
+        return read_folds(path)
+
+
+def write_folds(path: Path, rows: Sequence[FoldRow]) -> None:
+    """Writes rows as CSV (UTF-8, LF line ends, so that the file is the same on every platform).
+
+    Raises:
+        DataLayoutError: the folds leak; nothing is written then.
+    """
+    check_folds(rows)
+    partial = Path(path).with_name(f".{Path(path).name}.partial")
+    with partial.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(field.name for field in fields(FoldRow))
+        for row in rows:
+            writer.writerow(
+                [
+                    row.image_id,
+                    row.label,
+                    row.group,
+                    row.fold,
+                    row.pixel_sha256,
+                    str(row.cross_class).lower(),
+                    ";".join(row.other_class_copies),
+                ]
+            )
+    partial.replace(path)
