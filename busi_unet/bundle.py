@@ -78,7 +78,8 @@ def load_bundle(folder: str | os.PathLike) -> tuple[UNet, BundleConfig]:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise IncompatibleBundleError(
-            f"{path} is damaged or no safetensors file ({error}).", "Download or copy it again."
+            f"{path} is damaged or no safetensors file ({error}).",
+            "Copy it again, or ask whoever published it.",
         ) from error
     _check_tensors(path, tensors, model.state_dict())
     model.load_state_dict(tensors)
@@ -97,10 +98,10 @@ def load_config(folder: str | os.PathLike) -> BundleConfig:
         return BundleConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise IncompatibleBundleError(
-            f"{path} is not JSON ({error}).", "Download or copy it again."
+            f"{path} is not JSON ({error}).", "Copy it again, or ask whoever published it."
         ) from error
     except IncompatibleBundleError as error:
-        raise IncompatibleBundleError(f"{path}: {error.message}", error.hint) from error
+        raise IncompatibleBundleError(f"{folder}: {error.message}", error.hint) from error
 
 
 def weights_hash(folder: str | os.PathLike) -> str:

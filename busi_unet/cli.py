@@ -35,7 +35,7 @@ def command(main: Main) -> Callable[..., int]:
             main(argv)
             sys.stdout.flush()
         except BusiUNetError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"{error.label}: {error}", file=sys.stderr)
             return error.exit_code
         except KeyboardInterrupt:
             print("stopped.", file=sys.stderr)

@@ -6,6 +6,7 @@
     ├── DataLayoutError           a data set that cannot be used; lists every problem found
     ├── IncompatibleBundleError   a model folder that cannot be loaded
     ├── TrainingError             a run that cannot start, go on or be resumed
+    ├── TrainingStopped           a run that was told to stop and can be resumed     (exit 128 + signal)
     ├── MissingDependencyError    an optional package is not installed
     └── HubAccessError            the Hugging Face Hub cannot be reached or refuses
 
@@ -26,6 +27,7 @@ class BusiUNetError(Exception):
     """
 
     exit_code = 1
+    label = "error"
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -70,6 +72,22 @@ class IncompatibleBundleError(BusiUNetError):
 
 class TrainingError(BusiUNetError):
     """A training run that cannot start, go on or be resumed."""
+
+
+class TrainingStopped(BusiUNetError):
+    """A training run that was told to stop, by a scheduler or a user, and kept all it had done.
+
+    Args:
+        signal_number: of the signal; the exit code is 128 more, as a shell would report it.
+        message: how far it had come.
+        hint: how to go on.
+    """
+
+    label = "stopped"
+
+    def __init__(self, signal_number: int, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.exit_code = 128 + signal_number
 
 
 class MissingDependencyError(BusiUNetError):

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from busi_unet.bundle import weights_hash
 from busi_unet.cli import command, print_json, warn
-from busi_unet.data.busi import load_prepared, split_hash
+from busi_unet.data.busi import load_prepared, resplit, split_hash
 from busi_unet.learning.evaluation import evaluate
 from busi_unet.learning.report import to_markdown
 from busi_unet.predictor import Predictor
@@ -60,8 +60,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     predictor = Predictor.from_pretrained(
         None if args.model == "embedded" else args.model, device=args.device
     )
-    trained_on = predictor.config.training.get("data", {}).get("split_sha256")
-    same_split = trained_on == split_hash(data)
+    made_on = predictor.config.training.get("data", {})
+    test_folds = made_on.get("folds", {}).get("test", [])
+    if len(test_folds) == 1:
+        # Whatever fold the data were prepared for, the model is judged on the one it has not seen.
+        data = resplit(data, test_folds[0])
+    same_split = made_on.get("split_sha256") == split_hash(data)
     if not same_split:
         warn(
             "the model was made on another split or on other data: it may have been trained on these images."

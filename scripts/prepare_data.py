@@ -6,6 +6,7 @@ Results go to stdout, progress and warnings to stderr. Exit codes: 0 success, 1 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -53,13 +54,23 @@ def build_parser() -> argparse.ArgumentParser:
         help="write OUTPUT/report.html, a page of plots and pictures of the data",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier data set at OUTPUT")
+    parser.add_argument("--push-to-hub", metavar="USER/NAME", help="publish it on the Hub, private")
+    parser.add_argument("--public", action="store_true", help="publish it for everyone to read")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     return parser
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    args = build_parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.public and not args.push_to_hub:
+        parser.error("--public needs --push-to-hub")
+    if args.push_to_hub:
+        from busi_unet.hub import check_push
+
+        check_push(args.push_to_hub, repo_type="dataset")
     started = time.perf_counter()
     dataset = prepare(args.source, args.output, seed=args.seed, test_fold=args.fold, overwrite=args.overwrite)
     record, summary = read_record(args.output), summarise(dataset)
@@ -78,6 +89,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         **summary,
         "runtime_s": round(time.perf_counter() - started, 2),
     }
+    if args.push_to_hub:
+        from busi_unet.publish.dataset import push_dataset
+
+        again = [*argv, *(["--overwrite"] if "--overwrite" not in argv else [])]
+        pushed = push_dataset(
+            args.output,
+            args.push_to_hub,
+            public=args.public,
+            resume_command=shlex.join(["python", "scripts/prepare_data.py", *again]),
+        )
+        result["published"] = pushed.url
     if args.json:
         print_json(result)
     else:
@@ -120,6 +142,8 @@ def describe(result: dict[str, Any]) -> str:
         lines.append(f"  {conflict['group']}: {' | '.join(sides)}")
     if result["report"]:
         lines += ["", f"Report: {result['report']} (shows the data set's pictures; do not publish it)"]
+    if result.get("published"):
+        lines += ["", f"Published: {result['published']}"]
     return "\n".join(lines)
 
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from hub_server import HubServer
 
 # huggingface_hub and datasets read these once, when they are imported: set them before any test module is.
 _CACHES = tempfile.TemporaryDirectory(prefix="busi-unet-tests-", ignore_cleanup_errors=True)
@@ -88,3 +93,16 @@ def prepared(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     path = tmp_path_factory.mktemp("prepared") / "phantoms"
     prepare(phantom_root, path, progress=False)
     return path
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A Hub of its own for one test, empty; see `tests/hub_server.py` for what it can do.
+
+    The client of this process and of every subprocess talks to it, as the user "me", with a cache of its
+    own. Nothing sleeps in this process; `hub.waits` lists the seconds that would have been slept.
+    """
+    from hub_server import serve_hub
+
+    with serve_hub(tmp_path / "hf_home", monkeypatch) as server:
+        yield server

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from busi_unet.cli import command, print_json, warn
-from busi_unet.errors import BusiUNetError, DataLayoutError, UsageError
+from busi_unet.errors import BusiUNetError, DataLayoutError, TrainingStopped, UsageError
 
 
 def test_success_is_exit_code_0():
@@ -24,6 +24,14 @@ def test_error_of_the_package_becomes_a_line_on_stderr_and_its_exit_code(error, 
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err == f"error: {error.message} {error.hint}\n"
+
+
+def test_a_run_that_was_told_to_stop_is_no_error_and_says_which_signal(capsys):
+    def main(argv):
+        raise TrainingStopped(15, "SIGTERM came.", "Go on.")
+
+    assert command(main)([]) == 143
+    assert capsys.readouterr().err == "stopped: SIGTERM came. Go on.\n"
 
 
 def test_every_problem_of_a_data_set_is_printed(capsys):

@@ -28,6 +28,10 @@ def test_predicting_needs_neither_training_nor_web_libraries():
     assert not imported_by("from busi_unet import Predictor") & (TRAINING_ONLY | {"gradio"})
 
 
+def test_a_model_folder_needs_no_hub_client():
+    assert not imported_by("import busi_unet.predictor") & {"huggingface_hub", "httpx2"}
+
+
 def test_the_page_needs_no_training_libraries():
     assert not imported_by("import busi_unet.interface.page") & TRAINING_ONLY - {"matplotlib"}
 
@@ -44,9 +48,12 @@ def test_the_page_needs_no_training_libraries():
         ("model.unet", ("data", "learning", "trust", "bundle", "hub", "predictor", "interface")),
         ("learning.losses", ("interface",)),
         ("bundle", ("data", "learning", "hub", "predictor", "interface")),
-        ("hub", ("data", "learning", "predictor", "interface")),
-        ("predictor", ("data", "learning", "interface")),
-        ("learning.training", ("interface",)),
+        ("hub", ("data", "learning", "predictor", "publish", "interface")),
+        ("predictor", ("data", "learning", "publish", "interface")),
+        ("learning.training", ("publish", "interface")),
+        ("publish.model", ("interface",)),
+        ("publish.dataset", ("interface",)),
+        ("interface.model", ("data", "learning", "publish")),
     ],
 )
 def test_lower_layers_do_not_know_higher_ones(module, forbidden):

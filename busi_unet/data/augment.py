@@ -12,7 +12,7 @@ from scipy import ndimage
 class Augmentation:
     """Geometry and appearance as they differ between scanners, operators and settings.
 
-    Every range is symmetric about "no change"; 0 switches a change off.
+    Every range is symmetric about "no change"; 0, the default, switches a change off.
 
     Args:
         flip: probability of a left-right flip. Never upside down: depth has a direction.
@@ -29,17 +29,17 @@ class Augmentation:
         blur: largest Gaussian blur, pixels of the network input.
     """
 
-    flip: float = 0.5
-    rotation: float = 15.0
-    zoom: float = 0.25
-    aspect: float = 0.15
-    shift: float = 0.1
-    gain: float = 0.15
-    contrast: float = 0.25
-    gamma: float = 0.4
-    time_gain: float = 0.2
-    speckle: float = 0.15
-    blur: float = 1.0
+    flip: float = 0.0
+    rotation: float = 0.0
+    zoom: float = 0.0
+    aspect: float = 0.0
+    shift: float = 0.0
+    gain: float = 0.0
+    contrast: float = 0.0
+    gamma: float = 0.0
+    time_gain: float = 0.0
+    speckle: float = 0.0
+    blur: float = 0.0
 
     def __call__(
         self, image: np.ndarray, mask: np.ndarray, generator: np.random.Generator
@@ -85,6 +85,40 @@ class Augmentation:
         # What lies outside the scanned sector is black whatever the gain.
         grey[background] = 0
         return np.round(np.clip(grey, 0, 1) * 255).astype(np.uint8)
+
+
+AUGMENTATIONS: dict[str, Augmentation | None] = {
+    "none": None,
+    # What one scanner and one operator vary by themselves.
+    "mild": Augmentation(
+        flip=0.5,
+        rotation=10.0,
+        zoom=0.15,
+        aspect=0.05,
+        shift=0.05,
+        gain=0.08,
+        contrast=0.12,
+        gamma=0.2,
+        time_gain=0.08,
+        speckle=0.05,
+        blur=0.5,
+    ),
+    # As far as other scanners and settings differ.
+    "strong": Augmentation(
+        flip=0.5,
+        rotation=15.0,
+        zoom=0.25,
+        aspect=0.15,
+        shift=0.1,
+        gain=0.15,
+        contrast=0.25,
+        gamma=0.4,
+        time_gain=0.2,
+        speckle=0.15,
+        blur=1.0,
+    ),
+}
+"""By name, as `--augment` takes them."""
 
 
 def _around_one(generator: np.random.Generator, share: float) -> float:

@@ -42,7 +42,7 @@ def load_model(requested: str | None) -> ModelInUse:
     """Loads the requested weights, or the embedded ones where those fail, so that the app always answers.
 
     Args:
-        requested: Hub id or model folder; None or blank for the embedded weights.
+        requested: Hub id or model folder; None, blank or "embedded" for the embedded weights.
 
     Raises:
         BusiUNetError: the embedded weights themselves cannot be loaded.
@@ -51,7 +51,7 @@ def load_model(requested: str | None) -> ModelInUse:
     from busi_unet.predictor import Predictor
 
     requested = (requested or "").strip()
-    if not requested:
+    if requested in ("", "embedded"):
         return ModelInUse(Predictor.from_pretrained(), "embedded")
     try:
         predictor = Predictor.from_pretrained(requested)

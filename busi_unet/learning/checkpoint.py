@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import torch
 
@@ -20,11 +23,24 @@ class Stateful(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> Any: ...
 
 
+def has_checkpoint(run: Path) -> bool:
+    return (run / CHECKPOINT_NAME).is_file()
+
+
 def save_checkpoint(run: Path, parts: dict[str, Stateful]) -> None:
-    """Replaces the checkpoint of a run folder by the states of the named parts."""
-    partial = run / f".{CHECKPOINT_NAME}.partial"
-    torch.save({name: part.state_dict() for name, part in parts.items()}, partial)
-    partial.replace(run / CHECKPOINT_NAME)
+    """Replaces the checkpoint of a run folder by the states of the named parts.
+
+    Raises:
+        TrainingError: it cannot be written; the checkpoint before it is as it was.
+    """
+    states = {name: part.state_dict() for name, part in parts.items()}
+    try:
+        replace_file(run / CHECKPOINT_NAME, lambda file: torch.save(states, file))
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as either.
+        raise TrainingError(
+            f"The checkpoint in {run} cannot be written ({first_line(error)}); the one before it is intact.",
+            "Free some space on the disk, then go on with --resume.",
+        ) from error
 
 
 def load_checkpoint(run: Path, parts: dict[str, Stateful]) -> None:
@@ -37,11 +53,41 @@ def load_checkpoint(run: Path, parts: dict[str, Stateful]) -> None:
     if not path.is_file():
         raise TrainingError(f"{run} holds no checkpoint to resume from.", "Start it without --resume.")
     try:
+        with zipfile.ZipFile(path) as archive:
+            # torch writes checksums but does not compare them.
+            if (bad := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"{bad} has changed")
         states = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise TrainingError(
+            f"{path} is damaged ({type(error).__name__}: {first_line(error)}).",
+            "Start anew in another --output.",
+        ) from error
+    try:
         for name, part in parts.items():
             part.load_state_dict(states[name])
     except Exception as error:
         raise TrainingError(
-            f"{path} cannot be resumed ({type(error).__name__}: {first_line(error)}).",
+            f"{path} does not fit this run ({type(error).__name__}: {first_line(error)}).",
             "Use the options the run was started with, or start anew in another --output.",
         ) from error
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Replaces a file at once: whoever is killed, or loses power, leaves the old content or the new."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    if os.name == "posix":
+        # The new name is on the disk only once the folder is.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

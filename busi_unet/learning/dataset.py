@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
 from busi_unet.data.augment import Augmentation
@@ -84,3 +85,27 @@ class LesionDataset(Dataset):
             label=torch.tensor(self.labels[index]),
             index=torch.tensor(index),
         )
+
+
+class EpochOrder(Sampler[int]):
+    """The order of the pictures in the data set's current epoch, in whole batches.
+
+    It follows from the data set's seed and epoch alone, so that every process and every resumption
+    deals the same batches. The pictures that would fill no whole batch are left out: batch statistics
+    of a few images are noise, and the next epoch leaves out others.
+
+    Args:
+        dataset: whose `epoch` says which.
+        batch_size: images of one optimizer step, over all processes and accumulation steps.
+    """
+
+    def __init__(self, dataset: LesionDataset, batch_size: int) -> None:
+        self.dataset = dataset
+        self.length = len(dataset) // batch_size * batch_size
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        generator = np.random.default_rng((self.dataset.seed, self.dataset.epoch))
+        return iter(generator.permutation(len(self.dataset))[: self.length].tolist())

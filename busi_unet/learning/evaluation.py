@@ -171,21 +171,57 @@ def evaluate(
         content.update(pixels.tobytes() + target.tobytes())
         rows.append(_score(predictor.predict(pixels), target, item, label))
 
-    evaluation = Evaluation(
-        rows=tuple(rows),
-        estimates=summarise(rows, seed=seed, resamples=resamples),
-        confusion=tuple(tuple(int(cell) for cell in row) for row in _confusion(rows)),
+    evaluation = _evaluation(
+        rows,
+        seed=seed,
+        resamples=resamples,
         provenance={
-            "bootstrap": {"level": LEVEL, "resamples": resamples, "seed": seed, "unit": "group"},
             "data_sha256": content.hexdigest(),
             "split": str(split.split) if split.split is not None else None,
-            "versions": versions("datasets", "numpy", "pillow", "scipy", "torch"),
             **(provenance or {}),
         },
     )
     if output is not None:
         write_report(Path(output), evaluation, split, lambda _, pixels: predictor.predict(pixels).mask)
     return evaluation
+
+
+def merge(parts: Sequence[Evaluation], *, provenance: Mapping[str, Any] | None = None) -> Evaluation:
+    """The judgement of all images of several evaluations together, as of one.
+
+    Args:
+        parts: of different images, such as the folds of a cross-validation; all with the bootstrap
+            settings of the first.
+        provenance: entries to add; those of the parts are kept under "parts".
+    """
+    bootstrap = parts[0].provenance["bootstrap"]
+    return _evaluation(
+        [row for part in parts for row in part.rows],
+        seed=bootstrap["seed"],
+        resamples=bootstrap["resamples"],
+        provenance={
+            "parts": [
+                {key: value for key, value in part.provenance.items() if key not in ("bootstrap", "versions")}
+                for part in parts
+            ],
+            **(provenance or {}),
+        },
+    )
+
+
+def _evaluation(
+    rows: Sequence[ImageResult], *, seed: int, resamples: int, provenance: Mapping[str, Any]
+) -> Evaluation:
+    return Evaluation(
+        rows=tuple(rows),
+        estimates=summarise(rows, seed=seed, resamples=resamples),
+        confusion=tuple(tuple(int(cell) for cell in row) for row in _confusion(rows)),
+        provenance={
+            "bootstrap": {"level": LEVEL, "resamples": resamples, "seed": seed, "unit": "group"},
+            "versions": versions("datasets", "numpy", "pillow", "scipy", "torch"),
+            **provenance,
+        },
+    )
 
 
 def summarise(rows: Sequence[ImageResult], *, seed: int = 0, resamples: int = 2000) -> dict[str, Estimate]:

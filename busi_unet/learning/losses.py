@@ -12,12 +12,12 @@ from busi_unet.model.unet import UNetOutput
 
 
 class LossParts(NamedTuple):
-    """Scalars, each the mean over the batch.
+    """Per image, float (N,).
 
     Attributes:
-        total: what is minimised.
-        mask_dice: soft Dice loss of the lesion images, spread over the whole batch.
-        mask_bce: binary cross-entropy over all pixels of all images.
+        total: its mean over the batch is minimised.
+        mask_dice: soft Dice loss; 0 without a lesion.
+        mask_bce: binary cross-entropy, mean over the pixels.
         class_ce: cross-entropy over the classes.
     """
 
@@ -59,8 +59,8 @@ def combined_loss(
 ) -> LossParts:
     """Dice + binary cross-entropy on the mask, and weighted cross-entropy on the class.
 
-    Every term is a sum over images divided by the batch size, so that the mean over equal shards
-    of a batch equals the loss of the whole batch, whatever the number of processes.
+    No image's loss depends on the others', so that the mean over equal shards of a batch equals the
+    loss of the whole batch, whatever the number of processes.
 
     Args:
         output: the network's.
@@ -69,8 +69,9 @@ def combined_loss(
         class_weight: of the classification term.
         label_smoothing: of the classification term (Szegedy et al. 2016, arXiv:1512.00567).
     """
-    mask_logits, class_logits = output.mask_logits.float(), output.class_logits.float()
-    mask_dice = soft_dice_loss(mask_logits, mask).mean()
-    mask_bce = F.binary_cross_entropy_with_logits(mask_logits, mask)
-    class_ce = F.cross_entropy(class_logits, label, label_smoothing=label_smoothing)
+    # Autocast may have left the outputs in half precision.
+    mask_logits, class_logits = output.mask_logits.to(mask.dtype), output.class_logits.to(mask.dtype)
+    mask_dice = soft_dice_loss(mask_logits, mask)
+    mask_bce = F.binary_cross_entropy_with_logits(mask_logits, mask, reduction="none").flatten(1).mean(dim=1)
+    class_ce = F.cross_entropy(class_logits, label, label_smoothing=label_smoothing, reduction="none")
     return LossParts(mask_dice + mask_bce + class_weight * class_ce, mask_dice, mask_bce, class_ce)

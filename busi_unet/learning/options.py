@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from busi_unet.config import ENCODERS
+from busi_unet.data.augment import AUGMENTATIONS
 from busi_unet.errors import UsageError
 
 TRACKERS = ("none", "tensorboard", "trackio")
@@ -23,6 +25,11 @@ class TrainOptions:
     """What a training run is told; `scripts/train.py --help` lists the same."""
 
     data: Path = _option(Path("data/busi"), "prepared data set", type=Path)
+    fold: int | None = _option(
+        None,
+        "fold K to keep for testing, with K + 1 (modulo the folds) for validation; default: as prepared",
+        type=int,
+    )
     output: Path = _option(
         Path("runs/busi"), "run folder: checkpoints, curves, manifest and the model", type=Path
     )
@@ -44,6 +51,9 @@ class TrainOptions:
     )
     accumulate: int = _option(1, "forward passes per optimizer step", type=int)
     learning_rate: float = _option(1e-3, "peak learning rate of AdamW", type=float)
+    encoder_rate: float = _option(
+        1.0, "learning rate of the encoder, as a share of --learning-rate", type=float
+    )
     weight_decay: float = _option(0.02, "of AdamW, on convolution and linear weights", type=float)
     warmup: float = _option(1.0, "epochs until the peak learning rate; a cosine to 0 follows", type=float)
     ema_decay: float = _option(
@@ -51,11 +61,12 @@ class TrainOptions:
     )
     class_weight: float = _option(0.5, "weight of the classification loss beside the mask losses", type=float)
     label_smoothing: float = _option(0.05, "of the classification loss", type=float)
-    augment: str = _option(
-        "standard", "random changes of the training pictures", choices=("standard", "none")
-    )
+    augment: str = _option("mild", "random changes of the training pictures", choices=tuple(AUGMENTATIONS))
     patience: int = _option(12, "epochs without a better validation score before stopping", type=int)
 
+    checkpoint_minutes: float = _option(
+        10.0, "time between checkpoints within an epoch; each epoch ends with one anyway", type=float
+    )
     precision: str = _option("fp32", "arithmetic of the forward pass", choices=("fp32", "bf16", "fp16"))
     workers: int = _option(0, "processes that augment pictures beside the training", type=int)
     seed: int = _option(0, "of start weights, order, augmentation and dropout", type=int)
@@ -65,7 +76,9 @@ class TrainOptions:
         for name in ("epochs", "batch_size", "accumulate", "width", "patience"):
             self._require(name, getattr(self, name) >= 1, "1 or more")
         self._require("learning_rate", self.learning_rate > 0, "above 0")
-        for name in ("weight_decay", "warmup", "class_weight", "workers"):
+        for name in ("encoder_rate", "weight_decay", "warmup", "class_weight"):
+            self._require(name, getattr(self, name) >= 0, "0 or more")
+        for name in ("checkpoint_minutes", "workers"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
         for name in ("ema_decay", "label_smoothing"):
             self._require(name, 0 <= getattr(self, name) < 1, "from 0 to below 1")
@@ -87,15 +100,18 @@ class TrainOptions:
         }
 
 
-def build_parser(**arguments: Any) -> argparse.ArgumentParser:
-    """A parser with one flag per field of `TrainOptions`."""
+def build_parser(*, without: Container[str] = (), **arguments: Any) -> argparse.ArgumentParser:
+    """A parser with one flag per field of `TrainOptions`, but for the fields named in `without`."""
     parser = argparse.ArgumentParser(**arguments)
     for item in dataclasses.fields(TrainOptions):
+        if item.name in without:
+            continue
         flag = "--" + item.name.replace("_", "-")
         settings = dict(item.metadata)
         if item.default is False:
             parser.add_argument(flag, action="store_true", help=settings["help"])
         else:
-            settings["help"] += f" (default: {item.default})"
+            if item.default is not None:
+                settings["help"] += f" (default: {item.default})"
             parser.add_argument(flag, default=item.default, **settings)
     return parser

@@ -1,130 +1,43 @@
-"""A training run, stage by stage; the only module that knows accelerate.
+"""Training from start to end: the stages, the loop over epochs, and the loop over batches.
 
-run folder
-├── options.json      what the run was told
-├── checkpoint.pt     replaced after every epoch; --resume reads it
-├── history.csv, curves.png
-├── best/             model folder of the best epoch so far
-├── model/            the result: best weights, calibrated, thresholds chosen
-└── manifest.json     versions, data, hardware, time, figures on validation
+Beside it lie `run` (the parts of a run, made from its options), `run_folder` (what it leaves on the
+disk), `progress` (what is counted), `distributed` (what makes several processes train like one) and
+`interruption` (being told to stop).
 """
 
 from __future__ import annotations
 
-import json
-import math
-import os
-import platform
+import shlex
+import signal
 import sys
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration, broadcast, set_seed
-from datasets import concatenate_datasets
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
+from accelerate import Accelerator, skip_first_batches
+from accelerate.utils import find_executable_batch_size
+from torch import Tensor
 from tqdm import tqdm
 
-from busi_unet.bundle import load_bundle, load_config, save_bundle
-from busi_unet.config import CLASS_NAMES, Architecture, BundleConfig, Preprocess
-from busi_unet.data.augment import Augmentation
-from busi_unet.data.busi import load_prepared, split_hash
-from busi_unet.errors import DataLayoutError, MissingDependencyError, TrainingError, UsageError
-from busi_unet.imaging.decode import decode_image, decode_mask
-from busi_unet.imaging.preprocess import Preprocessor
-from busi_unet.learning.checkpoint import CHECKPOINT_NAME, load_checkpoint, save_checkpoint
-from busi_unet.learning.curves import write_curves
-from busi_unet.learning.dataset import Batch, LesionDataset
+from busi_unet.data.busi import load_prepared, resplit
+from busi_unet.errors import TrainingError, TrainingStopped
+from busi_unet.learning import distributed
+from busi_unet.learning.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from busi_unet.learning.dataset import Batch
+from busi_unet.learning.interruption import StopSignals
 from busi_unet.learning.losses import combined_loss
 from busi_unet.learning.options import TrainOptions
-from busi_unet.learning.tuning import tune
-from busi_unet.model.unet import UNet, UNetOutput
-from busi_unet.predictor import Predictor
-from busi_unet.version import versions
+from busi_unet.learning.progress import Tally
+from busi_unet.learning.run import Run, build_accelerator, build_run, check_data, load_pictures
+from busi_unet.learning.run_folder import finish, keep_epoch, open_run_folder
+from busi_unet.learning.tracking import close_trackers, log_epoch, log_overlays, open_trackers
+from busi_unet.model.unet import UNetOutput
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
-
-_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
-
-
-@dataclass
-class Progress:
-    """How far a run has come; part of the checkpoint."""
-
-    epoch: int = 0
-    best_score: float | None = -math.inf
-    best_epoch: int = 0
-    seconds: float = 0.0
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    def state_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-
-
-@dataclass
-class Tally:
-    """Sums over images, from which an epoch's means are read."""
-
-    loss: float = 0.0
-    images: int = 0
-    dice: float = 0.0
-    lesions: int = 0
-    correct: int = 0
-
-    def add(self, loss: torch.Tensor, dice: torch.Tensor, correct: torch.Tensor) -> None:
-        """Adds per-image figures (N,); `dice` is NaN for images without a lesion."""
-        counted = ~dice.isnan()
-        self.loss += loss.sum().item()
-        self.images += len(loss)
-        self.dice += dice[counted].sum().item()
-        self.lesions += int(counted.sum())
-        self.correct += int(correct.sum())
-
-    def means(self, prefix: str) -> dict[str, float | None]:
-        """Mean loss, Dice over lesion images, and accuracy; None where nothing was counted."""
-        return {
-            f"{prefix}_loss": self.loss / self.images if self.images else None,
-            f"{prefix}_dice": self.dice / self.lesions if self.lesions else None,
-            f"{prefix}_accuracy": self.correct / self.images if self.images else None,
-        }
-
-
-@dataclass
-class Run:
-    """Everything the stages share, already prepared by accelerate."""
-
-    options: TrainOptions
-    accelerator: Accelerator
-    model: nn.Module
-    ema: AveragedModel
-    optimizer: torch.optim.Optimizer
-    scheduler: torch.optim.lr_scheduler.LambdaLR
-    train_loader: DataLoader
-    validation_loader: DataLoader
-    image_ids: list[str]
-    progress: Progress = field(default_factory=Progress)
-
-    def parts(self) -> dict[str, Any]:
-        """What a checkpoint holds. Random states are not among them: every epoch is seeded anew."""
-        parts = {
-            "model": self.accelerator.unwrap_model(self.model),
-            "ema": self.ema,
-            "optimizer": self.optimizer,
-            "scheduler": self.scheduler,
-            "progress": self.progress,
-        }
-        if self.accelerator.scaler is not None:
-            parts["scaler"] = self.accelerator.scaler
-        return parts
 
 
 def train(options: TrainOptions) -> Path | None:
@@ -133,265 +46,138 @@ def train(options: TrainOptions) -> Path | None:
     The test split is never read. With `refit`, a model that was selected this way is trained further on
     both splits; nothing is selected then, and the last epoch is the result.
 
+    Everything random follows from the seed, the epoch and the image or step, so that a run ends with the
+    same weights on one machine whether or not it was interrupted, and with nearly the same ones however
+    many processes share its batches.
+
     Returns:
         The finished model folder; None on every process but the main one.
 
     Raises:
         UsageError: options that do not fit together, the machine or the run folder.
         DataLayoutError: the data set cannot be used.
-        TrainingError: the run cannot be resumed, or its loss is no number any more.
+        TrainingError: the run cannot be resumed, its loss is no number any more, or not even one image
+            at a time fits into memory.
+        TrainingStopped: SIGTERM or SIGINT came; the checkpoint holds all steps done.
     """
     accelerator = build_accelerator(options)
-    open_run_folder(options, accelerator)
-    start_trackers(options, accelerator)
-    data = load_prepared(options.data)
-    check_data(data)
-    run = build_run(options, accelerator, data)
-    if options.resume:
-        load_checkpoint(options.output, run.parts())
-    fit(run)
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        finish(run, data)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
+    try:
+        open_run_folder(options, accelerator)
+        data = load_prepared(options.data)
+        if options.fold is not None:
+            data = resplit(data, options.fold)
+        check_data(data)
+        run = fit_into_memory(options, accelerator, data)
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            finish(run, data)
+        accelerator.wait_for_everyone()
+    finally:
+        close_trackers(accelerator)
     return options.output / "model" if accelerator.is_main_process else None
 
 
-def build_accelerator(options: TrainOptions) -> Accelerator:
-    """Device, processes and precision."""
-    try:
-        accelerator = Accelerator(
-            mixed_precision=_PRECISION[options.precision],
-            gradient_accumulation_steps=options.accumulate,
-            dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True),
-            log_with=None if options.tracker == "none" else options.tracker,
-            project_dir=options.output,
-        )
-    except (ValueError, ImportError) as error:
-        raise UsageError(f"accelerate refuses these options: {error}", "Try --precision fp32.") from error
-    if int(os.environ.get("WORLD_SIZE", 1)) > accelerator.num_processes:
-        raise UsageError(
-            "Several processes were launched, but each would train by itself.",
-            "On a CPU, set ACCELERATE_USE_CPU=true.",
-        )
-    shares = accelerator.num_processes * options.accumulate
-    if options.batch_size % shares:
-        raise UsageError(
-            f"--batch-size {options.batch_size} cannot be shared by {accelerator.num_processes} processes "
-            f"with {options.accumulate} accumulation steps.",
-            f"Use a multiple of {shares}.",
-        )
-    return accelerator
+def fit_into_memory(options: TrainOptions, accelerator: Accelerator, data: DatasetDict) -> Run:
+    """Trains; where memory runs out, goes on from the last checkpoint with half the images per pass.
 
-
-def open_run_folder(options: TrainOptions, accelerator: Accelerator) -> None:
-    """Makes the run folder; refuses to mix two runs in one."""
-    if not options.resume and (options.output / CHECKPOINT_NAME).exists():
-        raise UsageError(
-            f"{options.output} already holds a run.",
-            "Add --resume to go on with it, or name another --output.",
-        )
-    path = options.output / "options.json"
-    if options.resume and path.is_file():
-        free = {"resume", "data", "output", "tracker", "workers"}
-        try:
-            before, now = json.loads(path.read_text(encoding="utf-8")), options.to_dict()
-        except ValueError as error:
-            raise TrainingError(f"{path} is damaged.", "Start anew in another --output.") from error
-        changed = sorted(name for name in now if name not in free and before.get(name) != now[name])
-        if changed:
-            listed = ", ".join(f"--{name.replace('_', '-')} was {before.get(name)}" for name in changed)
-            raise UsageError(
-                f"{options.output} was started with other options: {listed}.", "Resume with those."
-            )
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        options.output.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(options.to_dict(), indent=2) + "\n", encoding="utf-8")
-
-
-def start_trackers(options: TrainOptions, accelerator: Accelerator) -> None:
-    """Starts the tracker that was asked for, if any."""
-    if options.tracker != "none":
-        if not accelerator.log_with:
-            raise MissingDependencyError(
-                f"The tracker {options.tracker} is not installed.", f"Run `pip install {options.tracker}`."
-            )
-        accelerator.init_trackers("busi_unet", config=options.to_dict())
-
-
-def check_data(data: DatasetDict) -> None:
-    """A data set to train on has images of every class in both splits.
-
-    Raises:
-        DataLayoutError: it lacks some; all of it is listed.
+    Accumulation makes up for it, so that an optimizer step sees as many images as before.
     """
-    problems = []
-    for split in ("train", "validation"):
-        counts = {name: data[split]["label"].count(index) for index, name in enumerate(CLASS_NAMES)}
-        problems += [f"{split}: no {name} image" for name, count in counts.items() if count == 0]
-    if problems:
-        raise DataLayoutError(
-            "the data set cannot be trained on:", problems, "Add images of the missing classes."
+    train_set, validation_set = load_pictures(options, data, progress=accelerator.is_main_process)
+    per_process = options.batch_size // accelerator.num_processes
+    share = per_process // options.accumulate
+
+    def halve() -> int:
+        nonlocal share
+        before = f"Out of memory with {share} images per pass"
+        if share == 1:
+            raise TrainingError(f"{before}.", "Use a smaller --size or a smaller --encoder.")
+        share = max(size for size in range(1, share // 2 + 1) if per_process % size == 0)
+        accumulate = per_process // share
+        if accelerator.num_processes > 1:
+            # The others wait inside this pass for statistics that will never come.
+            raise TrainingError(
+                f"{before} on process {accelerator.process_index}.",
+                f"Go on with --accumulate {accumulate}, and --resume if there is a checkpoint.",
+            )
+        print(
+            f"warning: {before}: going on with {share}, as --accumulate {accumulate} would. An optimizer "
+            f"step still sees {options.batch_size} images, batch norm only {share} at a time.",
+            file=sys.stderr,
         )
+        return share
 
+    @find_executable_batch_size(starting_batch_size=share, reduce_batch_size_fn=halve)
+    def attempt(share: int) -> Run:
+        accelerator.free_memory()
+        fitting = replace(options, accumulate=per_process // share)
+        run = build_run(fitting, accelerator, data, train_set, validation_set)
+        if has_checkpoint(options.output):
+            load_checkpoint(options.output, run.parts())
+        if not accelerator.is_main_process:
+            # The checkpoint counts the images of all processes.
+            run.progress.tally = Tally()
+        if not accelerator.trackers:
+            open_trackers(options, accelerator, resumed_at=run.progress.epoch)
+        fit(run)
+        return run
 
-def build_run(options: TrainOptions, accelerator: Accelerator, data: DatasetDict) -> Run:
-    """Data in memory, network, optimizer, schedule and weight average."""
-    set_seed(options.seed)
-    model = build_model(options, data)
-    preprocessor = Preprocessor(Preprocess(size=options.size))
-    shown = accelerator.is_main_process
-    train_set = LesionDataset(
-        concatenate_datasets([data["train"], data["validation"]]) if options.refit else data["train"],
-        preprocessor,
-        augmentation=Augmentation() if options.augment == "standard" else None,
-        seed=options.seed,
-        progress=shown,
-    )
-    validation_set = LesionDataset(data["validation"], preprocessor, progress=shown)
-    share = options.batch_size // (accelerator.num_processes * options.accumulate)
-    if len(train_set) < options.batch_size:
-        raise UsageError(
-            f"--batch-size {options.batch_size} is more than the {len(train_set)} training images.",
-            "Use a smaller one.",
-        )
-    # The last, smaller batch is left out: batch statistics of a few images are noise, and the next
-    # epoch draws other images for it.
-    train_loader = DataLoader(
-        train_set, batch_size=share, shuffle=True, drop_last=True, num_workers=options.workers
-    )
-    validation_loader = DataLoader(validation_set, batch_size=share)
-
-    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(options.ema_decay), use_buffers=True)
-    optimizer = build_optimizer(model, options)
-    model, optimizer, train_loader, validation_loader = accelerator.prepare(
-        model, optimizer, train_loader, validation_loader
-    )
-    # accelerate also steps on what is left over at the end of an epoch.
-    scheduler = build_schedule(optimizer, options, math.ceil(len(train_loader) / options.accumulate))
-    return Run(
-        options=options,
-        accelerator=accelerator,
-        model=model,
-        ema=ema.to(accelerator.device),
-        optimizer=optimizer,
-        scheduler=scheduler,
-        train_loader=train_loader,
-        validation_loader=validation_loader,
-        image_ids=train_set.image_ids,
-    )
-
-
-def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
-    """The network with its start weights, which must not know what this run holds back.
-
-    Raises:
-        UsageError: the start model is none, is another network, was made on another split, or was
-            tuned for another input size.
-    """
-    plain = options.encoder == "plain"
-    architecture = Architecture(options.encoder, options.width if plain else None)
-    flag, start = ("--refit", options.refit) if options.refit else ("--init", options.init)
-    if start in ("imagenet", "random"):
-        model = UNet(architecture)
-        if start == "imagenet" and not plain:
-            model.encoder.load_imagenet()
-        return model
-    if not Path(start).is_dir():
-        raise UsageError(f"{flag} {start} is no model folder.", "Name the folder of a model.")
-    model, config = load_bundle(start)
-    if config.architecture != architecture:
-        raise UsageError(
-            f"{flag} {start} holds another network ({config.architecture}).", "Use its --encoder and --width."
-        )
-    before = config.training.get("data", {}).get("split_sha256")
-    if before is not None and before != split_hash(data):
-        raise UsageError(
-            f"{flag} {start} was trained on another split of the data, so it may know the test images.",
-            "Prepare the data with the folds it was trained on, or start from imagenet.",
-        )
-    if options.refit and config.preprocess.size != options.size:
-        raise UsageError(
-            f"--refit {start} was tuned for --size {config.preprocess.size}, not {options.size}.",
-            "Use its size.",
-        )
-    return model
-
-
-def build_optimizer(model: UNet, options: TrainOptions) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); no decay on biases and norm weights."""
-    weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    groups = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=options.learning_rate, weight_decay=options.weight_decay)
-
-
-def build_schedule(
-    optimizer: torch.optim.Optimizer, options: TrainOptions, steps_per_epoch: int
-) -> torch.optim.lr_scheduler.LambdaLR:
-    """Linear warm-up, then a cosine to 0 at the last step."""
-    warmup = round(options.warmup * steps_per_epoch)
-    total = options.epochs * steps_per_epoch
-
-    def scale(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
-
-    # accelerate's wrapper would step once per process; the schedule counts optimizer steps.
-    return torch.optim.lr_scheduler.LambdaLR(getattr(optimizer, "optimizer", optimizer), scale)
+    return attempt()
 
 
 def fit(run: Run) -> None:
     """The epochs that are left, each ending in a checkpoint."""
-    options, progress = run.options, run.progress
-    steps = len(run.train_loader)
+    options, progress, accelerator = run.options, run.progress, run.accelerator
     bar = tqdm(
-        total=options.epochs * steps,
-        initial=progress.epoch * steps,
+        total=options.epochs * run.steps_per_epoch,
+        initial=progress.epoch * run.steps_per_epoch + progress.step,
         desc="train",
         unit="step",
-        disable=not run.accelerator.is_main_process,
+        disable=not accelerator.is_main_process,
     )
-    with bar:
+    with bar, StopSignals() as signals:
         while progress.epoch < options.epochs:
             if not options.refit and progress.epoch - progress.best_epoch >= options.patience:
-                if run.accelerator.is_main_process:
+                if accelerator.is_main_process:
                     bar.write(
                         f"No better epoch since {progress.best_epoch}: stopping early.", file=sys.stderr
                     )
                 break
+            train_epoch(run, signals, bar)
             started = time.monotonic()
-            learning_rate = run.scheduler.get_last_lr()[0]
-            trained = train_epoch(run, bar)
-            validated = Tally() if options.refit else validate(run)
-            progress.epoch += 1
+            trained = sum_over_processes(progress.tally, accelerator)
+            validated = validate(run)
+            progress.epoch, progress.step, progress.tally = progress.epoch + 1, 0, Tally()
             progress.seconds += time.monotonic() - started
             row = {
                 "epoch": progress.epoch,
-                "learning_rate": learning_rate,
+                "learning_rate": _rate_at(run, (progress.epoch - 1) * run.steps_per_epoch),
                 "seconds": round(progress.seconds, 1),
                 **trained.means("train"),
                 **validated.means("validation"),
             }
             progress.history.append(row)
-            keep(run, row)
+            keep_epoch(run)
+            # Before the checkpoint: a resumed run logs again what comes after its checkpoint.
+            log_epoch(accelerator, row, progress.epoch)
+            save(run)
+            if run.validation_loader is not None:
+                log_overlays(accelerator, run.ema.module, run.validation_loader.dataset, progress.epoch)
             bar.set_postfix(dice=_shown(row["validation_dice"]), accuracy=_shown(row["validation_accuracy"]))
+            if progress.epoch < options.epochs:
+                stop_if_told(run, signals)
 
 
-def train_epoch(run: Run, bar: tqdm) -> Tally:
-    """One pass over the training images."""
-    accelerator, options, epoch = run.accelerator, run.options, run.progress.epoch
-    # Everything random in an epoch follows from the seed and the epoch, so a resumed run repeats it.
-    set_seed(options.seed + 100_003 * epoch, device_specific=True)
-    run.train_loader.dataset.epoch = epoch
-    run.train_loader.set_epoch(epoch)
+def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:
+    """The steps that are left of the running epoch."""
+    accelerator, options, progress = run.accelerator, run.options, run.progress
+    run.train_loader.dataset.epoch = progress.epoch
     run.model.train()
-    tally = Tally()
-    for batch in run.train_loader:
+    passes = progress.step * options.accumulate
+    clock = time.monotonic()
+    for index, batch in enumerate(skip_first_batches(run.train_loader, passes), start=passes):
         batch = Batch(*batch)
+        # The same on every process; with the order and the augmentation, all that is random.
+        torch.manual_seed(_seed_of(options.seed, progress.epoch, index))
         with accelerator.accumulate(run.model):
             with accelerator.autocast():
                 output = UNetOutput(*run.model(batch.image))
@@ -401,127 +187,120 @@ def train_epoch(run: Run, bar: tqdm) -> Tally:
                 batch.label,
                 class_weight=options.class_weight,
                 label_smoothing=options.label_smoothing,
-            )
-            if not loss.total.isfinite():
-                names = ", ".join(run.image_ids[index] for index in batch.index.tolist())
-                raise TrainingError(
-                    f"The loss of epoch {epoch + 1} is {loss.total.item()}; the batch was: {names}.",
-                    "Look at these images, or lower --learning-rate.",
-                )
-            accelerator.backward(loss.total)
+            ).total
+            check_loss(run, loss, batch)
+            accelerator.backward(loss.mean())
             if accelerator.sync_gradients:
                 accelerator.clip_grad_norm_(run.model.parameters(), 1.0)
             run.optimizer.step()
             run.optimizer.zero_grad()
+        add_to_tally(progress.tally, output, batch, loss.detach())
         if accelerator.sync_gradients:
             run.scheduler.step()
             run.ema.update_parameters(accelerator.unwrap_model(run.model))
-        add_to_tally(tally, accelerator, output, batch, loss.total.detach())
-        bar.update()
-    return tally
+            progress.step += 1
+            progress.seconds += time.monotonic() - clock
+            clock = time.monotonic()
+            bar.update()
+            save_if_due(run)
+            stop_if_told(run, signals)
 
 
 @torch.inference_mode()
 def validate(run: Run) -> Tally:
-    """The weight average on every validation image, at network resolution."""
-    run.ema.eval()
-    # Batch-norm statistics differ between processes; all validate the network that is saved.
-    for buffer in run.ema.buffers():
-        broadcast(buffer)
+    """The weight average on every validation image once, at network resolution; nothing for a refit."""
     tally = Tally()
-    for batch in run.validation_loader:
+    run.ema.eval()
+    for batch in run.validation_loader or ():
         batch = Batch(*batch)
         with run.accelerator.autocast():
             output = UNetOutput(*run.ema(batch.image))
         loss = combined_loss(
             output, batch.mask, batch.label, class_weight=run.options.class_weight, label_smoothing=0
-        )
-        add_to_tally(tally, run.accelerator, output, batch, loss.total)
-    return tally
+        ).total
+        add_to_tally(tally, output, batch, loss)
+    return sum_over_processes(tally, run.accelerator)
 
 
-def add_to_tally(
-    tally: Tally, accelerator: Accelerator, output: UNetOutput, batch: Batch, loss: torch.Tensor
-) -> None:
-    """Counts a batch once, whichever process it ran on; Dice and accuracy leave fill-up images out."""
+def check_loss(run: Run, loss: Tensor, batch: Batch) -> None:
+    """Stops all processes where one has a loss (N,) that is no number.
+
+    Raises:
+        TrainingError: names the images of the batches it happened in.
+    """
+    bad = not loss.isfinite().all()
+    if not any(distributed.highest([bad], run.accelerator.device)):
+        return
+    image_ids = run.train_loader.dataset.image_ids
+    names = distributed.collect([image_ids[index] for index in batch.index.tolist()] if bad else [])
+    values = distributed.collect([loss.mean().item()] if bad else [])
+    raise TrainingError(
+        f"The loss of epoch {run.progress.epoch + 1} is {values[0]}; the batch was: {', '.join(names)}.",
+        "Look at these images, or lower --learning-rate.",
+    )
+
+
+def add_to_tally(tally: Tally, output: UNetOutput, batch: Batch, loss: Tensor) -> None:
+    """Counts a batch of this process."""
     predicted = (output.mask_logits > 0).flatten(1)
     target = batch.mask.flatten(1) > 0.5
     area = target.sum(1)
     dice = 2 * (predicted & target).sum(1) / (predicted.sum(1) + area)
     dice = torch.where(area > 0, dice, torch.nan)
-    correct = output.class_logits.argmax(1) == batch.label
-    tally.add(*accelerator.gather_for_metrics((loss.expand(len(dice)), dice, correct)))
+    tally.add(loss, dice, output.class_logits.argmax(1) == batch.label)
 
 
-def keep(run: Run, row: dict[str, Any]) -> None:
-    """Saves what an epoch gave: log, best weights so far, curves, checkpoint."""
-    progress, accelerator = run.progress, run.accelerator
-    # Without validation the last epoch counts as the best.
-    score = None if run.options.refit else ((row["validation_dice"] or 0) + row["validation_accuracy"]) / 2
-    better = score is None or score > progress.best_score
-    if better:
-        progress.best_score, progress.best_epoch = score, progress.epoch
-    accelerator.log({name: value for name, value in row.items() if value is not None}, step=progress.epoch)
-    if accelerator.is_main_process:
-        if better:
-            ema: UNet = run.ema.module
-            config = BundleConfig(architecture=ema.architecture, preprocess=Preprocess(size=run.options.size))
-            save_bundle(run.options.output / "best", ema, config)
-        write_curves(run.options.output, progress.history)
+def sum_over_processes(tally: Tally, accelerator: Accelerator) -> Tally:
+    """What all processes counted."""
+    return Tally(*distributed.total(tally.sums(), accelerator.device))
+
+
+def save(run: Run) -> None:
+    """Writes the checkpoint."""
+    everything = sum_over_processes(run.progress.tally, run.accelerator)
+    if run.accelerator.is_main_process:
+        run.progress.tally = everything
         save_checkpoint(run.options.output, run.parts())
-
-
-def finish(run: Run, data: DatasetDict) -> None:
-    """The best weights become the model: calibrated, thresholds chosen, manifest attached."""
-    output = run.options.output
-    model, config = load_bundle(output / "best")
-    manifest = build_manifest(run, data)
-    if run.options.refit:
-        first = load_config(run.options.refit)
-        calibration, thresholds = first.calibration, first.thresholds
-        manifest["refit_of"] = first.training
     else:
-        predictor = Predictor(model, config, device=str(run.accelerator.device))
-        validation = data["validation"]
-        frames = [decode_image(image) for image in validation["image"]]
-        targets = [decode_mask(mask) for mask in validation["mask"]]
-        calibration, thresholds = tune(predictor, frames, targets, validation["label"])
-    config = replace(config, calibration=calibration, thresholds=thresholds, training=manifest)
-    save_bundle(output / "model", model.cpu(), config)
-    (output / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        run.progress.tally = Tally()
+    run.saved_at = time.monotonic()
 
 
-def build_manifest(run: Run, data: DatasetDict) -> dict[str, Any]:
-    """How the weights came about; it travels in `config.json`."""
-    accelerator, progress = run.accelerator, run.progress
-    best = progress.history[progress.best_epoch - 1]
-    return {
-        "options": {
-            name: value
-            for name, value in run.options.to_dict().items()
-            if name not in ("data", "output", "resume", *(["init"] if run.options.refit else []))
-        },
-        "data": {
-            "images": {split: len(data[split]) for split in ("train", "validation", "test")},
-            "folds": {split: sorted(set(data[split]["fold"])) for split in ("train", "validation", "test")},
-            "split_sha256": split_hash(data),
-            "trained_on": ["train", "validation"] if run.options.refit else ["train"],
-        },
-        "best_epoch": progress.best_epoch,
-        "epochs": progress.epoch,
-        "validation": None
-        if run.options.refit
-        else {name: round(best[f"validation_{name}"], 4) for name in ("loss", "dice", "accuracy")},
-        "seconds": round(progress.seconds),
-        "hardware": {
-            "device": accelerator.device.type,
-            "processes": accelerator.num_processes,
-            "threads": torch.get_num_threads(),
-            "cores": os.cpu_count(),
-            "machine": platform.machine(),
-        },
-        "versions": versions("accelerate", "datasets", "numpy", "pillow", "scipy", "torch"),
-    }
+def save_if_due(run: Run) -> None:
+    """Writes a checkpoint within an epoch where the last one is long ago."""
+    due = time.monotonic() - run.saved_at >= 60 * run.options.checkpoint_minutes
+    if any(distributed.highest([due], run.accelerator.device)):
+        save(run)
+
+
+def stop_if_told(run: Run, signals: StopSignals) -> None:
+    """Ends all processes at the same step where one of them was told to stop.
+
+    Raises:
+        TrainingStopped: after the checkpoint was written.
+    """
+    (number,) = distributed.highest([signals.received], run.accelerator.device)
+    if not number:
+        return
+    save(run)
+    progress = run.progress
+    arguments = [argument for argument in sys.argv if argument != "--resume"] + ["--resume"]
+    launcher = "python" if run.accelerator.num_processes == 1 else "(the same launcher)"
+    raise TrainingStopped(
+        number,
+        f"{signal.Signals(number).name} came; the checkpoint in {run.options.output} holds {progress.epoch} "
+        f"epochs and {progress.step} of {run.steps_per_epoch} steps.",
+        f"Go on with: {launcher} {shlex.join(arguments)}",
+    )
+
+
+def _seed_of(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+def _rate_at(run: Run, step: int) -> float:
+    """The learning rate of everything but the encoder."""
+    return run.scheduler.base_lrs[0] * run.scheduler.lr_lambdas[0](step)
 
 
 def _shown(value: float | None) -> str:

@@ -3,9 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from busi_unet.data.augment import Augmentation
+from busi_unet.data.augment import AUGMENTATIONS, Augmentation
 
-OFF = Augmentation(**{field.name: 0.0 for field in dataclasses.fields(Augmentation)})
+OFF = Augmentation()
+STRONG = AUGMENTATIONS["strong"]
 
 
 @pytest.fixture
@@ -24,11 +25,20 @@ def test_everything_off_changes_nothing(pair):
 
 
 def test_the_seed_decides(pair):
-    augment = Augmentation()
-    first, again, other = (augment(*pair, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    first, again, other = (STRONG(*pair, np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first[0], again[0])
     np.testing.assert_array_equal(first[1], again[1])
     assert (first[0] != other[0]).any()
+
+
+def test_mild_changes_less_than_strong(pair):
+    def change(name: str) -> float:
+        augment = dataclasses.replace(AUGMENTATIONS[name], flip=0.0)
+        generators = map(np.random.default_rng, range(20))
+        changed = [augment(*pair, generator)[0].astype(float) for generator in generators]
+        return float(np.mean([np.abs(image - pair[0]).mean() for image in changed]))
+
+    assert 0 < change("mild") < 0.7 * change("strong")
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -56,7 +66,7 @@ def test_a_lesion_never_leaves_the_picture():
 def test_appearance_leaves_the_mask_and_the_black_surround(pair):
     image, mask = pair
     image[:, 50:] = 0
-    appearance = dataclasses.replace(Augmentation(), flip=0, rotation=0, zoom=0, aspect=0, shift=0)
+    appearance = dataclasses.replace(STRONG, flip=0, rotation=0, zoom=0, aspect=0, shift=0)
     for seed in range(5):
         changed, kept = appearance(image, mask, np.random.default_rng(seed))
         np.testing.assert_array_equal(kept, mask)

@@ -17,7 +17,7 @@ def embedded(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tiny_bundle
 
 
-@pytest.mark.parametrize("requested", [None, "", "  "])
+@pytest.mark.parametrize("requested", [None, "", "  ", "embedded"])
 def test_embedded_weights_without_a_request(embedded: Path, requested: str | None) -> None:
     model = load_model(requested)
 

@@ -1,14 +1,26 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from busi_unet.errors import TrainingError
-from busi_unet.learning.checkpoint import CHECKPOINT_NAME, load_checkpoint, save_checkpoint
+from busi_unet.learning.checkpoint import (
+    CHECKPOINT_NAME,
+    has_checkpoint,
+    load_checkpoint,
+    replace_file,
+    save_checkpoint,
+)
 
 
 def test_states_come_back(tmp_path):
     saved, loaded = nn.Linear(2, 3), nn.Linear(2, 3)
+    assert not has_checkpoint(tmp_path)
     save_checkpoint(tmp_path, {"model": saved})
+    assert has_checkpoint(tmp_path)
     load_checkpoint(tmp_path, {"model": loaded})
     assert torch.equal(saved.weight, loaded.weight)
     assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_NAME]
@@ -18,26 +30,58 @@ def test_a_failed_save_keeps_the_checkpoint_before(tmp_path, monkeypatch):
     before = nn.Linear(2, 3)
     save_checkpoint(tmp_path, {"model": before})
 
-    def fail_halfway(_state, path):
-        path.write_bytes(b"half")
+    def fail_halfway(_state, file):
+        file.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", fail_halfway)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(TrainingError, match=r"disk full.*before it is intact"):
         save_checkpoint(tmp_path, {"model": nn.Linear(2, 3)})
+    assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_NAME]
     after = nn.Linear(2, 3)
     load_checkpoint(tmp_path, {"model": after})
     assert torch.equal(before.weight, after.weight)
+
+
+def test_a_kill_in_the_middle_of_writing_leaves_the_file_before(tmp_path):
+    """SIGKILL, so that nothing of Python's own tidying helps."""
+    path = tmp_path / "file"
+    replace_file(path, lambda file: file.write(b"before"))
+    code = (
+        "import os, pathlib, signal, sys\n"
+        "from busi_unet.learning.checkpoint import replace_file\n"
+        "def write(file):\n"
+        "    file.write(b'half')\n"
+        "    file.flush()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "replace_file(pathlib.Path(sys.argv[1]), write)\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    assert subprocess.run([sys.executable, "-c", code, str(path)], cwd=root).returncode == -9
+    assert path.read_bytes() == b"before"
+    replace_file(path, lambda file: file.write(b"after"))
+    assert path.read_bytes() == b"after"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_what_cannot_be_resumed_is_said(tmp_path):
     with pytest.raises(TrainingError, match="no checkpoint"):
         load_checkpoint(tmp_path, {})
     save_checkpoint(tmp_path, {"model": nn.Linear(2, 3)})
-    with pytest.raises(TrainingError, match="cannot be resumed"):
+    with pytest.raises(TrainingError, match="does not fit this run"):
         load_checkpoint(tmp_path, {"model": nn.Linear(5, 3)})
-    with pytest.raises(TrainingError, match="cannot be resumed"):
+    with pytest.raises(TrainingError, match="does not fit this run"):
         load_checkpoint(tmp_path, {"model": nn.Linear(2, 3), "ema": nn.Linear(2, 3)})
-    (tmp_path / CHECKPOINT_NAME).write_bytes(b"PK\x03\x04 cut short")
-    with pytest.raises(TrainingError, match="cannot be resumed"):
-        load_checkpoint(tmp_path, {"model": nn.Linear(2, 3)})
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "other", "bit"])
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path, damage):
+    save_checkpoint(tmp_path, {"model": nn.Linear(200, 30)})
+    path = tmp_path / CHECKPOINT_NAME
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 64]) + whole[middle + 1 :]
+    path.write_bytes({"empty": b"", "cut": whole[:middle], "other": b"no checkpoint", "bit": flipped}[damage])
+    with pytest.raises(TrainingError, match="is damaged") as caught:
+        load_checkpoint(tmp_path, {"model": nn.Linear(200, 30)})
+    assert "\n" not in str(caught.value)

@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from busi_unet.config import Preprocess
-from busi_unet.data.augment import Augmentation
+from busi_unet.data.augment import AUGMENTATIONS
 from busi_unet.data.busi import load_prepared
 from busi_unet.imaging.preprocess import Preprocessor
-from busi_unet.learning.dataset import LesionDataset
+from busi_unet.learning.dataset import EpochOrder, LesionDataset
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_only_normals_have_empty_masks(train_split):
 
 
 def test_augmentation_depends_on_seed_epoch_and_index_alone(train_split):
-    first, second = (dataset(train_split, augmentation=Augmentation(), seed=5) for _ in range(2))
+    first, second = (dataset(train_split, augmentation=AUGMENTATIONS["strong"], seed=5) for _ in range(2))
     _ = [first[index] for index in range(4)]
     assert torch.equal(first[2].image, second[2].image)
     second.epoch = 1
@@ -47,7 +47,18 @@ def test_augmentation_depends_on_seed_epoch_and_index_alone(train_split):
 
 
 def test_stored_pictures_stay_as_they_are(train_split):
-    data = dataset(train_split, augmentation=Augmentation())
+    data = dataset(train_split, augmentation=AUGMENTATIONS["strong"])
     before = data.frames.copy()
     _ = [data[index] for index in range(len(data))]
     np.testing.assert_array_equal(data.frames, before)
+
+
+def test_the_order_of_an_epoch_is_a_new_one_of_whole_batches(train_split):
+    data = dataset(train_split, seed=5)
+    order = EpochOrder(data, 4)
+    first = list(order)
+    assert len(first) == len(set(first)) == len(order) == len(data) // 4 * 4 < len(data)
+    assert list(EpochOrder(dataset(train_split, seed=5), 4)) == first
+    data.epoch = 1
+    assert list(order) != first
+    assert set(order) <= set(range(len(data)))

@@ -1,6 +1,11 @@
 import csv
 import dataclasses
 import json
+import os
+import random
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,11 +13,13 @@ import torch
 from safetensors.torch import load_file
 
 from busi_unet.bundle import load_bundle
-from busi_unet.errors import TrainingError, UsageError
+from busi_unet.errors import TrainingError, TrainingStopped, UsageError
 from busi_unet.learning import training
 from busi_unet.learning.options import TrainOptions
-from busi_unet.learning.training import Tally, build_schedule, train
+from busi_unet.learning.training import train
 from busi_unet.predictor import Predictor
+
+PROGRAM = Path(__file__).with_name("training_run.py")
 
 
 @pytest.fixture
@@ -20,6 +27,15 @@ def options(prepared, tmp_path) -> TrainOptions:
     return TrainOptions(
         data=prepared, output=tmp_path / "run", encoder="plain", width=4, size=64, epochs=2, batch_size=4
     )
+
+
+def weights_file(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def epochs_in(output: Path) -> list[str]:
+    with (output / "history.csv").open(newline="", encoding="utf-8") as file:
+        return [row["epoch"] for row in csv.DictReader(file)]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -46,30 +62,131 @@ def test_a_run_leaves_a_model_that_predicts_and_a_record(options, prepared):
     assert (options.output / "curves.png").stat().st_size > 0
 
 
-def test_a_resumed_run_ends_where_an_unbroken_one_does(options, tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_a_run_killed_twice_ends_with_the_weights_of_an_unbroken_one(options, tmp_path):
+    """SIGKILL in the middle of an optimizer step, at steps drawn at random."""
+    options = dataclasses.replace(options, epochs=4, checkpoint_minutes=1e-6)
     unbroken = train(options)
+    killed = dataclasses.replace(options, output=tmp_path / "killed")
+    draw = random.Random(0)
 
-    class Stopped(Exception):
-        pass
+    def run(*accident: str, **changes) -> int:
+        text = json.dumps(dataclasses.replace(killed, **changes).to_dict())
+        command = [sys.executable, str(PROGRAM), text, *accident]
+        return subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())})
 
-    broken = dataclasses.replace(options, output=tmp_path / "broken")
-    keep = training.keep
+    # 3 steps an epoch; the first two programs die before they are through.
+    assert run("kill", str(draw.randint(2, 6))).returncode == -signal.SIGKILL
+    assert run("kill", str(draw.randint(2, 6)), resume=True).returncode == -signal.SIGKILL
+    assert not (killed.output / "model").exists()
+    assert run(resume=True).returncode == 0
+    assert weights_file(killed.output / "model") == weights_file(unbroken)
+    assert epochs_in(killed.output) == ["1", "2", "3", "4"]
 
-    def keep_and_stop(run, row):
-        keep(run, row)
-        raise Stopped
 
-    monkeypatch.setattr(training, "keep", keep_and_stop)
-    with pytest.raises(Stopped):
-        train(broken)
-    monkeypatch.undo()
-    resumed = train(dataclasses.replace(broken, resume=True))
+def after_step(monkeypatch, number: int, action) -> None:
+    """Calls `action` in the optimizer step with this number, from 1."""
+    steps = 0
+    take_step = torch.optim.AdamW.step
 
-    left, right = weights(unbroken), weights(resumed)
-    assert all(torch.equal(left[name], right[name]) for name in left)
+    def counted(self, *arguments, **keywords):
+        nonlocal steps
+        steps += 1
+        result = take_step(self, *arguments, **keywords)
+        if steps == number:
+            action()
+        return result
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", counted)
+
+
+@pytest.mark.parametrize(
+    ("step", "number", "progress"),
+    [(2, signal.SIGTERM, (0, 2)), (3, signal.SIGINT, (0, 3)), (4, signal.SIGTERM, (1, 1))],
+    ids=["within an epoch", "at the end of one", "in the next"],
+)
+def test_a_signal_ends_the_step_and_the_run_goes_on_from_there(
+    options, tmp_path, monkeypatch, step, number, progress
+):
+    unbroken = train(options)
+    stopped = dataclasses.replace(options, output=tmp_path / "stopped")
+    with monkeypatch.context() as patch:
+        after_step(patch, step, lambda: os.kill(os.getpid(), number))
+        with pytest.raises(TrainingStopped, match=f"{number.name} came") as caught:
+            train(stopped)
+    assert caught.value.exit_code == 128 + number
+    assert str(caught.value).endswith("--resume")
+    state = torch.load(stopped.output / "checkpoint.pt", weights_only=True)["progress"]
+    assert (state["epoch"], state["step"]) == progress
+    assert state["tally"][1] == 4 * progress[1]
+
+    resumed = train(dataclasses.replace(stopped, resume=True))
+    assert weights_file(unbroken) == weights_file(resumed)
     assert load_bundle(unbroken)[1].thresholds == load_bundle(resumed)[1].thresholds
-    with (broken.output / "history.csv").open(newline="", encoding="utf-8") as file:
-        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
+    left, right = (
+        [{**row, "seconds": None} for row in csv.DictReader(text.splitlines())]
+        for text in ((run.output / "history.csv").read_text(encoding="utf-8") for run in (options, stopped))
+    )
+    assert left == right
+
+
+def test_accumulation_survives_a_stop_within_an_epoch(options, tmp_path, monkeypatch):
+    options = dataclasses.replace(options, accumulate=2)
+    unbroken = train(options)
+    stopped = dataclasses.replace(options, output=tmp_path / "stopped")
+    with monkeypatch.context() as patch:
+        after_step(patch, 2, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(TrainingStopped):
+            train(stopped)
+    assert weights_file(train(dataclasses.replace(stopped, resume=True))) == weights_file(unbroken)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+    ],
+    ids=["CUDA", "CPU"],
+)
+def test_out_of_memory_halves_the_images_per_pass_and_keeps_the_batch(options, monkeypatch, capsys, error):
+    sizes, steps = [], []
+    forward = training.combined_loss
+
+    def hungry(output, *arguments, **keywords):
+        sizes.append(len(output.mask_logits))
+        # More than one image fits for the first epoch only, as where memory is shared.
+        if len(output.mask_logits) > (1 if steps else 2):
+            raise error
+        return forward(output, *arguments, **keywords)
+
+    keep_epoch = training.keep_epoch
+
+    def spy(run):
+        steps.append((run.scheduler.last_epoch, run.options.accumulate))
+        keep_epoch(run)
+
+    monkeypatch.setattr(training, "combined_loss", hungry)
+    monkeypatch.setattr(training, "keep_epoch", spy)
+    monkeypatch.setattr(training, "validate", lambda run: training.Tally(1.0, 1, 0.5, 1, 1))
+    monkeypatch.setattr(training, "finish", lambda *_: None)
+    train(options)
+    printed = capsys.readouterr().err
+    assert "Out of memory with 4 images per pass: going on with 2" in printed
+    assert "Out of memory with 2 images per pass: going on with 1, as --accumulate 4 would" in printed
+    assert "still sees 4 images, batch norm only 1" in printed
+    # The second epoch goes on from the checkpoint of the first, with as many steps.
+    assert steps == [(3, 2), (6, 4)]
+    assert sizes == [4, *[2] * 6, 2, *[1] * 12]
+
+
+def test_when_not_one_image_fits_it_is_said(options, monkeypatch):
+    def hungry(*arguments, **keywords):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(training, "combined_loss", hungry)
+    with pytest.raises(TrainingError, match=r"memory with 1 images per pass.*smaller --size"):
+        train(dataclasses.replace(options, batch_size=2))
 
 
 def test_training_learns_the_phantoms(options):
@@ -113,20 +230,32 @@ def test_a_batch_that_cannot_be_had_is_refused(options):
         train(dataclasses.replace(options, accumulate=3, output=options.output / "other"))
 
 
-def test_the_schedule_counts_the_steps_that_accumulation_leaves(options, monkeypatch):
-    rates = []
-    keep = training.keep
+def test_another_fold_is_trained_as_if_it_had_been_prepared(options, phantom_root, tmp_path):
+    from busi_unet.data.busi import prepare
 
-    def spy(run, row):
-        rates.append((run.scheduler.last_epoch, run.scheduler.get_last_lr()[0]))
-        keep(run, row)
+    rotated = tmp_path / "rotated"
+    prepare(phantom_root, rotated, test_fold=2, progress=False)
+    left = train(dataclasses.replace(options, epochs=1, fold=2))
+    right = train(dataclasses.replace(options, epochs=1, data=rotated, output=tmp_path / "other"))
+    assert weights_file(left) == weights_file(right)
+    made_on, expected = (load_bundle(folder)[1].training["data"] for folder in (left, right))
+    assert made_on == expected
+    assert made_on["folds"] == {"train": [0, 1, 4], "validation": [3], "test": [2]}
+    with pytest.raises(UsageError, match="no fold 7"):
+        train(dataclasses.replace(options, fold=7, output=tmp_path / "none"))
 
-    monkeypatch.setattr(training, "keep", spy)
-    # 14 images in batches of 1: 14 passes, so 4 steps an epoch, the last of them on two images.
-    train(dataclasses.replace(options, accumulate=4, epochs=2))
-    assert [steps for steps, _ in rates] == [4, 8]
-    assert rates[0][1] > 0
-    assert rates[1][1] == pytest.approx(0, abs=1e-9)
+
+def test_checkpoints_within_an_epoch_come_as_often_as_told(options, monkeypatch):
+    saved = []
+    save_checkpoint = training.save_checkpoint
+
+    def spy(output, parts):
+        saved.append((parts["progress"].epoch, parts["progress"].step))
+        save_checkpoint(output, parts)
+
+    monkeypatch.setattr(training, "save_checkpoint", spy)
+    train(dataclasses.replace(options, epochs=1, checkpoint_minutes=0))
+    assert saved == [(0, 1), (0, 2), (0, 3), (1, 0)]
 
 
 def test_weights_that_may_know_the_test_images_are_refused(options, phantom_root, tmp_path):
@@ -168,16 +297,22 @@ def test_a_refit_adds_the_validation_images_and_keeps_what_was_tuned(options, pr
         load_bundle(first)[1], calibration=Calibration(1.5), thresholds=Thresholds(0.4, 0.3, 0.01)
     )
     save_config(first, tuned)
-    seen = set()
-    add = training.add_to_tally
+    seen, decoded = set(), []
+    add, load_pictures = training.add_to_tally, training.load_pictures
 
-    def spy(tally, accelerator, output, batch, loss):
+    def spy(tally, output, batch, loss):
         seen.update(batch.index.tolist())
-        add(tally, accelerator, output, batch, loss)
+        add(tally, output, batch, loss)
+
+    def load(*arguments, **keywords):
+        decoded.extend(load_pictures(*arguments, **keywords))
+        return decoded
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "add_to_tally", spy)
+        patch.setattr(training, "load_pictures", load)
         folder = train(dataclasses.replace(options, refit=str(first), output=tmp_path / "refit", epochs=2))
+    assert decoded[1] is None
     data = load_prepared(prepared)
     assert max(seen) >= len(data["train"])
     assert max(seen) < len(data["train"]) + len(data["validation"])
@@ -186,51 +321,3 @@ def test_a_refit_adds_the_validation_images_and_keeps_what_was_tuned(options, pr
     assert config.training["validation"] is None
     assert config.training["best_epoch"] == 2
     assert config.training["refit_of"] == tuned.training
-
-
-def test_the_schedule_warms_up_and_ends_at_zero():
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule = build_schedule(optimizer, TrainOptions(epochs=4, warmup=1.0), steps_per_epoch=10)
-    rates = []
-    for _ in range(40):
-        rates.append(schedule.get_last_lr()[0])
-        optimizer.step()
-        schedule.step()
-    assert rates[0] < 0.1
-    assert max(rates) == rates[10] == pytest.approx(1.0)
-    assert rates[-1] < 0.01
-    assert schedule.get_last_lr()[0] == pytest.approx(0.0)
-
-
-def test_a_tally_leaves_lesion_free_images_out_of_the_dice():
-    tally = Tally()
-    tally.add(torch.tensor([1.0, 3.0]), torch.tensor([0.5, torch.nan]), torch.tensor([True, False]))
-    assert tally.means("x") == {"x_loss": 2.0, "x_dice": 0.5, "x_accuracy": 0.5}
-    none = Tally()
-    none.add(torch.tensor([1.0]), torch.tensor([torch.nan]), torch.tensor([True]))
-    assert none.means("x")["x_dice"] is None
-
-
-def test_tensorboard_receives_the_epochs(options):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    train(dataclasses.replace(options, tracker="tensorboard"))
-    log = EventAccumulator(str(options.output / "busi_unet")).Reload()
-    assert [event.step for event in log.Scalars("validation_dice")] == [1, 2]
-    assert {"train_loss", "validation_accuracy", "learning_rate"} <= set(log.Tags()["scalars"])
-
-
-def test_trackio_receives_the_epochs(options, monkeypatch):
-    from accelerate.tracking import TrackioTracker
-
-    logged = []
-    log = TrackioTracker.log
-
-    def spy(self, values, step=None, **kwargs):
-        logged.append((step, values))
-        log(self, values, step=step, **kwargs)
-
-    monkeypatch.setattr(TrackioTracker, "log", spy)
-    train(dataclasses.replace(options, epochs=1, tracker="trackio"))
-    assert [step for step, _ in logged] == [1]
-    assert {"train_loss", "validation_dice", "learning_rate"} <= logged[0][1].keys()

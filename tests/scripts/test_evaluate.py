@@ -7,6 +7,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,9 +16,9 @@ import pytest
 import torch
 from datasets import DatasetDict, load_from_disk
 
-from busi_unet.bundle import save_bundle
+from busi_unet.bundle import load_config, save_bundle, save_config
 from busi_unet.config import CLASS_NAMES, Architecture, BundleConfig, Preprocess, Thresholds
-from busi_unet.data.busi import prepare
+from busi_unet.data.busi import prepare, split_hash
 from busi_unet.imaging.decode import decode_image, decode_mask
 from busi_unet.model.unet import UNet
 from busi_unet.predictor import Predictor
@@ -113,6 +114,20 @@ def test_judges_a_model_folder(script, data, tmp_path):
         assert row["image_id"] == item["image_id"]
         assert int(row["predicted_area_px"]) == expected.mask.sum()
         assert float(row["p_benign"]) == pytest.approx(expected.probabilities["benign"], abs=1e-6)
+
+
+def test_a_model_is_judged_on_the_fold_it_was_made_to_be_tested_on(
+    script, data, phantom_root, tmp_path, tiny_bundle, capsys
+):
+    rotated = prepare(phantom_root, tmp_path / "rotated", test_fold=2, progress=False)
+    made_on = {"split_sha256": split_hash(rotated), "folds": {"test": [2]}}
+    save_config(tiny_bundle, replace(load_config(tiny_bundle), training={"data": made_on}))
+    assert script.main([str(tiny_bundle), "--data", str(data), "--device", "cpu", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert "warning" not in printed.err
+    assert json.loads(printed.out)["provenance"]["split_is_the_models_own"]
+    table = next(Path("reports").glob("*/per_image.csv")).read_text(encoding="utf-8")
+    assert [row["image_id"] for row in csv.DictReader(table.splitlines())] == rotated["test"]["image_id"]
 
 
 def test_runs_from_any_folder_of_a_clone_that_is_not_installed(data, tiny_bundle, tmp_path):

@@ -1,5 +1,7 @@
 import json
 import os
+import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -101,3 +103,39 @@ def test_mistakes_are_one_message_and_an_exit_code(arguments, code, text, tmp_pa
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_pushed_private_and_read_back(hub, phantom_root, tmp_path, capsys):
+    main = runpy.run_path(str(SCRIPT))["main"]
+    output = tmp_path / "data"
+    arguments = [str(phantom_root), "--output", str(output), "--no-report", "--push-to-hub", "me/phantoms"]
+    hub.fail("POST", "/commit/", status=403, message="storage is locked")
+    assert main(arguments) == 1
+    failed = capsys.readouterr()
+    assert f"The data set is intact in {output}." in failed.err
+
+    script, *again = shlex.split(failed.err.strip().rpartition("resume with: python ")[2])
+    assert script == "scripts/prepare_data.py"
+    assert main([*again, "--json"]) == 0
+    pushed = json.loads(capsys.readouterr().out)
+    assert pushed["published"] == f"{hub.url}/datasets/me/phantoms"
+    assert hub.repo("me/phantoms", repo_type="dataset").private
+
+    assert main(["me/phantoms", "--output", str(tmp_path / "back"), "--no-report", "--json"]) == 0
+    back = json.loads(capsys.readouterr().out)
+    assert back["folds_from"] == "source"
+    assert [back[key] for key in ("images", "classes", "splits")] == [
+        pushed[key] for key in ("images", "classes", "splits")
+    ]
+
+
+def test_a_push_that_cannot_work_is_refused_before_the_work(hub, phantom_root, tmp_path, capsys):
+    main = runpy.run_path(str(SCRIPT))["main"]
+    hub.login("hf_read")
+    output = tmp_path / "data"
+    assert main([str(phantom_root), "--output", str(output), "--push-to-hub", "me/phantoms"]) == 1
+    assert "The token may only read" in capsys.readouterr().err
+    assert not output.exists()
+    with pytest.raises(SystemExit):
+        main([str(phantom_root), "--public"])
+    assert "--public needs --push-to-hub" in capsys.readouterr().err

@@ -1,0 +1,131 @@
+"""Fetching a model from the Hub into its cache."""
+
+from __future__ import annotations
+
+from hashlib import file_digest, sha1
+from pathlib import Path
+
+from busi_unet.bundle import CONFIG_NAME, WEIGHTS_NAME
+from busi_unet.errors import HubAccessError
+from busi_unet.hub.access import HubUnreachableError, hub_access
+
+# Far above any model of this package, far below what fills a disk.
+MOST_BYTES = {CONFIG_NAME: 1 << 20, WEIGHTS_NAME: 1 << 30}
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+
+
+def fetch_bundle(repo_id: str, *, revision: str | None = None) -> Path:
+    """Downloads a model folder, or finds it in the Hub cache.
+
+    Only `config.json` and `model.safetensors` are ever asked for, after a look at their sizes; their hashes
+    are compared with those that the Hub lists, and a damaged file is fetched once more. Where the network or
+    the Hub fails, what an earlier call has cached is used. `HF_TOKEN`, `HF_ENDPOINT`, `HF_HOME` and
+    `HF_HUB_OFFLINE` are respected.
+
+    Args:
+        repo_id: USER/NAME of a model repository.
+        revision: branch, tag or commit; None for the main branch.
+
+    Returns:
+        The local folder.
+
+    Raises:
+        HubAccessError: no such repository or revision, no access, no model of this package in it, a damaged
+            file, a full disk; or the Hub is out of reach and nothing is cached.
+    """
+    try:
+        return _download(repo_id, revision)
+    except HubUnreachableError as error:
+        folder = _find_in_cache(repo_id, revision)
+        if folder is None:
+            raise HubAccessError(f"{error.message} The model {repo_id} is not cached.", error.hint) from error
+        return folder
+
+
+def _download(repo_id: str, revision: str | None) -> Path:
+    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub.hf_api import RepoFile
+
+    api = HfApi()
+    # Said, since not every mirror of the Hub knows a default.
+    revision = revision or constants.DEFAULT_REVISION
+    with hub_access(repo_id, revision=revision):
+        for again in (False, True):
+            # Asked for first, since it fails at once without a network where the listing tries for long.
+            commit = api.model_info(repo_id, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT).sha
+            entries = api.list_repo_tree(repo_id, revision=commit)
+            listed = {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+            _check_listing(repo_id, {path: file.size for path, file in listed.items()})
+            folder = Path(
+                snapshot_download(
+                    repo_id, revision=revision, allow_patterns=list(MOST_BYTES), force_download=again
+                )
+            )
+            hashes = {
+                name: listed[name].lfs.sha256 if listed[name].lfs else listed[name].blob_id
+                for name in MOST_BYTES
+            }
+            damaged = [name for name in MOST_BYTES if not _is_intact(folder / name, hashes[name])]
+            if not damaged:
+                return folder
+    raise HubAccessError(
+        f"{damaged[0]} of the model {repo_id} arrived damaged twice: it is not what the Hub lists.",
+        f"Try another network, or fetch it later. What arrived is in {folder}.",
+    )
+
+
+def _find_in_cache(repo_id: str, revision: str | None) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    with hub_access(repo_id, revision=revision):
+        try:
+            cached = snapshot_download(
+                repo_id, revision=revision, allow_patterns=list(MOST_BYTES), local_files_only=True
+            )
+        except LocalEntryNotFoundError:
+            return None
+    folder = Path(cached)
+    if not all((folder / name).is_file() for name in MOST_BYTES):
+        return None
+    for name in MOST_BYTES:
+        path = folder / name
+        # The cache names the content of a file by its hash and links to it, where the system has links.
+        if path.is_symlink() and not _is_intact(path, path.readlink().name):
+            raise HubAccessError(
+                f"{name} of the model {repo_id} is damaged in the Hub cache, and the Hub is out of reach.",
+                f"Remove {folder.parent.parent}, and fetch it again with a network.",
+            )
+    return folder
+
+
+def _check_listing(repo_id: str, sizes: dict[str, int]) -> None:
+    """Refuses what is no model of this package before a byte of it is downloaded."""
+    pickles = [path for path in sizes if path.endswith(_PICKLES)]
+    if WEIGHTS_NAME not in sizes and pickles:
+        raise HubAccessError(
+            f"The model {repo_id} holds {pickles[0]} but no {WEIGHTS_NAME}; pickled weights can run code and "
+            "are never read.",
+            "Ask its owner for safetensors, or name a model that push_to_hub.py published.",
+        )
+    for name, most in MOST_BYTES.items():
+        if name not in sizes:
+            raise HubAccessError(
+                f"The model {repo_id} holds no {name}.", "Name a model that push_to_hub.py published."
+            )
+        if sizes[name] > most:
+            raise HubAccessError(
+                f"{name} of the model {repo_id} is too large: {sizes[name] >> 20} MiB, at most {most >> 20}.",
+                "Name a model that push_to_hub.py published.",
+            )
+
+
+def _is_intact(path: Path, expected: str) -> bool:
+    """Whether a file has this SHA-256 (of git LFS) or git hash, as the Hub lists them."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        if len(expected) == 64:
+            return file_digest(file, "sha256").hexdigest() == expected
+        content = file.read()
+    return sha1(b"blob %d\0" % len(content) + content).hexdigest() == expected

@@ -1,0 +1,81 @@
+"""Cross-validation: every image is judged once, by a network that saw neither it nor a copy of it.
+
+output folder
+├── fold-0 … fold-4   the run that kept this fold for testing, and its report/
+└── results           the report over all images (`busi_unet.learning.report`)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from datasets import concatenate_datasets
+
+from busi_unet.bundle import weights_hash
+from busi_unet.data.busi import load_prepared, resplit
+from busi_unet.data.folds import N_FOLDS
+from busi_unet.errors import UsageError
+from busi_unet.learning.checkpoint import has_checkpoint
+from busi_unet.learning.evaluation import Evaluation, evaluate, merge
+from busi_unet.learning.options import TrainOptions
+from busi_unet.learning.report import require_matplotlib, write_report
+from busi_unet.learning.training import train
+from busi_unet.predictor import Predictor
+
+
+def cross_validate(
+    options: TrainOptions,
+    *,
+    folds: Sequence[int] = tuple(range(N_FOLDS)),
+    progress: bool = True,
+    provenance: Mapping[str, Any] | None = None,
+) -> Evaluation:
+    """Trains and tests once per fold; called again, it goes on where it stopped.
+
+    The network that is tested on fold K was selected, calibrated and given its thresholds on fold
+    K + 1 (modulo the folds) and trained on the rest.
+
+    Args:
+        options: of every run; `fold`, `output` and `resume` are set for each.
+        folds: those to do now; some at a time, or on several machines, is fine.
+        progress: shows bars on stderr.
+        provenance: entries to add to that of the report, such as the command.
+
+    Returns:
+        The judgement of the images of these folds together.
+
+    Raises:
+        UsageError: a fold that does not exist, a run folder that was made with other options, or several
+            processes, whose group ends with the first training.
+        DataLayoutError, TrainingError, TrainingStopped: as `train` does.
+        MissingDependencyError: matplotlib is not installed.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise UsageError(
+            "A cross-validation runs in one process.",
+            "Train each fold with train.py --fold K --output OUTPUT/fold-K, then call this in one process.",
+        )
+    require_matplotlib()
+    data = load_prepared(options.data)
+    splits = {fold: resplit(data, fold)["test"] for fold in folds}
+    predictors, evaluations = {}, []
+    for fold, split in splits.items():
+        run = options.output / f"fold-{fold}"
+        # A finished run ends at once when it is resumed, and one with other options is refused.
+        model = train(replace(options, fold=fold, output=run, resume=has_checkpoint(run)))
+        predictors[fold] = Predictor.from_pretrained(model)
+        weights = {"fold": fold, "model": model.as_posix(), "weights_sha256": weights_hash(model)}
+        evaluations.append(
+            evaluate(predictors[fold], split, output=run / "report", progress=progress, provenance=weights)
+        )
+    everything = merge(evaluations, provenance={"split": "cross-validation", **(provenance or {})})
+    write_report(
+        options.output / "results",
+        everything,
+        concatenate_datasets(list(splits.values())),
+        lambda row, pixels: predictors[row.fold].predict(pixels).mask,
+    )
+    return everything

@@ -1,0 +1,42 @@
+"""Being told to stop: a scheduler's SIGTERM, or Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopSignals:
+    """Inside its `with` block, SIGTERM and SIGINT are noted instead of ending the process.
+
+    Repeats change nothing, because launchers pass on what a terminal has already sent to everyone.
+    Outside the main thread, where Python allows no handlers, nothing is noted.
+
+    Attributes:
+        received: number of the signal that came first; 0 while none has.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+
+    def __enter__(self) -> StopSignals:
+        self._before = {}
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.received = self.received or number
+
+
+def leave_signals_to_the_parent(_worker: int = 0) -> None:
+    """For data-loader workers: a signal to the whole job must not take the pictures of the current step."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,149 @@
+"""What a run leaves on the disk.
+
+run folder
+├── options.json      what the run was told
+├── checkpoint.pt     replaced after every epoch, within long ones, and when told to stop
+├── history.csv, curves.png
+├── best/             model folder of the best epoch so far
+├── model/            the result: best weights, calibrated, thresholds chosen
+└── manifest.json     versions, data, hardware, time, figures on validation
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from busi_unet.bundle import load_bundle, load_config, save_bundle
+from busi_unet.config import BundleConfig, Preprocess
+from busi_unet.data.busi import split_hash
+from busi_unet.errors import TrainingError, UsageError
+from busi_unet.imaging.decode import decode_image, decode_mask
+from busi_unet.learning.checkpoint import CHECKPOINT_NAME, has_checkpoint, replace_file
+from busi_unet.learning.curves import write_curves
+from busi_unet.learning.options import TrainOptions
+from busi_unet.learning.tuning import tune
+from busi_unet.predictor import Predictor
+from busi_unet.version import versions
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from datasets import DatasetDict
+
+    from busi_unet.learning.run import Run
+    from busi_unet.model.unet import UNet
+
+# What may change between the parts of a resumed run. Accumulation is for one that ran out of memory.
+_FREE = {"resume", "data", "output", "tracker", "workers", "checkpoint_minutes", "accumulate"}
+
+
+def open_run_folder(options: TrainOptions, accelerator: Accelerator) -> None:
+    """Makes the run folder; refuses to mix two runs in one.
+
+    Raises:
+        UsageError: the folder holds a run and this is no resumption, or one with other options.
+        TrainingError: there is nothing to resume, or it is damaged.
+    """
+    path = options.output / "options.json"
+    if not options.resume and has_checkpoint(options.output):
+        raise UsageError(
+            f"{options.output} already holds a run.",
+            "Add --resume to go on with it, or name another --output.",
+        )
+    if options.resume:
+        if not has_checkpoint(options.output):
+            raise TrainingError(
+                f"{options.output} holds no {CHECKPOINT_NAME} to resume from.", "Start it without --resume."
+            )
+        try:
+            before, now = json.loads(path.read_text(encoding="utf-8")), options.to_dict()
+        except (OSError, ValueError) as error:
+            raise TrainingError(
+                f"{path} is missing or damaged.", "Start anew in another --output."
+            ) from error
+        changed = sorted(name for name in now if name not in _FREE and before.get(name) != now[name])
+        if changed:
+            listed = ", ".join(f"--{name.replace('_', '-')} was {before.get(name)}" for name in changed)
+            raise UsageError(
+                f"{options.output} was started with other options: {listed}.", "Resume with those."
+            )
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        options.output.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(options.to_dict(), indent=2) + "\n"
+        replace_file(path, lambda file: file.write(text.encode()))
+
+
+def keep_epoch(run: Run) -> None:
+    """Compares the last epoch with the best one, keeps its weights if better, and redraws the curves."""
+    progress = run.progress
+    row = progress.history[-1]
+    # Without validation the last epoch counts as the best.
+    score = None if run.options.refit else ((row["validation_dice"] or 0) + row["validation_accuracy"]) / 2
+    better = score is None or score > progress.best_score
+    if better:
+        progress.best_score, progress.best_epoch = score, progress.epoch
+    if run.accelerator.is_main_process:
+        if better:
+            ema: UNet = run.ema.module
+            config = BundleConfig(architecture=ema.architecture, preprocess=Preprocess(size=run.options.size))
+            save_bundle(run.options.output / "best", ema, config)
+        write_curves(run.options.output, progress.history)
+
+
+def finish(run: Run, data: DatasetDict) -> None:
+    """The best weights become the model: calibrated, thresholds chosen, manifest attached."""
+    output = run.options.output
+    model, config = load_bundle(output / "best")
+    manifest = build_manifest(run, data)
+    if run.options.refit:
+        first = load_config(run.options.refit)
+        calibration, thresholds = first.calibration, first.thresholds
+        manifest["refit_of"] = first.training
+    else:
+        predictor = Predictor(model, config, device=str(run.accelerator.device))
+        validation = data["validation"]
+        frames = [decode_image(image) for image in validation["image"]]
+        targets = [decode_mask(mask) for mask in validation["mask"]]
+        calibration, thresholds = tune(predictor, frames, targets, validation["label"])
+    config = replace(config, calibration=calibration, thresholds=thresholds, training=manifest)
+    save_bundle(output / "model", model.cpu(), config)
+    (output / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def build_manifest(run: Run, data: DatasetDict) -> dict[str, Any]:
+    """How the weights came about; it travels in `config.json`."""
+    accelerator, progress = run.accelerator, run.progress
+    best = progress.history[progress.best_epoch - 1]
+    return {
+        "options": {
+            name: value
+            for name, value in run.options.to_dict().items()
+            if name not in ("data", "output", "resume", *(["init"] if run.options.refit else []))
+        },
+        "data": {
+            "images": {split: len(data[split]) for split in ("train", "validation", "test")},
+            "folds": {split: sorted(set(data[split]["fold"])) for split in ("train", "validation", "test")},
+            "split_sha256": split_hash(data),
+            "trained_on": ["train", "validation"] if run.options.refit else ["train"],
+        },
+        "best_epoch": progress.best_epoch,
+        "epochs": progress.epoch,
+        "validation": None
+        if run.options.refit
+        else {name: round(best[f"validation_{name}"], 4) for name in ("loss", "dice", "accuracy")},
+        "seconds": round(progress.seconds),
+        "hardware": {
+            "device": accelerator.device.type,
+            "processes": accelerator.num_processes,
+            "threads": torch.get_num_threads(),
+            "cores": os.cpu_count(),
+            "machine": platform.machine(),
+        },
+        "versions": versions("accelerate", "datasets", "numpy", "pillow", "scipy", "torch"),
+    }

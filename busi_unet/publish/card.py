@@ -1,0 +1,334 @@
+"""The model card: a repository's README.md, written from the files that are published beside it.
+
+Model cards: Mitchell et al. 2019, arXiv:1810.03993. Every figure is read from an evaluation file of exactly
+these weights; where there is none, the card says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from busi_unet.config import BundleConfig
+from busi_unet.learning.metrics import ECE_BINS, MISSED_DICE
+from busi_unet.publish.results import Result
+from busi_unet.publish.wording import BUSI_CITATION, BUSI_LICENCE, NOT_A_DEVICE, busi_test_fold
+
+_SEGMENTATION, _CLASSIFICATION = "image-segmentation", "image-classification"
+# Figure of an evaluation, its metric on the Hub, its task, its name in the table.
+_FIGURES = (
+    ("lesion_dice", "dice", _SEGMENTATION, "Lesion Dice, mean"),
+    ("benign_dice", "dice", _SEGMENTATION, "Lesion Dice, mean, benign"),
+    ("malignant_dice", "dice", _SEGMENTATION, "Lesion Dice, mean, malignant"),
+    ("lesion_dice_median", "dice", _SEGMENTATION, "Lesion Dice, median"),
+    ("lesion_iou", "iou", _SEGMENTATION, "Lesion IoU, mean"),
+    ("lesion_hd95_px", "hd95", _SEGMENTATION, "HD95 on lesion images, pixels"),
+    ("lesion_missed_share", "miss_rate", _SEGMENTATION, f"Lesions missed (Dice < {MISSED_DICE})"),
+    ("normal_false_mask_share", "false_mask_rate", _SEGMENTATION, "Normal images with any mask"),
+    ("accuracy", "accuracy", _CLASSIFICATION, "Accuracy, three classes"),
+    ("macro_f1", "f1", _CLASSIFICATION, "Macro-F1, three classes"),
+    ("auc_malignant", "roc_auc", _CLASSIFICATION, "AUC, malignant against benign"),
+    ("ece", "ece", _CLASSIFICATION, f"Expected calibration error, {ECE_BINS} bins"),
+)
+_METRICS = list(dict.fromkeys(metric for _, metric, *_ in _FIGURES))
+_TAGS = ["busi_unet", "breast-ultrasound", "ultrasound", "medical", "unet", "pytorch", _CLASSIFICATION]
+
+
+def model_card(
+    config: BundleConfig,
+    *,
+    repo_id: str,
+    weights_sha256: str,
+    results: Sequence[Result] = (),
+    examples: Sequence[str] = (),
+    curves: bool = False,
+) -> str:
+    """Writes the card.
+
+    Args:
+        config: of the weights.
+        repo_id: USER/NAME that the model will have.
+        weights_sha256: see `busi_unet.bundle.weights_hash`.
+        results: evaluations of exactly these weights.
+        examples: paths in the repository of overlays on synthetic pictures.
+        curves: whether the repository holds curves.png.
+
+    Returns:
+        YAML front matter and Markdown.
+
+    Raises:
+        ValueError: an evaluation of other weights.
+    """
+    foreign = [result.path for result in results if result.provenance["weights_sha256"] != weights_sha256]
+    if foreign:
+        raise ValueError(f"{foreign[0]} measures other weights")
+    data = config.training.get("data", {})
+    busi_fold = busi_test_fold(data.get("split_sha256"))
+    front_matter = ModelCardData(
+        license="mit",
+        library_name="busi_unet",
+        pipeline_tag=_SEGMENTATION,
+        tags=_TAGS,
+        datasets=None if busi_fold is None else ["busi"],
+        metrics=_METRICS if results else None,
+        model_name=repo_id.rpartition("/")[2],
+        eval_results=_eval_results(results, busi_fold is not None) or None,
+    )
+    if not front_matter.eval_results:
+        # Without results ModelCardData would write its own name out as an unknown key.
+        front_matter.model_name = None
+    sections = (
+        _introduction(config, repo_id),
+        _use(repo_id),
+        _INTENDED_USE,
+        _figures(results, data),
+        _calibration(config, results),
+        _training(config.training, busi_fold),
+        "![Loss, Dice and accuracy by epoch](curves.png)" if curves else "",
+        _examples(examples),
+        _limits(busi_fold is not None),
+        _licence(busi_fold is not None),
+    )
+    body = "\n\n".join(section for section in sections if section)
+    return str(ModelCard(f"---\n{front_matter.to_yaml()}\n---\n\n{body}\n"))
+
+
+def _eval_results(results: Sequence[Result], trained_on_busi: bool) -> list[EvalResult]:
+    """Every defined figure, in the form of the Hub's model-index."""
+    return [
+        EvalResult(
+            task_type=task,
+            task_name="Lesion segmentation" if task == _SEGMENTATION else "Normal, benign or malignant",
+            dataset_type="busi" if _on_busi(result, trained_on_busi) else "other",
+            dataset_name="BUSI" if _on_busi(result, trained_on_busi) else "a data set of the author",
+            dataset_split=result.split,
+            metric_type=metric,
+            metric_name=title,
+            metric_value=round(result.estimates[name].value, 4),
+        )
+        for result in results
+        for name, metric, task, title in _FIGURES
+        if name in result.estimates and result.estimates[name].value is not None
+    ]
+
+
+def _on_busi(result: Result, trained_on_busi: bool) -> bool:
+    return trained_on_busi and result.provenance.get("split_is_the_models_own") is not False
+
+
+def _introduction(config: BundleConfig, repo_id: str) -> str:
+    encoder, size = config.architecture.encoder, config.preprocess.size
+    width = f", width {config.architecture.width}" if config.architecture.width else ""
+    return f"""\
+# {repo_id.rpartition("/")[2]}
+
+A U-Net (Ronneberger et al. 2015, arXiv:1505.04597) that outlines lesions in breast ultrasound pictures and
+weighs three classes: {", ".join(config.class_names)}. One forward pass gives both.
+Encoder `{encoder}`{width}; network input {size} × {size} grey pixels; the mask has the size of the picture.
+
+{NOT_A_DEVICE}"""
+
+
+def _use(repo_id: str) -> str:
+    return f"""\
+## Use
+
+```python
+from busi_unet import Predictor
+
+prediction = Predictor.from_pretrained("{repo_id}").predict("picture.png")
+prediction.label, prediction.probabilities, prediction.mask  # mask: bool (H, W), the size of the picture
+```
+
+`pip install .` in a clone of the busi_unet repository installs the package. It reads `config.json` and
+`model.safetensors` only: no code is run from this repository."""
+
+
+_INTENDED_USE = """\
+## Intended use
+
+Research and teaching on segmentation and classification of breast ultrasound: a baseline to compare with, a
+start for training on other data, a demonstration.
+
+Out of scope: diagnosis, screening, triage, or any other decision about a patient; pictures of other organs or
+other modalities; video."""
+
+
+def _figures(results: Sequence[Result], data: dict[str, Any]) -> str:
+    if not results:
+        return """\
+## Figures
+
+No figures were measured for exactly these weights: no evaluation file names their hash. To measure them, in a
+clone of the package's repository: `python scripts/evaluate.py MODEL --data DATA --split test`."""
+    return "\n\n".join(["## Figures", *(_figures_of(result, data) for result in results)])
+
+
+def _figures_of(result: Result, data: dict[str, Any]) -> str:
+    provenance, bootstrap = result.provenance, result.provenance["bootstrap"]
+    listed = ", ".join(f"{count} {name}" for name, count in result.images.items())
+    rows = [
+        f"| {title} | {_value(result, name)} | {_interval(result, name)} | {result.estimates[name].n} |"
+        for name, _, _, title in _FIGURES
+        if name in result.estimates
+    ]
+    return "\n".join(
+        (
+            f"### Split `{result.split}`: {sum(result.images.values())} images",
+            "",
+            f"{listed}, in {result.groups} groups of copies. {_relation(result, data)}",
+            "Scored at native resolution. A missed lesion counts as Dice 0, and as the picture's diagonal in",
+            f"HD95; refused pictures stay in. Intervals: {bootstrap['resamples']} bootstrap resamples over "
+            f"groups, seed {bootstrap['seed']}.",
+            "",
+            f"| figure | value | {bootstrap['level']:.0%} interval | images |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            "```sh",
+            provenance["command"],
+            "```",
+            "",
+            f"All figures: [`evaluation/{result.file_name}`](evaluation/{result.file_name}).",
+        )
+    )
+
+
+def _relation(result: Result, data: dict[str, Any]) -> str:
+    """What these weights had seen of the images they were judged on."""
+    own = result.provenance.get("split_is_the_models_own")
+    if own is False:
+        return "**Not the split that the model was made on: it may have been trained on these images.**"
+    sentence = {
+        "test": "By the manifest, the training never read this split.",
+        "validation": "**Epoch, temperature and thresholds were chosen on this split: it flatters.**",
+    }.get(result.split, "")
+    if result.split in data.get("trained_on", ["train"]):
+        sentence = "**The model was trained on these images: the figures say nothing about new ones.**"
+    if own is None:
+        sentence += " The evaluation file does not say whether it is the split that the model was made on."
+    return sentence.strip()
+
+
+def _value(result: Result, name: str) -> str:
+    estimate = result.estimates[name]
+    if estimate.value is None:
+        return "undefined"
+    share = "" if estimate.count is None else f" ({estimate.count} of {estimate.n})"
+    return f"{estimate.value:.{_digits(name)}f}{share}"
+
+
+def _interval(result: Result, name: str) -> str:
+    estimate, digits = result.estimates[name], _digits(name)
+    return (
+        "–" if estimate.ci_low is None else f"{estimate.ci_low:.{digits}f} to {estimate.ci_high:.{digits}f}"
+    )
+
+
+def _digits(name: str) -> int:
+    return 1 if name.endswith("_px") else 3
+
+
+def _calibration(config: BundleConfig, results: Sequence[Result]) -> str:
+    measured = [
+        f"{_value(result, 'ece')} ({_interval(result, 'ece')}) on `{result.split}`"
+        for result in results
+        if "ece" in result.estimates
+    ]
+    error = (
+        f"Expected calibration error: {'; '.join(measured)}." if measured else "Its error was not measured."
+    )
+    thresholds = config.thresholds
+    return f"""\
+## Calibration and thresholds
+
+Class probabilities are a softmax at temperature {config.calibration.temperature:.4g} (Guo et al. 2017,
+arXiv:1706.04599). {error}
+
+| threshold | value | meaning |
+|---|---|---|
+| mask | {thresholds.mask:g} | lesion probability from which a pixel belongs to the mask |
+| presence | {thresholds.presence:g} | probability of any lesion below which the mask is left empty |
+| min_area | {thresholds.min_area:g} | smallest share of the picture that one connected lesion may cover |"""
+
+
+def _training(training: dict[str, Any], busi_fold: int | None) -> str:
+    if not training:
+        return "## Training\n\nHow these weights came about is not recorded in their `config.json`."
+    data, options = training.get("data", {}), training.get("options", {})
+    if busi_fold is None:
+        source = "A data set that is not BUSI with its published folds; this card cannot name it."
+    else:
+        source = (
+            "BUSI (Breast Ultrasound Images, Cairo 2018), 780 pictures, with its folds of busi_unet:\n"
+            f"no copy of a test picture was trained on. Tested on fold {busi_fold}."
+        )
+    lines = ["## Training", "", source, "", "| split | images | folds |", "|---|---|---|"]
+    folds = data.get("folds", {})
+    for split, count in data.get("images", {}).items():
+        lines.append(f"| {split} | {count} | {', '.join(map(str, folds.get(split, []))) or '–'} |")
+    trained_on = data.get("trained_on", ["train", "validation"] if options.get("refit") else ["train"])
+    steps = [
+        f"- Trained on: {' and '.join(trained_on)}.",
+        f"- Split, SHA-256 over image ids and classes: `{data.get('split_sha256', 'not recorded')}`.",
+    ]
+    if training.get("refit_of"):
+        steps.append(
+            "- The model of a first run was trained on with the validation images added; temperature and "
+            "thresholds are those of the first run, chosen without that."
+        )
+    named = ("encoder", "init", "epochs", "batch_size", "learning_rate", "precision", "seed")
+    known = ", ".join(f"{name} {options[name]}" for name in named if options.get(name) is not None)
+    steps += [f"- Options: {known}; all of them in `manifest.json`."] if known else []
+    versions = ", ".join(f"{name} {version}" for name, version in training.get("versions", {}).items())
+    steps += [f"- Versions: {versions}."] if versions else []
+    return "\n".join([*lines, "", *steps])
+
+
+def _examples(examples: Sequence[str]) -> str:
+    if not examples:
+        return ""
+    pictures = "\n\n".join(f"![Synthetic picture and overlay: {path}]({path})" for path in examples)
+    return f"""\
+## Examples
+
+Synthetic pictures of each class, none of a patient, with what this model makes of them. They show what the
+output looks like and say nothing about its accuracy.
+
+{pictures}"""
+
+
+def _limits(on_busi: bool) -> str:
+    limits = [
+        "- The mask is left empty where the class head believes the picture normal.",
+        "- A picture that is no breast ultrasound is analysed all the same, unless it is blank.",
+        "- Other scanners, hospitals and patients than those of the training data: expect worse.",
+    ]
+    if on_busi:
+        limits += [
+            "- BUSI comes from one hospital and two scanners of one maker, of women aged 25 to 75.",
+            "- BUSI has no patient ids. Its folds keep copies and views of one lesion together, but not "
+            "patients: figures on it are optimistic.",
+            "- Eight groups of BUSI hold copies of one picture filed under different classes.",
+        ]
+    return "\n".join(["## Limits", "", *limits])
+
+
+def _licence(on_busi: bool) -> str:
+    if not on_busi:
+        return """\
+## Licence and citation
+
+The weights are under the MIT licence. Whether the licence of the training data asks for more, and how to cite
+them, is for whoever published this model to add."""
+    return f"""\
+## Licence and citation
+
+The weights are under the MIT licence. {BUSI_LICENCE}
+None of its pixels are in this repository. Cite it with every figure:
+
+```text
+{BUSI_CITATION}
+```"""

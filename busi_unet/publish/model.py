@@ -1,0 +1,186 @@
+"""The repository of a model: weights, config, how they came about, what they can do, and the card."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shlex
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from busi_unet.bundle import CONFIG_NAME, WEIGHTS_NAME, weights_hash
+from busi_unet.config import CLASS_NAMES
+from busi_unet.data.phantom import make_phantom
+from busi_unet.errors import BusiUNetError, UsageError
+from busi_unet.hub import PushResult, push_folder
+from busi_unet.imaging.overlay import draw_overlay, side_by_side
+from busi_unet.learning.curves import CURVES_NAME, HISTORY_NAME
+from busi_unet.predictor import Predictor
+from busi_unet.publish.card import model_card
+from busi_unet.publish.folder import checked_id, repository_folder
+from busi_unet.publish.results import results_of
+
+MANIFEST_NAME = "manifest.json"
+EXAMPLE_SEED = 11
+EXAMPLE_SIZE = (360, 480)
+# An earlier push may have left these of other weights. What people add by hand on the Hub stays.
+_REPLACED = ["evaluation/*", "examples/*", MANIFEST_NAME, CURVES_NAME, HISTORY_NAME]
+
+
+def model_folder_of(run: str | os.PathLike) -> Path:
+    """The model folder of a run folder, or the folder itself where it is one.
+
+    Raises:
+        UsageError: neither.
+    """
+    run = Path(run)
+    for folder in (run / "model", run):
+        if (folder / CONFIG_NAME).is_file() and (folder / WEIGHTS_NAME).is_file():
+            return folder
+    raise UsageError(
+        f"{run} is neither the folder of a finished run nor a model folder.",
+        f"Name the --output of train.py, or a folder that holds {CONFIG_NAME} and {WEIGHTS_NAME}.",
+    )
+
+
+def build_model_folder(
+    run: str | os.PathLike,
+    output: str | os.PathLike,
+    *,
+    repo_id: str,
+    evaluations: Sequence[str | os.PathLike] = (),
+) -> Path:
+    """Lays out what `push_model` sends.
+
+    Args:
+        run: a run folder of train.py, or a model folder.
+        output: folder to write; it appears whole or not at all.
+        repo_id: USER/NAME that the card names.
+        evaluations: files of scripts/evaluate.py; without any, the usual places are searched for files of
+            exactly these weights.
+
+    Returns:
+        The output: model.safetensors, config.json, manifest.json, README.md, examples/ (an overlay for
+        each class on a synthetic picture), and where there are any curves.png, history.csv, evaluation/.
+
+    Raises:
+        UsageError: no Hub id, no such run, an evaluation of other weights, an output that holds
+            something else.
+        IncompatibleBundleError: the model folder cannot be loaded.
+        BusiUNetError: the disk refuses.
+    """
+    checked_id(repo_id)
+    model = model_folder_of(run)
+    if Path(output).resolve() == model.resolve():
+        raise UsageError(f"The output {output} is the model itself.", "Choose another --output.")
+    digest = weights_hash(model)
+    results = results_of(digest, evaluations)
+    # Loaded before anything is written: what cannot be used is not published.
+    predictor = Predictor.from_pretrained(model, device="cpu")
+    with repository_folder(output) as folder:
+        for name in (WEIGHTS_NAME, CONFIG_NAME):
+            shutil.copyfile(model / name, folder / name)
+        for name in (MANIFEST_NAME, CURVES_NAME, HISTORY_NAME):
+            if (Path(run) / name).is_file():
+                shutil.copyfile(Path(run) / name, folder / name)
+        if not (folder / MANIFEST_NAME).exists() and predictor.config.training:
+            text = json.dumps(predictor.config.training, indent=2) + "\n"
+            (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
+        for result in results:
+            (folder / "evaluation").mkdir(exist_ok=True)
+            shutil.copyfile(result.path, folder / "evaluation" / result.file_name)
+        card = model_card(
+            predictor.config,
+            repo_id=repo_id,
+            weights_sha256=digest,
+            results=results,
+            examples=_draw_examples(predictor, folder),
+            curves=(folder / CURVES_NAME).exists(),
+        )
+        (folder / "README.md").write_text(card, encoding="utf-8")
+    return Path(output)
+
+
+def push_model(
+    run: str | os.PathLike,
+    repo_id: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    evaluations: Sequence[str | os.PathLike] = (),
+) -> PushResult:
+    """Publishes a run, or a model folder, in one commit.
+
+    Args:
+        run: as for `build_model_folder`; it is only read.
+        repo_id: USER/NAME of the model repository; created where missing.
+        private: whether to create it private; one that exists keeps its visibility.
+        revision: branch to commit to.
+        evaluations: as for `build_model_folder`.
+
+    Raises:
+        UsageError, IncompatibleBundleError: as for `build_model_folder`.
+        HubAccessError: the push failed; as every error but wrong usage it says where the weights are, and
+            the command that resumes.
+    """
+    model = model_folder_of(run)
+    resume = resume_command(run, repo_id, private=private, revision=revision, evaluations=evaluations)
+    try:
+        with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
+            return push_folder(
+                build_model_folder(
+                    run, Path(scratch) / "repository", repo_id=repo_id, evaluations=evaluations
+                ),
+                repo_id,
+                private=private or None,
+                revision=revision,
+                message=f"Model {weights_hash(model)[:12]}",
+                delete_patterns=_REPLACED,
+            )
+    except UsageError:
+        raise
+    except BusiUNetError as error:
+        error.message += f" The weights are intact in {model}."
+        error.hint = f"{error.hint} Then resume with: {resume}".lstrip()
+        raise
+
+
+def resume_command(
+    run: str | os.PathLike,
+    repo_id: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    evaluations: Sequence[str | os.PathLike] = (),
+) -> str:
+    """The command that does the same push again."""
+    command = ["python", "scripts/push_to_hub.py", str(run), repo_id]
+    command += ["--private"] * private
+    command += ["--revision", revision] if revision else []
+    for path in evaluations:
+        command += ["--evaluation", str(path)]
+    return shlex.join(command)
+
+
+def _draw_examples(predictor: Predictor, folder: Path) -> list[str]:
+    """An overlay for each class on a synthetic picture; returns the paths in the repository."""
+    paths = []
+    for label in CLASS_NAMES:
+        frame = _example_frame(label)
+        overlay = draw_overlay(frame, predictor.predict(frame).mask)
+        path = folder / "examples" / f"{label}.png"
+        path.parent.mkdir(exist_ok=True)
+        side_by_side(frame, overlay).save(path)
+        paths.append(path.relative_to(folder).as_posix())
+    return paths
+
+
+@functools.cache
+def _example_frame(label: str) -> np.ndarray:
+    """A phantom of the class as uint8 (H, W), the same one each time."""
+    return make_phantom(label, seed=EXAMPLE_SEED, size=EXAMPLE_SIZE).image

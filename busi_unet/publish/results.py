@@ -1,0 +1,109 @@
+"""Which files of `scripts/evaluate.py` belong to a set of weights."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from busi_unet.errors import UsageError
+from busi_unet.learning.evaluation import Estimate
+
+# Where scripts/evaluate.py writes unless told otherwise, and where this repository keeps its own.
+PLACES = ("reports/*/metrics.json", "docs/results/*.json")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One evaluation, as its file tells it.
+
+    Attributes:
+        path: the file.
+        estimates: figure by name, see `busi_unet.learning.evaluation.summarise`.
+        images: number of images by class.
+        groups: number of groups of copies.
+        provenance: split, command, seed of the bootstrap, hash of the weights, versions.
+    """
+
+    path: Path
+    estimates: dict[str, Estimate]
+    images: dict[str, int]
+    groups: int
+    provenance: dict[str, Any]
+
+    @property
+    def split(self) -> str:
+        return self.provenance["split"]
+
+    @property
+    def file_name(self) -> str:
+        """Its name in the repository: one per split and content of the data."""
+        return f"{self.split}-{self.provenance['data_sha256'][:8]}.json"
+
+
+def read_result(path: str | os.PathLike) -> Result:
+    """Reads the JSON that `scripts/evaluate.py` writes as metrics.json, or prints with --json.
+
+    Raises:
+        UsageError: the file is missing or is something else.
+    """
+    path = Path(path)
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        result = Result(
+            path=path,
+            estimates={name: Estimate(**estimate) for name, estimate in summary["estimates"].items()},
+            images=summary["images"],
+            groups=summary["groups"],
+            provenance=summary["provenance"],
+        )
+        for key in ("weights_sha256", "split", "data_sha256", "bootstrap", "command"):
+            result.provenance[key]
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}).", "Name an evaluation file.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{path} is not an evaluation file ({type(error).__name__}: {error}).",
+            "Name the metrics.json in a report folder of scripts/evaluate.py.",
+        ) from error
+    return result
+
+
+def results_of(weights_sha256: str, given: Iterable[str | os.PathLike] = ()) -> list[Result]:
+    """The evaluations of exactly these weights, by split.
+
+    Args:
+        weights_sha256: see `busi_unet.bundle.weights_hash`.
+        given: evaluation files; where there are none, the usual places below the working folder are searched.
+
+    Raises:
+        UsageError: a given file measures other weights, cannot be read, or repeats another.
+    """
+    results: dict[str, Result] = {}
+    for path in given:
+        result = read_result(path)
+        if result.provenance["weights_sha256"] != weights_sha256:
+            raise UsageError(
+                f"{path} measures other weights ({result.provenance['weights_sha256'][:12]}…) than these "
+                f"({weights_sha256[:12]}…).",
+                "Evaluate this model: python scripts/evaluate.py MODEL --data DATA --split test",
+            )
+        if result.file_name in results:
+            raise UsageError(
+                f"{path} and {results[result.file_name].path} measure the same split of the same data.",
+                "Name one of them.",
+            )
+        results[result.file_name] = result
+    if not results:
+        for path in sorted(path for place in PLACES for path in Path().glob(place)):
+            try:
+                result = read_result(path)
+            except UsageError:
+                # Found, not named: any JSON may lie there.
+                continue
+            if result.provenance["weights_sha256"] == weights_sha256:
+                results.setdefault(result.file_name, result)
+    return [results[name] for name in sorted(results)]

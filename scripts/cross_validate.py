@@ -1,0 +1,57 @@
+"""Trains and tests once per fold, and judges all images together; started again, it goes on where it stopped.
+
+Exit codes: those of train.py. The figures go to stdout, progress to stderr.
+"""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from busi_unet.cli import command, print_json
+from busi_unet.data.folds import N_FOLDS
+from busi_unet.learning.options import TrainOptions, build_parser
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else argv
+    parser = build_parser(
+        prog="cross_validate.py", description=__doc__.partition("\n")[0], without=("fold", "resume")
+    )
+    parser.set_defaults(output=Path("runs/cross_validation"))
+    parser.add_argument(
+        "--folds",
+        type=int,
+        nargs="+",
+        default=list(range(N_FOLDS)),
+        metavar="K",
+        help="test folds to do now (default: all)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON instead of tables")
+    arguments = vars(parser.parse_args(argv))
+    folds, as_json = arguments.pop("folds"), arguments.pop("json")
+    options = TrainOptions(**arguments)
+    # After the arguments, so that --help and a wrong flag are answered at once.
+    from busi_unet.learning.cross_validation import cross_validate
+    from busi_unet.learning.report import to_markdown
+
+    evaluation = cross_validate(
+        options,
+        folds=folds,
+        provenance={
+            "command": shlex.join(["scripts/cross_validate.py", *argv]),
+            "training_seed": options.seed,
+        },
+    )
+    if as_json:
+        print_json(evaluation.summary)
+    else:
+        print(to_markdown(evaluation))
+    print(f"\nReport written to {options.output / 'results'}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

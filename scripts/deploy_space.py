@@ -1,0 +1,52 @@
+"""Creates or updates the Hugging Face Space of the app, and prints the link to share.
+
+Exit codes: 0 success, 1 failure, 2 wrong usage. The link goes to stdout, progress to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from busi_unet.cli import command, print_json
+from busi_unet.publish.folder import checked_id, describe_files, dry_run
+from busi_unet.publish.space import build_space_folder, deploy_space, share_link, space_variables
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="deploy_space.py", description=__doc__.partition("\n")[0])
+    parser.add_argument("repo_id", metavar="USER/SPACE", help="the Space; created where missing")
+    parser.add_argument("--model", metavar="USER/NAME", help="Hub model it runs on (the embedded weights)")
+    parser.add_argument("--private", action="store_true", help="create it private")
+    parser.add_argument("--dry-run", action="store_true", help="send nothing; list what would be sent")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="with --dry-run: keep the folder here")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    return parser
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.output and not args.dry_run:
+        parser.error("--output needs --dry-run")
+    link = share_link(checked_id(args.repo_id))
+    if args.dry_run:
+        files = dry_run(partial(build_space_folder, model=args.model), args.output)
+        variables = space_variables(args.model)
+        result = {"url": link, "variables": variables, "files": files}
+        listed = "".join(f"\nvariable {name}={value}" for name, value in variables.items())
+        text = f"{describe_files(files)}{listed}\nwould be {link}"
+    else:
+        pushed = deploy_space(args.repo_id, model=args.model, private=args.private)
+        result, text = {"url": link, "commit": pushed.commit}, link
+    print_json(result) if args.json else print(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

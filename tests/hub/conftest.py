@@ -1,0 +1,15 @@
+"""Fixtures of the tests of the Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fault_table import World, make_bundle
+from hub_server import HubServer
+
+
+@pytest.fixture
+def world(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """An empty Hub and a model folder."""
+    return World(hub, make_bundle(tmp_path / "model"), tmp_path / "hf_home", monkeypatch)

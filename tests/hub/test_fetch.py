@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fault_table import PULL, FaultCase, World
+from hub_server import OTHER, tamper, truncate
+from programs import HASH_OF_OUTPUTS, run_python
+
+import busi_unet.predictor
+from busi_unet.errors import HubAccessError
+from busi_unet.hub import fetch_bundle, push_folder
+from busi_unet.interface.model import load_model
+from busi_unet.predictor import Predictor
+
+FRAME = np.random.default_rng(0).integers(0, 255, (50, 70), dtype=np.uint8)
+
+
+def same_outputs(first: Predictor, second: Predictor) -> bool:
+    one, other = first.run([FRAME])[0], second.run([FRAME])[0]
+    return np.array_equal(one.probability, other.probability) and np.array_equal(
+        one.class_logits, other.class_logits
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+def test_what_was_pushed_and_pulled_gives_the_same_outputs_bit_for_bit(world: World):
+    push_folder(world.folder, "me/busi", message="First")
+
+    pulled = Predictor.from_pretrained("me/busi")
+
+    assert pulled.folder.is_relative_to(world.home)
+    assert same_outputs(pulled, Predictor.from_pretrained(world.folder))
+
+
+def test_only_config_and_weights_are_fetched(world: World):
+    files = {path.name: path.read_bytes() for path in world.folder.iterdir()}
+    world.hub.put("me/busi", {**files, "README.md": b"x", "evil.pkl": b"x", "sub/config.json": b"{}"})
+
+    folder = fetch_bundle("me/busi")
+
+    assert sorted(path.name for path in folder.rglob("*")) == ["config.json", "model.safetensors"]
+    assert not [line for line in world.hub.requests if "README" in line or "evil" in line or "sub" in line]
+
+
+def test_a_second_time_nothing_is_downloaded(world: World):
+    world.publish()
+    folder = fetch_bundle("me/busi")
+    world.hub.requests.clear()
+
+    assert fetch_bundle("me/busi") == folder
+    assert not [line for line in world.hub.requests if "/resolve/" in line]
+
+
+def test_offline_afterwards(world: World):
+    world.publish()
+    folder = fetch_bundle("me/busi")
+    world.hub.stop()
+
+    assert fetch_bundle("me/busi") == folder
+    assert same_outputs(Predictor.from_pretrained("me/busi"), Predictor.from_pretrained(world.folder))
+    assert world.hub.waits == []
+
+
+def test_the_variable_for_offline_work(world: World):
+    world.publish()
+    folder = fetch_bundle("me/busi")
+    world.hub.requests.clear()
+    world.patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+    assert fetch_bundle("me/busi") == folder
+    assert world.hub.requests == []
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"drop": "start"}])
+def test_the_cache_serves_while_the_hub_fails(world: World, fault: dict):
+    world.publish()
+    folder = fetch_bundle("me/busi")
+    world.hub.fail("*", ".", times=99, **fault)
+
+    assert fetch_bundle("me/busi") == folder
+
+
+def test_the_cache_of_a_model_does_not_hide_that_access_was_withdrawn(world: World):
+    world.publish()
+    fetch_bundle("me/busi")
+    world.hub.repo("me/busi").private = True
+    world.hub.login(OTHER)
+
+    with pytest.raises(HubAccessError, match="no model me/busi that this token may read"):
+        fetch_bundle("me/busi")
+
+
+def test_revisions(world: World):
+    world.publish()
+    first = world.hub.repo("me/busi").commits[-1].sha
+    world.hub.repo("me/busi").branches["v1/stable"] = first
+    changed = world.config(lambda config: config["thresholds"].update(presence=0.25))
+    world.publish(config=changed)
+
+    assert (fetch_bundle("me/busi") / "config.json").read_bytes() == changed
+    for revision in (first, "v1/stable"):
+        config = fetch_bundle("me/busi", revision=revision) / "config.json"
+        assert config.read_bytes() == (world.folder / "config.json").read_bytes()
+
+
+@pytest.mark.parametrize("spoil", [tamper, lambda body: body[:1000]], ids=["other bytes", "half"])
+def test_a_download_that_goes_wrong_once_is_mended(world: World, spoil):
+    world.publish()
+    world.hub.fail("GET", "/resolve/.*safetensors", spoil=spoil)
+
+    assert (fetch_bundle("me/busi") / "model.safetensors").read_bytes() == world.weights
+
+
+@pytest.mark.parametrize("spoil", [tamper, truncate])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_damaged_cache_is_mended(world: World, spoil, name: str):
+    world.publish()
+    cached = fetch_bundle("me/busi") / name
+    cached.write_bytes(spoil(cached.read_bytes()))
+
+    assert (fetch_bundle("me/busi") / name).read_bytes() == (world.folder / name).read_bytes()
+
+
+def test_a_download_that_was_broken_off_is_no_cache(world: World):
+    world.publish()
+    world.hub.fail("GET", "/resolve/.*safetensors", times=99, drop="start")
+    with pytest.raises(HubAccessError, match="not cached"):
+        fetch_bundle("me/busi")
+    world.hub.stop()
+
+    with pytest.raises(HubAccessError, match="not cached"):
+        fetch_bundle("me/busi")
+
+
+@pytest.mark.parametrize("case", [case for case in PULL if not case.options], ids=lambda case: case.what)
+def test_the_app_falls_back_to_the_embedded_weights_and_says_so(case: FaultCase, world: World, tmp_path):
+    embedded = shutil.copytree(world.folder, tmp_path / "embedded")
+    world.patch.setattr(busi_unet.predictor, "EMBEDDED", embedded)
+    case.arrange(world)
+
+    model = load_model("me/busi")
+
+    assert model.kind == "embedded"
+    assert model.notice.startswith("The model me/busi is not in use; the embedded weights are.")
+    for part in case.says:
+        assert part in model.notice
+
+
+@pytest.mark.slow
+def test_the_environment_is_respected_by_a_program_of_its_own(world: World, tmp_path: Path):
+    world.publish()
+    world.hub.repo("me/busi").private = True
+    pull = HASH_OF_OUTPUTS.format(source="me/busi")
+
+    online = run_python(pull)
+    world.hub.stop()
+
+    assert online == run_python(HASH_OF_OUTPUTS.format(source=str(world.folder)))
+    assert run_python(pull) == online
+    assert run_python(pull, HF_HUB_OFFLINE="1") == online
+    elsewhere = """
+        from busi_unet.hub import fetch_bundle
+        try: fetch_bundle("me/busi")
+        except Exception as error: print(error)
+    """
+    assert "not cached" in run_python(elsewhere, HF_HOME=str(tmp_path / "another home"))

@@ -1,0 +1,41 @@
+import pytest
+import torch
+
+from busi_unet.config import Architecture
+from busi_unet.learning.options import TrainOptions
+from busi_unet.learning.run import build_optimizer, build_schedule
+from busi_unet.model.unet import UNet
+
+
+def test_the_schedule_warms_up_and_ends_at_zero():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = build_schedule(optimizer, TrainOptions(epochs=4, warmup=1.0), steps_per_epoch=10)
+    rates = []
+    for _ in range(40):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert rates[0] < 0.1
+    assert max(rates) == rates[10] == pytest.approx(1.0)
+    assert rates[-1] < 0.01
+    assert schedule.get_last_lr()[0] == pytest.approx(0.0)
+
+
+def test_the_encoder_has_a_rate_of_its_own_and_the_same_schedule():
+    model = UNet(Architecture("plain", width=4))
+    options = TrainOptions(learning_rate=0.1, encoder_rate=0.25, weight_decay=0.5, warmup=0, epochs=1)
+    optimizer = build_optimizer(model, options)
+    settings = {
+        id(parameter): (group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    for name, parameter in model.named_parameters():
+        rate = 0.025 if name.startswith("encoder.") else 0.1
+        assert settings[id(parameter)] == (rate, 0.5 if parameter.ndim > 1 else 0.0), name
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(settings)
+
+    schedule = build_schedule(optimizer, options, steps_per_epoch=2)
+    optimizer.step()
+    schedule.step()
+    assert schedule.get_last_lr() == pytest.approx([0.05, 0.05, 0.0125, 0.0125])

@@ -1,0 +1,137 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from evaluations import write_evaluation
+from huggingface_hub import ModelCard
+
+from busi_unet.config import Architecture, BundleConfig, Calibration, Thresholds
+from busi_unet.publish.card import model_card
+from busi_unet.publish.results import read_result
+
+ROOT = Path(__file__).resolve().parents[2]
+DIGEST = "a" * 64
+EMBEDDED = BundleConfig.from_dict(
+    json.loads((ROOT / "busi_unet" / "weights" / "config.json").read_text(encoding="utf-8"))
+)
+OTHER_DATA = BundleConfig(
+    architecture=Architecture("plain", width=16),
+    thresholds=Thresholds(mask=0.43, presence=0.37, min_area=0.002),
+    calibration=Calibration(temperature=1.734),
+    training={"data": {"split_sha256": "0" * 64, "images": {"train": 30}, "trained_on": ["train"]}},
+)
+
+
+def card(config=EMBEDDED, **arguments):
+    return ModelCard(model_card(config, repo_id="someone/busi", weights_sha256=DIGEST, **arguments))
+
+
+def figures(parsed):
+    return {(item.metric_name, item.dataset_split): item.metric_value for item in parsed.data.eval_results}
+
+
+def test_front_matter_is_read_back_by_the_hubs_own_parser(tmp_path):
+    parsed = card(results=[read_result(write_evaluation(tmp_path / "m.json", DIGEST))])
+    data = parsed.data
+    assert (data.license, data.library_name, data.pipeline_tag) == (
+        "mit",
+        "busi_unet",
+        "image-segmentation",
+    )
+    assert {"breast-ultrasound", "medical", "unet", "pytorch"} <= set(data.tags)
+    assert data.datasets == ["busi"]
+    assert data.model_name == "busi"
+    assert figures(parsed)["Lesion Dice, mean", "test"] == 0.6123
+    assert figures(parsed)["Accuracy, three classes", "test"] == 0.875
+    assert {item.dataset_name for item in data.eval_results} == {"BUSI"}
+    assert set(data.metrics) >= {item.metric_type for item in data.eval_results}
+
+
+def test_the_body_gives_protocol_interval_command_and_seed(tmp_path):
+    text = card(results=[read_result(write_evaluation(tmp_path / "m.json", DIGEST))]).text
+    assert "Split `test`: 24 images" in text
+    assert "| Lesion Dice, mean | 0.612 | 0.551 to 0.673 | 20 |" in text
+    assert "| HD95 on lesion images, pixels | 41.4 | 37.2 to 45.5 | 20 |" in text
+    assert "0.150 (3 of 20)" in text
+    assert "2000 bootstrap resamples over groups, seed 7" in text
+    assert "scripts/evaluate.py runs/busi/model --data data/busi --split test --seed 7" in text
+    assert "0.087 (0.078 to 0.096) on `test`" in text, "calibration error beside the temperature"
+    assert "the training never read this split" in text
+
+
+def test_an_undefined_figure_is_no_number(tmp_path):
+    parsed = card(results=[read_result(write_evaluation(tmp_path / "m.json", DIGEST))])
+    assert "| AUC, malignant against benign | undefined | – | 20 |" in parsed.text
+    assert ("AUC, malignant against benign", "test") not in figures(parsed)
+
+
+def test_without_an_evaluation_there_is_no_figure_anywhere():
+    parsed = card()
+    assert "No figures were measured for exactly these weights" in parsed.text
+    assert "Its error was not measured" in parsed.text
+    assert parsed.data.eval_results is None
+    assert "model-index" not in parsed.content
+    assert "model_name" not in parsed.content
+
+
+def test_figures_of_other_weights_are_never_taken(tmp_path):
+    with pytest.raises(ValueError, match="other weights"):
+        card(results=[read_result(write_evaluation(tmp_path / "m.json", "b" * 64))])
+
+
+@pytest.mark.parametrize(
+    ("provenance", "sentence"),
+    [
+        ({"split": "train"}, "The model was trained on these images"),
+        ({"split": "validation"}, "chosen on this split: it flatters"),
+        ({"split_is_the_models_own": False}, "Not the split that the model was made on"),
+        ({"split_is_the_models_own": None}, "does not say whether it is the split"),
+    ],
+)
+def test_figures_that_flatter_say_so(tmp_path, provenance, sentence):
+    config = replace(EMBEDDED, training={"data": {**EMBEDDED.training["data"], "trained_on": ["train"]}})
+    path = write_evaluation(tmp_path / "m.json", DIGEST, **provenance)
+    assert sentence in card(config, results=[read_result(path)]).text
+
+
+def test_a_refit_says_that_validation_was_trained_on(tmp_path):
+    path = write_evaluation(tmp_path / "m.json", DIGEST, split="validation")
+    training = {
+        **EMBEDDED.training,
+        "data": {**EMBEDDED.training["data"], "trained_on": ["train", "validation"]},
+    }
+    text = card(replace(EMBEDDED, training=training), results=[read_result(path)]).text
+    assert "The model was trained on these images" in text
+    assert "Trained on: train and validation." in text
+
+
+def test_busi_is_named_where_its_published_split_was_used_and_only_there():
+    busi, other = card(EMBEDDED), card(OTHER_DATA)
+    assert "Tested on fold 0" in busi.text
+    assert EMBEDDED.training["data"]["split_sha256"] in busi.text
+    assert "Al-Dhabyani" in busi.text
+    assert "licence of BUSI is not clearly stated" in busi.text
+    assert other.data.datasets is None
+    assert "Al-Dhabyani" not in other.text
+    assert "this card cannot name it" in other.text
+
+
+def test_config_is_told_as_it_is():
+    text = card(OTHER_DATA).text
+    assert "Encoder `plain`, width 16" in text
+    assert "temperature 1.734" in text
+    assert "| mask | 0.43 |" in text
+    assert "| presence | 0.37 |" in text
+    assert "| min_area | 0.002 |" in text
+
+
+def test_weights_of_unknown_origin():
+    assert "How these weights came about is not recorded" in card(BundleConfig()).text
+
+
+def test_it_says_how_to_use_it_and_what_it_is_not():
+    text = card().text
+    assert 'Predictor.from_pretrained("someone/busi")' in text
+    assert "Not a medical device" in text
+    assert "Out of scope: diagnosis" in text

@@ -1,0 +1,188 @@
+"""The files in configs/, used as docs/training.md says, as far as that goes without GPUs and a cluster."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from accelerate.commands.config.config_args import load_config_from_file
+
+from busi_unet.bundle import load_bundle
+from busi_unet.learning.checkpoint import CHECKPOINT_NAME
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / "configs"
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch"]
+TINY = ["--encoder", "plain", "--width", "4", "--size", "32", "--epochs", "1", "--batch-size", "4"]
+PROCESSES = {"cpu": (1, 1), "single_gpu": (1, 1), "multi_gpu": (2, 1), "multi_node": (8, 2)}
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_accelerate_reads_the_configuration(name):
+    config = load_config_from_file(str(CONFIGS / f"{name}.yaml"))
+    assert (config.num_processes, config.num_machines) == PROCESSES[name]
+    assert config.use_cpu == (name == "cpu")
+    assert config.distributed_type.value == ("MULTI_GPU" if name.startswith("multi") else "NO")
+    # train.py --precision has the last word; a file that says something else would mislead.
+    assert config.mixed_precision == "no"
+
+
+def test_no_file_is_left_untested():
+    assert {path.name for path in CONFIGS.iterdir()} == {f"{name}.yaml" for name in PROCESSES} | {"slurm.sh"}
+
+
+def start(launcher: list[str], data: Path, run: Path, *flags: str, **environment: str) -> subprocess.Popen:
+    command = [*LAUNCH, *launcher, str(ROOT / "scripts" / "train.py"), *TINY]
+    return subprocess.Popen(
+        [*command, "--data", str(data), "--output", str(run), *flags],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(*processes: subprocess.Popen) -> str:
+    """Waits for all; returns what they said on stdout."""
+    said = ""
+    try:
+        for process in processes:
+            stdout, stderr = process.communicate(timeout=900)
+            assert process.returncode == 0, stderr
+            said += stdout
+    finally:
+        for process in processes:
+            process.kill()
+    return said
+
+
+def processes_of(run: Path) -> int:
+    return load_bundle(run / "model")[1].training["hardware"]["processes"]
+
+
+@pytest.mark.slow
+def test_the_cpu_configuration_trains_and_tracks(prepared, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = tmp_path / "run"
+    config = ["--config_file", str(CONFIGS / "cpu.yaml")]
+    said = finish(start(config, prepared, run, "--tracker", "tensorboard"))
+    assert said.splitlines()[-1] == f"Model: {run / 'model'}"
+    assert processes_of(run) == 1
+    log = EventAccumulator(str(run / "tensorboard")).Reload()
+    for name in ("train_loss", "validation_dice", "validation_accuracy", "learning_rate"):
+        assert [event.step for event in log.Scalars(name)] == [1]
+    assert len(log.Tags()["images"]) == 4
+
+
+@pytest.mark.slow
+def test_the_configuration_for_several_gpus_starts_as_many_processes(prepared, tmp_path):
+    config = ["--config_file", str(CONFIGS / "multi_gpu.yaml")]
+    finish(start(config, prepared, tmp_path / "run", ACCELERATE_USE_CPU="true"))
+    assert processes_of(tmp_path / "run") == 2
+
+
+@pytest.mark.slow
+def test_the_configuration_for_several_nodes_joins_them(prepared, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    config = ["--config_file", str(CONFIGS / "multi_node.yaml"), "--num_processes", "2"]
+    config += ["--main_process_ip", "127.0.0.1", "--main_process_port", port, "--machine_rank"]
+    nodes = [
+        start([*config, rank], prepared, tmp_path / "run", ACCELERATE_USE_CPU="true") for rank in ("0", "1")
+    ]
+    finish(*nodes)
+    assert processes_of(tmp_path / "run") == 2
+
+
+# A cluster's stand-ins: srun runs what it is given, scancel reaches it, all write down what they are told.
+STAND_INS = {
+    "srun": 'echo $$ > "$NOTES/step"\nexec "$@"\n',
+    "torchrun": 'echo "$@" >> "$NOTES/torchrun"\nexec python "$NOTES/training.py"\n',
+    "scancel": 'echo "$@" >> "$NOTES/scancel"\nkill -TERM "$(cat "$NOTES/step")"\n',
+    "scontrol": 'if [ "$1" = show ]; then echo node1; else echo "$@" >> "$NOTES/scontrol"; fi\n',
+}
+STOPPABLE = """\
+import pathlib, signal, sys, time
+def stop(*_):
+    time.sleep(0.5)
+    pathlib.Path("runs/x/checkpoint.pt").touch()
+    sys.exit(1)
+signal.signal(signal.SIGTERM, stop)
+pathlib.Path("runs/x").mkdir(parents=True, exist_ok=True)
+pathlib.Path("runs/x/started").touch()
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch) -> Path:
+    if os.name != "posix" or shutil.which("bash") is None:
+        pytest.skip("the job script needs bash")
+    for name, body in STAND_INS.items():
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text("#!/bin/bash\n" + body, encoding="utf-8")
+        program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("NOTES", str(tmp_path))
+    for name, value in {
+        "JOB_ID": "70001",
+        "NNODES": "1",
+        "JOB_NODELIST": "node1",
+        "GPUS_ON_NODE": "3",
+    }.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    return tmp_path
+
+
+def submit(*flags: str) -> subprocess.Popen:
+    return subprocess.Popen(["bash", str(CONFIGS / "slurm.sh"), "runs/x", *flags])
+
+
+def test_a_job_at_its_time_limit_checkpoints_and_queues_again_and_the_next_resumes(cluster):
+    (cluster / "training.py").write_text(STOPPABLE, encoding="utf-8")
+    job = submit("--data", "my data")
+    for _ in range(300):
+        if (cluster / "runs" / "x" / "started").exists():
+            break
+        time.sleep(0.1)
+    job.send_signal(signal.SIGUSR1)
+    assert job.wait(timeout=60) == 1
+    assert (cluster / "scancel").read_text() == "--signal=TERM 70001\n"
+    assert (cluster / "scontrol").read_text() == "requeue 70001\n"
+    assert (cluster / "runs" / "x" / CHECKPOINT_NAME).exists()
+
+    (cluster / "training.py").write_text("", encoding="utf-8")
+    assert submit("--data", "my data").wait(timeout=60) == 0
+    first, second = (cluster / "torchrun").read_text().splitlines()
+    assert "--nproc-per-node 3 --rdzv-id 70001" in first
+    assert "--rdzv-endpoint node1:20001" in first
+    assert first.endswith("scripts/train.py --output runs/x --data my data")
+    assert second == f"{first} --resume"
+    assert (cluster / "scontrol").read_text() == "requeue 70001\n"
+
+
+def test_a_job_that_fails_by_itself_is_not_queued_again(cluster):
+    (cluster / "training.py").write_text("raise SystemExit(7)", encoding="utf-8")
+    assert submit().wait(timeout=60) == 7
+    assert not (cluster / "scontrol").exists()
+
+
+def test_torchrun_takes_the_job_scripts_flags(cluster):
+    from torch.distributed.run import get_args_parser
+
+    (cluster / "training.py").write_text("", encoding="utf-8")
+    assert submit("--epochs", "3").wait(timeout=60) == 0
+    arguments = get_args_parser().parse_args((cluster / "torchrun").read_text().split())
+    assert arguments.training_script == "scripts/train.py"
+    assert arguments.training_script_args == ["--output", "runs/x", "--epochs", "3"]
