@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from busi_unet.config import BundleConfig
 from busi_unet.errors import IncompatibleBundleError
+from busi_unet.files import replace_file
 from busi_unet.model.unet import UNet
 
 WEIGHTS_NAME = "model.safetensors"
@@ -41,18 +42,16 @@ def save_bundle(folder: str | os.PathLike, model: UNet, config: BundleConfig) ->
         name: (tensor.half() if tensor.ndim > 1 else tensor).detach().cpu().contiguous()
         for name, tensor in model.state_dict().items()
     }
-    partial = folder / f".{WEIGHTS_NAME}.partial"
-    save_file(tensors, partial, metadata={"format": "pt"})
-    partial.replace(folder / WEIGHTS_NAME)
+    content = save(tensors, metadata={"format": "pt"})
+    replace_file(folder / WEIGHTS_NAME, lambda file: file.write(content))
     save_config(folder, config)
     return folder
 
 
 def save_config(folder: str | os.PathLike, config: BundleConfig) -> None:
     """Replaces only the `config.json` of a model folder."""
-    partial = Path(folder) / f".{CONFIG_NAME}.partial"
-    partial.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
-    partial.replace(Path(folder) / CONFIG_NAME)
+    text = json.dumps(config.to_dict(), indent=2) + "\n"
+    replace_file(Path(folder) / CONFIG_NAME, lambda file: file.write(text.encode()))
 
 
 def load_bundle(folder: str | os.PathLike) -> tuple[UNet, BundleConfig]:

@@ -1,12 +1,13 @@
-"""Folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from busi_unet.errors import BusiUNetError, first_line
 
@@ -41,3 +42,23 @@ def whole_or_nothing(output: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         if output.exists():
             shutil.rmtree(previous, ignore_errors=True)
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Replaces a file at once: whoever is killed, or loses power, leaves the old content or the new."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    if os.name == "posix":
+        # The new name is on the disk only once the folder is.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

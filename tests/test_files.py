@@ -1,7 +1,11 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from busi_unet.errors import BusiUNetError
-from busi_unet.files import whole_or_nothing
+from busi_unet.files import replace_file, whole_or_nothing
 
 
 def test_a_finished_folder_takes_the_place_of_the_earlier_one(tmp_path):
@@ -33,3 +37,24 @@ def test_a_full_disk_is_one_clear_sentence(tmp_path):
     ):
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_in_the_middle_of_writing_leaves_the_file_before(tmp_path):
+    """SIGKILL, so that nothing of Python's own tidying helps."""
+    path = tmp_path / "file"
+    replace_file(path, lambda file: file.write(b"before"))
+    code = (
+        "import os, pathlib, signal, sys\n"
+        "from busi_unet.files import replace_file\n"
+        "def write(file):\n"
+        "    file.write(b'half')\n"
+        "    file.flush()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "replace_file(pathlib.Path(sys.argv[1]), write)\n"
+    )
+    root = Path(__file__).resolve().parents[1]
+    assert subprocess.run([sys.executable, "-c", code, str(path)], cwd=root).returncode == -9
+    assert path.read_bytes() == b"before"
+    replace_file(path, lambda file: file.write(b"after"))
+    assert path.read_bytes() == b"after"
+    assert list(tmp_path.iterdir()) == [path]

@@ -8,6 +8,7 @@ The folds in `busi_folds.csv` are those that every figure of this package refers
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -15,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 
 from busi_unet.errors import DataLayoutError
+from busi_unet.files import replace_file
 
 BUSI_FOLDS_NAME = "busi_folds.csv"
 
@@ -112,20 +114,19 @@ def write_folds(path: Path, rows: Sequence[FoldRow]) -> None:
         DataLayoutError: the folds leak; nothing is written then.
     """
     check_folds(rows)
-    partial = Path(path).with_name(f".{Path(path).name}.partial")
-    with partial.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(field.name for field in fields(FoldRow))
-        for row in rows:
-            writer.writerow(
-                [
-                    row.image_id,
-                    row.label,
-                    row.group,
-                    row.fold,
-                    row.pixel_sha256,
-                    str(row.cross_class).lower(),
-                    ";".join(row.other_class_copies),
-                ]
-            )
-    partial.replace(path)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in fields(FoldRow))
+    for row in rows:
+        writer.writerow(
+            [
+                row.image_id,
+                row.label,
+                row.group,
+                row.fold,
+                row.pixel_sha256,
+                str(row.cross_class).lower(),
+                ";".join(row.other_class_copies),
+            ]
+        )
+    replace_file(Path(path), lambda file: file.write(text.getvalue().encode()))

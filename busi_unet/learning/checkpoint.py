@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import torch
 
 from busi_unet.errors import TrainingError, first_line
+from busi_unet.files import replace_file
 
 CHECKPOINT_NAME = "checkpoint.pt"
 
@@ -71,23 +70,3 @@ def load_checkpoint(run: Path, parts: dict[str, Stateful]) -> None:
             f"{path} does not fit this run ({type(error).__name__}: {first_line(error)}).",
             "Use the options the run was started with, or start anew in another --output.",
         ) from error
-
-
-def replace_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Replaces a file at once: whoever is killed, or loses power, leaves the old content or the new."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    if os.name == "posix":
-        # The new name is on the disk only once the folder is.
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

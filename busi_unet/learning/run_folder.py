@@ -23,8 +23,9 @@ from busi_unet.bundle import load_bundle, load_config, save_bundle
 from busi_unet.config import BundleConfig, Preprocess
 from busi_unet.data.busi import split_hash
 from busi_unet.errors import TrainingError, UsageError
+from busi_unet.files import replace_file
 from busi_unet.imaging.decode import decode_image, decode_mask
-from busi_unet.learning.checkpoint import CHECKPOINT_NAME, has_checkpoint, replace_file
+from busi_unet.learning.checkpoint import CHECKPOINT_NAME, has_checkpoint
 from busi_unet.learning.curves import write_curves
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.tuning import tune
@@ -113,7 +114,8 @@ def finish(run: Run, data: DatasetDict) -> None:
         calibration, thresholds = tune(predictor, frames, targets, validation["label"])
     config = replace(config, calibration=calibration, thresholds=thresholds, training=manifest)
     save_bundle(output / "model", model.cpu(), config)
-    (output / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(manifest, indent=2) + "\n"
+    replace_file(output / "manifest.json", lambda file: file.write(text.encode()))
 
 
 def build_manifest(run: Run, data: DatasetDict) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from busi_unet.data import fold_table
 from busi_unet.data.fold_table import FoldRow, check_folds, read_busi_folds, read_folds, write_folds
 from busi_unet.data.folds import N_FOLDS
 from busi_unet.errors import DataLayoutError
@@ -54,20 +53,3 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
         read_folds(path)
     with pytest.raises(DataLayoutError, match="cannot be read"):
         read_folds(tmp_path / "missing.csv")
-
-
-def test_a_failed_write_leaves_the_former_table(
-    tmp_path: Path, published: list[FoldRow], monkeypatch
-) -> None:
-    path = tmp_path / "folds.csv"
-    write_folds(path, published)
-
-    class FullDisk:
-        def writerow(self, _row: object) -> None:
-            raise OSError("no space left")
-
-    monkeypatch.setattr(fold_table.csv, "writer", lambda *_, **__: FullDisk())
-    with pytest.raises(OSError, match="no space left"):
-        write_folds(path, published[:10])
-    monkeypatch.undo()
-    assert read_folds(path) == published

@@ -1,7 +1,3 @@
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -11,7 +7,6 @@ from busi_unet.learning.checkpoint import (
     CHECKPOINT_NAME,
     has_checkpoint,
     load_checkpoint,
-    replace_file,
     save_checkpoint,
 )
 
@@ -41,27 +36,6 @@ def test_a_failed_save_keeps_the_checkpoint_before(tmp_path, monkeypatch):
     after = nn.Linear(2, 3)
     load_checkpoint(tmp_path, {"model": after})
     assert torch.equal(before.weight, after.weight)
-
-
-def test_a_kill_in_the_middle_of_writing_leaves_the_file_before(tmp_path):
-    """SIGKILL, so that nothing of Python's own tidying helps."""
-    path = tmp_path / "file"
-    replace_file(path, lambda file: file.write(b"before"))
-    code = (
-        "import os, pathlib, signal, sys\n"
-        "from busi_unet.learning.checkpoint import replace_file\n"
-        "def write(file):\n"
-        "    file.write(b'half')\n"
-        "    file.flush()\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "replace_file(pathlib.Path(sys.argv[1]), write)\n"
-    )
-    root = Path(__file__).resolve().parents[2]
-    assert subprocess.run([sys.executable, "-c", code, str(path)], cwd=root).returncode == -9
-    assert path.read_bytes() == b"before"
-    replace_file(path, lambda file: file.write(b"after"))
-    assert path.read_bytes() == b"after"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_what_cannot_be_resumed_is_said(tmp_path):
