@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
+from busi_unet.config import CLASS_NAMES
 from busi_unet.data.augment import Augmentation
 from busi_unet.imaging.decode import decode_image, decode_mask
 from busi_unet.imaging.preprocess import Preprocessor
@@ -18,34 +19,39 @@ from busi_unet.imaging.preprocess import Preprocessor
 if TYPE_CHECKING:
     import datasets
 
+_MIXED_SHARE = 0.5
+
 
 class Batch(NamedTuple):
     """One collated batch.
 
     Attributes:
         image: float32 (N, 1, S, S), normalised.
-        mask: float32 (N, 1, S, S), 0 or 1.
-        label: int64 (N,), indices into `CLASS_NAMES`.
+        mask: float32 (N, 1, S, S), 0 or 1; in between where two pictures were mixed.
+        classes: float32 (N, 3), the share of each of `CLASS_NAMES`; 0 or 1 unless mixed.
         index: int64 (N,), positions in the data set, to name images in messages.
     """
 
     image: Tensor
     mask: Tensor
-    label: Tensor
+    classes: Tensor
     index: Tensor
 
 
 class LesionDataset(Dataset):
     """A split of the prepared data set as network input.
 
-    Augmentation draws from a generator seeded with (seed, epoch, index), so that a picture looks
-    the same in a given epoch whichever process or worker asks for it, and after a resume.
+    Augmentation and mixup draw from a generator seeded with (seed, epoch, index), so that a picture
+    looks the same in a given epoch whichever process or worker asks for it, and after a resume.
 
     Args:
         split: columns image, mask, label, image_id.
         preprocessor: shared with serving.
         augmentation: None for validation.
-        seed: of the augmentation.
+        mixup: parameter of the Beta distribution from which the share of another picture is drawn that
+            half of the pictures are blended with, mask and class alike (Zhang et al. 2018,
+            arXiv:1710.09412); 0 for none.
+        seed: of augmentation and mixup.
         progress: shows a bar on stderr while decoding.
     """
 
@@ -55,11 +61,13 @@ class LesionDataset(Dataset):
         preprocessor: Preprocessor,
         *,
         augmentation: Augmentation | None = None,
+        mixup: float = 0.0,
         seed: int = 0,
         progress: bool = True,
     ) -> None:
         self.preprocessor = preprocessor
         self.augmentation = augmentation
+        self.mixup = mixup
         self.seed = seed
         self.epoch = 0
         self.image_ids = list(split["image_id"])
@@ -75,16 +83,29 @@ class LesionDataset(Dataset):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> Batch:
-        frame, mask = self.frames[index], self.masks[index]
-        if self.augmentation is not None:
-            generator = np.random.default_rng((self.seed, self.epoch, index))
-            frame, mask = self.augmentation(frame, mask, generator)
+        generator = np.random.default_rng((self.seed, self.epoch, index))
+        image, mask, classes = self._draw(index, generator)
+        if self.mixup and generator.random() < _MIXED_SHARE:
+            share = np.float32(generator.beta(self.mixup, self.mixup))
+            other = self._draw(int(generator.integers(len(self))), generator)
+            image, mask, classes = (
+                (1 - share) * own + share * added
+                for own, added in zip((image, mask, classes), other, strict=True)
+            )
         return Batch(
-            image=torch.from_numpy(self.preprocessor.normalise(frame)[None]),
-            mask=torch.from_numpy(mask[None].astype(np.float32)),
-            label=torch.tensor(self.labels[index]),
+            image=torch.from_numpy(image[None]),
+            mask=torch.from_numpy(mask[None]),
+            classes=torch.from_numpy(classes),
             index=torch.tensor(index),
         )
+
+    def _draw(self, index: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """One picture, augmented: float32 image (S, S), mask (S, S) and class shares (3,)."""
+        frame, mask = self.frames[index], self.masks[index]
+        if self.augmentation is not None:
+            frame, mask = self.augmentation(frame, mask, generator)
+        classes = np.eye(len(CLASS_NAMES), dtype=np.float32)[self.labels[index]]
+        return self.preprocessor.normalise(frame), mask.astype(np.float32), classes
 
 
 class EpochOrder(Sampler[int]):

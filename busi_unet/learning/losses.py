@@ -32,7 +32,7 @@ def soft_dice_loss(mask_logits: Tensor, target: Tensor, *, count_empty: bool = F
 
     Args:
         mask_logits: (N, 1, S, S).
-        target: (N, 1, S, S), 0 or 1.
+        target: (N, 1, S, S), 0 or 1, or in between where two pictures were mixed.
         count_empty: whether an image without foreground counts, as the share of it that is falsely
             lit; by default its loss is 0 and cross-entropy alone teaches it, because the Dice of an
             empty target jumps from 1 to 0 with the first lit pixel.
@@ -52,7 +52,7 @@ def soft_dice_loss(mask_logits: Tensor, target: Tensor, *, count_empty: bool = F
 def combined_loss(
     output: UNetOutput,
     mask: Tensor,
-    label: Tensor,
+    classes: Tensor,
     *,
     class_weight: float = 0.5,
     label_smoothing: float = 0.05,
@@ -64,8 +64,8 @@ def combined_loss(
 
     Args:
         output: the network's.
-        mask: float (N, 1, S, S), 0 or 1.
-        label: int64 (N,).
+        mask: float (N, 1, S, S), 0 to 1.
+        classes: float (N, 3), shares that sum to 1.
         class_weight: of the classification term.
         label_smoothing: of the classification term (Szegedy et al. 2016, arXiv:1512.00567).
     """
@@ -73,5 +73,5 @@ def combined_loss(
     mask_logits, class_logits = output.mask_logits.to(mask.dtype), output.class_logits.to(mask.dtype)
     mask_dice = soft_dice_loss(mask_logits, mask)
     mask_bce = F.binary_cross_entropy_with_logits(mask_logits, mask, reduction="none").flatten(1).mean(dim=1)
-    class_ce = F.cross_entropy(class_logits, label, label_smoothing=label_smoothing, reduction="none")
+    class_ce = F.cross_entropy(class_logits, classes, label_smoothing=label_smoothing, reduction="none")
     return LossParts(mask_dice + mask_bce + class_weight * class_ce, mask_dice, mask_bce, class_ce)

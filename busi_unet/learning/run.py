@@ -135,6 +135,7 @@ def load_pictures(
         split,
         preprocessor,
         augmentation=AUGMENTATIONS[options.augment],
+        mixup=options.mixup,
         seed=options.seed,
         progress=progress,
     )

@@ -184,7 +184,7 @@ def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:
             loss = combined_loss(
                 output,
                 batch.mask,
-                batch.label,
+                batch.classes,
                 class_weight=options.class_weight,
                 label_smoothing=options.label_smoothing,
             ).total
@@ -216,7 +216,7 @@ def validate(run: Run) -> Tally:
         with run.accelerator.autocast():
             output = UNetOutput(*run.ema(batch.image))
         loss = combined_loss(
-            output, batch.mask, batch.label, class_weight=run.options.class_weight, label_smoothing=0
+            output, batch.mask, batch.classes, class_weight=run.options.class_weight, label_smoothing=0
         ).total
         add_to_tally(tally, output, batch, loss)
     return sum_over_processes(tally, run.accelerator)
@@ -247,7 +247,7 @@ def add_to_tally(tally: Tally, output: UNetOutput, batch: Batch, loss: Tensor) -
     area = target.sum(1)
     dice = 2 * (predicted & target).sum(1) / (predicted.sum(1) + area)
     dice = torch.where(area > 0, dice, torch.nan)
-    tally.add(loss, dice, output.class_logits.argmax(1) == batch.label)
+    tally.add(loss, dice, output.class_logits.argmax(1) == batch.classes.argmax(1))
 
 
 def sum_over_processes(tally: Tally, accelerator: Accelerator) -> Tally:

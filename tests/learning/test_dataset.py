@@ -23,11 +23,8 @@ def test_items_have_the_networks_shapes(train_split):
     assert len(data) == len(train_split)
     item = data[3]
     assert item.image.shape == item.mask.shape == (1, 64, 64)
-    assert (item.image.dtype, item.mask.dtype, item.label.dtype) == (
-        torch.float32,
-        torch.float32,
-        torch.int64,
-    )
+    assert {item.image.dtype, item.mask.dtype, item.classes.dtype} == {torch.float32}
+    assert item.classes.tolist() == [float(index == train_split[3]["label"]) for index in range(3)]
     assert set(item.mask.unique().tolist()) <= {0.0, 1.0}
     assert data.image_ids[item.index] == train_split[3]["image_id"]
 
@@ -35,7 +32,7 @@ def test_items_have_the_networks_shapes(train_split):
 def test_only_normals_have_empty_masks(train_split):
     data = dataset(train_split)
     for item in (data[index] for index in range(len(data))):
-        assert bool(item.mask.any()) == (item.label.item() != 0)
+        assert bool(item.mask.any()) == (item.classes[0] == 0)
 
 
 def test_augmentation_depends_on_seed_epoch_and_index_alone(train_split):
@@ -46,8 +43,49 @@ def test_augmentation_depends_on_seed_epoch_and_index_alone(train_split):
     assert not torch.equal(first[2].image, second[2].image)
 
 
+def test_mixup_blends_half_of_the_pictures_with_mask_and_class(train_split):
+    plain, mixed = dataset(train_split), dataset(train_split, mixup=0.4)
+    blended = 0
+    for epoch in range(4):
+        mixed.epoch = epoch
+        for index in range(len(plain)):
+            own, item = plain[index], mixed[index]
+            assert item.classes.sum() == pytest.approx(1)
+            if torch.equal(own.image, item.image):
+                continue
+            blended += 1
+            # One share and one partner explain picture, mask and class together.
+            shares = [
+                (share, other)
+                for other in (plain[place] for place in range(len(plain)))
+                if (share := share_of(other.image - own.image, item.image - own.image)) is not None
+            ]
+            assert any(
+                torch.allclose((1 - share) * own.mask + share * other.mask, item.mask, atol=1e-4)
+                and torch.allclose((1 - share) * own.classes + share * other.classes, item.classes, atol=1e-4)
+                for share, other in shares
+            )
+    assert 0.3 < blended / (4 * len(plain)) < 0.7
+
+
+def share_of(direction: torch.Tensor, step: torch.Tensor) -> float | None:
+    """s where step = s · direction; None where there is no such number."""
+    if not direction.any():
+        return None
+    share = (direction * step).sum() / direction.square().sum()
+    return share.item() if torch.allclose(share * direction, step, atol=1e-4) else None
+
+
+def test_mixup_depends_on_seed_epoch_and_index_alone(train_split):
+    first, second = (dataset(train_split, mixup=0.4, seed=5) for _ in range(2))
+    _ = first[0]
+    assert all(torch.equal(first[index].image, second[index].image) for index in range(6))
+    second.epoch = 1
+    assert any(not torch.equal(first[index].image, second[index].image) for index in range(6))
+
+
 def test_stored_pictures_stay_as_they_are(train_split):
-    data = dataset(train_split, augmentation=AUGMENTATIONS["strong"])
+    data = dataset(train_split, augmentation=AUGMENTATIONS["strong"], mixup=0.4)
     before = data.frames.copy()
     _ = [data[index] for index in range(len(data))]
     np.testing.assert_array_equal(data.frames, before)

@@ -12,6 +12,10 @@ def target() -> torch.Tensor:
     return mask
 
 
+def classes(*indices: int) -> torch.Tensor:
+    return torch.eye(3)[list(indices)]
+
+
 def test_dice_loss_of_perfect_and_of_disjoint_masks():
     sure = 40 * (2 * target() - 1)
     assert soft_dice_loss(sure, target())[0] == pytest.approx(0, abs=1e-6)
@@ -32,7 +36,7 @@ def test_the_empty_mask_rule_is_an_argument():
 def test_empty_images_still_teach_through_cross_entropy():
     logits = torch.zeros(2, 1, 8, 8, requires_grad=True)
     output = UNetOutput(logits, torch.zeros(2, 3))
-    combined_loss(output, target(), torch.tensor([1, 0])).total.sum().backward()
+    combined_loss(output, target(), classes(1, 0)).total.sum().backward()
     assert (logits.grad[1] > 0).all()
 
 
@@ -41,10 +45,10 @@ def test_every_image_has_its_own_loss():
     generator = torch.Generator().manual_seed(0)
     output = UNetOutput(torch.randn(4, 1, 8, 8, generator=generator), torch.randn(4, 3, generator=generator))
     mask = torch.cat([target(), torch.zeros(2, 1, 8, 8)])
-    label = torch.tensor([1, 0, 0, 2])
-    whole = combined_loss(output, mask, label)
+    shares = classes(1, 0, 0, 2)
+    whole = combined_loss(output, mask, shares)
     singles = [
-        combined_loss(UNetOutput(*(part[i : i + 1] for part in output)), mask[i : i + 1], label[i : i + 1])
+        combined_loss(UNetOutput(*(part[i : i + 1] for part in output)), mask[i : i + 1], shares[i : i + 1])
         for i in range(4)
     ]
     for name in whole._fields:
@@ -54,5 +58,13 @@ def test_every_image_has_its_own_loss():
 
 def test_the_total_is_the_weighted_sum():
     output = UNetOutput(torch.randn(2, 1, 8, 8), torch.randn(2, 3))
-    parts = combined_loss(output, target(), torch.tensor([2, 0]), class_weight=0.25)
+    parts = combined_loss(output, target(), classes(2, 0), class_weight=0.25)
     torch.testing.assert_close(parts.total, parts.mask_dice + parts.mask_bce + 0.25 * parts.class_ce)
+
+
+def test_a_blend_of_two_classes_asks_for_both():
+    logits = torch.zeros(1, 3, requires_grad=True)
+    blend = torch.tensor([[0.75, 0.25, 0.0]])
+    output = UNetOutput(torch.zeros(1, 1, 8, 8), logits)
+    combined_loss(output, target()[:1], blend, label_smoothing=0).class_ce.sum().backward()
+    torch.testing.assert_close(logits.grad, torch.full((1, 3), 1 / 3) - blend)
