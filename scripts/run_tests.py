@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+# Whole files to each process, so that what a file sets up is set up once.
+PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -24,7 +26,11 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     if not any(map(shutil.which, BROWSERS)) and not _install_chromium():
         print("warning: no Chromium; install one, or the browser tests are skipped.", file=sys.stderr)
-    return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT).returncode
+    # One thread for each of the processes, which share the cores.
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *PARALLEL, *arguments], cwd=ROOT, env=environment
+    ).returncode
 
 
 def _install_chromium() -> bool:

@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = runpy.run_path(str(ROOT / "scripts" / "run_tests.py"))
+PYTEST = f"python -m pytest {' '.join(SCRIPT['PARALLEL'])}"
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_a_browser_in_the_path_is_enough(machine: SimpleNamespace) -> None:
     assert SCRIPT["main"](["-k", "overlay"]) == 0
     install, test = machine.commands
     assert install.endswith(f"--editable {ROOT}[test]")
-    assert test == "python -m pytest -k overlay"
+    assert test == f"{PYTEST} -k overlay"
 
 
 def test_chromium_comes_from_apt_for_root(machine: SimpleNamespace) -> None:
@@ -48,7 +49,7 @@ def test_chromium_comes_from_apt_for_root(machine: SimpleNamespace) -> None:
     assert machine.commands[1:] == [
         "apt-get update -qq",
         "apt-get install -y -qq chromium",
-        "python -m pytest",
+        PYTEST,
     ]
 
 
@@ -59,7 +60,7 @@ def test_else_from_playwright(machine: SimpleNamespace, monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "geteuid", lambda: 0 if root else 1000, raising=False)
 
     assert SCRIPT["main"]([]) == 0
-    assert machine.commands[-2:] == ["python -m playwright install chromium", "python -m pytest"]
+    assert machine.commands[-2:] == ["python -m playwright install chromium", PYTEST]
     assert ("apt-get update -qq" in machine.commands) is root
 
 
