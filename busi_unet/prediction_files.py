@@ -16,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from busi_unet.errors import BusiUNetError, UnreadableImageError, UsageError
-from busi_unet.imaging.decode import EXTENSIONS, decode_image
+from busi_unet.imaging.decode import EXTENSIONS, decode_frame
 from busi_unet.imaging.overlay import draw_overlay, side_by_side
 from busi_unet.predictor import Prediction, Predictor
 
@@ -86,8 +86,9 @@ def predict_files(
     with (output / JSON_LINES_NAME).open("w", encoding="utf-8") as lines:
         for path, name in tqdm(files, desc="predict", unit="image", file=sys.stderr, disable=not progress):
             try:
-                frame = decode_image(path)
-                record = _write(output, name, frame, predictor.predict(frame))
+                frame = decode_frame(path)
+                prediction = predictor.predict(frame.pixels, spacing_mm=frame.spacing_mm)
+                record = _write(output, name, frame.pixels, prediction)
             except BusiUNetError as error:
                 failures += 1
                 record = {"error": str(error)}

@@ -15,7 +15,7 @@ from busi_unet.bundle import load_bundle
 from busi_unet.config import BundleConfig
 from busi_unet.errors import UsageError
 from busi_unet.hub import fetch_bundle
-from busi_unet.imaging.decode import ImageSource, decode_image
+from busi_unet.imaging.decode import ImageSource, decode_frame
 from busi_unet.imaging.measure import Lesion, measure_lesions
 from busi_unet.imaging.postprocess import mask_from_probability
 from busi_unet.imaging.preprocess import Preprocessor
@@ -137,27 +137,37 @@ class Predictor:
         model, config = load_bundle(folder)
         return cls(model, config, device=device, source=name, folder=folder)
 
-    def predict(self, image: ImageSource) -> Prediction:
+    def predict(self, image: ImageSource, *, spacing_mm: tuple[float, float] | None = None) -> Prediction:
         """Segments and classifies one picture.
 
         Args:
             image: PIL image, array, path, encoded bytes or open file; see `decode_image`.
+            spacing_mm: size of a pixel (between rows, between columns), so that lesions are measured in
+                millimetres too; by default what a DICOM file says of itself.
 
         Raises:
             UnreadableImageError: not a picture, or too small or large.
+            UsageError: a spacing that is not two positive numbers.
         """
-        return self.predict_batch([image])[0]
+        return self.predict_batch([image], spacing_mm=spacing_mm)[0]
 
-    def predict_batch(self, images: Iterable[ImageSource], *, batch_size: int = 8) -> list[Prediction]:
+    def predict_batch(
+        self,
+        images: Iterable[ImageSource],
+        *,
+        batch_size: int = 8,
+        spacing_mm: tuple[float, float] | None = None,
+    ) -> list[Prediction]:
         """`predict` for many pictures of any sizes, `batch_size` at a time, in their order."""
         if batch_size < 1:
             raise UsageError(f"batch_size is {batch_size}; it must be 1 or more.")
         images = list(images)
         predictions = []
         for start in range(0, len(images), batch_size):
-            frames = [decode_image(image) for image in images[start : start + batch_size]]
+            frames = [decode_frame(image) for image in images[start : start + batch_size]]
             predictions += [
-                self.interpret(frame, raw) for frame, raw in zip(frames, self.run(frames), strict=True)
+                self.interpret(frame.pixels, raw, spacing_mm=spacing_mm or frame.spacing_mm)
+                for frame, raw in zip(frames, self.run([frame.pixels for frame in frames]), strict=True)
             ]
         return predictions
 
@@ -173,7 +183,9 @@ class Predictor:
             for frame, probability, class_logits in zip(frames, maps, logits, strict=True)
         ]
 
-    def interpret(self, frame: np.ndarray, raw: RawOutput) -> Prediction:
+    def interpret(
+        self, frame: np.ndarray, raw: RawOutput, *, spacing_mm: tuple[float, float] | None = None
+    ) -> Prediction:
         """Calibration, thresholds and measurements for one frame uint8 (H, W) and its raw output."""
         classes = calibrated_probabilities(raw.class_logits, self.config.calibration.temperature)
         probabilities = dict(zip(self.config.class_names, classes.tolist(), strict=True))
@@ -188,7 +200,7 @@ class Predictor:
             label=max(probabilities, key=probabilities.__getitem__),
             refused=bool(reasons),
             reasons=reasons,
-            measurements=measure_lesions(mask),
+            measurements=measure_lesions(mask, frame, spacing_mm=spacing_mm),
         )
 
 

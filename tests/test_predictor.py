@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 
 from busi_unet.bundle import CONFIG_NAME
+from busi_unet.config import Thresholds
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import IncompatibleBundleError, UnreadableImageError, UsageError
 from busi_unet.learning.dataset import LesionDataset
@@ -38,6 +40,25 @@ def test_a_batch_equals_its_pictures_one_by_one(predictor):
         np.testing.assert_allclose(prediction.probability, alone.probability, atol=1e-5)
         assert prediction.label == alone.label
     assert predictor.predict_batch([]) == []
+
+
+def test_lesions_are_measured_in_millimetres_where_the_pixel_size_is_known(predictor):
+    from dicom_files import dicom, region
+
+    # A mask wherever the network, untrained as it is, sees anything at all.
+    everywhere = dataclasses.replace(predictor.config, thresholds=Thresholds(0.0, 0.0, 0.0))
+    predictor = Predictor(predictor.model, everywhere, device="cpu")
+    image = make_phantom("benign", seed=0, size=(64, 80)).image
+    (unknown,) = predictor.predict(image).measurements
+    (given,) = predictor.predict(image, spacing_mm=(0.1, 0.2)).measurements
+    assert (unknown.unit, unknown.area_mm2) == ("px", None)
+    assert (given.unit, given.area_mm2) == ("mm", pytest.approx(64 * 80 * 0.02))
+
+    content = dicom(image, SequenceOfUltrasoundRegions=[region((0, 0, 79, 63), delta=(0.01, 0.01))])
+    (measured,) = predictor.predict(content).measurements
+    assert measured.area_mm2 == pytest.approx(64 * 80 * 0.01)
+    (overruled,) = predictor.predict(content, spacing_mm=(0.1, 0.2)).measurements
+    assert overruled.area_mm2 == given.area_mm2
 
 
 def test_threads_share_a_predictor(predictor):

@@ -6,13 +6,13 @@ import functools
 from typing import Any, NamedTuple
 
 import gradio as gr
-import numpy as np
 from PIL import Image
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import BusiUNetError
-from busi_unet.imaging.decode import decode_image
+from busi_unet.imaging.decode import Frame, decode_frame
 from busi_unet.imaging.overlay import draw_overlay
+from busi_unet.imaging.quality import picture_warnings
 from busi_unet.interface.examples import example_frame
 from busi_unet.interface.model import ModelInUse, load_model
 from busi_unet.interface.wording import describe
@@ -56,7 +56,7 @@ class Handlers:
         """Outlines lesions in one breast ultrasound picture and gives the probabilities of its class.
 
         Args:
-            picture: encoded (PNG, JPEG, WebP, BMP or TIFF).
+            picture: encoded (PNG, JPEG, WebP, BMP, TIFF or DICOM).
 
         Raises:
             gr.Error: no picture, or one that cannot be used; or no weights can be loaded.
@@ -65,7 +65,7 @@ class Handlers:
             raise _shown("No picture was given. Choose one and try again.")
         try:
             # Named neutrally: an upload's own name is a stranger's text, and the page renders errors as HTML.
-            return self._answer(decode_image(picture, name="The file"))
+            return self._answer(decode_frame(picture, name="The file"))
         except BusiUNetError as error:
             raise _shown(str(error)) from error
 
@@ -73,21 +73,22 @@ class Handlers:
         """`analyse` for the synthetic example that was clicked."""
         label = CLASS_NAMES[event.index]
         try:
-            return self._answer(example_frame(label), f"*Synthetic example, drawn as {label}.*")
+            return self._answer(Frame(example_frame(label)), f"*Synthetic example, drawn as {label}.*")
         except BusiUNetError as error:
             raise _shown(str(error)) from error
 
-    def _answer(self, frame: np.ndarray, *remarks: str) -> Answer:
+    def _answer(self, frame: Frame, *remarks: str) -> Answer:
         model = self.model
-        prediction = model.predictor.predict(frame)
+        prediction = model.predictor.predict(frame.pixels, spacing_mm=frame.spacing_mm)
         notice = [f"> {model.notice}"] if model.notice else []
-        paragraphs = [*notice, *remarks, describe(prediction), model.describe()]
+        warnings = [] if prediction.refused else [f"> {warning}" for warning in picture_warnings(frame)]
+        paragraphs = [*notice, *remarks, *warnings, describe(prediction), model.describe()]
         return Answer(
-            overlay=draw_overlay(frame, prediction.mask),
+            overlay=draw_overlay(frame.pixels, prediction.mask),
             probabilities=None if prediction.refused else prediction.probabilities,
             report={**prediction.to_dict(), "weights": model.to_dict()},
             findings="\n\n".join(paragraphs),
-            original=Image.fromarray(frame),
+            original=Image.fromarray(frame.pixels),
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from busi_unet.imaging.decode import EXTENSIONS
 from busi_unet.interface.examples import thumbnails
 from busi_unet.interface.handlers import INVITATION, Handlers, nothing
 
@@ -72,9 +73,9 @@ def build_page(requested: str | None = None) -> gr.Blocks:
                 # The bytes reach our own decoder untouched; gr.Image would open the file first, and
                 # a browser has no preview for TIFF.
                 picture = gr.File(
-                    label="Picture: PNG, JPEG, WebP, BMP, TIFF",
+                    label="Picture: PNG, JPEG, WebP, BMP, TIFF, DICOM",
                     type="binary",
-                    file_types=[".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"],
+                    file_types=sorted(EXTENSIONS),
                     height=170,
                     elem_id="picture",
                 )

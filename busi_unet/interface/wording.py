@@ -38,7 +38,13 @@ def _count(number: int) -> str:
 
 def _lesion(lesion: Lesion, subject: str) -> str:
     shape = "taller than wide" if lesion.taller_than_wide else "not taller than wide"
+    if lesion.unit == "mm":
+        area, size = f"{lesion.area_mm2:,.1f} mm²", f"{lesion.width_mm:.1f} × {lesion.height_mm:.1f} mm"
+        diameter = f"{lesion.longest_diameter_mm:.1f} mm"
+    else:
+        area, size = f"{lesion.area_px:,} px", f"{lesion.width_px} × {lesion.height_px} px"
+        diameter = f"{lesion.longest_diameter_px:.0f} px"
     return (
-        f"{subject} covers {lesion.area_px:,} px, {lesion.area_share:.1%} of the picture, "
-        f"and is {shape} ({lesion.width_px} × {lesion.height_px} px)."
+        f"{subject} covers {area}, {lesion.area_share:.1%} of the picture, is {shape} ({size}), "
+        f"and its longest diameter is {diameter}."
     )

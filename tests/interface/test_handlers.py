@@ -7,13 +7,15 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
+from dicom_files import dicom
 from PIL import Image
 
 import busi_unet.interface.handlers
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import IncompatibleBundleError
-from busi_unet.imaging.decode import decode_image
+from busi_unet.imaging.decode import Frame, decode_image
+from busi_unet.imaging.quality import picture_warnings
 from busi_unet.interface.handlers import Handlers, nothing
 
 PICTURE = Image.fromarray(make_phantom("benign", seed=1, size=(72, 120)).image)
@@ -52,6 +54,7 @@ def handlers(tiny_bundle: Path) -> Handlers:
         pytest.param(_encode(PICTURE.convert("RGB"), "WEBP"), id="RGB WebP"),
         pytest.param(_encode(PICTURE.convert("RGB"), "BMP"), id="RGB BMP"),
         pytest.param(_turned(), id="turned JPEG"),
+        pytest.param(dicom(np.asarray(PICTURE)), id="DICOM"),
     ],
 )
 def test_every_format_gives_an_overlay_of_the_decoded_frame(handlers: Handlers, content: bytes) -> None:
@@ -120,6 +123,16 @@ def test_a_refused_picture_has_reasons_and_no_probabilities(handlers: Handlers) 
     assert "Not analysed" in answer.findings
     assert answer.report["reasons"][0] in answer.findings
     assert (np.asarray(answer.overlay) == 90).all()
+
+
+def test_what_is_odd_about_a_picture_is_said(handlers: Handlers) -> None:
+    faint = np.full((160, 200), 100, dtype=np.uint8)
+    faint[::2] += 10
+
+    findings = handlers.analyse(_encode(Image.fromarray(faint), "PNG")).findings
+
+    (warning,) = picture_warnings(Frame(faint))
+    assert findings.startswith(f"> {warning}")
 
 
 def test_the_model_is_loaded_once_and_on_first_use(

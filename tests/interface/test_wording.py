@@ -8,7 +8,12 @@ from busi_unet.interface.wording import describe
 from busi_unet.predictor import Prediction
 
 
-def _prediction(mask: np.ndarray, label: str, reasons: tuple[str, ...] = ()) -> Prediction:
+def _prediction(
+    mask: np.ndarray,
+    label: str,
+    reasons: tuple[str, ...] = (),
+    spacing_mm: tuple[float, float] | None = None,
+) -> Prediction:
     others = {"normal": 0.1, "benign": 0.1, "malignant": 0.1}
     return Prediction(
         mask=mask,
@@ -17,7 +22,7 @@ def _prediction(mask: np.ndarray, label: str, reasons: tuple[str, ...] = ()) -> 
         label=label,
         refused=bool(reasons),
         reasons=reasons,
-        measurements=measure_lesions(mask),
+        measurements=measure_lesions(mask, spacing_mm=spacing_mm),
     )
 
 
@@ -38,8 +43,8 @@ def test_normal() -> None:
 @pytest.mark.parametrize(
     ("box", "shape"),
     [
-        ((10, 50, 10, 30), "is taller than wide (20 × 40 px)"),
-        ((10, 30, 10, 50), "is not taller than wide (40 × 20 px)"),
+        ((10, 50, 10, 30), "is taller than wide (20 × 40 px), and its longest diameter is 45 px."),
+        ((10, 30, 10, 50), "is not taller than wide (40 × 20 px), and its longest diameter is 45 px."),
     ],
 )
 def test_one_lesion(box: tuple[int, int, int, int], shape: str) -> None:
@@ -49,6 +54,14 @@ def test_one_lesion(box: tuple[int, int, int, int], shape: str) -> None:
     assert shape in words
     assert "benign (80%)" in words
     assert "disagree" not in words
+
+
+def test_a_known_pixel_size_gives_millimetres() -> None:
+    words = describe(_prediction(_mask((10, 50, 10, 30)), "benign", spacing_mm=(0.1, 0.2)))
+
+    assert "covers 16.0 mm², 4.0% of the picture" in words
+    assert "(4.0 × 4.0 mm)" in words
+    assert " px" not in words
 
 
 def test_of_several_lesions_the_largest_is_described() -> None:
