@@ -18,6 +18,8 @@ from busi_unet.model.unet import UNet
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
+# Not needed to use a model: the summary of scripts/evaluate.py for its weights, which the app shows.
+EVALUATION_NAME = "evaluation.json"
 
 
 def save_bundle(folder: str | os.PathLike, model: UNet, config: BundleConfig) -> Path:

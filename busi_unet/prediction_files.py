@@ -1,11 +1,8 @@
-"""Predictions of picture files, written to a folder: what `scripts/predict.py` does."""
+"""Predictions of many picture files, written to a folder: `scripts/predict.py` and the page's batch tab."""
 
 from __future__ import annotations
 
-import itertools
 import json
-import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +10,18 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
-from busi_unet.errors import BusiUNetError, UnreadableImageError, UsageError
-from busi_unet.imaging.decode import EXTENSIONS, decode_frame
+from busi_unet.errors import BusiUNetError, first_line
+from busi_unet.imaging.decode import Frame, decode_frame
 from busi_unet.imaging.overlay import draw_overlay, side_by_side
+from busi_unet.imaging.quality import picture_warnings
+from busi_unet.picture_files import PictureFile
+from busi_unet.prediction_summary import write_report, write_table
 from busi_unet.predictor import Prediction, Predictor
 
 JSON_LINES_NAME = "predictions.jsonl"
-_RESULT = re.compile(r"_(mask(_\d+)?|overlay)$")
+TABLE_NAME = "predictions.csv"
+REPORT_NAME = "report.html"
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,16 @@ class FileResult:
 
     Attributes:
         record: JSON-ready; `image`, and either `error` or the figures of `Prediction.to_dict` with
-            the paths of `mask` and `overlay`.
+            `warnings` about the picture and the paths of `mask` and `overlay`.
+        name: of the files written for it, without ending.
     """
 
     record: dict[str, Any]
+    name: str = ""
+
+    @property
+    def failed(self) -> bool:
+        return "error" in self.record
 
     def json_line(self) -> str:
         """The record on one line."""
@@ -58,79 +64,83 @@ class FileResult:
 
 
 def predict_files(
-    predictor: Predictor, paths: Iterable[Path], output: Path, *, progress: bool = True
+    predictor: Predictor, files: Iterable[PictureFile], output: Path, *, relative: bool = False
 ) -> Iterator[FileResult]:
     """Predicts picture files one by one and writes a mask, an overlay and a JSON line for each.
 
-    A file that cannot be read is reported and never stops the rest.
+    A file that cannot be used gives a result with its reason and never stops the rest. Of a DICOM clip the
+    first frame is taken.
 
     Args:
         predictor: loaded.
-        paths: picture files, or folders whose picture files are taken, subfolders included, but for those
-            named like masks or overlays (`…_mask`, `…_mask_1`, `…_overlay`).
+        files: as `find_pictures` lists them.
         output: folder for `NAME_mask.png` (0 or 255, the picture's size), `NAME_overlay.png`
-            (original beside overlay) and `predictions.jsonl`; made where missing. Files of one name get
-            -2, -3, … behind it.
-        progress: shows a bar on stderr.
+            (original beside overlay) and `predictions.jsonl`; made where missing.
+        relative: whether records name masks and overlays from inside the output, for a folder that moves.
 
     Yields:
         A result per file, in order.
-
-    Raises:
-        UsageError: a folder without any picture.
-        UnreadableImageError: at the end, if some files could not be read.
     """
-    files = _collect(paths)
     output.mkdir(parents=True, exist_ok=True)
-    failures = 0
+    place = Path() if relative else output
     with (output / JSON_LINES_NAME).open("w", encoding="utf-8") as lines:
-        for path, name in tqdm(files, desc="predict", unit="image", file=sys.stderr, disable=not progress):
+        for file in files:
             try:
-                frame = decode_frame(path)
+                frame = _decoded(file)
                 prediction = predictor.predict(frame.pixels, spacing_mm=frame.spacing_mm)
-                record = _write(output, name, frame.pixels, prediction)
+                record = _write(output, file.name, frame, prediction, place)
             except BusiUNetError as error:
-                failures += 1
                 record = {"error": str(error)}
-            result = FileResult({"image": str(path), **record})
+            result = FileResult({"image": file.shown, **record}, file.name)
             lines.write(result.json_line() + "\n")
+            # What a stopped run has done shall be there.
+            lines.flush()
             yield result
-    if failures:
-        raise UnreadableImageError(
-            f"{failures} of {len(files)} pictures could not be used.", f"See {output / JSON_LINES_NAME}."
-        )
 
 
-def _collect(paths: Iterable[Path]) -> Sequence[tuple[Path, str]]:
-    files: list[tuple[Path, str]] = []
-    for path in paths:
-        if path.is_dir():
-            found = sorted(
-                file
-                for file in path.rglob("*")
-                if file.suffix.lower() in EXTENSIONS and not _RESULT.search(file.stem)
-            )
-            if not found:
-                raise UsageError(
-                    f"{path} holds no picture.", f"Pictures end in {', '.join(sorted(EXTENSIONS))}."
-                )
-            # A folder keeps its structure in the names: two subfolders may hold files of one name.
-            files += [(file, "__".join(file.relative_to(path).with_suffix("").parts)) for file in found]
-        else:
-            files.append((path, path.stem))
-    # Case does not count: some file systems take A.png and a.png for one file.
-    taken: set[str] = set()
-    unique = []
-    for path, name in files:
-        numbered = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
-        free = next(candidate for candidate in numbered if candidate.casefold() not in taken)
-        taken.add(free.casefold())
-        unique.append((path, free))
-    return unique
+def write_summary(results: Sequence[FileResult], output: Path, *, model: str, date: str) -> None:
+    """Writes `predictions.csv` and `report.html` of the results that `predict_files` wrote to a folder.
+
+    Args:
+        results: all of them, or those of a run that was stopped.
+        output: the folder.
+        model: what the report says of the weights.
+        date: as the report shall show it.
+    """
+    records = []
+    for result in results:
+        record = dict(result.record)
+        if not result.failed:
+            record |= {"mask": _mask_name(result.name), "overlay": _overlay_name(result.name)}
+        records.append(record)
+    write_table(records, output / TABLE_NAME)
+    write_report(records, output / REPORT_NAME, model=model, date=date)
 
 
-def _write(output: Path, name: str, frame: np.ndarray, prediction: Prediction) -> dict[str, Any]:
-    mask_path, overlay_path = output / f"{name}_mask.png", output / f"{name}_overlay.png"
-    Image.fromarray(prediction.mask.astype(np.uint8) * 255).save(mask_path)
-    side_by_side(frame, draw_overlay(frame, prediction.mask)).save(overlay_path)
-    return {**prediction.to_dict(), "mask": str(mask_path), "overlay": str(overlay_path)}
+def _decoded(file: PictureFile) -> Frame:
+    if file.problem:
+        raise BusiUNetError(file.problem)
+    try:
+        return decode_frame(file.path, name=file.shown)
+    except OSError as error:
+        raise BusiUNetError(f"{file.shown} could not be read ({first_line(error)}).") from error
+
+
+def _write(output: Path, name: str, frame: Frame, prediction: Prediction, place: Path) -> dict[str, Any]:
+    mask, overlay = _mask_name(name), _overlay_name(name)
+    Image.fromarray(prediction.mask.astype(np.uint8) * 255).save(output / mask)
+    side_by_side(frame.pixels, draw_overlay(frame.pixels, prediction.mask)).save(output / overlay)
+    return {
+        **prediction.to_dict(),
+        "warnings": list(picture_warnings(frame)),
+        "mask": str(place / mask),
+        "overlay": str(place / overlay),
+    }
+
+
+def _mask_name(name: str) -> str:
+    return f"{name}_mask.png"
+
+
+def _overlay_name(name: str) -> str:
+    return f"{name}_overlay.png"

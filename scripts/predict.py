@@ -1,25 +1,38 @@
-"""Segments and classifies pictures; writes masks, overlays and one JSON line per picture.
+"""Segments and classifies pictures; writes masks, overlays, a table and a report.
 
-Exit codes: 0 every picture was predicted, 1 some could not be read, 2 wrong usage. A line per picture
-(with --json, its JSON line) goes to stdout, also for one that cannot be read; progress goes to stderr.
+Takes pictures, folders and zips. The output folder holds NAME_mask.png and NAME_overlay.png of each picture,
+predictions.jsonl, predictions.csv and report.html. A line per picture (with --json, its JSON line) goes to
+stdout, also for one that cannot be used; progress goes to stderr.
+
+Exit codes: 0 every picture was predicted, 1 some could not be used (the others were), 2 wrong usage.
 """
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from tqdm import tqdm
+
 from busi_unet.cli import command
-from busi_unet.prediction_files import predict_files
+from busi_unet.errors import UnreadableImageError
+from busi_unet.picture_files import find_pictures
+from busi_unet.prediction_files import JSON_LINES_NAME, predict_files, write_summary
 from busi_unet.predictor import Predictor
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="predict.py", description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "images", nargs="+", type=Path, metavar="IMAGE", help="pictures, or folders of pictures"
+        "images",
+        nargs="+",
+        type=Path,
+        metavar="IMAGE",
+        help="pictures (DICOM too), folders with all their subfolders, or zips",
     )
     parser.add_argument("--model", help="model folder or Hub id (default: the embedded weights)")
     parser.add_argument("--revision", help="branch, tag or commit of a Hub model")
@@ -35,8 +48,27 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
     predictor = Predictor.from_pretrained(args.model, revision=args.revision, device=args.device)
-    for result in predict_files(predictor, args.images, args.output):
-        print(result.json_line() if args.json else result.summary(), flush=True)
+    results = []
+    with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
+        files = find_pictures(args.images, Path(scratch))
+        try:
+            for result in predict_files(
+                predictor, tqdm(files, desc="predict", unit="image", file=sys.stderr), args.output
+            ):
+                results.append(result)
+                print(result.json_line() if args.json else result.summary(), flush=True)
+        finally:
+            # Also when Ctrl-C stops it: what is done is kept.
+            if results:
+                write_summary(
+                    results, args.output, model=f"{predictor.source} weights", date=f"{date.today()}"
+                )
+    failures = sum(result.failed for result in results)
+    if failures:
+        raise UnreadableImageError(
+            f"{failures} of {len(results)} pictures could not be used; the others were.",
+            f"See {args.output / JSON_LINES_NAME}.",
+        )
 
 
 if __name__ == "__main__":

@@ -53,7 +53,12 @@ def test_the_page_needs_no_training_libraries():
         ("learning.training", ("publish", "interface")),
         ("publish.model", ("interface",)),
         ("publish.dataset", ("interface",)),
+        ("archives", ("imaging", "data", "model", "learning", "hub", "predictor", "interface")),
+        ("picture_files", ("data", "model", "learning", "hub", "predictor", "interface")),
+        ("prediction_files", ("data", "learning", "publish", "interface")),
         ("interface.model", ("data", "learning", "publish")),
+        ("interface.batch", ("data", "learning", "publish")),
+        ("interface.about", ("data", "learning", "publish")),
     ],
 )
 def test_lower_layers_do_not_know_higher_ones(module, forbidden):

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import lzma
 import re
-import stat
 import sys
-import zipfile
-import zlib
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
+from busi_unet import archives
 from busi_unet.errors import (
-    BusiUNetError,
     DataLayoutError,
     HubAccessError,
     MissingDependencyError,
@@ -68,40 +64,11 @@ def unpack(archive: Path, scratch: Path) -> Path:
     """
     target = scratch / "unpacked"
     hint = "Download the archive again, or unpack it by hand and name the folder."
-    try:
-        with zipfile.ZipFile(archive) as bundle:
-            entries = [entry for entry in bundle.infolist() if not entry.is_dir()]
-            total = sum(entry.file_size for entry in entries)
-            if total > MAX_UNPACKED_BYTES or len(entries) > MAX_UNPACKED_FILES:
-                raise DataLayoutError(
-                    f"{archive} would unpack to {total / 1024**3:.1f} GiB in {len(entries)} files; "
-                    f"the limits are {MAX_UNPACKED_BYTES / 1024**3:.0f} GiB and {MAX_UNPACKED_FILES} files.",
-                    hint="If you trust it, unpack it by hand and name the folder.",
-                )
-            problems = [f"{entry.filename}: {reason}" for entry in entries if (reason := _unsafe(entry))]
-            if problems:
-                raise DataLayoutError(f"{archive} is not safe to unpack:", problems, hint)
-            for entry in entries:
-                try:
-                    bundle.extract(entry, target)
-                except (
-                    zipfile.BadZipFile,
-                    zlib.error,
-                    lzma.LZMAError,
-                    EOFError,
-                    NotImplementedError,
-                ) as error:
-                    problems.append(f"{entry.filename}: damaged in the archive ({first_line(error)})")
-            if problems:
-                raise DataLayoutError(f"{archive} is damaged:", problems, hint)
-    except zipfile.BadZipFile as error:
-        raise DataLayoutError(f"{archive} is not a zip, or is cut short.", hint=hint) from error
-    except OSError as error:
-        raise BusiUNetError(
-            f"{archive} could not be unpacked ({first_line(error)}).",
-            "Unpack it by hand and name the folder.",
-        ) from error
-    target.mkdir(exist_ok=True)
+    problems = archives.unpack(
+        archive, target, max_bytes=MAX_UNPACKED_BYTES, max_files=MAX_UNPACKED_FILES, hint=hint
+    )
+    if problems:
+        raise DataLayoutError(f"{archive} is damaged:", problems, hint)
     return target
 
 
@@ -142,14 +109,3 @@ def _from_hub(repo_id: str) -> Path:
             f"The Hub data set {repo_id} could not be downloaded ({first_line(error)}). {nearby}",
             "Check the connection, or download the data set by hand and name its folder or zip.",
         ) from error
-
-
-def _unsafe(entry: zipfile.ZipInfo) -> str | None:
-    posix, windows = PurePosixPath(entry.filename), PureWindowsPath(entry.filename)
-    if posix.is_absolute() or windows.drive or windows.root or ".." in (*posix.parts, *windows.parts):
-        return "its path leads out of the archive's folder"
-    if stat.S_ISLNK(entry.external_attr >> 16):
-        return "is a symbolic link"
-    if entry.flag_bits & 1:
-        return "is encrypted"
-    return None

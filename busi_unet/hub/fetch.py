@@ -5,22 +5,23 @@ from __future__ import annotations
 from hashlib import file_digest, sha1
 from pathlib import Path
 
-from busi_unet.bundle import CONFIG_NAME, WEIGHTS_NAME
+from busi_unet.bundle import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME
 from busi_unet.errors import HubAccessError
 from busi_unet.hub.access import HubUnreachableError, hub_access
 
 # Far above any model of this package, far below what fills a disk.
-MOST_BYTES = {CONFIG_NAME: 1 << 20, WEIGHTS_NAME: 1 << 30}
+MOST_BYTES = {CONFIG_NAME: 1 << 20, WEIGHTS_NAME: 1 << 30, EVALUATION_NAME: 1 << 20}
+_OPTIONAL = {EVALUATION_NAME}
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
 def fetch_bundle(repo_id: str, *, revision: str | None = None) -> Path:
     """Downloads a model folder, or finds it in the Hub cache.
 
-    Only `config.json` and `model.safetensors` are ever asked for, after a look at their sizes; their hashes
-    are compared with those that the Hub lists, and a damaged file is fetched once more. Where the network or
-    the Hub fails, what an earlier call has cached is used. `HF_TOKEN`, `HF_ENDPOINT`, `HF_HOME` and
-    `HF_HUB_OFFLINE` are respected.
+    Only `config.json`, `model.safetensors` and, where there is one, `evaluation.json` are ever asked for,
+    after a look at their sizes; their hashes are compared with those that the Hub lists, and a damaged file
+    is fetched once more. Where the network or the Hub fails, what an earlier call has cached is used.
+    `HF_TOKEN`, `HF_ENDPOINT`, `HF_HOME` and `HF_HUB_OFFLINE` are respected.
 
     Args:
         repo_id: USER/NAME of a model repository.
@@ -64,8 +65,9 @@ def _download(repo_id: str, revision: str | None) -> Path:
             hashes = {
                 name: listed[name].lfs.sha256 if listed[name].lfs else listed[name].blob_id
                 for name in MOST_BYTES
+                if name in listed
             }
-            damaged = [name for name in MOST_BYTES if not _is_intact(folder / name, hashes[name])]
+            damaged = [name for name, digest in hashes.items() if not _is_intact(folder / name, digest)]
             if not damaged:
                 return folder
     raise HubAccessError(
@@ -86,7 +88,7 @@ def _find_in_cache(repo_id: str, revision: str | None) -> Path | None:
         except LocalEntryNotFoundError:
             return None
     folder = Path(cached)
-    if not all((folder / name).is_file() for name in MOST_BYTES):
+    if not all((folder / name).is_file() for name in MOST_BYTES.keys() - _OPTIONAL):
         return None
     for name in MOST_BYTES:
         path = folder / name
@@ -109,6 +111,8 @@ def _check_listing(repo_id: str, sizes: dict[str, int]) -> None:
             "Ask its owner for safetensors, or name a model that push_to_hub.py published.",
         )
     for name, most in MOST_BYTES.items():
+        if name in _OPTIONAL and name not in sizes:
+            continue
         if name not in sizes:
             raise HubAccessError(
                 f"The model {repo_id} holds no {name}.", "Name a model that push_to_hub.py published."

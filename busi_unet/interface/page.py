@@ -7,6 +7,8 @@ from typing import Any
 import gradio as gr
 
 from busi_unet.imaging.decode import EXTENSIONS
+from busi_unet.interface.about import build_about_tab
+from busi_unet.interface.batch import build_batch_tab
 from busi_unet.interface.examples import thumbnails
 from busi_unet.interface.handlers import INVITATION, Handlers, nothing
 
@@ -57,8 +59,8 @@ def build_page(requested: str | None = None) -> gr.Blocks:
         requested: Hub id or folder of the weights; None for the embedded ones.
 
     Returns:
-        Blocks to launch with `LAUNCH_OPTIONS`. Its API has one call, `/predict`: a picture in,
-        an `Answer` out.
+        Blocks to launch with `LAUNCH_OPTIONS`. Its API has two calls: `/predict`, a picture in and
+        an `Answer` out, and `/predict_many`.
     """
     handlers = Handlers(requested)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(_HOUR, _HOUR)) as demo:
@@ -68,76 +70,83 @@ def build_page(requested: str | None = None) -> gr.Blocks:
             "**Research use only, not a medical device.**",
             elem_id="intro",
         )
-        with gr.Row():
-            with gr.Column(scale=2, min_width=280):
-                # The bytes reach our own decoder untouched; gr.Image would open the file first, and
-                # a browser has no preview for TIFF.
-                picture = gr.File(
-                    label="Picture: PNG, JPEG, WebP, BMP, TIFF, DICOM",
-                    type="binary",
-                    file_types=sorted(EXTENSIONS),
-                    height=170,
-                    elem_id="picture",
-                )
-                # What the API page puts in its code samples, instead of a PDF on another host.
-                picture.example_payload = lambda: {
-                    "path": "picture.png",
-                    "orig_name": "picture.png",
-                    "meta": {"_type": "gradio.FileData"},
-                }
-                examples = gr.Gallery(
-                    label="Or a synthetic example",
-                    columns=3,
-                    height=130,
-                    allow_preview=False,
-                    format="png",
-                    object_fit="cover",
-                    interactive=False,
-                    buttons=[],
-                    elem_id="examples",
-                )
-            with gr.Column(scale=5, min_width=320):
-                with gr.Row():
-                    original, overlay = (
-                        gr.Image(
-                            label=label,
-                            format="png",
-                            height=360,
-                            min_width=150,
-                            interactive=False,
-                            buttons=["download", "fullscreen"],
-                            elem_id=name,
+        with gr.Tab("One picture"):
+            with gr.Row():
+                with gr.Column(scale=2, min_width=280):
+                    # The bytes reach our own decoder untouched; gr.Image would open the file first, and
+                    # a browser has no preview for TIFF.
+                    picture = gr.File(
+                        label="Picture: PNG, JPEG, WebP, BMP, TIFF, DICOM",
+                        type="binary",
+                        file_types=sorted(EXTENSIONS),
+                        height=170,
+                        elem_id="picture",
+                    )
+                    # What the API page puts in its code samples, instead of a PDF on another host.
+                    picture.example_payload = lambda: {
+                        "path": "picture.png",
+                        "orig_name": "picture.png",
+                        "meta": {"_type": "gradio.FileData"},
+                    }
+                    examples = gr.Gallery(
+                        label="Or a synthetic example",
+                        columns=3,
+                        height=130,
+                        allow_preview=False,
+                        format="png",
+                        object_fit="cover",
+                        interactive=False,
+                        buttons=[],
+                        elem_id="examples",
+                    )
+                with gr.Column(scale=5, min_width=320):
+                    with gr.Row():
+                        original, overlay = (
+                            gr.Image(
+                                label=label,
+                                format="png",
+                                height=360,
+                                min_width=150,
+                                interactive=False,
+                                buttons=["download", "fullscreen"],
+                                elem_id=name,
+                            )
+                            for name, label in (("original", "Original"), ("overlay", "Overlay"))
                         )
-                        for name, label in (("original", "Original"), ("overlay", "Overlay"))
-                    )
-                with gr.Row():
-                    probabilities = gr.Label(
-                        label="Class probabilities",
-                        num_top_classes=3,
-                        show_heading=False,
-                        scale=2,
-                        min_width=240,
-                        elem_id="probabilities",
-                    )
-                    with gr.Column(scale=3, min_width=280):
-                        findings = gr.Markdown(INVITATION, label="Findings", elem_id="findings")
-                with gr.Accordion("All values as JSON", open=False):
-                    report = gr.JSON(label="Report", show_label=False, elem_id="report")
+                    with gr.Row():
+                        probabilities = gr.Label(
+                            label="Class probabilities",
+                            num_top_classes=3,
+                            show_heading=False,
+                            scale=2,
+                            min_width=240,
+                            elem_id="probabilities",
+                        )
+                        with gr.Column(scale=3, min_width=280):
+                            findings = gr.Markdown(INVITATION, label="Findings", elem_id="findings")
+                    with gr.Accordion("All values as JSON", open=False):
+                        report = gr.JSON(label="Report", show_label=False, elem_id="report")
 
-        answer = [overlay, probabilities, report, findings, original]
-        # One run at a time over all events: they share the model and the CPU.
-        run = {
-            "outputs": answer,
-            "show_progress_on": [overlay],
-            "concurrency_id": "network",
-            "concurrency_limit": 1,
-        }
-        helper = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-        uploaded = picture.upload(handlers.analyse, picture, api_name="predict", **run)
-        chosen = examples.select(handlers.analyse_example, api_visibility="private", **run)
-        chosen.then(lambda: (None, gr.Gallery(selected_index=None)), outputs=[picture, examples], **helper)
-        for event in (uploaded, chosen):
-            event.failure(lambda: nothing("The last picture was not analysed."), outputs=answer, **helper)
-        picture.clear(nothing, outputs=answer, **helper)
-        demo.load(thumbnails, outputs=examples, **helper)
+            answer = [overlay, probabilities, report, findings, original]
+            # One run at a time over all events: they share the model and the CPU.
+            run = {
+                "outputs": answer,
+                "show_progress_on": [overlay],
+                "concurrency_id": "network",
+                "concurrency_limit": 1,
+            }
+            helper = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+            uploaded = picture.upload(handlers.analyse, picture, api_name="predict", **run)
+            chosen = examples.select(handlers.analyse_example, api_visibility="private", **run)
+            chosen.then(
+                lambda: (None, gr.Gallery(selected_index=None)), outputs=[picture, examples], **helper
+            )
+            for event in (uploaded, chosen):
+                event.failure(lambda: nothing("The last picture was not analysed."), outputs=answer, **helper)
+            picture.clear(nothing, outputs=answer, **helper)
+            demo.load(thumbnails, outputs=examples, **helper)
+        with gr.Tab("Many pictures"):
+            build_batch_tab(lambda: handlers.model)
+        with gr.Tab("About this model") as about:
+            build_about_tab(lambda: handlers.model, about)
     return demo

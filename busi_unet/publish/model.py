@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from busi_unet.bundle import CONFIG_NAME, WEIGHTS_NAME, weights_hash
+from busi_unet.bundle import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME, weights_hash
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import BusiUNetError, UsageError
@@ -29,7 +29,7 @@ MANIFEST_NAME = "manifest.json"
 EXAMPLE_SEED = 11
 EXAMPLE_SIZE = (360, 480)
 # An earlier push may have left these of other weights. What people add by hand on the Hub stays.
-_REPLACED = ["evaluation/*", "examples/*", MANIFEST_NAME, CURVES_NAME, HISTORY_NAME]
+_REPLACED = [EVALUATION_NAME, "evaluation/*", "examples/*", MANIFEST_NAME, CURVES_NAME, HISTORY_NAME]
 
 
 def model_folder_of(run: str | os.PathLike) -> Path:
@@ -66,7 +66,8 @@ def build_model_folder(
 
     Returns:
         The output: model.safetensors, config.json, manifest.json, README.md, examples/ (an overlay for
-        each class on a synthetic picture), and where there are any curves.png, history.csv, evaluation/.
+        each class on a synthetic picture), and where there are any curves.png, history.csv, evaluation/,
+        and evaluation.json: that of the test split.
 
     Raises:
         UsageError: no Hub id, no such run, an evaluation of other weights, an output that holds
@@ -94,6 +95,9 @@ def build_model_folder(
         for result in results:
             (folder / "evaluation").mkdir(exist_ok=True)
             shutil.copyfile(result.path, folder / "evaluation" / result.file_name)
+            # The one that the app shows beside these weights.
+            if result.split == "test" and not (folder / EVALUATION_NAME).exists():
+                shutil.copyfile(result.path, folder / EVALUATION_NAME)
         card = model_card(
             predictor.config,
             repo_id=repo_id,

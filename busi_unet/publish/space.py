@@ -15,7 +15,7 @@ from typing import Any
 
 from huggingface_hub import SpaceCard, constants
 
-from busi_unet.bundle import CONFIG_NAME, WEIGHTS_NAME, load_bundle
+from busi_unet.bundle import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME, load_bundle
 from busi_unet.errors import UsageError
 from busi_unet.hub import PushResult, fetch_bundle, push_folder, set_space_variables
 from busi_unet.publish.folder import checked_id, repository_folder
@@ -59,7 +59,7 @@ def build_space_folder(output: str | os.PathLike, *, model: str | None = None, r
             root / "requirements.txt",
             root / "LICENSE",
             *serving_modules(root),
-            *(path for path in weights if path.name in (CONFIG_NAME, WEIGHTS_NAME)),
+            *(path for path in weights if path.name in (CONFIG_NAME, WEIGHTS_NAME, EVALUATION_NAME)),
         ):
             target = folder / source.relative_to(root)
             target.parent.mkdir(parents=True, exist_ok=True)

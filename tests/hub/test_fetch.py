@@ -10,6 +10,7 @@ from hub_server import OTHER, tamper, truncate
 from programs import HASH_OF_OUTPUTS, run_python
 
 import busi_unet.predictor
+from busi_unet.bundle import EVALUATION_NAME
 from busi_unet.errors import HubAccessError
 from busi_unet.hub import fetch_bundle, push_folder
 from busi_unet.interface.model import load_model
@@ -43,6 +44,25 @@ def test_only_config_and_weights_are_fetched(world: World):
 
     assert sorted(path.name for path in folder.rglob("*")) == ["config.json", "model.safetensors"]
     assert not [line for line in world.hub.requests if "README" in line or "evil" in line or "sub" in line]
+
+
+def test_the_figures_of_the_weights_come_along(world: World):
+    files = {path.name: path.read_bytes() for path in world.folder.iterdir()}
+    world.hub.put("me/busi", {**files, EVALUATION_NAME: b'{"groups": 1}'})
+
+    folder = fetch_bundle("me/busi")
+
+    assert (folder / EVALUATION_NAME).read_bytes() == b'{"groups": 1}'
+    world.hub.stop()
+    assert fetch_bundle("me/busi") == folder
+
+
+def test_figures_far_too_large_are_refused(world: World):
+    files = {path.name: path.read_bytes() for path in world.folder.iterdir()}
+    world.hub.put("me/busi", {**files, EVALUATION_NAME: b" " * (1 << 20 | 1)})
+
+    with pytest.raises(HubAccessError, match=r"evaluation.json of the model me/busi is too large"):
+        fetch_bundle("me/busi")
 
 
 def test_a_second_time_nothing_is_downloaded(world: World):

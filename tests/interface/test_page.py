@@ -62,10 +62,10 @@ def test_a_bad_file_is_one_sentence_and_the_app_goes_on(client: Client, tmp_path
     assert client.predict(handle_file(good), api_name="/predict")[2]["width"] == 64
 
 
-def test_the_api_has_one_call(client: Client) -> None:
+def test_the_api_has_one_call_per_tab(client: Client) -> None:
     api = client.view_api(return_format="dict")
 
-    assert list(api["named_endpoints"]) == ["/predict"]
+    assert list(api["named_endpoints"]) == ["/predict", "/predict_many"]
     assert api["unnamed_endpoints"] == {}
     call = api["named_endpoints"]["/predict"]
     assert [parameter["parameter_name"] for parameter in call["parameters"]] == ["picture"]

@@ -8,7 +8,7 @@ from evaluations import write_evaluation
 from huggingface_hub import ModelCard
 from PIL import Image
 
-from busi_unet.bundle import load_config, save_config, weights_hash
+from busi_unet.bundle import EVALUATION_NAME, load_config, save_config, weights_hash
 from busi_unet.config import BundleConfig
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import HubAccessError, IncompatibleBundleError, UsageError
@@ -81,6 +81,7 @@ def test_figures_are_published_with_their_file(run, tmp_path):
     card = ModelCard.load(output / "README.md")
     assert card.data.eval_results[0].metric_value == 0.6123
     assert "(evaluation/test-ab12cd34.json)" in card.text
+    assert (output / EVALUATION_NAME).read_bytes() == evaluation.read_bytes(), "what the app shows"
 
 
 def test_figures_of_other_weights_stop_it_before_anything_is_written(run, tmp_path):
@@ -130,7 +131,7 @@ def test_a_second_push_removes_the_figures_of_earlier_weights_and_nothing_else(h
     (run / "curves.png").unlink()
     push_model(run, "me/busi")
     files = hub.files("me/busi")
-    assert not {"evaluation/test-ab12cd34.json", "curves.png"} & files.keys()
+    assert not {"evaluation/test-ab12cd34.json", EVALUATION_NAME, "curves.png"} & files.keys()
     assert files["LICENSE"] == b"added by hand"
 
 

@@ -54,7 +54,7 @@ def test_only_what_the_app_imports_is_sent(clone, tmp_path):
 
 def test_the_real_app_takes_no_training_code_along():
     parts = {path.relative_to(ROOT / "busi_unet").parts[0] for path in serving_modules()}
-    assert not parts & {"learning", "publish", "prediction_files.py", "cli.py"}
+    assert not parts & {"learning", "publish", "cli.py"}
     assert {"interface", "imaging", "model", "predictor.py"} <= parts
 
 

@@ -1,0 +1,216 @@
+"""Measures how fast the app answers, beside a Gradio app that only echoes the picture.
+
+Both are started one after the other, each in a process of its own on a free port of this machine. Prints a
+table, or with --json one object.
+
+Exit codes: 0 measured, 1 an app did not start or answer, 2 wrong usage.
+"""
+
+import argparse
+import contextlib
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from PIL import Image
+
+from busi_unet.cli import command, print_json
+from busi_unet.data.phantom import make_phantom
+from busi_unet.errors import BusiUNetError, first_line
+
+ROOT = Path(__file__).resolve().parent.parent
+ECHO = """
+import gradio as gr
+with gr.Blocks(analytics_enabled=False) as demo:
+    picture, echo = gr.File(type="binary"), gr.Image(format="png")
+    def predict(content):
+        import io
+        from PIL import Image
+        return Image.open(io.BytesIO(content))
+    picture.upload(predict, picture, echo, api_name="predict")
+demo.launch()
+"""
+START_LIMIT = 120
+ROWS = (
+    ("echo_ms", "echo, round trip, median", "ms"),
+    ("predict_ms", "prediction, round trip, median", "ms"),
+    ("predict_over_echo", "prediction over echo", ""),
+    ("page_seconds", "`python app.py` to a page that answers", "s"),
+    ("first_prediction_seconds", "`python app.py` to the first prediction", "s"),
+    ("memory_mb", "resident memory at the end", "MB"),
+    ("memory_growth_mb", "of it grown since the first tenth", "MB"),
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="benchmark_app.py", description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--rounds", type=int, default=30, help="round trips whose median is taken (%(default)s)"
+    )
+    parser.add_argument(
+        "--predictions", type=int, default=200, help="predictions before memory is read (%(default)s)"
+    )
+    parser.add_argument("--model", help="model folder or Hub id (default: the embedded weights)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    return parser
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.rounds < 1 or args.predictions < args.rounds:
+        parser.error("--rounds must be at least 1, and --predictions at least as many")
+    with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
+        result = measure(Path(scratch), args.rounds, args.predictions, args.model)
+    if args.json:
+        print_json(result)
+        return
+    print(f"{result['cores']} cores, median of {args.rounds}, {result['predictions']} predictions\n")
+    print("| measure | value |\n|---|---|")
+    for key, label, unit in ROWS:
+        value = result[key]
+        print(f"| {label} | {'not known' if value is None else f'{value:,.2f} {unit}'.rstrip()} |")
+
+
+def measure(scratch: Path, rounds: int, predictions: int, model: str | None) -> dict[str, float | None]:
+    """Runs both; see `ROWS` for the keys of the result.
+
+    Args:
+        scratch: an existing folder for pictures, logs and what the apps keep.
+        rounds: round trips whose median is taken, after three to warm up.
+        predictions: how many the app has answered when its memory is read.
+        model: for the app, as `BUSI_UNET_MODEL`.
+
+    Raises:
+        BusiUNetError: an app did not start or answer.
+    """
+    picture = scratch / "picture.png"
+    Image.fromarray(make_phantom("malignant", seed=0, size=(480, 640)).image).save(picture)
+    environment = {**os.environ, "BUSI_UNET_MODEL": model or "embedded"}
+    echo, app = scratch / "echo.py", ROOT / "app.py"
+    echo.write_text(ECHO, encoding="utf-8")
+
+    with serving(echo, scratch, environment) as (url, _, _):
+        echo_ms = round_trips(url, picture, scratch, rounds)
+    with serving(app, scratch, environment) as (url, started, process):
+        page_seconds = time.monotonic() - started
+        ask(url, picture, scratch)(1)
+        first_seconds = time.monotonic() - started
+        predict_ms = round_trips(url, picture, scratch, rounds)
+        asked, early = ask(url, picture, scratch), max(1, predictions // 10 - rounds)
+        asked(early)
+        first_memory = resident_mb(process.pid)
+        asked(max(0, predictions - rounds - early))
+        memory = resident_mb(process.pid)
+    return {
+        "cores": os.cpu_count(),
+        "predictions": predictions,
+        "echo_ms": echo_ms,
+        "predict_ms": predict_ms,
+        "predict_over_echo": predict_ms / echo_ms,
+        "page_seconds": page_seconds,
+        "first_prediction_seconds": first_seconds,
+        "memory_mb": memory,
+        "memory_growth_mb": None if memory is None else memory - first_memory,
+    }
+
+
+@contextlib.contextmanager
+def serving(
+    program: Path, scratch: Path, environment: dict[str, str]
+) -> Iterator[tuple[str, float, subprocess.Popen]]:
+    """A Gradio program in a process of its own: its address once it answers, when it started, the process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    environment = {
+        **environment,
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_TEMP_DIR": str(scratch / f"cache-{port}"),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+    }
+    log = scratch / f"log-{port}.txt"
+    with log.open("w", encoding="utf-8") as stream:
+        started = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, str(program)], cwd=ROOT, env=environment, stdout=stream, stderr=stream
+        )
+        try:
+            while not answers(url):
+                if process.poll() is not None or time.monotonic() - started > START_LIMIT:
+                    said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+                    raise BusiUNetError(
+                        f"{program.name} did not start ({said[-1] if said else 'it said nothing'}).",
+                        f"Run: python {program.name}",
+                    )
+                time.sleep(0.05)
+            yield url, started, process
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return response.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def round_trips(url: str, picture: Path, scratch: Path, rounds: int) -> float:
+    """Median milliseconds of an answer, upload and download of the pictures included."""
+    asked = ask(url, picture, scratch)
+    asked(3)
+    return 1000 * statistics.median(asked(rounds))
+
+
+def ask(url: str, picture: Path, scratch: Path) -> Callable[[int], list[float]]:
+    """A function that asks for so many predictions, one after the other, and returns the seconds of each."""
+    from gradio_client import Client, handle_file
+
+    client = Client(url, verbose=False, download_files=scratch / "answers")
+
+    def asked(count: int) -> list[float]:
+        seconds = []
+        for _ in range(count):
+            start = time.perf_counter()
+            try:
+                client.predict(handle_file(picture), api_name="/predict")
+            except Exception as error:
+                raise BusiUNetError(f"{url} did not answer ({first_line(error)}).") from error
+            seconds.append(time.perf_counter() - start)
+        return seconds
+
+    return asked
+
+
+def resident_mb(process_id: int) -> float | None:
+    """Resident memory in MB, where the system tells it under /proc."""
+    try:
+        status = Path(f"/proc/{process_id}/status").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(kilobytes) / 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main())

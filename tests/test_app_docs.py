@@ -1,0 +1,109 @@
+"""docs/app.md says what the app does: its snippets run as they stand, against an app that is running."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from busi_unet.data.phantom import make_phantom
+from busi_unet.interface import batch_handlers
+from busi_unet.interface.batch import build_batch_tab
+from busi_unet.interface.model import load_model
+from busi_unet.interface.page import LAUNCH_OPTIONS, MAX_FILE_SIZE, build_page
+
+# Gradio's queue uses a pandas option that newer pandas calls deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing")
+
+ROOT = Path(__file__).resolve().parents[1]
+GUIDE = (ROOT / "docs" / "app.md").read_text(encoding="utf-8")
+ADDRESS = "http://127.0.0.1:7860"
+
+
+def snippets(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that the snippets name."""
+    folder = tmp_path_factory.mktemp("snippets")
+    Image.fromarray(make_phantom("benign", seed=1, size=(72, 96)).image).save(folder / "picture.png")
+    with zipfile.ZipFile(folder / "study.zip", "w") as bundle:
+        bundle.write(folder / "picture.png", "a/one.png")
+    return folder
+
+
+@pytest.fixture
+def address(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    model = load_model(str(tiny_bundle))
+    demo = build_page(str(tiny_bundle))
+    if "predict_many" not in {function.api_name for function in demo.fns.values()}:
+        with demo:
+            build_batch_tab(lambda: model)
+    _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, quiet=True)
+    yield url.rstrip("/")
+    demo.close()
+
+
+@pytest.mark.parametrize("name", ["predict", "predict_many"])
+def test_the_python_snippets_run(name: str, address: str, folder: Path) -> None:
+    (snippet,) = (snippet for snippet in snippets("python") if f'"/{name}"' in snippet)
+    result = subprocess.run(
+        [sys.executable, "-c", snippet.replace(ADDRESS, address)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    assert re.match(
+        r"\w+ \d+$" if name == "predict" else r"\*\*Done\.\*\* 2 pictures: ", result.stdout.strip()
+    )
+
+
+@pytest.mark.skipif(not shutil.which("curl") or not shutil.which("sh"), reason="needs curl and sh")
+@pytest.mark.parametrize("name", ["predict", "predict_many"])
+def test_the_curl_snippets_run(name: str, address: str, folder: Path) -> None:
+    (snippet,) = (snippet for snippet in snippets("sh") if f"/call/{name}/" in snippet)
+    result = subprocess.run(
+        ["sh", "-c", snippet.replace(ADDRESS, address)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "event: complete" in result.stdout, result.stdout + result.stderr
+    assert "busi-unet-results.zip" in result.stdout or '"probabilities"' in result.stdout
+
+
+def test_the_other_commands_name_scripts_that_take_them() -> None:
+    commands = [command.split() for command in snippets("sh") if command.startswith("python ")]
+    assert len(commands) == 2
+    for command in commands:
+        shown = subprocess.run(
+            [sys.executable, str(ROOT / command[1]), "--help"], capture_output=True, text=True, check=True
+        ).stdout
+        assert all(flag in shown for flag in command if flag.startswith("--"))
+
+
+def test_links_and_pictures_exist() -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", GUIDE)
+    assert targets
+    assert [target for target in targets if not (ROOT / "docs" / target).exists()] == []
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    limits = batch_handlers._LIMITS
+    assert f"{batch_handlers.MAX_PICTURES} pictures, {batch_handlers.MAX_MEGABYTES} MB together" in GUIDE
+    assert f"each zip {limits.unpacked_bytes // 1024**2} MB and {limits.unpacked_files:,} files" in GUIDE
+    assert f"the first {batch_handlers.MAX_SHOWN};" in GUIDE
+    assert f"| size of an uploaded file | {MAX_FILE_SIZE.removesuffix('mb')} MB |" in GUIDE
