@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from busi_unet.bundle import load_bundle
-from busi_unet.config import BundleConfig
+from busi_unet.config import BundleConfig, Thresholds
 from busi_unet.errors import UsageError
 from busi_unet.hub import fetch_bundle
 from busi_unet.imaging.decode import ImageSource, decode_frame
 from busi_unet.imaging.measure import Lesion, measure_lesions
 from busi_unet.imaging.postprocess import mask_from_probability
-from busi_unet.imaging.preprocess import Preprocessor
+from busi_unet.imaging.preprocess import Preprocessor, resize_map
 from busi_unet.model.unet import UNet
 from busi_unet.trust.calibration import calibrated_probabilities
 
@@ -27,15 +27,17 @@ EMBEDDED = Path(__file__).parent / "weights"
 
 @dataclass(frozen=True)
 class RawOutput:
-    """What the network says of one frame, before calibration and thresholds.
+    """What the network says of one frame, before calibration and thresholds; small, whatever the frame.
 
     Attributes:
-        probability: float32 (H, W) in [0, 1], lesion probability per pixel, the frame's own size.
+        probability: float32 (S, S) in [0, 1], lesion probability at the network's resolution.
         class_logits: float32 (3,), in the order of `config.class_names`.
+        class_evidence: float32 (3, s, s), class activation map; its mean over places is `class_logits`.
     """
 
     probability: np.ndarray
     class_logits: np.ndarray
+    class_evidence: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,14 @@ class Prediction:
         refused: whether the picture should not be trusted to this network.
         reasons: why it was refused, one sentence each; empty when it was not.
         measurements: one entry per lesion of the mask, largest first.
+        class_evidence: float32 (s, s), where the evidence for `label` lies: class activation map of the label
+            less the mean of the others, coarse; see `evidence`.
+        prediction_set: the classes that cannot be excluded, most probable first; None where the weights are
+            not calibrated for it.
+        coverage: share of pictures whose class is in the set, as stated by the weights.
+        inner, outer: bool (H, W), between whose outlines the edge of the lesions lies with the confidence
+            `edge_coverage`; None where the weights are not calibrated for it.
+        edge_coverage: share of lesions for which the statement about the edge holds.
     """
 
     mask: np.ndarray
@@ -59,6 +69,23 @@ class Prediction:
     refused: bool
     reasons: tuple[str, ...]
     measurements: tuple[Lesion, ...]
+    class_evidence: np.ndarray
+    prediction_set: tuple[str, ...] | None = None
+    coverage: float | None = None
+    inner: np.ndarray | None = None
+    outer: np.ndarray | None = None
+    edge_coverage: float | None = None
+
+    @property
+    def uncertainty(self) -> np.ndarray:
+        """float32 (H, W) in [0, 1]: entropy of the lesion probability of each pixel, in bits."""
+        p = np.clip(self.probability, 1e-7, 1 - 1e-7)
+        return -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+
+    @property
+    def evidence(self) -> np.ndarray:
+        """`class_evidence` stretched to the picture, float32 (H, W), in units of logits."""
+        return resize_map(self.class_evidence, self.mask.shape)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready summary without the arrays."""
@@ -137,19 +164,26 @@ class Predictor:
         model, config = load_bundle(folder)
         return cls(model, config, device=device, source=name, folder=folder)
 
-    def predict(self, image: ImageSource, *, spacing_mm: tuple[float, float] | None = None) -> Prediction:
+    def predict(
+        self,
+        image: ImageSource,
+        *,
+        spacing_mm: tuple[float, float] | None = None,
+        even_if_refused: bool = False,
+    ) -> Prediction:
         """Segments and classifies one picture.
 
         Args:
             image: PIL image, array, path, encoded bytes or open file; see `decode_image`.
             spacing_mm: size of a pixel (between rows, between columns), so that lesions are measured in
                 millimetres too; by default what a DICOM file says of itself.
+            even_if_refused: outline lesions also in a picture that is refused; it stays `refused`.
 
         Raises:
             UnreadableImageError: not a picture, or too small or large.
             UsageError: a spacing that is not two positive numbers.
         """
-        return self.predict_batch([image], spacing_mm=spacing_mm)[0]
+        return self.predict_batch([image], spacing_mm=spacing_mm, even_if_refused=even_if_refused)[0]
 
     def predict_batch(
         self,
@@ -157,6 +191,7 @@ class Predictor:
         *,
         batch_size: int = 8,
         spacing_mm: tuple[float, float] | None = None,
+        even_if_refused: bool = False,
     ) -> list[Prediction]:
         """`predict` for many pictures of any sizes, `batch_size` at a time, in their order."""
         if batch_size < 1:
@@ -166,7 +201,12 @@ class Predictor:
         for start in range(0, len(images), batch_size):
             frames = [decode_frame(image) for image in images[start : start + batch_size]]
             predictions += [
-                self.interpret(frame.pixels, raw, spacing_mm=spacing_mm or frame.spacing_mm)
+                self.interpret(
+                    frame.pixels,
+                    raw,
+                    spacing_mm=spacing_mm or frame.spacing_mm,
+                    even_if_refused=even_if_refused,
+                )
                 for frame, raw in zip(frames, self.run([frame.pixels for frame in frames]), strict=True)
             ]
         return predictions
@@ -175,32 +215,55 @@ class Predictor:
         """The network on frames uint8 (H, W), one forward pass for all of them."""
         batch = torch.from_numpy(np.stack([self._preprocess(frame) for frame in frames])).to(self.device)
         with torch.inference_mode():
-            output = self.model(batch)
+            output, evidence = self.model.forward_with_evidence(batch)
             maps = output.mask_logits.float().sigmoid()[:, 0].cpu().numpy()
             logits = output.class_logits.float().cpu().numpy()
         return [
-            RawOutput(self._preprocess.restore(probability, frame.shape), class_logits)
-            for frame, probability, class_logits in zip(frames, maps, logits, strict=True)
+            RawOutput(*arrays) for arrays in zip(maps, logits, evidence.float().cpu().numpy(), strict=True)
         ]
 
+    def restore(self, raw: RawOutput, shape: tuple[int, int]) -> np.ndarray:
+        """The lesion probability of a raw output at the size (H, W) of its frame, float32."""
+        return self._preprocess.restore(raw.probability, shape)
+
     def interpret(
-        self, frame: np.ndarray, raw: RawOutput, *, spacing_mm: tuple[float, float] | None = None
+        self,
+        frame: np.ndarray,
+        raw: RawOutput,
+        *,
+        spacing_mm: tuple[float, float] | None = None,
+        thresholds: Thresholds | None = None,
+        even_if_refused: bool = False,
     ) -> Prediction:
-        """Calibration, thresholds and measurements for one frame uint8 (H, W) and its raw output."""
+        """Calibration, thresholds and measurements for a raw output; the network is not asked again.
+
+        Args:
+            frame: uint8 (H, W).
+            raw: what `run` gave for it.
+            spacing_mm, even_if_refused: as for `predict`.
+            thresholds: others than those of the model.
+        """
+        probability = self.restore(raw, frame.shape)
         classes = calibrated_probabilities(raw.class_logits, self.config.calibration.temperature)
         probabilities = dict(zip(self.config.class_names, classes.tolist(), strict=True))
         reasons = _reasons_to_refuse(frame)
-        mask = mask_from_probability(raw.probability, 1 - probabilities["normal"], self.config.thresholds)
-        if reasons:
+        label = max(probabilities, key=probabilities.__getitem__)
+        mask = mask_from_probability(
+            probability, 1 - probabilities["normal"], thresholds or self.config.thresholds
+        )
+        if reasons and not even_if_refused:
             mask = np.zeros_like(mask)
+        own = self.config.class_names.index(label)
+        others = np.delete(raw.class_evidence, own, axis=0)
         return Prediction(
             mask=mask,
-            probability=raw.probability,
+            probability=probability,
             probabilities=probabilities,
-            label=max(probabilities, key=probabilities.__getitem__),
+            label=label,
             refused=bool(reasons),
             reasons=reasons,
             measurements=measure_lesions(mask, frame, spacing_mm=spacing_mm),
+            class_evidence=raw.class_evidence[own] - others.mean(axis=0),
         )
 
 

@@ -13,13 +13,14 @@ import pytest
 if TYPE_CHECKING:
     from hub_server import HubServer
 
-# huggingface_hub and datasets read these once, when they are imported: set them before any test module is.
+# huggingface_hub, datasets and gradio read these when they are imported: set them before any test module is.
 _CACHES = tempfile.TemporaryDirectory(prefix="busi-unet-tests-", ignore_cleanup_errors=True)
 os.environ.update(
     HF_HOME=_CACHES.name,
     HF_HUB_OFFLINE="1",
     HF_HUB_DISABLE_TELEMETRY="1",
     HF_HUB_DISABLE_IMPLICIT_TOKEN="1",
+    GRADIO_TEMP_DIR=f"{_CACHES.name}/gradio",
     MPLBACKEND="Agg",
     MPLCONFIGDIR=_CACHES.name,
 )

@@ -149,8 +149,8 @@ def check_index(index: int, frames: int, name: str) -> None:
     """Raises UsageError unless a file of so many frames has one of this index."""
     if not 0 <= index < frames:
         raise UsageError(
-            f"{name} has no frame of index {index}.",
-            f"It has {frames} frames: choose from 0 to {frames - 1}." if frames > 1 else "It has one: use 0.",
+            f"{name} has no frame number {index + 1}, counted from 1.",
+            f"It has {frames}." if frames > 1 else "It has one.",
         )
 
 

@@ -42,12 +42,15 @@ class Preprocessor:
 
     def restore(self, probability: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """float32 (S, S) in [0, 1] to float32 (H, W) for a frame of the given (H, W)."""
-        height, width = shape
-        resized = Image.fromarray(probability.astype(np.float32)).resize(
-            (width, height), Image.Resampling.BILINEAR
-        )
-        return np.clip(np.asarray(resized), 0.0, 1.0)
+        return np.clip(resize_map(probability, shape), 0.0, 1.0)
 
     @property
     def _square(self) -> tuple[int, int]:
         return (self.config.size, self.config.size)
+
+
+def resize_map(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """float32 (h, w) stretched to float32 of the given shape (H, W), bilinear."""
+    height, width = shape
+    stretched = Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(stretched)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from busi_unet.errors import BusiUNetError
 from busi_unet.interface.about_handlers import about_model
 from busi_unet.interface.model import ModelInUse
+from busi_unet.interface.shown_errors import shown_errors
 
 _CSS = """
 .about { line-height: 1.5; }
@@ -59,10 +59,8 @@ def build_about_tab(model: Callable[[], ModelInUse], tab: gr.Tab) -> None:
     """
 
     def show() -> str:
-        try:
+        with shown_errors():
             return about_model(model())
-        except BusiUNetError as error:
-            raise gr.Error(str(error), duration=30, print_exception=False) from error
 
     text = gr.HTML("<p>One moment…</p>", label="About this model", elem_id="about", css_template=_CSS)
     tab.select(show, outputs=text, api_visibility="private", show_progress_on=text, concurrency_limit=4)

@@ -81,7 +81,7 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> None:
     begun = start.click(handlers.begin, **private)
     begun.then(lambda: (_active(False), _active(True), _download(False)), outputs=buttons, **private)
     done = begun.then(
-        handlers.analyse_many,
+        handlers.predict_many,
         pictures,
         answer,
         api_name="predict_many",

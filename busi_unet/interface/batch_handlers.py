@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 from PIL import Image
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.errors import BusiUNetError, UsageError
+from busi_unet.errors import UsageError
 from busi_unet.interface.about_handlers import describe_origin
+from busi_unet.interface.downloads import answer_folder, cache_folder
 from busi_unet.interface.model import ModelInUse
+from busi_unet.interface.shown_errors import shown_errors
 from busi_unet.picture_files import Limits, PictureFile, find_pictures
 from busi_unet.prediction_summary import count_by_outcome, table_row
 
@@ -79,7 +80,7 @@ class BatchHandlers:
             self._cancelled.add(request.session_hash)
         return "Stopping after this picture…"
 
-    def analyse_many(
+    def predict_many(
         self,
         pictures: list[str] | None,
         request: gr.Request,
@@ -91,26 +92,23 @@ class BatchHandlers:
         a mask and an overlay per picture, a table (CSV and JSON lines) and a report (HTML).
 
         Args:
-            pictures: files (PNG, JPEG, WebP, BMP, TIFF or DICOM) and zips of such files, subfolders
-                included; at most 500 pictures and 500 MB together.
+            pictures: PNG, JPEG, WebP, BMP, TIFF or DICOM files and zips of them, 500 at most.
 
         Raises:
             gr.Error: nothing was given, or too much; or no weights can be loaded.
         """
         paths = [Path(path) for path in pictures or ()]
-        try:
+        with shown_errors():
             _check_size(paths)
             model = self._model()
             # Deleted when the generator ends, also when the visitor has gone.
             with tempfile.TemporaryDirectory(
-                prefix="batch-", dir=_cache_folder(), ignore_cleanup_errors=True
+                prefix="batch-", dir=cache_folder(), ignore_cleanup_errors=True
             ) as scratch:
                 files = find_pictures(
                     paths, _subfolder(scratch, "unpacked"), limits=_LIMITS, show=lambda path: path.name
                 )
                 yield from self._run(files, model, Path(scratch) / "results", request.session_hash, progress)
-        except BusiUNetError as error:
-            raise gr.Error(str(error), duration=30, print_exception=False) from error
 
     def _run(
         self,
@@ -124,7 +122,7 @@ class BatchHandlers:
         from busi_unet.prediction_files import predict_files, write_summary
 
         # What the answer names lies outside the scratch folder: Gradio deletes it when its time is up.
-        kept = Path(tempfile.mkdtemp(prefix="batch-", dir=_cache_folder()))
+        kept = answer_folder()
         results, rows, gallery = [], [], []
         start = shown = time.monotonic()
         progress((0, len(files)), desc="Starting", unit="pictures")
@@ -170,13 +168,6 @@ def _check_size(paths: Sequence[Path]) -> None:
             f"pictures of {MAX_MEGABYTES} MB together.",
             "Choose fewer, or use scripts/predict.py, which has no limit.",
         )
-
-
-def _cache_folder() -> Path:
-    # The one place that Gradio empties and serves files from.
-    folder = Path(get_upload_folder())
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _subfolder(folder: str, name: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,25 @@ class ModelInUse:
     def to_dict(self) -> dict[str, str | None]:
         """JSON-ready."""
         return {"kind": self.kind, "source": self.predictor.source, "notice": self.notice or None}
+
+
+class LazyModel:
+    """The weights in use, loaded once, when they are first asked for.
+
+    Args:
+        requested: as for `load_model`.
+    """
+
+    def __init__(self, requested: str | None = None) -> None:
+        self._requested = requested
+        self._model: ModelInUse | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> ModelInUse:
+        with self._lock:
+            if self._model is None:
+                self._model = load_model(self._requested)
+            return self._model
 
 
 def load_model(requested: str | None) -> ModelInUse:

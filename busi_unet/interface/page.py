@@ -1,4 +1,4 @@
-"""The page: components, their places, and which event runs which handler."""
+"""The page: its tabs, its looks and its limits."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from typing import Any
 
 import gradio as gr
 
-from busi_unet.imaging.decode import EXTENSIONS
 from busi_unet.interface.about import build_about_tab
 from busi_unet.interface.batch import build_batch_tab
-from busi_unet.interface.examples import thumbnails
-from busi_unet.interface.handlers import INVITATION, Handlers, nothing
+from busi_unet.interface.model import LazyModel
+from busi_unet.interface.picture import build_picture_tab
 
 TITLE = "Breast ultrasound: lesion outline and class"
 MAX_FILE_SIZE = "50mb"
+# How many may wait; whoever comes then is told at once that the app is busy.
+MAX_WAITING = 40
 _HOUR = 3600
 
 _CSS = """
@@ -49,6 +50,9 @@ LAUNCH_OPTIONS: dict[str, Any] = {
     # Medical pictures: Gradio would keep every run in the reader's browser.
     "run_history": False,
     "ssr_mode": False,
+    # What is kept of a visitor's picture lies in memory; the visitor of longest ago makes room.
+    "state_session_capacity": 200,
+    "mcp_server": True,
 }
 
 
@@ -62,7 +66,7 @@ def build_page(requested: str | None = None) -> gr.Blocks:
         Blocks to launch with `LAUNCH_OPTIONS`. Its API has two calls: `/predict`, a picture in and
         an `Answer` out, and `/predict_many`.
     """
-    handlers = Handlers(requested)
+    model = LazyModel(requested)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(_HOUR, _HOUR)) as demo:
         gr.Markdown(
             f"# {TITLE}\n"
@@ -71,82 +75,9 @@ def build_page(requested: str | None = None) -> gr.Blocks:
             elem_id="intro",
         )
         with gr.Tab("One picture"):
-            with gr.Row():
-                with gr.Column(scale=2, min_width=280):
-                    # The bytes reach our own decoder untouched; gr.Image would open the file first, and
-                    # a browser has no preview for TIFF.
-                    picture = gr.File(
-                        label="Picture: PNG, JPEG, WebP, BMP, TIFF, DICOM",
-                        type="binary",
-                        file_types=sorted(EXTENSIONS),
-                        height=170,
-                        elem_id="picture",
-                    )
-                    # What the API page puts in its code samples, instead of a PDF on another host.
-                    picture.example_payload = lambda: {
-                        "path": "picture.png",
-                        "orig_name": "picture.png",
-                        "meta": {"_type": "gradio.FileData"},
-                    }
-                    examples = gr.Gallery(
-                        label="Or a synthetic example",
-                        columns=3,
-                        height=130,
-                        allow_preview=False,
-                        format="png",
-                        object_fit="cover",
-                        interactive=False,
-                        buttons=[],
-                        elem_id="examples",
-                    )
-                with gr.Column(scale=5, min_width=320):
-                    with gr.Row():
-                        original, overlay = (
-                            gr.Image(
-                                label=label,
-                                format="png",
-                                height=360,
-                                min_width=150,
-                                interactive=False,
-                                buttons=["download", "fullscreen"],
-                                elem_id=name,
-                            )
-                            for name, label in (("original", "Original"), ("overlay", "Overlay"))
-                        )
-                    with gr.Row():
-                        probabilities = gr.Label(
-                            label="Class probabilities",
-                            num_top_classes=3,
-                            show_heading=False,
-                            scale=2,
-                            min_width=240,
-                            elem_id="probabilities",
-                        )
-                        with gr.Column(scale=3, min_width=280):
-                            findings = gr.Markdown(INVITATION, label="Findings", elem_id="findings")
-                    with gr.Accordion("All values as JSON", open=False):
-                        report = gr.JSON(label="Report", show_label=False, elem_id="report")
-
-            answer = [overlay, probabilities, report, findings, original]
-            # One run at a time over all events: they share the model and the CPU.
-            run = {
-                "outputs": answer,
-                "show_progress_on": [overlay],
-                "concurrency_id": "network",
-                "concurrency_limit": 1,
-            }
-            helper = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-            uploaded = picture.upload(handlers.analyse, picture, api_name="predict", **run)
-            chosen = examples.select(handlers.analyse_example, api_visibility="private", **run)
-            chosen.then(
-                lambda: (None, gr.Gallery(selected_index=None)), outputs=[picture, examples], **helper
-            )
-            for event in (uploaded, chosen):
-                event.failure(lambda: nothing("The last picture was not analysed."), outputs=answer, **helper)
-            picture.clear(nothing, outputs=answer, **helper)
-            demo.load(thumbnails, outputs=examples, **helper)
+            build_picture_tab(model, demo)
         with gr.Tab("Many pictures"):
-            build_batch_tab(lambda: handlers.model)
+            build_batch_tab(model)
         with gr.Tab("About this model") as about:
-            build_about_tab(lambda: handlers.model, about)
-    return demo
+            build_about_tab(model, about)
+    return demo.queue(max_size=MAX_WAITING)

@@ -1,9 +1,11 @@
-"""A prediction in words."""
+"""A prediction in words: sentences of Markdown."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from busi_unet.imaging.agreement import Agreement
 from busi_unet.imaging.measure import Lesion
 
 if TYPE_CHECKING:
@@ -12,10 +14,16 @@ if TYPE_CHECKING:
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
-def describe(prediction: Prediction) -> str:
-    """What was found, as a few sentences of Markdown."""
-    if prediction.refused:
-        return f"**Not analysed.** {' '.join(prediction.reasons)}"
+def describe(prediction: Prediction, *, even_if_refused: bool = False) -> str:
+    """What was found, as a few sentences.
+
+    Args:
+        prediction: of one picture.
+        even_if_refused: tell the result of a refused picture too, behind the reasons.
+    """
+    reasons = " ".join(prediction.reasons)
+    if prediction.refused and not even_if_refused:
+        return f"**Not analysed.** {reasons}"
     lesions = prediction.measurements
     sentences = [f"**{_count(len(lesions))} outlined.**"]
     if lesions:
@@ -26,7 +34,44 @@ def describe(prediction: Prediction) -> str:
     if bool(lesions) == (prediction.label == "normal"):
         # The outline follows a threshold of its own, so the two can differ; saying so beats hiding it.
         sentences.append("Outline and class disagree: look at this picture with special care.")
+    if prediction.refused:
+        sentences.insert(0, f"**Analysed all the same, not to be trusted.** {reasons}")
+    if in_words := describe_set(prediction):
+        sentences.append(in_words)
     return " ".join(sentences)
+
+
+def describe_set(prediction: Prediction) -> str:
+    """Which classes cannot be excluded; empty where the weights are not calibrated for it."""
+    if prediction.prediction_set is None:
+        return ""
+    names, confidence = prediction.prediction_set, f"{prediction.coverage:.0%}"
+    if len(names) == 1:
+        return f"At {confidence} confidence, only {names[0]} is left."
+    if len(names) == len(prediction.probabilities):
+        return f"At {confidence} confidence, no class can be excluded."
+    return f"{_listed(names).capitalize()} cannot be told apart at {confidence} confidence."
+
+
+def describe_agreement(agreement: Agreement) -> str:
+    """How well the outline agrees with a reference mask, with the colours of the picture of it."""
+    figures = [
+        f"{name} **{value:.3f}**"
+        for name, value in (("Dice", agreement.dice), ("IoU", agreement.iou))
+        if value is not None
+    ]
+    if agreement.hd95_px is not None:
+        in_mm = "" if agreement.hd95_mm is None else f" ({agreement.hd95_mm:.1f} mm)"
+        figures.append(f"HD95 **{agreement.hd95_px:.1f} px**{in_mm}")
+    areas = (
+        f"Outlined: {agreement.predicted_area_px:,} px; in the reference: {agreement.reference_area_px:,} px."
+    )
+    colours = "Blue: in both. Vermillion: outlined only. Yellow: in the reference only."
+    return " ".join(part for part in (", ".join(figures), agreement.remark, areas, colours) if part)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _count(number: int) -> str:

@@ -53,7 +53,7 @@ def tune(
     calibration = Calibration(fit_temperature(logits, np.asarray(labels)))
     presence = 1 - calibrated_probabilities(logits, calibration.temperature)[:, 0]
 
-    maps = [output.probability for output in raw]
+    maps = [predictor.restore(output, frame.shape) for output, frame in zip(raw, frames, strict=True)]
     has_lesion = np.array([target.any() for target in targets])
     thresholds = Thresholds()
     if has_lesion.any():

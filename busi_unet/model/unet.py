@@ -52,7 +52,14 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> UNetOutput:
         """x (N, 1, S, S), normalised; S a multiple of 32."""
+        return self._outputs(self.encoder(x))
+
+    def forward_with_evidence(self, x: Tensor) -> tuple[UNetOutput, Tensor]:
+        """`forward`, and where the evidence lies: `ClassHead.evidence` (N, 3, s, s)."""
         features = self.encoder(x)
+        return self._outputs(features), self.class_head.evidence(features[-1])
+
+    def _outputs(self, features: list[Tensor]) -> UNetOutput:
         return UNetOutput(self.mask_head(self.decoder(features)), self.class_head(features[-1]))
 
 
@@ -110,3 +117,10 @@ class ClassHead(nn.Module):
         """x (N, channels, s, s) to (N, 3)."""
         pooled = F.adaptive_avg_pool2d(self.project(x), 1).flatten(1)
         return self.linear(self.dropout(pooled))
+
+    def evidence(self, x: Tensor) -> Tensor:
+        """Class activation map (Zhou et al. 2016, arXiv:1512.04150), x (N, channels, s, s) to (N, 3, s, s).
+
+        It is exact here: without dropout, its mean over all places is the class logits.
+        """
+        return F.conv2d(self.project(x), self.linear.weight[:, :, None, None], self.linear.bias)

@@ -124,12 +124,12 @@ class TestClips:
 
     @pytest.mark.parametrize("index", [-1, 3])
     def test_no_such_frame(self, index):
-        with pytest.raises(UsageError, match="choose from 0 to 2"):
+        with pytest.raises(UsageError, match=r"counted from 1\. It has 3\."):
             decode_frame(dicom(self.clip, frames=3), index=index)
 
     def test_other_pictures_have_one_frame(self):
         assert decode_frame(GREY).frames == 1
-        with pytest.raises(UsageError, match="use 0"):
+        with pytest.raises(UsageError, match=r"number 2, counted from 1\. It has one\."):
             decode_frame(GREY, index=1)
 
 

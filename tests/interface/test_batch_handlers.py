@@ -51,11 +51,11 @@ def pictures(tmp_path: Path) -> list[str]:
 
 
 def run(handlers: BatchHandlers, paths: list[str]) -> Iterator[BatchAnswer]:
-    return handlers.analyse_many(paths, REQUEST, gr.Progress())
+    return handlers.predict_many(paths, REQUEST, gr.Progress())
 
 
 def folders(cache: Path) -> list[list[str]]:
-    return [sorted(path.name for path in folder.iterdir()) for folder in cache.glob("batch-*")]
+    return [sorted(path.name for path in folder.iterdir()) for folder in cache.iterdir()]
 
 
 def test_one_bad_file_is_a_row_and_the_zip_holds_the_others(

@@ -23,6 +23,7 @@ def _prediction(
         refused=bool(reasons),
         reasons=reasons,
         measurements=measure_lesions(mask, spacing_mm=spacing_mm),
+        class_evidence=np.zeros((2, 2), dtype=np.float32),
     )
 
 

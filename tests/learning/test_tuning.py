@@ -15,6 +15,10 @@ class Scripted:
     def run(self, frames):
         return [self.outputs[int(frame[0, 0])] for frame in frames]
 
+    def restore(self, raw, shape):
+        assert raw.probability.shape == shape
+        return raw.probability
+
 
 def case(number: int, label: int, *, inside: float, outside: float, logits: tuple[float, float, float]):
     target = np.zeros((40, 40), dtype=bool)
@@ -23,7 +27,8 @@ def case(number: int, label: int, *, inside: float, outside: float, logits: tupl
     probability = np.full((40, 40), outside, dtype=np.float32)
     probability[10:30, 10:30] = inside
     frame = np.full((40, 40), number, dtype=np.uint8)
-    return frame, target, label, RawOutput(probability, np.array(logits, dtype=np.float32))
+    evidence = np.zeros((3, 1, 1), dtype=np.float32)
+    return frame, target, label, RawOutput(probability, np.array(logits, dtype=np.float32), evidence)
 
 
 def tuned(cases) -> tuple[Calibration, Thresholds]:

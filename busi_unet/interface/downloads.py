@@ -1,0 +1,109 @@
+"""Files that a visitor takes home."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from busi_unet.config import CLASS_NAMES
+from busi_unet.errors import UsageError
+from busi_unet.imaging.decode import Frame
+
+if TYPE_CHECKING:
+    from busi_unet.predictor import Prediction
+
+MASK_NAME, OVERLAY_NAME, JSON_NAME, PDF_NAME = "mask.png", "overlay.png", "result.json", "report.pdf"
+PAIR_NAME = "training-pair.zip"
+
+
+def cache_folder() -> Path:
+    """The one folder that Gradio serves files from, and empties when their time is up."""
+    folder = Path(get_upload_folder())
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def answer_folder() -> Path:
+    """A new folder in it."""
+    return Path(tempfile.mkdtemp(prefix="answer-", dir=cache_folder()))
+
+
+def write_downloads(
+    folder: Path,
+    *,
+    frame: Frame,
+    prediction: Prediction,
+    overlay: Image.Image,
+    report: dict[str, Any],
+    summary: Sequence[str],
+    model: str,
+    date: str,
+) -> list[Path]:
+    """Writes the mask (0 or 255, PNG), the overlay (PNG), the report (JSON) and one page for print (PDF).
+
+    Args:
+        folder: an existing folder.
+        frame: what was analysed.
+        prediction: its result.
+        overlay: RGB, the size of the frame.
+        report: JSON-ready; its `warnings` are printed too.
+        summary: sentences about the result.
+        model: what the page for print says of the weights.
+        date: as it shall show it.
+    """
+    # reportlab is needed by whoever prints, not by everyone who opens the page.
+    from busi_unet.report_pdf import pdf_report
+
+    paths = [folder / name for name in (MASK_NAME, OVERLAY_NAME, JSON_NAME, PDF_NAME)]
+    _mask_picture(prediction.mask).save(paths[0])
+    overlay.save(paths[1])
+    paths[2].write_text(json.dumps({**report, "date": date}, indent=2) + "\n", encoding="utf-8")
+    paths[3].write_bytes(
+        pdf_report(
+            picture=frame.pixels,
+            overlay=overlay,
+            prediction=prediction.to_dict(),
+            model=model,
+            date=date,
+            summary=summary,
+            warnings=report["warnings"],
+        )
+    )
+    return paths
+
+
+def write_training_pair(folder: Path, frame: np.ndarray, mask: np.ndarray, label: str) -> Path:
+    """Writes a zip with `LABEL/picture.png` and `LABEL/picture_mask.png`, laid out as BUSI is.
+
+    Args:
+        folder: an existing folder.
+        frame: uint8 (H, W).
+        mask: bool (H, W); a picture without a lesion has an empty one.
+        label: one of `CLASS_NAMES`.
+
+    Returns:
+        The path of the zip.
+
+    Raises:
+        UsageError: no such class.
+    """
+    if label not in CLASS_NAMES:
+        raise UsageError("The class of the training pair is not chosen.", f"Choose {', '.join(CLASS_NAMES)}.")
+    path = folder / PAIR_NAME
+    with zipfile.ZipFile(path, "w") as bundle:
+        for name, picture in (("picture", Image.fromarray(frame)), ("picture_mask", _mask_picture(mask))):
+            with bundle.open(f"{label}/{name}.png", "w") as file:
+                picture.save(file, "PNG")
+    return path
+
+
+def _mask_picture(mask: np.ndarray) -> Image.Image:
+    return Image.fromarray(mask.astype(np.uint8) * 255)

@@ -1,0 +1,311 @@
+"""The tab "One picture": components, their places, and which event runs which handler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from busi_unet.config import CLASS_NAMES
+from busi_unet.imaging.decode import EXTENSIONS
+from busi_unet.imaging.overlay import COLORS
+from busi_unet.interface.analysis import MEASUREMENT_HEADERS, MEASUREMENT_WIDTHS, VIEWS, Look
+from busi_unet.interface.examples import thumbnails
+from busi_unet.interface.model import ModelInUse
+from busi_unet.interface.picture_handlers import (
+    BRUSH_COLOR,
+    BRUSH_OPACITY,
+    INVITATION,
+    LAYOUTS,
+    PIXEL_SIZE_INFO,
+    PictureHandlers,
+    nothing,
+)
+
+_KEPT_SECONDS = 7200
+# Copies the address of a kept result; the page may lie below any path, or in a frame of another page.
+_LINK_JS = """(token) => {
+    if (!token) return "";
+    const address = new URL(window.location.href);
+    address.search = "?result=" + encodeURIComponent(token);
+    address.hash = "";
+    return address.toString();
+}"""
+
+
+def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
+    """Builds the tab inside the caller's `gr.Tab`; its one public event is `/predict`.
+
+    Args:
+        model: gives the weights in use; called when the first picture arrives, not before.
+        demo: the page, whose address may name a kept result.
+    """
+    handlers = PictureHandlers(model)
+    kept = gr.State(None, time_to_live=_KEPT_SECONDS)
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=280):
+            # The bytes reach our own decoder untouched; gr.Image would open the file first, and
+            # a browser has no preview for TIFF.
+            picture = gr.File(
+                label="Picture",
+                type="binary",
+                file_types=sorted(EXTENSIONS),
+                height=150,
+                elem_id="picture",
+            )
+            # What the API page puts in its code samples, instead of a PDF on another host.
+            picture.example_payload = lambda: {
+                "path": "picture.png",
+                "orig_name": "picture.png",
+                "meta": {"_type": "gradio.FileData"},
+            }
+            examples = gr.Gallery(
+                label="Or a synthetic example",
+                columns=3,
+                height=130,
+                allow_preview=False,
+                format="png",
+                object_fit="cover",
+                interactive=False,
+                buttons=[],
+                elem_id="examples",
+            )
+            with gr.Accordion("Or paste it, or use the camera", open=False):
+                capture = gr.Image(
+                    label="Paste or camera",
+                    sources=["clipboard", "webcam"],
+                    type="filepath",
+                    image_mode=None,
+                    height=240,
+                    elem_id="capture",
+                )
+            # Callers of the API may name any frame; the page offers those of the clip at hand.
+            clip_frame = gr.Slider(
+                1, 100_000, 1, step=1, label="Frame of the clip", visible=False, elem_id="clip-frame"
+            )
+            pixel_size = gr.Number(
+                None,
+                label="Pixel size, mm",
+                info=PIXEL_SIZE_INFO,
+                minimum=0,
+                step=0.001,
+                elem_id="pixel-size",
+            )
+            with gr.Accordion("How it is drawn", open=True):
+                view = gr.Dropdown(list(VIEWS), value=Look.view, label="Show", elem_id="view")
+                threshold = gr.Slider(
+                    0.05,
+                    0.95,
+                    0.5,
+                    step=0.01,
+                    label="Threshold",
+                    info="Lesion probability of a pixel.",
+                    elem_id="threshold",
+                )
+                opacity = gr.Slider(0, 1, Look.opacity, step=0.05, label="Opacity", elem_id="opacity")
+                color = gr.Dropdown(list(COLORS), value=Look.color, label="Colour", elem_id="color")
+                diameters = gr.Checkbox(Look.diameters, label="Draw the diameters", elem_id="diameters")
+        with gr.Column(scale=5, min_width=320):
+            layout = gr.Radio(
+                list(LAYOUTS), value=LAYOUTS[0], label="Compare", show_label=False, container=False
+            )
+            with gr.Row() as two_up:
+                original, overlay = (
+                    gr.Image(
+                        label=label,
+                        format="png",
+                        height=360,
+                        min_width=150,
+                        interactive=False,
+                        buttons=["download", "fullscreen"],
+                        elem_id=name,
+                    )
+                    for name, label in (("original", "Original"), ("overlay", "Overlay"))
+                )
+            pair = gr.ImageSlider(
+                label="Original and overlay: drag the line, zoom with the wheel",
+                format="png",
+                type="pil",
+                max_height=480,
+                interactive=False,
+                visible=False,
+                buttons=["fullscreen"],
+                elem_id="pair",
+            )
+            legend = gr.Markdown("", elem_id="legend")
+            with gr.Row():
+                probabilities = gr.Label(
+                    label="Class probabilities",
+                    num_top_classes=3,
+                    show_heading=False,
+                    scale=2,
+                    min_width=240,
+                    elem_id="probabilities",
+                )
+                with gr.Column(scale=3, min_width=280):
+                    findings = gr.Markdown(INVITATION, label="Findings", elem_id="findings")
+                    anyway = gr.Button("Analyse anyway", visible=False, size="sm", elem_id="anyway")
+            # For programs alone: on the page, buttons and events stand for them.
+            analyse_anyway = gr.Checkbox(False, label="Analyse anyway", visible=False)
+            call = gr.Button("Predict", visible=False)
+            with gr.Tabs():
+                with gr.Tab("Measurements"):
+                    measurements = gr.Dataframe(
+                        headers=MEASUREMENT_HEADERS,
+                        label="Lesions, the largest first",
+                        type="array",
+                        column_widths=MEASUREMENT_WIDTHS,
+                        interactive=False,
+                        wrap=True,
+                        buttons=["copy"],
+                        elem_id="measurements",
+                    )
+                with gr.Tab("Compare with a mask"):
+                    reference = gr.File(
+                        label="Reference mask, the size of the picture: white is lesion",
+                        type="binary",
+                        file_types=sorted(EXTENSIONS),
+                        height=120,
+                        elem_id="reference",
+                    )
+                    agreement = gr.Markdown("", elem_id="agreement")
+                    agreement_picture = gr.Image(
+                        label="Agreement",
+                        format="png",
+                        height=320,
+                        interactive=False,
+                        buttons=["download", "fullscreen"],
+                        elem_id="agreement-picture",
+                    )
+                with gr.Tab("Correct the outline"):
+                    with gr.Row():
+                        start = gr.Button("Start from this outline", min_width=120, elem_id="correct-start")
+                        apply = gr.Button(
+                            "Measure it",
+                            variant="primary",
+                            min_width=120,
+                            elem_id="correct-apply",
+                        )
+                        drop = gr.Button("Undo all", min_width=120, elem_id="correct-drop")
+                    editor = gr.ImageEditor(
+                        label="Paint the lesion, erase what is none",
+                        type="numpy",
+                        format="png",
+                        sources=[],
+                        transforms=(),
+                        # The editor centres a mask on the larger of this and the picture.
+                        canvas_size=(32, 32),
+                        brush=gr.Brush(
+                            colors=[("rgb({}, {}, {})".format(*BRUSH_COLOR), BRUSH_OPACITY)],
+                            default_size="auto",
+                            color_mode="fixed",
+                        ),
+                        layers=gr.LayerOptions(allow_additional_layers=False, layers=["lesion"]),
+                        height=480,
+                        elem_id="editor",
+                    )
+                    with gr.Row():
+                        label = gr.Radio(
+                            list(CLASS_NAMES), label="Class of the training pair", elem_id="pair-class"
+                        )
+                        make_pair = gr.Button("Make a training pair", elem_id="make-pair")
+                    pair_file = gr.File(
+                        label="Picture and mask, laid out as BUSI is", interactive=False, height=90
+                    )
+                with gr.Tab("Download"):
+                    make_files = gr.Button("Make the files", variant="primary", elem_id="make-files")
+                    files = gr.File(
+                        label="Mask, overlay, values, report",
+                        interactive=False,
+                        height=170,
+                        elem_id="downloads",
+                    )
+                    with gr.Row():
+                        keep = gr.Button("Make a link to this result", elem_id="keep")
+                        link = gr.Textbox(
+                            label="Link, kept in memory for two hours: whoever has it sees the picture",
+                            interactive=False,
+                            buttons=["copy"],
+                            elem_id="link",
+                        )
+                with gr.Tab("All values"):
+                    report = gr.JSON(label="Report", show_label=False, elem_id="report")
+
+    look = [view, color, opacity, diameters]
+    answer = [overlay, probabilities, report, findings, original, kept]
+    drawing = [
+        *(overlay, pair, legend, probabilities, report, findings, measurements),
+        *(agreement, agreement_picture, kept),
+    ]
+    settings = [kept, threshold, pixel_size, layout, *look]
+    # One run at a time over all events: they share the model and the CPU.
+    run: dict[str, Any] = {
+        "outputs": answer,
+        "show_progress_on": [overlay],
+        "concurrency_id": "network",
+        "concurrency_limit": 1,
+    }
+    private: dict[str, Any] = {"api_visibility": "private"}
+    helper: dict[str, Any] = {**private, "show_progress": "hidden", "queue": False}
+
+    settled = [
+        *(clip_frame, threshold, anyway, pixel_size),
+        *(reference, files, link, editor, pair_file),
+    ]
+
+    def redraw_after(event: Any) -> Any:
+        return event.then(handlers.redraw, settings, drawing, **helper)
+
+    def start_over(event: Any, *others: Any) -> None:
+        """After a new picture: what belonged to the one before is forgotten."""
+        redraw_after(event.success(handlers.settle, kept, settled, **helper))
+        for other in others:
+            event.success(lambda: None, outputs=other, **helper)
+        redraw_after(
+            event.failure(lambda: nothing("The last picture was not analysed."), outputs=answer, **helper)
+        )
+
+    uploaded = picture.upload(handlers.analyse_upload, [picture, *look], **private, **run)
+    captured = capture.input(handlers.analyse_captured, [capture, *look], **private, **run)
+    chosen = examples.select(handlers.analyse_example, look, **private, **run)
+    framed = clip_frame.release(
+        handlers.analyse, [picture, clip_frame, pixel_size, analyse_anyway, *look], **private, **run
+    )
+    opened = demo.load(handlers.open_kept, outputs=answer, **private, concurrency_id="network")
+    start_over(uploaded, capture)
+    start_over(captured, picture)
+    start_over(chosen, picture, capture)
+    start_over(framed)
+    start_over(opened)
+    chosen.then(lambda: gr.Gallery(selected_index=None), outputs=examples, **helper)
+    redraw_after(picture.clear(nothing, outputs=answer, **helper))
+
+    redraw = {"fn": handlers.redraw, "inputs": settings, "outputs": drawing, **helper}
+    for control in (view, threshold, opacity, color, diameters, pixel_size):
+        control.input(**redraw, trigger_mode="always_last")
+    layout.input(
+        lambda layout: (gr.Row(visible=layout == LAYOUTS[0]), gr.ImageSlider(visible=layout == LAYOUTS[1])),
+        layout,
+        [two_up, pair],
+        **helper,
+    ).then(**redraw)
+    redraw_after(anyway.click(handlers.analyse_again, kept, [kept, anyway], **helper))
+    redraw_after(reference.upload(handlers.compare, [kept, reference], kept, **helper))
+    redraw_after(reference.clear(handlers.compare, [kept, reference], kept, **helper))
+    start.click(handlers.start_correction, kept, editor, **helper)
+    redraw_after(apply.click(handlers.correct, [kept, editor], kept, **helper))
+    redraw_after(drop.click(handlers.drop_correction, kept, kept, **helper))
+    make_pair.click(handlers.training_pair, [kept, label], pair_file, **helper)
+    make_files.click(handlers.downloads, [kept, *look], files, **helper)
+    keep.click(handlers.keep, kept, link, **helper).success(None, link, link, js=_LINK_JS, **private)
+    demo.load(thumbnails, outputs=examples, **helper)
+    # Not one of the page's own events: Gradio cannot answer assistants with what those keep, nor with a
+    # queued answer part by part. Outside the queue, the handler lets one run after the other.
+    call.click(
+        handlers.predict,
+        [picture, clip_frame, pixel_size, analyse_anyway, *look],
+        answer[:-1],
+        api_name="predict",
+        queue=False,
+    )
