@@ -37,7 +37,7 @@ _CSS = """
 .about table.about-confusion thead th { text-align: center; padding: .2rem; }
 .about table.about-confusion tbody td {
     width: 4.6rem; height: 2.9rem; text-align: center; border: 2px solid var(--body-background-fill);
-    background: rgb(230 159 0 / calc(var(--share) * .75 + .06));
+    background: rgb(230 159 0 / calc(var(--share) * .55 + .06));
 }
 .about-facts { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; }
 .about-facts dt { font-weight: 600; }

@@ -211,7 +211,10 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
                         )
                         make_pair = gr.Button("Make a training pair", elem_id="make-pair")
                     pair_file = gr.File(
-                        label="Picture and mask, laid out as BUSI is", interactive=False, height=90
+                        label="Picture and mask, laid out as BUSI is",
+                        interactive=False,
+                        height=90,
+                        elem_id="pair-file",
                     )
                 with gr.Tab("Download"):
                     make_files = gr.Button("Make the files", variant="primary", elem_id="make-files")
@@ -238,7 +241,7 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
         *(overlay, pair, legend, probabilities, report, findings, measurements),
         *(agreement, agreement_picture, kept),
     ]
-    settings = [kept, threshold, pixel_size, layout, *look]
+    settings = [kept, threshold, layout, *look]
     # One run at a time over all events: they share the model and the CPU.
     run: dict[str, Any] = {
         "outputs": answer,
@@ -247,7 +250,9 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
         "concurrency_limit": 1,
     }
     private: dict[str, Any] = {"api_visibility": "private"}
+    # Past the queue, where an error would not be shown: for what cannot fail.
     helper: dict[str, Any] = {**private, "show_progress": "hidden", "queue": False}
+    action: dict[str, Any] = {**private, "show_progress": "minimal", "concurrency_limit": None}
 
     settled = [
         *(clip_frame, threshold, anyway, pixel_size),
@@ -262,28 +267,33 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
         redraw_after(event.success(handlers.settle, kept, settled, **helper))
         for other in others:
             event.success(lambda: None, outputs=other, **helper)
-        redraw_after(
-            event.failure(lambda: nothing("The last picture was not analysed."), outputs=answer, **helper)
-        )
+        emptied = redraw_after(event.failure(nothing, outputs=answer, **helper))
+        emptied.then(lambda: "The last picture was not analysed.", outputs=findings, **helper)
 
     uploaded = picture.upload(handlers.analyse_upload, [picture, *look], **private, **run)
-    captured = capture.input(handlers.analyse_captured, [capture, *look], **private, **run)
+    captured = capture.upload(handlers.analyse_captured, [capture, *look], **private, **run)
     chosen = examples.select(handlers.analyse_example, look, **private, **run)
-    framed = clip_frame.release(
-        handlers.analyse, [picture, clip_frame, pixel_size, analyse_anyway, *look], **private, **run
+    framed = clip_frame.input(
+        handlers.analyse,
+        [picture, clip_frame, pixel_size, analyse_anyway, *look],
+        **private,
+        **run,
+        trigger_mode="always_last",
     )
     opened = demo.load(handlers.open_kept, outputs=answer, **private, concurrency_id="network")
     start_over(uploaded, capture)
     start_over(captured, picture)
     start_over(chosen, picture, capture)
-    start_over(framed)
+    redraw_after(framed.success(handlers.settle_frame, kept, settled[1:], **helper))
     start_over(opened)
     chosen.then(lambda: gr.Gallery(selected_index=None), outputs=examples, **helper)
-    redraw_after(picture.clear(nothing, outputs=answer, **helper))
+    for source in (picture, capture):
+        redraw_after(source.clear(nothing, outputs=answer, **helper))
 
     redraw = {"fn": handlers.redraw, "inputs": settings, "outputs": drawing, **helper}
-    for control in (view, threshold, opacity, color, diameters, pixel_size):
+    for control in (view, threshold, opacity, color, diameters):
         control.input(**redraw, trigger_mode="always_last")
+    redraw_after(pixel_size.input(handlers.measure_in_mm, [kept, pixel_size], kept, **action))
     layout.input(
         lambda layout: (gr.Row(visible=layout == LAYOUTS[0]), gr.ImageSlider(visible=layout == LAYOUTS[1])),
         layout,
@@ -291,14 +301,14 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
         **helper,
     ).then(**redraw)
     redraw_after(anyway.click(handlers.analyse_again, kept, [kept, anyway], **helper))
-    redraw_after(reference.upload(handlers.compare, [kept, reference], kept, **helper))
-    redraw_after(reference.clear(handlers.compare, [kept, reference], kept, **helper))
-    start.click(handlers.start_correction, kept, editor, **helper)
-    redraw_after(apply.click(handlers.correct, [kept, editor], kept, **helper))
-    redraw_after(drop.click(handlers.drop_correction, kept, kept, **helper))
-    make_pair.click(handlers.training_pair, [kept, label], pair_file, **helper)
-    make_files.click(handlers.downloads, [kept, *look], files, **helper)
-    keep.click(handlers.keep, kept, link, **helper).success(None, link, link, js=_LINK_JS, **private)
+    redraw_after(reference.upload(handlers.compare, [kept, reference], kept, **action))
+    redraw_after(reference.clear(handlers.compare, [kept, reference], kept, **action))
+    start.click(handlers.start_correction, kept, editor, **action)
+    redraw_after(apply.click(handlers.correct, [kept, editor], kept, **action))
+    redraw_after(drop.click(handlers.drop_correction, kept, kept, **action))
+    make_pair.click(handlers.training_pair, [kept, label], pair_file, **action)
+    make_files.click(handlers.downloads, [kept, *look], files, **action)
+    keep.click(handlers.keep, kept, link, **action).success(None, link, link, js=_LINK_JS, **private)
     demo.load(thumbnails, outputs=examples, **helper)
     # Not one of the page's own events: Gradio cannot answer assistants with what those keep, nor with a
     # queued answer part by part. Outside the queue, the handler lets one run after the other.

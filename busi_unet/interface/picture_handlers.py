@@ -197,11 +197,14 @@ class PictureHandlers:
             *(None for _ in range(5)),
         )
 
+    def settle_frame(self, analysis: Analysis | None) -> tuple[Any, ...]:
+        """`settle` without the clip's frame, whose slider may be moving on."""
+        return self.settle(analysis)[1:]
+
     def redraw(
         self,
         analysis: Analysis | None,
         threshold: float | None,
-        pixel_size_mm: float | None,
         layout: str,
         *look: Any,
     ) -> Drawing:
@@ -210,7 +213,6 @@ class PictureHandlers:
         Args:
             analysis: what `analyse` kept; None where nothing has been analysed or it has been forgotten.
             threshold: lesion probability of a pixel; the model's own leaves its thresholds in force.
-            pixel_size_mm: as for `analyse`.
             layout: one of `LAYOUTS`; the pair is only made for the second.
             look: the fields of `Look`.
         """
@@ -220,11 +222,7 @@ class PictureHandlers:
             model = self._model()
             own = model.predictor.config.thresholds.mask
             by_hand = threshold is not None and abs(threshold - own) > 1e-6
-            analysis = replace(
-                analysis,
-                threshold=float(threshold) if by_hand else None,
-                pixel_size_mm=_pixel_size(pixel_size_mm),
-            )
+            analysis = replace(analysis, threshold=float(threshold) if by_hand else None)
             prediction = analysis.predict(model.predictor)
             answer = self._show(analysis, prediction, Look(*look))
             agreement, agreement_picture = _compare(analysis, prediction)
@@ -244,6 +242,15 @@ class PictureHandlers:
     def analyse_again(self, analysis: Analysis | None) -> tuple[Analysis | None, Any]:
         """The kept picture, its result to be shown although it was refused; and the button hidden."""
         return analysis and replace(analysis, even_if_refused=True), gr.Button(visible=False)
+
+    def measure_in_mm(self, analysis: Analysis | None, pixel_size_mm: float | None) -> Analysis | None:
+        """The kept picture with a pixel size that the visitor typed, or without one again.
+
+        Raises:
+            gr.Error: a size that no ultrasound picture has.
+        """
+        with shown_errors():
+            return analysis and replace(analysis, pixel_size_mm=_pixel_size(pixel_size_mm))
 
     def compare(self, analysis: Analysis | None, reference: bytes | None) -> Analysis | None:
         """The kept picture with a reference mask that the visitor brings, an encoded picture.
@@ -320,7 +327,10 @@ class PictureHandlers:
                 return nothing()
             analysis = self._kept.get(token)
             if analysis is None:
-                return nothing("The result of this link is no longer kept. Upload the picture again.")
+                gr.Warning(
+                    "The result of this link is no longer kept. Upload the picture again.", duration=None
+                )
+                return nothing()
             return self._answer(replace(analysis, remark="*Opened from a link.*"), Look())
 
     def _run(self, frame: Frame) -> RawOutput:

@@ -1,13 +1,23 @@
-"""The page as a person meets it: a picture, an example, a bad file, a phone."""
+"""The tab "One picture" as a person meets it."""
 
 from __future__ import annotations
 
+import io
+import json
+import re
+import time
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
+import pypdf
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from dicom_files import PATIENT, dicom, region
 from PIL import Image
-from playwright.sync_api import Page, Request, expect
+from playwright.sync_api import Browser, Page, Request, expect
 
 from busi_unet.data.phantom import make_phantom
 
@@ -19,13 +29,24 @@ pytestmark = [
 
 SCREENSHOTS = Path(__file__).parents[2] / "reports" / "screenshots"
 UPLOAD = "#picture input[type=file]"
+SIZE = (200, 90)
+# Puts a picture of 160×120 on the clipboard.
+_COPY = """async () => {
+    const canvas = Object.assign(document.createElement("canvas"), { width: 160, height: 120 });
+    const pen = canvas.getContext("2d");
+    pen.fillRect(0, 0, 160, 120);
+    pen.fillStyle = "#888";
+    pen.fillRect(20, 20, 60, 60);
+    const blob = await new Promise((done) => canvas.toBlob(done));
+    await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
+}"""
 
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     """A grey TIFF, which a browser cannot show by itself, much wider than high."""
     path = tmp_path / "picture.tif"
-    Image.fromarray(make_phantom("malignant", seed=0, size=(90, 200)).image).save(path)
+    Image.fromarray(make_phantom("malignant", seed=0, size=SIZE[::-1]).image).save(path)
     return path
 
 
@@ -35,9 +56,40 @@ def _screenshot(page: Page, name: str) -> None:
 
 
 def _natural_size(page: Page, panel: str) -> list[int]:
-    expect(page.locator(f"{panel} img")).to_be_visible()
+    expect(page.locator(f"{panel} img").first).to_be_visible()
     page.wait_for_function("panel => document.querySelector(panel + ' img').naturalWidth > 0", arg=panel)
-    return page.locator(f"{panel} img").evaluate("image => [image.naturalWidth, image.naturalHeight]")
+    return page.locator(f"{panel} img").first.evaluate("image => [image.naturalWidth, image.naturalHeight]")
+
+
+def _analyse(page: Page, path: Path) -> None:
+    """Uploads a picture and waits for its answer and the redraw that follows."""
+    page.set_input_files(UPLOAD, path)
+    expect(page.locator("#findings")).to_contain_text("Weights")
+    expect(page.locator("#overlay img")).to_be_visible()
+
+
+def _set_threshold(page: Page, value: float) -> None:
+    page.locator("#threshold input[type=number]").fill(str(value))
+    page.locator("#threshold input[type=number]").press("Tab")
+    expect(page.locator("#findings")).to_contain_text(f"threshold set by hand ({value:.2f})")
+
+
+def _tab(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def _until(true: Callable[[], bool], seconds: float = 20) -> None:
+    """Waits for what no element of the page tells."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.1)
+
+
+def _pixels(page: Page, panel: str) -> np.ndarray:
+    """The picture of a panel, as its file is served."""
+    answer = page.request.get(page.locator(f"{panel} img").first.get_attribute("src"))
+    return np.asarray(Image.open(io.BytesIO(answer.body())))
 
 
 def test_upload_example_and_clearing(page: Page, picture: Path) -> None:
@@ -61,7 +113,7 @@ def test_upload_example_and_clearing(page: Page, picture: Path) -> None:
     page.set_input_files(UPLOAD, picture)
     expect(page.locator("#findings")).not_to_contain_text("Synthetic")
     page.get_by_label("Clear").click()
-    expect(page.locator("#findings")).to_have_text("Upload a picture, or choose an example.")
+    expect(page.locator("#findings")).to_contain_text("Upload a picture")
     expect(page.locator("#overlay img")).to_have_count(0)
 
 
@@ -101,3 +153,202 @@ def test_a_phone_shows_everything_and_no_other_host_is_called(page: Page, pictur
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert hosts == {"127.0.0.1"}
     _screenshot(page, "phone-dark")
+
+
+def test_sliders_redraw_without_another_run(page: Page, picture: Path) -> None:
+    _analyse(page, picture)
+    runs = []
+    page.on("request", lambda request: runs.append(request.url) if "queue/join" in request.url else None)
+
+    _set_threshold(page, 0.95)
+    expect(page.locator("#findings")).to_contain_text("No lesion outlined.")
+    _until(lambda: np.ptp(_pixels(page, "#overlay"), axis=2).max() == 0)
+    _set_threshold(page, 0.05)
+    expect(page.locator("#measurements")).to_contain_text("px")
+    _until(lambda: np.ptp(_pixels(page, "#overlay"), axis=2).max() > 0)
+    after = _pixels(page, "#overlay")
+    assert runs == [], "a redraw must not wait in a queue"
+    page.get_by_label("Pixel size, mm").fill("0.1")
+    page.get_by_label("Pixel size, mm").press("Tab")
+    expect(page.locator("#measurements")).to_contain_text("mm²")
+    page.locator("#view input").click()
+    page.get_by_role("option", name="Uncertainty").click()
+    expect(page.locator("#legend")).to_contain_text("as likely lesion as not")
+    _until(lambda: (_pixels(page, "#overlay") != after).any())
+
+    page.get_by_label("Slider", exact=True).check()
+    expect(page.locator("#pair")).to_be_visible()
+    expect(page.locator("#overlay")).to_be_hidden()
+    assert _natural_size(page, "#pair") == list(SIZE)
+    _screenshot(page, "slider")
+
+
+def test_dicom_clip_with_pixel_size_and_without_the_patient(page: Page, tmp_path: Path) -> None:
+    clip = np.stack([make_phantom("benign", seed=seed, size=(90, 160)).image for seed in range(3)])
+    path = tmp_path / "clip.dcm"
+    known = region((0, 0, 159, 89), delta=(0.02, 0.01))
+    path.write_bytes(dicom(clip, frames=3, SequenceOfUltrasoundRegions=[known]))
+    _analyse(page, path)
+
+    expect(page.locator("#pixel-size")).to_contain_text("0.2 across and 0.1 in depth")
+    np.testing.assert_array_equal(_pixels(page, "#original"), clip[0])
+    frame = page.locator("#clip-frame input[type=number]")
+    expect(frame).to_be_visible()
+    page.locator("#clip-frame input[type=range]").focus()
+    page.keyboard.press("ArrowRight")
+    expect(frame).to_have_value("2")
+    _until(lambda: (_pixels(page, "#original") == clip[1]).all())
+    assert PATIENT not in page.content()
+    _screenshot(page, "dicom")
+
+
+def test_reference_mask(page: Page, picture: Path, tmp_path: Path) -> None:
+    _analyse(page, picture)
+    _set_threshold(page, 0.3)
+    mask = np.zeros(SIZE[::-1], dtype=np.uint8)
+    mask[20:60, 50:120] = 255
+    reference, wrong = tmp_path / "mask.png", tmp_path / "wrong.png"
+    Image.fromarray(mask).save(reference)
+    Image.fromarray(mask[:50]).save(wrong)
+
+    _tab(page, "Compare with a mask")
+    page.set_input_files("#reference input[type=file]", wrong)
+    expect(page.get_by_text("is 200 × 50 pixels")).to_be_visible()
+    page.locator("#reference").get_by_label("Clear").click()
+    page.set_input_files("#reference input[type=file]", reference)
+    expect(page.locator("#agreement")).to_contain_text("Dice")
+    expect(page.locator("#agreement")).to_contain_text("2,800 px")
+    assert _natural_size(page, "#agreement-picture") == list(SIZE)
+    _screenshot(page, "reference")
+
+
+def test_correction_with_the_brush_becomes_a_training_pair(page: Page, picture: Path, tmp_path: Path) -> None:
+    _analyse(page, picture)
+    _tab(page, "Correct the outline")
+    page.get_by_role("button", name="Start from this outline").click()
+    canvas = page.locator("#editor canvas").first
+    expect(canvas).to_be_visible()
+    page.wait_for_timeout(1500)  # the editor tells nobody when it has drawn a new picture
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y, steps=8)
+    page.mouse.up()
+    page.wait_for_timeout(500)
+    page.get_by_role("button", name="Measure it").click()
+    expect(page.locator("#findings")).to_contain_text("corrected by hand")
+    _screenshot(page, "correction")
+
+    page.locator("#pair-class").get_by_label("malignant").check()
+    page.get_by_role("button", name="Make a training pair").click()
+    with page.expect_download() as caught:
+        page.locator("#pair-file a").first.click()
+    caught.value.save_as(tmp_path / "pair.zip")
+    with zipfile.ZipFile(tmp_path / "pair.zip") as pair:
+        mask = np.asarray(Image.open(pair.open("malignant/picture_mask.png")))
+    assert mask.shape == SIZE[::-1]
+    columns = np.nonzero(mask)[1]
+    # The stroke ran from the middle of the picture to the right.
+    assert mask[44:47, 100:104].all()
+    assert columns.max() > 104
+
+    page.get_by_role("button", name="Undo all").click()
+    expect(page.locator("#findings")).not_to_contain_text("corrected by hand")
+
+
+def test_a_refused_picture_can_be_analysed_anyway(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "blank.png"
+    Image.new("L", (120, 90), 60).save(path)
+    page.set_input_files(UPLOAD, path)
+    expect(page.locator("#findings")).to_contain_text("Not analysed.")
+    expect(page.locator("#probabilities")).not_to_contain_text("benign")
+
+    page.get_by_role("button", name="Analyse anyway").click()
+    expect(page.locator("#findings")).to_contain_text("Analysed all the same")
+    expect(page.locator("#probabilities")).to_contain_text("benign")
+    expect(page.get_by_role("button", name="Analyse anyway")).to_be_hidden()
+
+
+def test_downloads_hold_the_result(page: Page, picture: Path, tmp_path: Path) -> None:
+    _analyse(page, picture)
+    _set_threshold(page, 0.3)
+    _tab(page, "Download")
+    page.get_by_role("button", name="Make the files").click()
+    links = page.locator("#downloads a")
+    expect(links).to_have_count(4)
+    for number in range(4):
+        with page.expect_download() as caught:
+            links.nth(number).click()
+        caught.value.save_as(tmp_path / caught.value.suggested_filename)
+
+    mask = np.asarray(Image.open(tmp_path / "mask.png"))
+    result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert (mask > 0).sum() == result["lesion_area_px"]
+    assert Image.open(tmp_path / "overlay.png").size == SIZE
+    assert "not a medical device" in pypdf.PdfReader(tmp_path / "report.pdf").pages[0].extract_text().lower()
+
+
+def test_a_link_to_a_result_opens_it(page: Page, picture: Path, browser: Browser) -> None:
+    _analyse(page, picture)
+    _set_threshold(page, 0.3)
+    _tab(page, "Download")
+    page.get_by_role("button", name="Make a link to this result").click()
+    link = page.locator("#link textarea, #link input").first
+    expect(link).to_have_value(re.compile(r"\?result=[\w-]{20,}$"))
+
+    other = browser.new_page(viewport={"width": 1280, "height": 860})
+    try:
+        other.goto(link.input_value())
+        expect(other.locator("#findings")).to_contain_text("Opened from a link.")
+        assert _natural_size(other, "#overlay") == list(SIZE)
+        other.goto(f"{page.url.split('?')[0]}?result=unknown")
+        expect(other.get_by_text("is no longer kept")).to_be_visible()
+    finally:
+        other.close()
+
+
+def test_a_picture_from_the_clipboard_and_from_the_camera(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write", "camera"])
+    page.get_by_text("Or paste it, or use the camera").click()
+    page.evaluate(_COPY)
+    page.get_by_label("Paste from clipboard").click()
+    expect(page.locator("#findings")).to_contain_text("Weights")
+    assert _natural_size(page, "#original") == [160, 120]
+
+    page.locator("#capture").get_by_label("Remove Image").click()
+    expect(page.locator("#findings")).to_contain_text("Upload a picture")
+    page.get_by_label("Capture from camera").click()
+    page.get_by_text("Click to Access Webcam").click()
+    page.get_by_label("capture photo").click()
+    expect(page.locator("#findings")).to_contain_text("Weights")
+    assert _natural_size(page, "#original") != [160, 120]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_barrier(page: Page, picture: Path, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.reload()
+    _analyse(page, picture)
+    _set_threshold(page, 0.3)
+    found = []
+    for tab in ("Measurements", "Compare with a mask", "Correct the outline", "Download", "All values"):
+        _tab(page, tab)
+        page.wait_for_timeout(300)
+        found += [(tab, each) for each in _barriers(page)]
+    for tab in ("Many pictures", "About this model"):
+        _tab(page, tab)
+        page.wait_for_timeout(500)
+        found += [(tab, each) for each in _barriers(page)]
+    assert found == []
+
+
+def _barriers(page: Page) -> list[str]:
+    results = Axe().run(page)
+    return [
+        f"{violation['id']}: {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
+        for violation in results.response["violations"]
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]

@@ -7,7 +7,7 @@ import pytest
 
 import busi_unet.predictor
 from busi_unet.errors import IncompatibleBundleError
-from busi_unet.interface.model import load_model
+from busi_unet.interface.model import LazyModel, ModelInUse, load_model
 
 
 @pytest.fixture
@@ -73,3 +73,20 @@ def test_broken_embedded_weights_are_an_error(tmp_path: Path, monkeypatch: pytes
 
     with pytest.raises(IncompatibleBundleError):
         load_model(None)
+
+
+def test_lazy_weights_are_loaded_once_and_on_first_use(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def load(requested: str | None) -> ModelInUse:
+        calls.append(requested)
+        return load_model(requested)
+
+    monkeypatch.setattr("busi_unet.interface.model.load_model", load)
+    model = LazyModel(str(tiny_bundle))
+    assert calls == []
+
+    assert model() is model()
+    assert calls == [str(tiny_bundle)]

@@ -182,7 +182,7 @@ def answer(handlers: PictureHandlers) -> Answer:
 
 def _redraw(handlers: PictureHandlers, answer: Answer, **changed: Any) -> Drawing:
     own = handlers._model().predictor.config.thresholds.mask
-    settings = {"threshold": own, "pixel_size_mm": None, "layout": LAYOUTS[0], "view": Look.view, **changed}
+    settings = {"threshold": own, "layout": LAYOUTS[0], "view": Look.view, **changed}
     view = settings.pop("view")
     return handlers.redraw(answer.analysis, *settings.values(), view, *LOOK[1:])
 
@@ -223,14 +223,16 @@ def test_a_threshold_set_by_hand_wins_over_the_models_rules(
 def test_a_typed_pixel_size_measures_in_millimetres(handlers: PictureHandlers, answer: Answer) -> None:
     threshold = 0.3
     pixels = _redraw(handlers, answer, threshold=threshold)
-    millimetres = _redraw(handlers, answer, threshold=threshold, pixel_size_mm=0.1)
+    analysis = handlers.measure_in_mm(answer.analysis, 0.1)
+    millimetres = _redraw(handlers, Answer(*answer[:5], analysis), threshold=threshold)
 
     assert pixels.measurements[0][1].endswith("px")
     assert millimetres.measurements[0][1].endswith("mm²")
     area = pixels.report["measurements"][0]["area_px"]
     assert millimetres.report["measurements"][0]["area_mm2"] == pytest.approx(area / 100)
     with pytest.raises(gr.Error, match="A pixel of 50 mm is not plausible"):
-        _redraw(handlers, answer, pixel_size_mm=50)
+        handlers.measure_in_mm(answer.analysis, 50)
+    assert handlers.measure_in_mm(analysis, 0).pixel_size_mm is None
 
 
 def test_the_slider_gets_a_pair_of_one_size(handlers: PictureHandlers, answer: Answer) -> None:
@@ -240,7 +242,7 @@ def test_the_slider_gets_a_pair_of_one_size(handlers: PictureHandlers, answer: A
 
 
 def test_a_forgotten_picture_leaves_an_empty_page(handlers: PictureHandlers) -> None:
-    drawing = handlers.redraw(None, 0.5, None, LAYOUTS[0], *LOOK)
+    drawing = handlers.redraw(None, 0.5, LAYOUTS[0], *LOOK)
 
     assert drawing.overlay is None and drawing.analysis is None and drawing.measurements == []
 
@@ -361,7 +363,8 @@ def test_a_link_opens_the_kept_result(handlers: PictureHandlers, answer: Answer)
     assert opened.report["threshold_by_hand"] == 0.3
     assert "Opened from a link." in opened.findings
     assert handlers.open_kept(_Request()) == nothing()
-    assert "no longer kept" in handlers.open_kept(_Request(result="someone-elses")).findings
+    with pytest.warns(UserWarning, match="no longer kept"):
+        assert handlers.open_kept(_Request(result="someone-elses")) == nothing()
 
 
 class _Request:

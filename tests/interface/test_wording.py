@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from busi_unet.imaging.agreement import compare_masks
 from busi_unet.imaging.measure import measure_lesions
-from busi_unet.interface.wording import describe
+from busi_unet.interface.wording import describe, describe_agreement, describe_set
 from busi_unet.predictor import Prediction
 
 
@@ -80,3 +83,39 @@ def test_refusal_gives_the_reasons_and_no_finding() -> None:
     words = describe(_prediction(_mask(), "benign", ("The picture is blank.", "And small.")))
 
     assert words == "**Not analysed.** The picture is blank. And small."
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (("benign",), "At 90% confidence, only benign is left."),
+        (("benign", "malignant"), "Benign or malignant cannot be told apart at 90% confidence."),
+        (("benign", "malignant", "normal"), "At 90% confidence, no class can be excluded."),
+    ],
+)
+def test_the_prediction_set_in_words(names: tuple[str, ...], sentence: str) -> None:
+    prediction = replace(_prediction(_mask(), "benign"), prediction_set=names, coverage=0.9)
+
+    assert describe_set(prediction) == sentence
+    assert sentence in describe(prediction)
+
+
+def test_weights_that_state_no_set() -> None:
+    assert describe_set(_prediction(_mask(), "benign")) == ""
+
+
+def test_a_refused_picture_told_all_the_same() -> None:
+    words = describe(_prediction(_mask(), "benign", ("The picture is blank.",)), even_if_refused=True)
+
+    assert words.startswith("**Analysed all the same, not to be trusted.** The picture is blank.")
+    assert "benign (80%)" in words
+
+
+def test_agreement_with_a_reference() -> None:
+    words = describe_agreement(
+        compare_masks(_mask((0, 10, 0, 10)), _mask((0, 10, 0, 5)), spacing_mm=(0.1, 0.1))
+    )
+
+    assert words.startswith("Dice **0.667**, IoU **0.500**, HD95 **")
+    assert " mm)" in words
+    assert "Outlined: 100 px; in the reference: 50 px." in words
