@@ -123,7 +123,9 @@ class Predictor:
         folder: Path | None = None,
     ) -> None:
         self.device = _choose_device(device)
-        self.model = model.to(self.device).eval()
+        # A fifth faster on CPUs, and made for tensor cores; MPS has had wrong results with it.
+        self._layout = torch.contiguous_format if self.device.type == "mps" else torch.channels_last
+        self.model = model.to(self.device, memory_format=self._layout).eval()
         self.config = config
         self.source = source
         self.folder = folder
@@ -213,7 +215,8 @@ class Predictor:
 
     def run(self, frames: Sequence[np.ndarray]) -> list[RawOutput]:
         """The network on frames uint8 (H, W), one forward pass for all of them."""
-        batch = torch.from_numpy(np.stack([self._preprocess(frame) for frame in frames])).to(self.device)
+        batch = torch.from_numpy(np.stack([self._preprocess(frame) for frame in frames]))
+        batch = batch.to(self.device, memory_format=self._layout)
         with torch.inference_mode():
             output, evidence = self.model.forward_with_evidence(batch)
             maps = output.mask_logits.float().sigmoid()[:, 0].cpu().numpy()

@@ -8,7 +8,9 @@ Exit codes: 0 measured, 1 an app did not start or answer, 2 wrong usage.
 
 import argparse
 import contextlib
+import importlib.util
 import os
+import shutil
 import socket
 import statistics
 import subprocess
@@ -32,14 +34,27 @@ ROOT = Path(__file__).resolve().parent.parent
 ECHO = """
 import gradio as gr
 with gr.Blocks(analytics_enabled=False) as demo:
-    picture, echo = gr.File(type="binary"), gr.Image(format="png")
+    picture, echo, call = gr.File(type="binary"), gr.Image(format="png"), gr.Button()
     def predict(content):
         import io
         from PIL import Image
         return Image.open(io.BytesIO(content))
-    picture.upload(predict, picture, echo, api_name="predict")
+    call.click(predict, picture, echo, api_name="predict", queue=False)
 demo.launch()
 """
+# Moves the threshold slider and waits for the overlay to be drawn.
+REDRAW = """async (value) => {
+    const image = () => document.querySelector("#overlay img");
+    const slider = document.querySelector("#threshold input[type=range]");
+    const before = image().src;
+    const start = performance.now();
+    slider.value = value;
+    slider.dispatchEvent(new Event("input", { bubbles: true }));
+    while (image().src === before) await new Promise(requestAnimationFrame);
+    await image().decode();
+    return performance.now() - start;
+}"""
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 START_LIMIT = 120
 ROWS = (
     ("echo_ms", "echo, round trip, median", "ms"),
@@ -47,6 +62,7 @@ ROWS = (
     ("predict_over_echo", "prediction over echo", ""),
     ("page_seconds", "`python app.py` to a page that answers", "s"),
     ("first_prediction_seconds", "`python app.py` to the first prediction", "s"),
+    ("redraw_ms", "slider moved to picture redrawn in Chromium, median", "ms"),
     ("memory_mb", "resident memory at the end", "MB"),
     ("memory_growth_mb", "of it grown since the first tenth", "MB"),
 )
@@ -108,6 +124,7 @@ def measure(scratch: Path, rounds: int, predictions: int, model: str | None) -> 
         ask(url, picture, scratch)(1)
         first_seconds = time.monotonic() - started
         predict_ms = round_trips(url, picture, scratch, rounds)
+        redraw_ms = redraws(url, picture, rounds)
         asked, early = ask(url, picture, scratch), max(1, predictions // 10 - rounds)
         asked(early)
         first_memory = resident_mb(process.pid)
@@ -121,6 +138,7 @@ def measure(scratch: Path, rounds: int, predictions: int, model: str | None) -> 
         "predict_over_echo": predict_ms / echo_ms,
         "page_seconds": page_seconds,
         "first_prediction_seconds": first_seconds,
+        "redraw_ms": redraw_ms,
         "memory_mb": memory,
         "memory_growth_mb": None if memory is None else memory - first_memory,
     }
@@ -180,6 +198,27 @@ def round_trips(url: str, picture: Path, scratch: Path, rounds: int) -> float:
     asked = ask(url, picture, scratch)
     asked(3)
     return 1000 * statistics.median(asked(rounds))
+
+
+def redraws(url: str, picture: Path, rounds: int) -> float | None:
+    """Median milliseconds of a redraw in a browser; None where Playwright or Chromium is not installed."""
+    browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser_path is None or importlib.util.find_spec("playwright") is None:
+        return None
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(url)
+        page.set_input_files("#picture input[type=file]", picture)
+        page.wait_for_selector("#overlay img")
+        page.wait_for_timeout(3000)  # what follows an upload
+        # Another value each time, so that each draws another picture.
+        values = [0.1 + 0.8 * number / (rounds + 3) for number in range(rounds + 3)]
+        seconds = [page.evaluate(REDRAW, f"{value:.2f}") for value in values]
+        browser.close()
+    return statistics.median(seconds[3:])
 
 
 def ask(url: str, picture: Path, scratch: Path) -> Callable[[int], list[float]]:

@@ -11,6 +11,7 @@ from busi_unet.config import CLASS_NAMES
 from busi_unet.imaging.decode import EXTENSIONS
 from busi_unet.imaging.overlay import COLORS
 from busi_unet.interface.analysis import MEASUREMENT_HEADERS, MEASUREMENT_WIDTHS, VIEWS, Look
+from busi_unet.interface.downloads import as_files
 from busi_unet.interface.examples import thumbnails
 from busi_unet.interface.model import ModelInUse
 from busi_unet.interface.picture_handlers import (
@@ -259,8 +260,10 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
         *(reference, files, link, editor, pair_file),
     ]
 
+    redraw = as_files(handlers.redraw)
+
     def redraw_after(event: Any) -> Any:
-        return event.then(handlers.redraw, settings, drawing, **helper)
+        return event.then(redraw, settings, drawing, **helper)
 
     def start_over(event: Any, *others: Any) -> None:
         """After a new picture: what belonged to the one before is forgotten."""
@@ -270,17 +273,17 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
         emptied = redraw_after(event.failure(nothing, outputs=answer, **helper))
         emptied.then(lambda: "The last picture was not analysed.", outputs=findings, **helper)
 
-    uploaded = picture.upload(handlers.analyse_upload, [picture, *look], **private, **run)
-    captured = capture.upload(handlers.analyse_captured, [capture, *look], **private, **run)
-    chosen = examples.select(handlers.analyse_example, look, **private, **run)
+    uploaded = picture.upload(as_files(handlers.analyse_upload), [picture, *look], **private, **run)
+    captured = capture.upload(as_files(handlers.analyse_captured), [capture, *look], **private, **run)
+    chosen = examples.select(as_files(handlers.analyse_example), look, **private, **run)
     framed = clip_frame.input(
-        handlers.analyse,
+        as_files(handlers.analyse),
         [picture, clip_frame, pixel_size, analyse_anyway, *look],
         **private,
         **run,
         trigger_mode="always_last",
     )
-    opened = demo.load(handlers.open_kept, outputs=answer, **private, concurrency_id="network")
+    opened = demo.load(as_files(handlers.open_kept), outputs=answer, **private, concurrency_id="network")
     start_over(uploaded, capture)
     start_over(captured, picture)
     start_over(chosen, picture, capture)
@@ -290,16 +293,16 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
     for source in (picture, capture):
         redraw_after(source.clear(nothing, outputs=answer, **helper))
 
-    redraw = {"fn": handlers.redraw, "inputs": settings, "outputs": drawing, **helper}
     for control in (view, threshold, opacity, color, diameters):
-        control.input(**redraw, trigger_mode="always_last")
+        control.input(redraw, settings, drawing, **helper, trigger_mode="always_last")
     redraw_after(pixel_size.input(handlers.measure_in_mm, [kept, pixel_size], kept, **action))
-    layout.input(
+    laid_out = layout.input(
         lambda layout: (gr.Row(visible=layout == LAYOUTS[0]), gr.ImageSlider(visible=layout == LAYOUTS[1])),
         layout,
         [two_up, pair],
         **helper,
-    ).then(**redraw)
+    )
+    redraw_after(laid_out)
     redraw_after(anyway.click(handlers.analyse_again, kept, [kept, anyway], **helper))
     redraw_after(reference.upload(handlers.compare, [kept, reference], kept, **action))
     redraw_after(reference.clear(handlers.compare, [kept, reference], kept, **action))
@@ -313,7 +316,7 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
     # Not one of the page's own events: Gradio cannot answer assistants with what those keep, nor with a
     # queued answer part by part. Outside the queue, the handler lets one run after the other.
     call.click(
-        handlers.predict,
+        as_files(handlers.predict),
         [picture, clip_frame, pixel_size, analyse_anyway, *look],
         answer[:-1],
         api_name="predict",

@@ -37,8 +37,8 @@ LAYOUTS = ("Side by side", "Slider")
 BRUSH_COLOR, BRUSH_OPACITY = (230, 159, 0), 0.4
 
 
-class Answer(NamedTuple):
-    """What a picture is answered with, in the order of the API; the last value never leaves the server.
+class PublicAnswer(NamedTuple):
+    """What a program is answered with, in this order.
 
     Attributes:
         overlay: RGB, the size of the picture, with the lesions drawn over it.
@@ -46,6 +46,19 @@ class Answer(NamedTuple):
         report: JSON-ready, with the weights in use.
         findings: Markdown.
         original: the grey frame that was analysed, the size of the overlay.
+    """
+
+    overlay: Image.Image | None
+    probabilities: dict[str, float] | None
+    report: dict[str, Any] | None
+    findings: str
+    original: Image.Image | None
+
+
+class Answer(NamedTuple):
+    """What the page is answered with: a `PublicAnswer`, and what never leaves the server.
+
+    Attributes:
         analysis: kept for this visitor, so that the picture can be looked at in other ways.
     """
 
@@ -106,7 +119,7 @@ class PictureHandlers:
         color: str = Look.color,
         opacity: float = Look.opacity,
         diameters: bool = Look.diameters,
-    ) -> tuple[Any, ...]:
+    ) -> PublicAnswer:
         """Outlines lesions in one breast ultrasound picture and gives the probabilities of its class.
 
         For research, not a medical device. The report holds the class (normal, benign or malignant) with
@@ -123,14 +136,12 @@ class PictureHandlers:
             opacity: of tints and maps, from 0 to 1.
             diameters: whether to draw the measured diameters.
 
-        Returns:
-            What `Answer` holds, but for its last value.
-
         Raises:
             gr.Error: as for `analyse`.
         """
         look = (view, color, opacity, diameters)
-        return self.analyse(picture, clip_frame, pixel_size_mm, analyse_anyway, *look)[:-1]
+        answer = self.analyse(picture, clip_frame, pixel_size_mm, analyse_anyway, *look)
+        return PublicAnswer(*answer[:-1])
 
     def analyse(
         self,
