@@ -318,7 +318,7 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
     call.click(
         as_files(handlers.predict),
         [picture, clip_frame, pixel_size, analyse_anyway, *look],
-        answer[:-1],
+        [overlay, probabilities, report, findings],
         api_name="predict",
         queue=False,
     )

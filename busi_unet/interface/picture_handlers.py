@@ -45,21 +45,20 @@ class PublicAnswer(NamedTuple):
         probabilities: per class; None where the picture is refused.
         report: JSON-ready, with the weights in use.
         findings: Markdown.
-        original: the grey frame that was analysed, the size of the overlay.
     """
 
     overlay: Image.Image | None
     probabilities: dict[str, float] | None
     report: dict[str, Any] | None
     findings: str
-    original: Image.Image | None
 
 
 class Answer(NamedTuple):
-    """What the page is answered with: a `PublicAnswer`, and what never leaves the server.
+    """What the page is answered with: a `PublicAnswer`, and what else it shows and keeps.
 
     Attributes:
-        analysis: kept for this visitor, so that the picture can be looked at in other ways.
+        original: the grey frame that was analysed, the size of the overlay.
+        analysis: for looking at it in other ways; it never leaves the server.
     """
 
     overlay: Image.Image | None
@@ -141,7 +140,7 @@ class PictureHandlers:
         """
         look = (view, color, opacity, diameters)
         answer = self.analyse(picture, clip_frame, pixel_size_mm, analyse_anyway, *look)
-        return PublicAnswer(*answer[:-1])
+        return PublicAnswer(*answer[: len(PublicAnswer._fields)])
 
     def analyse(
         self,
