@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from busi_unet.data.phantom import make_phantom
-from busi_unet.interface.handlers import Handlers
+from busi_unet.interface.model import LazyModel
+from busi_unet.interface.picture_handlers import PictureHandlers
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,7 +23,7 @@ def refuse(*arguments):
     raise AssertionError("the import opened a connection")
 socket.socket.connect = refuse
 import app
-assert type(app.demo).__name__ == "Blocks"
+assert type(app.demo).__name__ == "Page"
 heavy = {"torch", "datasets", "accelerate", "matplotlib", "sklearn", "cv2"} & sys.modules.keys()
 assert not heavy, heavy
 """
@@ -40,7 +41,7 @@ def test_embedded_weights_answer() -> None:
     stream = io.BytesIO()
     Image.fromarray(make_phantom("benign", seed=0, size=(200, 260)).image).save(stream, "PNG")
 
-    report = Handlers().analyse(stream.getvalue()).report
+    report = PictureHandlers(LazyModel()).predict(stream.getvalue()).report
 
     assert report["weights"] == {"kind": "embedded", "source": "embedded", "notice": None}
     assert sum(report["probabilities"].values()) == pytest.approx(1)

@@ -83,7 +83,20 @@ LAUNCH_OPTIONS: dict[str, Any] = {
 }
 
 
-def build_page(requested: str | None = None) -> gr.Blocks:
+class Page(gr.Blocks):
+    """Blocks whose public calls need not name the inputs that have a default.
+
+    Gradio's own clients fill in what is left out; a plain HTTP call would be refused.
+    """
+
+    def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
+        """Fills in the defaults of the trailing inputs that are missing, in place."""
+        if block_fn.api_visibility == "public":
+            inputs += [block.value for block in block_fn.inputs[len(inputs) :]]
+        super().validate_inputs(block_fn, inputs)
+
+
+def build_page(requested: str | None = None) -> Page:
     """Builds the app without loading any weights.
 
     Args:
@@ -91,10 +104,10 @@ def build_page(requested: str | None = None) -> gr.Blocks:
 
     Returns:
         Blocks to launch with `LAUNCH_OPTIONS`. Its API has two calls: `/predict`, a picture in and
-        an `Answer` out, and `/predict_many`.
+        a `PublicAnswer` out, and `/predict_many`.
     """
     model = LazyModel(requested)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(_HOUR, _HOUR)) as demo:
+    with Page(title=TITLE, analytics_enabled=False, delete_cache=(_HOUR, _HOUR)) as demo:
         gr.Markdown(
             f"# {TITLE}\n"
             "A U-Net outlines lesions and weighs three classes: normal, benign, malignant. "
