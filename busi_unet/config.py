@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from busi_unet.errors import IncompatibleBundleError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CLASS_NAMES = ("normal", "benign", "malignant")
 ENCODERS = ("plain", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 
@@ -91,10 +91,53 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
+class PredictionSets:
+    """Sets of classes that hold the true one in a stated share of pictures; see `trust.conformal`.
+
+    Args:
+        coverage: that share.
+        cut: probability at and above which a class is in the set.
+    """
+
+    coverage: float
+    cut: float
+
+    def __post_init__(self) -> None:
+        _require(0 < self.coverage < 1, "prediction_sets.coverage", self.coverage, "between 0 and 1")
+        _require(0 <= self.cut <= 1, "prediction_sets.cut", self.cut, "from 0 to 1")
+
+
+@dataclass(frozen=True)
+class EdgeBand:
+    """Between which lines a stated share of a lesion's edge lies on average; see `trust.conformal`.
+
+    Args:
+        coverage: that share.
+        inner, outer: how far inside and outside of the outline, in radii of a circle of the lesion's area.
+    """
+
+    coverage: float
+    inner: float
+    outer: float
+
+    def __post_init__(self) -> None:
+        _require(0 < self.coverage < 1, "edge_band.coverage", self.coverage, "between 0 and 1")
+        for name in ("inner", "outer"):
+            _require(getattr(self, name) >= 0, f"edge_band.{name}", getattr(self, name), "0 or more")
+
+
+@dataclass(frozen=True)
 class Calibration:
-    """Temperature scaling of the class logits (Guo et al. 2017); 1 leaves them as they are."""
+    """What makes the outputs mean what they say; fitted on the validation fold.
+
+    Args:
+        temperature: of the class logits (Guo et al. 2017); 1 leaves them as they are.
+        prediction_sets, edge_band: None where nothing is stated.
+    """
 
     temperature: float = 1.0
+    prediction_sets: PredictionSets | None = None
+    edge_band: EdgeBand | None = None
 
     def __post_init__(self) -> None:
         _require(self.temperature > 0, "calibration.temperature", self.temperature, "above 0")
@@ -115,7 +158,8 @@ class BundleConfig:
     def __post_init__(self) -> None:
         if self.format_version != FORMAT_VERSION:
             raise IncompatibleBundleError(
-                f"config.json has format_version {self.format_version}; this package reads {FORMAT_VERSION}.",
+                f"config.json has format_version {self.format_version}; this package reads 1 to "
+                f"{FORMAT_VERSION}.",
                 "Install the busi_unet version that the model was made with, or newer.",
             )
         _require(self.class_names == CLASS_NAMES, "class_names", self.class_names, f"{list(CLASS_NAMES)}")
@@ -126,14 +170,20 @@ class BundleConfig:
 
     @classmethod
     def from_dict(cls, data: Any) -> BundleConfig:
-        """Reads what `to_dict` wrote.
+        """Reads what `to_dict` wrote, now or in format 1, which stated neither sets nor an edge band.
 
         Raises:
             IncompatibleBundleError: unknown or missing key, wrong type, value out of range.
         """
-        if isinstance(data, dict) and data.get("format_version", FORMAT_VERSION) != FORMAT_VERSION:
-            # A newer format may have other keys: say so before complaining about those.
-            cls(format_version=data["format_version"])
+        if isinstance(data, dict):
+            version = data.get("format_version", FORMAT_VERSION)
+            if version == 1 and isinstance(data.get("calibration"), dict):
+                nothing_stated = {"prediction_sets": None, "edge_band": None}
+                calibration = {**data["calibration"], **nothing_stated}
+                data = {**data, "calibration": calibration, "format_version": FORMAT_VERSION}
+            elif version != FORMAT_VERSION:
+                # A newer format may have other keys: say so before complaining about those.
+                cls(format_version=version)
         return _read(cls, data, "")
 
 
@@ -159,12 +209,12 @@ def _read(cls: type, data: Any, prefix: str) -> Any:
 
 
 def _value(hint: Any, value: Any, name: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return _read(hint, value, f"{name}.")
     if get_origin(hint) in (Union, UnionType):
         if value is None:
             return None
         hint = next(option for option in get_args(hint) if option is not type(None))
+    if dataclasses.is_dataclass(hint):
+        return _read(hint, value, f"{name}.")
     kind = get_origin(hint) or hint
     if kind is tuple and isinstance(value, list):
         return tuple(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from busi_unet.bundle import load_bundle
-from busi_unet.config import BundleConfig, Thresholds
+from busi_unet.config import BundleConfig, EdgeBand, Thresholds
 from busi_unet.errors import UsageError
 from busi_unet.hub import fetch_bundle
 from busi_unet.imaging.decode import ImageSource, decode_frame
@@ -21,6 +22,7 @@ from busi_unet.imaging.postprocess import mask_from_probability
 from busi_unet.imaging.preprocess import Preprocessor, resize_map
 from busi_unet.model.unet import UNet
 from busi_unet.trust.calibration import calibrated_probabilities
+from busi_unet.trust.conformal import edge_band, prediction_set
 
 EMBEDDED = Path(__file__).parent / "weights"
 
@@ -56,10 +58,8 @@ class Prediction:
             less the mean of the others, coarse; see `evidence`.
         prediction_set: the classes that cannot be excluded, most probable first; None where the weights are
             not calibrated for it.
-        coverage: share of pictures whose class is in the set, as stated by the weights.
-        inner, outer: bool (H, W), between whose outlines the edge of the lesions lies with the confidence
-            `edge_coverage`; None where the weights are not calibrated for it.
-        edge_coverage: share of lesions for which the statement about the edge holds.
+        coverage: share of pictures whose class is in the set, as the weights state it.
+        edge_band: how far from the outline the edge of the lesions is stated to lie, or None; see `inner`.
     """
 
     mask: np.ndarray
@@ -72,9 +72,17 @@ class Prediction:
     class_evidence: np.ndarray
     prediction_set: tuple[str, ...] | None = None
     coverage: float | None = None
-    inner: np.ndarray | None = None
-    outer: np.ndarray | None = None
-    edge_coverage: float | None = None
+    edge_band: EdgeBand | None = None
+
+    @property
+    def inner(self) -> np.ndarray | None:
+        """bool (H, W), of the outline further in: between it and `outer` lies the edge, or None."""
+        return None if self._band is None else self._band[0]
+
+    @property
+    def outer(self) -> np.ndarray | None:
+        """bool (H, W), of the outline further out, or None."""
+        return None if self._band is None else self._band[1]
 
     @property
     def uncertainty(self) -> np.ndarray:
@@ -87,12 +95,19 @@ class Prediction:
         """`class_evidence` stretched to the picture, float32 (H, W), in units of logits."""
         return resize_map(self.class_evidence, self.mask.shape)
 
+    @functools.cached_property
+    def _band(self) -> tuple[np.ndarray, np.ndarray] | None:
+        # Takes as long as the network, and few ask for it.
+        return self.edge_band and edge_band(self.mask, self.edge_band.inner, self.edge_band.outer)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready summary without the arrays."""
         height, width = self.mask.shape
         return {
             "label": self.label,
             "probabilities": dict(self.probabilities),
+            "prediction_set": self.prediction_set and list(self.prediction_set),
+            "coverage": self.coverage,
             "refused": self.refused,
             "reasons": list(self.reasons),
             "height": height,
@@ -256,7 +271,8 @@ class Predictor:
         )
         if reasons and not even_if_refused:
             mask = np.zeros_like(mask)
-        own = self.config.class_names.index(label)
+        sets, names = self.config.calibration.prediction_sets, self.config.class_names
+        own = names.index(label)
         others = np.delete(raw.class_evidence, own, axis=0)
         return Prediction(
             mask=mask,
@@ -267,6 +283,9 @@ class Predictor:
             reasons=reasons,
             measurements=measure_lesions(mask, frame, spacing_mm=spacing_mm),
             class_evidence=raw.class_evidence[own] - others.mean(axis=0),
+            prediction_set=sets and tuple(names[index] for index in prediction_set(classes, sets.cut)),
+            coverage=sets and sets.coverage,
+            edge_band=self.config.calibration.edge_band,
         )
 
 

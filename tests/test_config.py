@@ -70,8 +70,8 @@ def test_missing_keys_are_named(config, path):
 
 
 def test_a_newer_format_is_told_apart_from_a_damaged_one(config):
-    data = {**changed(config, "new_block", {}), "format_version": 2}
-    with pytest.raises(IncompatibleBundleError, match=r"format_version 2.*reads 1"):
+    data = {**changed(config, "new_block", {}), "format_version": 3}
+    with pytest.raises(IncompatibleBundleError, match=r"format_version 3.*reads 1 to 2"):
         BundleConfig.from_dict(data)
 
 

@@ -99,6 +99,7 @@ class Analysis:
         return replace(
             prediction,
             mask=self.corrected,
+            edge_band=None,  # fitted to the network's outlines
             measurements=measure_lesions(self.corrected, self.frame.pixels, spacing_mm=self.spacing_mm),
         )
 
@@ -121,7 +122,7 @@ def draw(frame: np.ndarray, prediction: Prediction, look: Look) -> Image.Image:
         # At the opacity of a tint a map of colours would hardly be seen.
         picture = draw_heatmap(frame, values, low=low, high=high, opacity=min(1.0, 0.25 + look.opacity))
         picture = draw_overlay(np.asarray(picture), prediction.mask, color=look.color, opacity=0)
-    elif look.view == _BAND and prediction.inner is not None and prediction.outer is not None:
+    elif look.view == _BAND and prediction.edge_band is not None:
         picture = draw_band(frame, prediction.inner, prediction.outer, opacity=look.opacity)
     else:
         picture = draw_overlay(frame, prediction.mask, contour=look.view != _TINT, **outline)
@@ -131,10 +132,13 @@ def draw(frame: np.ndarray, prediction: Prediction, look: Look) -> Image.Image:
 def legend(prediction: Prediction, view: str) -> str:
     """What the colours of a view mean, one line."""
     scale = "from dark violet to yellow"
-    if view == _BAND and prediction.inner is None:
-        return "These weights state no range for the edge, so the outline is shown."
+    if view == _BAND and prediction.edge_band is None:
+        return "No range for the edge is stated, so the outline is shown."
     if view == _BAND:
-        return "The edge of the lesion lies between the inner (orange) and the outer (blue) line."
+        share = f"{prediction.edge_band.coverage:.0%}"
+        return (
+            f"Between the inner (orange) and the outer (blue) line lies {share} of the true edge on average."
+        )
     if view == _UNCERTAINTY:
         return f"Uncertainty of each pixel {scale}: none, to as likely lesion as not (1 bit)."
     if view == _PROBABILITY:

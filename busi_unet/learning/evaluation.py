@@ -17,6 +17,7 @@ from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.imaging.decode import decode_image, decode_mask
 from busi_unet.learning import metrics
 from busi_unet.learning.report import require_matplotlib, write_report
+from busi_unet.trust.conformal import edge_distances
 from busi_unet.version import versions
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Segmenter(Protocol):
     """What `evaluate` asks of a predictor; `busi_unet.predictor.Predictor` is one."""
 
     def predict(self, image: np.ndarray) -> Any:
-        """Takes uint8 (H, W); returns `mask` bool (H, W), `label`, `probabilities` and `refused`."""
+        """Takes uint8 (H, W); returns at least the fields of `Prediction` that have no default."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class ImageResult:
     """One image's row.
 
     `probabilities` are in the order of CLASS_NAMES; `scores` are None where undefined
-    (see `metrics.SegmentationScores`).
+    (see `metrics.SegmentationScores`). `prediction_set` is None where none is stated. `edge_within` is the
+    share of the true edge within the stated band; None without a band or where the mask misses the lesion.
     """
 
     image_id: str
@@ -50,6 +52,8 @@ class ImageResult:
     probabilities: tuple[float, ...]
     refused: bool
     scores: metrics.SegmentationScores
+    prediction_set: tuple[str, ...] | None = None
+    edge_within: float | None = None
 
     def to_row(self) -> dict[str, Any]:
         """The flat columns of per_image.csv."""
@@ -64,6 +68,7 @@ class ImageResult:
                 "target_area_px": self.scores.target_area_px,
                 "predicted_area_px": self.scores.predicted_area_px,
                 "false_mask": self.scores.false_mask,
+                "prediction_set": None if self.prediction_set is None else " ".join(self.prediction_set),
             }
         )
 
@@ -232,7 +237,8 @@ def summarise(rows: Sequence[ImageResult], *, seed: int = 0, resamples: int = 20
         `_iou`, `_hd95_px`, `_precision`, `_recall` over the images that have a lesion,
         `_missed_share` (Dice below 0.05) and `_empty_share` (no mask at all). Then
         `normal_false_mask_share` over the images without a lesion; `accuracy`, `macro_f1` and `ece`
-        over all images; `auc_malignant` over the benign and malignant ones.
+        over all images; `auc_malignant` over the benign and malignant ones; `set_coverage` and `set_size`
+        of the prediction sets, and `edge_coverage` of the band around the edge, where they are stated.
     """
     groups = [row.group for row in rows]
     labels = np.array([row.label for row in rows])
@@ -259,7 +265,8 @@ def summarise(rows: Sequence[ImageResult], *, seed: int = 0, resamples: int = 20
 
     def share(hits: Iterable[bool], among: np.ndarray) -> Estimate:
         hits = np.array(list(hits), dtype=bool)
-        return replace(average(hits, among), count=int((hits & among).sum()))
+        count = int((hits & among).sum()) if among.any() else None
+        return replace(average(hits, among), count=count)
 
     estimates = {}
     for kind, among in (
@@ -297,6 +304,10 @@ def summarise(rows: Sequence[ImageResult], *, seed: int = 0, resamples: int = 20
         ),
         tumour,
     )
+    stated = np.array([row.prediction_set is not None for row in rows])
+    estimates["set_coverage"] = share((row.label in (row.prediction_set or ()) for row in rows), stated)
+    estimates["set_size"] = average((len(row.prediction_set or ()) for row in rows), stated)
+    estimates["edge_coverage"] = average((row.edge_within for row in rows), everyone)
     return estimates
 
 
@@ -346,7 +357,17 @@ def _score(prediction: Any, target: np.ndarray, item: Mapping[str, Any], label: 
         probabilities=tuple(float(prediction.probabilities[name]) for name in CLASS_NAMES),
         refused=bool(prediction.refused),
         scores=scores,
+        prediction_set=prediction.prediction_set,
+        edge_within=_edge_within(prediction, target),
     )
+
+
+def _edge_within(prediction: Any, target: np.ndarray) -> float | None:
+    band = prediction.edge_band
+    if band is None or not (prediction.mask & target).any():
+        return None
+    distances = edge_distances(prediction.mask, target)
+    return float(np.mean((distances >= -band.inner) & (distances <= band.outer)))
 
 
 def _missed(row: ImageResult) -> bool:

@@ -54,6 +54,10 @@ class TrainOptions:
     encoder_rate: float = _option(
         1.0, "learning rate of the encoder, as a share of --learning-rate", type=float
     )
+    freeze_depthwise: bool = _option(
+        False,
+        "keep the encoder's depthwise filters as they start: most of the time on a CPU goes into theirs",
+    )
     weight_decay: float = _option(0.02, "of AdamW, on convolution and linear weights", type=float)
     warmup: float = _option(1.0, "epochs until the peak learning rate; a cosine to 0 follows", type=float)
     ema_decay: float = _option(

@@ -102,7 +102,11 @@ def to_markdown(evaluation: Evaluation) -> str:
             ("Macro-F1, three classes", "macro_f1"),
             ("AUC, malignant against benign", "auc_malignant"),
             (f"Expected calibration error, {metrics.ECE_BINS} bins", "ece"),
+            ("Class in the prediction set", "set_coverage"),
+            ("Classes in a set, mean", "set_size"),
+            ("Share of the edge within its band, mean", "edge_coverage"),
         )
+        if evaluation.estimates[key].n
     ]
     confusion = [
         [f"true {name}", *map(str, row)] for name, row in zip(CLASS_NAMES, evaluation.confusion, strict=True)

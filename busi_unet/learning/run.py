@@ -154,6 +154,11 @@ def build_run(
     """Network, optimizer, schedule and weight average around the pictures."""
     set_seed(options.seed)
     model = build_model(options, data)
+    if options.freeze_depthwise:
+        freeze_depthwise(model)
+    # Faster on CPUs and tensor cores; MPS has had wrong results with it.
+    if accelerator.device.type != "mps":
+        model = model.to(memory_format=torch.channels_last)
     share_batches(model, accelerator.device)
     share = options.batch_size // (accelerator.num_processes * options.accumulate)
     order = EpochOrder(train_set, options.batch_size)
@@ -219,6 +224,16 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
     return model
 
 
+def freeze_depthwise(model: UNet) -> None:
+    """Leaves the encoder's depthwise filters out of the training, in place; their batch norm learns on.
+
+    Their gradients take over half of a step on a CPU, for under 2 % of the weights.
+    """
+    for module in model.encoder.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            module.weight.requires_grad_(False)
+
+
 def build_optimizer(model: UNet, options: TrainOptions) -> torch.optim.Optimizer:
     """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); no decay on biases and norm weights.
 
@@ -230,7 +245,9 @@ def build_optimizer(model: UNet, options: TrainOptions) -> torch.optim.Optimizer
             "params": [
                 parameter
                 for parameter in model.parameters()
-                if (id(parameter) in encoder) == in_encoder and (parameter.ndim > 1) == decays
+                if parameter.requires_grad
+                and (id(parameter) in encoder) == in_encoder
+                and (parameter.ndim > 1) == decays
             ],
             "lr": options.learning_rate * (options.encoder_rate if in_encoder else 1),
             "weight_decay": options.weight_decay if decays else 0.0,

@@ -24,11 +24,10 @@ from busi_unet.config import BundleConfig, Preprocess
 from busi_unet.data.busi import split_hash
 from busi_unet.errors import TrainingError, UsageError
 from busi_unet.files import replace_file
-from busi_unet.imaging.decode import decode_image, decode_mask
 from busi_unet.learning.checkpoint import CHECKPOINT_NAME, has_checkpoint
 from busi_unet.learning.curves import write_curves
 from busi_unet.learning.options import TrainOptions
-from busi_unet.learning.tuning import tune
+from busi_unet.learning.tuning import tune_on
 from busi_unet.predictor import Predictor
 from busi_unet.version import versions
 
@@ -108,10 +107,7 @@ def finish(run: Run, data: DatasetDict) -> None:
         manifest["refit_of"] = first.training
     else:
         predictor = Predictor(model, config, device=str(run.accelerator.device))
-        validation = data["validation"]
-        frames = [decode_image(image) for image in validation["image"]]
-        targets = [decode_mask(mask) for mask in validation["mask"]]
-        calibration, thresholds = tune(predictor, frames, targets, validation["label"])
+        calibration, thresholds = tune_on(predictor, data["validation"])
     config = replace(config, calibration=calibration, thresholds=thresholds, training=manifest)
     save_bundle(output / "model", model.cpu(), config)
     text = json.dumps(manifest, indent=2) + "\n"

@@ -1,18 +1,26 @@
-"""What is chosen on the validation images once the weights are trained: temperature and thresholds."""
+"""What is chosen on the validation images once the weights are trained: calibration and thresholds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
+from datasets import Dataset, DatasetDict
 from tqdm import tqdm
 
-from busi_unet.config import Calibration, Thresholds
+from busi_unet.config import Calibration, EdgeBand, PredictionSets, Thresholds
+from busi_unet.data.busi import resplit, split_hash
+from busi_unet.errors import UsageError
+from busi_unet.imaging.decode import decode_image, decode_mask
 from busi_unet.imaging.postprocess import mask_from_probability
 from busi_unet.learning.metrics import dice
 from busi_unet.predictor import Predictor, RawOutput
 from busi_unet.trust.calibration import calibrated_probabilities, fit_temperature
+from busi_unet.trust.conformal import edge_distances, fit_class_cut, fit_edge_band
+
+COVERAGE = 0.9
 
 _MASK_GRID = np.arange(0.2, 0.81, 0.05)
 _AREA_GRID = (0.0, 0.001, 0.002, 0.003, 0.005)
@@ -25,6 +33,7 @@ def tune(
     frames: Sequence[np.ndarray],
     targets: Sequence[np.ndarray],
     labels: Sequence[int],
+    groups: Sequence[str],
     *,
     progress: bool = True,
 ) -> tuple[Calibration, Thresholds]:
@@ -33,13 +42,15 @@ def tune(
     The mask threshold maximises the mean Dice of the lesion images. The smallest area is the largest
     that costs them at most 0.001: specks hardly move the Dice, but each one is shown as a lesion. The
     presence threshold maximises the mean score over all images, where a lesion image scores its
-    Dice and an image without a lesion 1 if its mask is empty and 0 if it is not.
+    Dice and an image without a lesion 1 if its mask is empty and 0 if it is not. The prediction sets are
+    fitted on all images, the edge band on the lesions that the outline touches.
 
     Args:
         predictor: the trained network; its own temperature and thresholds are not used.
         frames: uint8 (H, W) each, none of them trained on.
         targets: bool (H, W) each.
         labels: indices into `CLASS_NAMES`.
+        groups: names; images of one group are copies.
         progress: shows a bar on stderr.
 
     Returns:
@@ -50,8 +61,9 @@ def tune(
     for frame in tqdm(frames, desc="calibrate", unit="image", disable=not progress):
         raw += predictor.run([frame])
     logits = np.stack([output.class_logits for output in raw])
-    calibration = Calibration(fit_temperature(logits, np.asarray(labels)))
-    presence = 1 - calibrated_probabilities(logits, calibration.temperature)[:, 0]
+    temperature = fit_temperature(logits, np.asarray(labels))
+    probabilities = calibrated_probabilities(logits, temperature)
+    presence = 1 - probabilities[:, 0]
 
     maps = [predictor.restore(output, frame.shape) for output, frame in zip(raw, frames, strict=True)]
     has_lesion = np.array([target.any() for target in targets])
@@ -78,7 +90,60 @@ def tune(
         )
         scores = [np.where(presence >= value, shown, ~has_lesion).mean() for value in _PRESENCE_GRID]
         thresholds = replace(thresholds, presence=float(_PRESENCE_GRID[int(np.argmax(scores))]))
-    return calibration, _rounded(thresholds)
+    thresholds = _rounded(thresholds)
+    cut = fit_class_cut(probabilities, np.asarray(labels), groups, COVERAGE)
+    masks = [
+        mask_from_probability(map_, share, thresholds) for map_, share in zip(maps, presence, strict=True)
+    ]
+    found = [i for i, target in enumerate(targets) if (masks[i] & target).any()]
+    band = fit_edge_band(
+        [edge_distances(masks[i], targets[i]) for i in found], [groups[i] for i in found], COVERAGE
+    )
+    calibration = Calibration(
+        temperature,
+        prediction_sets=PredictionSets(COVERAGE, cut),
+        edge_band=band and EdgeBand(COVERAGE, *band),
+    )
+    return calibration, thresholds
+
+
+def tune_on(predictor: Predictor, split: Dataset, *, progress: bool = True) -> tuple[Calibration, Thresholds]:
+    """`tune` on a split of the prepared data set."""
+    return tune(
+        predictor,
+        [decode_image(image) for image in split["image"]],
+        [decode_mask(mask) for mask in split["mask"]],
+        split["label"],
+        split["group"],
+        progress=progress,
+    )
+
+
+def recalibrate(folder: Path, data: DatasetDict) -> tuple[Calibration, Thresholds]:
+    """`tune_on` for a model folder, with the validation images of its own training.
+
+    Args:
+        folder: written by `busi_unet.learning.training.train`.
+        data: the prepared data set, whatever fold it was prepared for.
+
+    Raises:
+        UsageError: the model was trained on those images too, or made on other data.
+        IncompatibleBundleError: the folder holds no model of this package.
+    """
+    predictor = Predictor.from_pretrained(folder)
+    made_on = predictor.config.training.get("data", {})
+    folds = made_on.get("folds", {}).get("test", [])
+    data = resplit(data, folds[0]) if len(folds) == 1 else data
+    if made_on.get("split_sha256") != split_hash(data):
+        raise UsageError(
+            f"{folder} was made on another split or on other data.", "Name the data set that it was made on."
+        )
+    if "validation" in made_on.get("trained_on", ()):
+        raise UsageError(
+            f"{folder} was trained on its validation images too: nothing unseen is left to fit to.",
+            "Take what was fitted to the model it came from: --from OTHER.",
+        )
+    return tune_on(predictor, data["validation"])
 
 
 def _rounded(thresholds: Thresholds) -> Thresholds:

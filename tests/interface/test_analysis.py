@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from busi_unet.config import EdgeBand
 from busi_unet.errors import UsageError
 from busi_unet.imaging.measure import measure_lesions
 from busi_unet.interface.analysis import (
@@ -60,13 +61,13 @@ def test_maps_cover_the_picture_and_have_a_legend(prediction: Prediction, view: 
 
 def test_the_edge_range_where_there_is_one_and_where_not(prediction: Prediction) -> None:
     assert (_changed(prediction, view="Edge range") == _changed(prediction, view="Outline and tint")).all()
-    assert "state no range" in legend(prediction, "Edge range")
+    assert "No range" in legend(prediction, "Edge range")
 
-    inner, outer = prediction.probability > 2, np.ones_like(prediction.mask)
-    inner[25:35, 40:60] = True
-    band = replace(prediction, inner=inner, outer=outer)
-    assert _changed(band, view="Edge range")[~prediction.mask].all()
-    assert "between the inner" in legend(band, "Edge range")
+    band = replace(prediction, edge_band=EdgeBand(coverage=0.9, inner=0.2, outer=0.5))
+    changed = _changed(band, view="Edge range")
+    assert changed[~prediction.mask & band.outer].all()
+    assert not changed[~band.outer].any()
+    assert "lies 90% of" in legend(band, "Edge range")
 
 
 def test_diameters_are_drawn_when_asked_for(prediction: Prediction) -> None:

@@ -70,6 +70,8 @@ class MadeUpPredictor:
                 label=label,
                 probabilities=dict(zip(CLASS_NAMES, probabilities, strict=True)),
                 refused=name in refused,
+                prediction_set=None,
+                edge_band=None,
             )
             for name, _, _, mask, label, probabilities in cases
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from made_up import CASES, LEFT_HALF, SQUARE, MadeUpPredictor, box, make_split
 
+from busi_unet.config import EdgeBand
 from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.learning.evaluation import evaluate
 
@@ -62,6 +63,27 @@ def test_counts(evaluation):
     }
     assert evaluation.summary["images"] == {"normal": 2, "benign": 2, "malignant": 2}
     assert evaluation.summary["groups"] == 5
+
+
+def test_sets_and_bands_are_judged_where_they_are_stated(evaluation):
+    for name in ("set_coverage", "set_size", "edge_coverage"):
+        absent = evaluation.estimates[name]
+        assert (absent.value, absent.n, absent.count) == (None, 0, None)
+
+    predictor = MadeUpPredictor()
+    for answer, stated in zip(
+        predictor.answers.values(),
+        [("benign",), ("malignant", "benign"), ("benign",), ("malignant",), ("benign",), ("normal",)],
+        strict=True,
+    ):
+        answer.prediction_set = stated
+        answer.edge_band = EdgeBand(coverage=0.9, inner=0.35, outer=0.35)
+    estimates = evaluate(predictor, make_split(), progress=False).estimates
+    assert estimates["set_coverage"].count == 4
+    assert estimates["set_size"].value == pytest.approx(7 / 6)
+    # Two outlines are the lesion's own; the third, a half of it, misses the other half's edge.
+    assert estimates["edge_coverage"].n == 3
+    assert 2 / 3 < estimates["edge_coverage"].value < 0.9
 
 
 def test_missing_a_lesion_is_counted_even_where_a_sliver_was_drawn():

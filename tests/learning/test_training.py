@@ -12,11 +12,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from busi_unet.bundle import load_bundle
+from busi_unet.bundle import load_bundle, load_config, save_config
+from busi_unet.config import Architecture, Calibration, Thresholds
+from busi_unet.data.busi import load_prepared
 from busi_unet.errors import TrainingError, TrainingStopped, UsageError
 from busi_unet.learning import training
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.training import train
+from busi_unet.learning.tuning import recalibrate
+from busi_unet.model.unet import UNet
 from busi_unet.predictor import Predictor
 
 PROGRAM = Path(__file__).with_name("training_run.py")
@@ -43,8 +47,6 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_a_run_leaves_a_model_that_predicts_and_a_record(options, prepared):
-    from busi_unet.data.busi import load_prepared
-
     folder = train(options)
     model, config = load_bundle(folder)
     assert model.architecture.width == 4
@@ -288,10 +290,38 @@ def test_a_model_folder_can_be_trained_on(options, tiny_bundle, tmp_path):
         train(dataclasses.replace(run, init="imagnet", output=tmp_path / "typo"))
 
 
+def test_calibration_can_be_fitted_again(prepared, options, tmp_path):
+    folder = train(options)
+    tuned = load_config(folder)
+    changed = dataclasses.replace(tuned, calibration=Calibration(3.0), thresholds=Thresholds(mask=0.9))
+    save_config(folder, changed)
+    assert recalibrate(folder, load_prepared(prepared)) == (tuned.calibration, tuned.thresholds)
+
+    training = {**tuned.training, "data": {**tuned.training["data"], "trained_on": ["train", "validation"]}}
+    save_config(folder, dataclasses.replace(tuned, training=training))
+    with pytest.raises(UsageError, match="validation images too"):
+        recalibrate(folder, load_prepared(prepared))
+
+
+def test_depthwise_filters_can_be_kept(options):
+    options = dataclasses.replace(
+        options,
+        encoder="efficientnet_lite0",
+        epochs=1,
+        freeze_depthwise=True,
+        output=options.output / "frozen",
+    )
+    start = UNet(Architecture("efficientnet_lite0"))
+    start.encoder.load_imagenet()
+    before, after = start.state_dict(), load_bundle(train(options))[0].state_dict()
+    depthwise = [name for name in before if "encoder" in name and "depthwise.1.weight" in name]
+    assert len(depthwise) == len(start.encoder.blocks)
+    assert all(torch.allclose(after[name], before[name], rtol=1e-3, atol=1e-5) for name in depthwise)
+    name = "encoder.blocks.1.project.1.weight"
+    assert not torch.allclose(after[name], before[name], rtol=1e-3, atol=1e-5)
+
+
 def test_a_refit_adds_the_validation_images_and_keeps_what_was_tuned(options, prepared, tmp_path):
-    from busi_unet.bundle import save_config
-    from busi_unet.config import Calibration, Thresholds
-    from busi_unet.data.busi import load_prepared
 
     first = train(dataclasses.replace(options, epochs=1))
     tuned = dataclasses.replace(

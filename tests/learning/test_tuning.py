@@ -33,7 +33,8 @@ def case(number: int, label: int, *, inside: float, outside: float, logits: tupl
 
 def tuned(cases) -> tuple[Calibration, Thresholds]:
     frames, targets, labels, outputs = zip(*cases, strict=True)
-    return tune(Scripted(dict(enumerate(outputs))), frames, targets, labels, progress=False)
+    groups = [str(number) for number in range(len(cases))]
+    return tune(Scripted(dict(enumerate(outputs))), frames, targets, labels, groups, progress=False)
 
 
 def test_thresholds_separate_what_can_be_separated():
@@ -72,3 +73,17 @@ def test_without_lesions_or_without_normals_the_defaults_stay():
 def test_overconfident_logits_get_a_temperature_above_one():
     half_wrong = [case(i, i % 2, inside=0.9, outside=0.1, logits=(9, 0, 0)) for i in range(20)]
     assert tuned(half_wrong)[0].temperature > 3
+
+
+def test_sets_and_band_are_fitted_where_there_are_enough_cases():
+    sure = [case(i, 1, inside=0.9, outside=0.1, logits=(0, 4, 0)) for i in range(60)]
+    calibration = tuned(sure)[0]
+    assert calibration.prediction_sets.coverage == calibration.edge_band.coverage == 0.9
+    assert calibration.prediction_sets.cut > 0.5
+    # Each outline is the reference itself.
+    assert calibration.edge_band.inner < 0.2
+    assert calibration.edge_band.outer < 0.2
+
+    few = tuned(sure[:5])[0]
+    assert few.prediction_sets.cut == 0
+    assert few.edge_band is None

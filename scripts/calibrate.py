@@ -1,0 +1,63 @@
+"""Fits temperature, thresholds, prediction sets and edge band of a model again, without training it.
+
+They are fitted on the model's own validation images. A model that was refitted on those has none left; it
+takes what was fitted to the model it came from.
+
+Exit codes: 0 success, 1 failure, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from busi_unet.bundle import load_config, save_config
+from busi_unet.cli import command
+from busi_unet.data.busi import load_prepared
+from busi_unet.learning.tuning import recalibrate
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="calibrate.py", description=__doc__.partition("\n")[0])
+    parser.add_argument("model", metavar="MODEL", type=Path, help="model folder; its config.json is replaced")
+    parser.add_argument(
+        "--data", type=Path, default=Path("data/busi"), help="prepared data set (%(default)s)"
+    )
+    parser.add_argument(
+        "--from", dest="other", metavar="OTHER", type=Path, help="take them from this model folder instead"
+    )
+    return parser
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> None:
+    args = build_parser().parse_args(argv)
+    config = load_config(args.model)
+    if args.other:
+        other = load_config(args.other)
+        calibration, thresholds = other.calibration, other.thresholds
+    else:
+        calibration, thresholds = recalibrate(args.model, load_prepared(args.data))
+    save_config(args.model, replace(config, calibration=calibration, thresholds=thresholds))
+    sets, band = calibration.prediction_sets, calibration.edge_band
+    print(f"temperature {calibration.temperature:.3f}")
+    print(
+        f"mask from {thresholds.mask:.2f}, presence from {thresholds.presence:.2f}, "
+        f"lesions from {thresholds.min_area:.2%} of the picture"
+    )
+    print(f"prediction sets: {sets.coverage:.0%} coverage, cut at {sets.cut:.3f}" if sets else "no sets")
+    if band:
+        print(
+            f"edge: {band.coverage:.0%} within -{band.inner:.2f} and +{band.outer:.2f} radii of the outline"
+        )
+    else:
+        print("edge: no band")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

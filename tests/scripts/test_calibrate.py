@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import runpy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from busi_unet.bundle import load_config, save_bundle, save_config
+from busi_unet.config import Architecture, BundleConfig, Calibration, EdgeBand, PredictionSets, Thresholds
+from busi_unet.model.unet import UNet
+
+main = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "calibrate.py"))["main"]
+FITTED = Calibration(1.5, PredictionSets(0.9, 0.1), EdgeBand(0.9, 0.2, 0.4))
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    architecture = Architecture("plain", 4)
+    save_bundle(tmp_path / "model", UNet(architecture), BundleConfig(architecture))
+    return tmp_path / "model"
+
+
+def test_what_another_model_states_is_taken_over(tiny_bundle, model, capsys):
+    save_config(
+        tiny_bundle, replace(load_config(tiny_bundle), calibration=FITTED, thresholds=Thresholds(mask=0.35))
+    )
+
+    assert main([str(model), "--from", str(tiny_bundle)]) == 0
+
+    config = load_config(model)
+    assert config.calibration == FITTED
+    assert config.thresholds == Thresholds(mask=0.35)
+    printed = capsys.readouterr().out
+    assert "cut at 0.100" in printed
+    assert "within -0.20 and +0.40 radii" in printed
+
+
+def test_a_model_that_is_no_run_of_this_data_is_refused(model, prepared, capsys):
+    before = load_config(model)
+
+    assert main([str(model), "--data", str(prepared)]) == 2
+
+    assert "was made on another split" in capsys.readouterr().err
+    assert load_config(model) == before

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from busi_unet.trust.conformal import (
+    edge_band,
+    edge_distances,
+    fit_class_cut,
+    fit_edge_band,
+    prediction_set,
+)
+
+
+def _cases(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    probabilities = softmax(generator.normal(size=(count, 3)), axis=1)
+    labels = np.array([generator.choice(3, p=row) for row in probabilities])
+    return probabilities, labels
+
+
+def _names(count: int) -> list[str]:
+    return [str(number) for number in range(count)]
+
+
+def _disc(
+    radius: float, centre: tuple[int, int] = (50, 60), size: tuple[int, int] = (100, 120)
+) -> np.ndarray:
+    rows, columns = np.ogrid[: size[0], : size[1]]
+    return (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 <= radius**2
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9])
+def test_the_set_holds_the_class_as_often_as_stated(coverage: float) -> None:
+    covered = []
+    for seed in range(40):
+        cut = fit_class_cut(*_cases(150, seed), _names(150), coverage)
+        probabilities, labels = _cases(400, 1000 + seed)
+        covered.append(
+            np.mean(
+                [label in prediction_set(row, cut) for row, label in zip(probabilities, labels, strict=True)]
+            )
+        )
+
+    assert np.mean(covered) == pytest.approx(coverage, abs=0.02)
+
+
+def test_copies_of_a_picture_share_one_vote() -> None:
+    probabilities, labels = _cases(60, 0)
+    copied = np.concatenate([probabilities, *[probabilities[:1]] * 500])
+    names = _names(60) + ["0"] * 500
+    cut = fit_class_cut(copied, np.concatenate([labels, *[labels[:1]] * 500]), names, 0.9)
+
+    assert cut == fit_class_cut(probabilities, labels, _names(60), 0.9)
+
+
+def test_too_few_pictures_exclude_nothing() -> None:
+    assert fit_class_cut(*_cases(5, 0), _names(5), 0.9) == 0
+    assert prediction_set(np.array([0.2, 0.7, 0.1]), 0) == (1, 0, 2)
+
+
+def test_a_set_is_never_empty() -> None:
+    assert prediction_set(np.array([0.3, 0.4, 0.3]), 0.9) == (1,)
+    assert fit_class_cut(np.eye(3)[[0] * 50], np.zeros(50, dtype=int), _names(50), 0.9) == 1
+
+
+def test_distances_are_signed_and_in_radii() -> None:
+    outline = _disc(20)
+
+    assert np.abs(edge_distances(outline, outline)).max() < 0.08
+    np.testing.assert_allclose(edge_distances(outline, _disc(30)), 0.5, atol=0.08)
+    np.testing.assert_allclose(edge_distances(outline, _disc(10)), -0.5, atol=0.08)
+
+
+def test_each_lesion_has_its_own_radius() -> None:
+    small, large = _disc(5, (20, 20)), _disc(20, (60, 80))
+    distances = edge_distances(small | large, _disc(7.5, (20, 20)))
+
+    np.testing.assert_allclose(distances, 0.5, atol=0.25)
+
+
+def test_the_band_holds_the_stated_share_of_the_edge() -> None:
+    generator = np.random.default_rng(0)
+    shares = []
+    for _ in range(20):
+        fitted = [generator.normal(0, 0.2, size=50) + generator.normal(0, 0.1) for _ in range(120)]
+        inner, outer = fit_edge_band(fitted, _names(120), 0.9)
+        new = [generator.normal(0, 0.2, size=50) + generator.normal(0, 0.1) for _ in range(300)]
+        shares.append(np.mean([np.mean((values >= -inner) & (values <= outer)) for values in new]))
+
+    assert np.mean(shares) == pytest.approx(0.92, abs=0.02)
+    assert min(shares) > 0.88
+
+
+def test_too_few_lesions_state_no_band() -> None:
+    assert fit_edge_band([np.zeros(10)] * 8, _names(8), 0.9) is None
+
+
+def test_the_band_lies_around_the_outline() -> None:
+    outline = _disc(20)
+    inner, outer = edge_band(outline, 0.25, 0.5)
+
+    assert (inner <= outline).all() and (outline <= outer).all()
+    assert np.sqrt(inner.sum() / np.pi) == pytest.approx(15, abs=1)
+    assert np.sqrt(outer.sum() / np.pi) == pytest.approx(30, abs=1)
+    assert not any(mask.any() for mask in edge_band(np.zeros_like(outline), 0.25, 0.5))
+
+
+def test_a_lesion_cut_by_the_border_has_no_edge_there() -> None:
+    cut = _disc(20, (0, 60))
+    inner, _ = edge_band(cut, 0.25, 0.5)
+
+    assert inner[0, 60]
