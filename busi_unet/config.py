@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from math import inf
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -133,14 +134,23 @@ class Calibration:
     Args:
         temperature: of the class logits (Guo et al. 2017); 1 leaves them as they are.
         prediction_sets, edge_band: None where nothing is stated.
+        refuse_beyond: distance from the usual (`trust.guard`) beyond which a picture is refused; None where
+            the weights come without a guard.
     """
 
     temperature: float = 1.0
     prediction_sets: PredictionSets | None = None
     edge_band: EdgeBand | None = None
+    refuse_beyond: float | None = None
 
     def __post_init__(self) -> None:
-        _require(self.temperature > 0, "calibration.temperature", self.temperature, "above 0")
+        _require(0 < self.temperature < inf, "calibration.temperature", self.temperature, "above 0")
+        _require(
+            self.refuse_beyond is None or 0 < self.refuse_beyond < inf,
+            "calibration.refuse_beyond",
+            self.refuse_beyond,
+            "above 0",
+        )
 
 
 @dataclass(frozen=True)
@@ -158,7 +168,7 @@ class BundleConfig:
     def __post_init__(self) -> None:
         if self.format_version != FORMAT_VERSION:
             raise IncompatibleBundleError(
-                f"config.json has format_version {self.format_version}; this package reads 1 to "
+                f"config.json has format_version {self.format_version!r}; this package reads 1 to "
                 f"{FORMAT_VERSION}.",
                 "Install the busi_unet version that the model was made with, or newer.",
             )
@@ -170,7 +180,8 @@ class BundleConfig:
 
     @classmethod
     def from_dict(cls, data: Any) -> BundleConfig:
-        """Reads what `to_dict` wrote, now or in format 1, which stated neither sets nor an edge band.
+        """Reads what `to_dict` wrote, now or in format 1, which had neither sets nor an edge
+        band nor a guard.
 
         Raises:
             IncompatibleBundleError: unknown or missing key, wrong type, value out of range.
@@ -178,8 +189,10 @@ class BundleConfig:
         if isinstance(data, dict):
             version = data.get("format_version", FORMAT_VERSION)
             if version == 1 and isinstance(data.get("calibration"), dict):
-                nothing_stated = {"prediction_sets": None, "edge_band": None}
-                calibration = {**data["calibration"], **nothing_stated}
+                added = {"prediction_sets": None, "edge_band": None, "refuse_beyond": None}
+                early = sorted(added.keys() & data["calibration"].keys())
+                _require(not early, "format_version", version, f"{FORMAT_VERSION} with {', '.join(early)}")
+                calibration = {**data["calibration"], **added}
                 data = {**data, "calibration": calibration, "format_version": FORMAT_VERSION}
             elif version != FORMAT_VERSION:
                 # A newer format may have other keys: say so before complaining about those.

@@ -23,6 +23,7 @@ from busi_unet.imaging.preprocess import Preprocessor, resize_map
 from busi_unet.model.unet import UNet
 from busi_unet.trust.calibration import calibrated_probabilities
 from busi_unet.trust.conformal import edge_band, prediction_set
+from busi_unet.trust.guard import Guard
 
 EMBEDDED = Path(__file__).parent / "weights"
 
@@ -35,11 +36,13 @@ class RawOutput:
         probability: float32 (S, S) in [0, 1], lesion probability at the network's resolution.
         class_logits: float32 (3,), in the order of `config.class_names`.
         class_evidence: float32 (3, s, s), class activation map; its mean over places is `class_logits`.
+        features: float32 (D,), what the encoder makes of the picture, averaged over it.
     """
 
     probability: np.ndarray
     class_logits: np.ndarray
     class_evidence: np.ndarray
+    features: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ class Predictor:
     Args:
         model: in evaluation mode.
         config: its preprocessing, thresholds and calibration are used.
+        guard: tells what is no breast ultrasound picture; None refuses blank pictures alone.
         device: a torch device; "auto" takes CUDA, else MPS, else the CPU.
         source: where the weights came from, for people to read.
         folder: the local model folder they were read from, if any.
@@ -132,6 +136,7 @@ class Predictor:
         self,
         model: UNet,
         config: BundleConfig,
+        guard: Guard | None = None,
         *,
         device: str = "auto",
         source: str = "memory",
@@ -142,6 +147,7 @@ class Predictor:
         self._layout = torch.contiguous_format if self.device.type == "mps" else torch.channels_last
         self.model = model.to(self.device, memory_format=self._layout).eval()
         self.config = config
+        self.guard = guard
         self.source = source
         self.folder = folder
         self._preprocess = Preprocessor(config.preprocess)
@@ -178,8 +184,8 @@ class Predictor:
             raise UsageError(
                 f"{source} is no model folder.", "Name an existing folder, or a Hub id USER/NAME."
             )
-        model, config = load_bundle(folder)
-        return cls(model, config, device=device, source=name, folder=folder)
+        model, config, guard = load_bundle(folder)
+        return cls(model, config, guard, device=device, source=name, folder=folder)
 
     def predict(
         self,
@@ -233,12 +239,11 @@ class Predictor:
         batch = torch.from_numpy(np.stack([self._preprocess(frame) for frame in frames]))
         batch = batch.to(self.device, memory_format=self._layout)
         with torch.inference_mode():
-            output, evidence = self.model.forward_with_evidence(batch)
-            maps = output.mask_logits.float().sigmoid()[:, 0].cpu().numpy()
-            logits = output.class_logits.float().cpu().numpy()
-        return [
-            RawOutput(*arrays) for arrays in zip(maps, logits, evidence.float().cpu().numpy(), strict=True)
-        ]
+            output, evidence, features = self.model.explain(batch)
+            maps = output.mask_logits.sigmoid()[:, 0]
+            parts = (maps, output.class_logits, evidence, features)
+            arrays = [part.float().cpu().numpy() for part in parts]
+        return [RawOutput(*of_one) for of_one in zip(*arrays, strict=True)]
 
     def restore(self, raw: RawOutput, shape: tuple[int, int]) -> np.ndarray:
         """The lesion probability of a raw output at the size (H, W) of its frame, float32."""
@@ -264,7 +269,7 @@ class Predictor:
         probability = self.restore(raw, frame.shape)
         classes = calibrated_probabilities(raw.class_logits, self.config.calibration.temperature)
         probabilities = dict(zip(self.config.class_names, classes.tolist(), strict=True))
-        reasons = _reasons_to_refuse(frame)
+        reasons = self._reasons_to_refuse(frame, raw)
         label = max(probabilities, key=probabilities.__getitem__)
         mask = mask_from_probability(
             probability, 1 - probabilities["normal"], thresholds or self.config.thresholds
@@ -288,11 +293,15 @@ class Predictor:
             edge_band=self.config.calibration.edge_band,
         )
 
-
-def _reasons_to_refuse(frame: np.ndarray) -> tuple[str, ...]:
-    if int(frame.max()) - int(frame.min()) < 8:
-        return ("The picture is blank: it has no contrast.",)
-    return ()
+    def _reasons_to_refuse(self, frame: np.ndarray, raw: RawOutput) -> tuple[str, ...]:
+        if int(frame.max()) - int(frame.min()) < 8:
+            return ("The picture is blank: it has no contrast.",)
+        limit = self.config.calibration.refuse_beyond
+        if self.guard is None or limit is None or self.guard.distance(raw.features) <= limit:
+            return ()
+        return (
+            "This does not look like a breast ultrasound picture: it is too unlike all that were learned.",
+        )
 
 
 def _choose_device(device: str) -> torch.device:

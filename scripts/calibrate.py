@@ -1,7 +1,7 @@
-"""Fits temperature, thresholds, prediction sets and edge band of a model again, without training it.
+"""Fits temperature, thresholds, prediction sets, edge band and guard of a model again, without training it.
 
-They are fitted on the model's own validation images. A model that was refitted on those has none left; it
-takes what was fitted to the model it came from.
+All but the guard are fitted on the model's own validation images. A model that was refitted on those has none
+left; it takes what was fitted to the model it came from.
 
 Exit codes: 0 success, 1 failure, 2 wrong usage.
 """
@@ -11,12 +11,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from busi_unet.bundle import load_config, save_config
 from busi_unet.cli import command
 from busi_unet.data.busi import load_prepared
 from busi_unet.learning.tuning import recalibrate
@@ -24,7 +22,7 @@ from busi_unet.learning.tuning import recalibrate
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="calibrate.py", description=__doc__.partition("\n")[0])
-    parser.add_argument("model", metavar="MODEL", type=Path, help="model folder; its config.json is replaced")
+    parser.add_argument("model", metavar="MODEL", type=Path, help="model folder, which is replaced")
     parser.add_argument(
         "--data", type=Path, default=Path("data/busi"), help="prepared data set (%(default)s)"
     )
@@ -37,13 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
-    config = load_config(args.model)
-    if args.other:
-        other = load_config(args.other)
-        calibration, thresholds = other.calibration, other.thresholds
-    else:
-        calibration, thresholds = recalibrate(args.model, load_prepared(args.data))
-    save_config(args.model, replace(config, calibration=calibration, thresholds=thresholds))
+    config = recalibrate(args.model, load_prepared(args.data), other=args.other)
+    calibration, thresholds = config.calibration, config.thresholds
     sets, band = calibration.prediction_sets, calibration.edge_band
     print(f"temperature {calibration.temperature:.3f}")
     print(
@@ -57,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     else:
         print("edge: no band")
+    limit = calibration.refuse_beyond
+    print("guard: none" if limit is None else f"guard: refuses beyond {limit:.2f} of the usual distance")
 
 
 if __name__ == "__main__":

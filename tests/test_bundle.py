@@ -1,13 +1,16 @@
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from busi_unet.bundle import CONFIG_NAME, WEIGHTS_NAME, load_bundle, save_bundle
+from busi_unet.bundle import CONFIG_NAME, WEIGHTS_NAME, load_bundle, save_bundle, save_config
 from busi_unet.config import Architecture, BundleConfig, Preprocess
 from busi_unet.errors import IncompatibleBundleError
 from busi_unet.model.unet import UNet
+from busi_unet.trust.guard import Guard, guard_shapes
 
 
 def outputs(model: UNet) -> torch.Tensor:
@@ -22,12 +25,12 @@ def test_a_loaded_model_computes_what_the_saved_one_did(tmp_path, architecture):
     torch.manual_seed(0)
     model = UNet(architecture)
     config = BundleConfig(architecture=architecture, preprocess=Preprocess(size=64), training={"seed": 0})
-    loaded, loaded_config = load_bundle(save_bundle(tmp_path, model, config))
+    loaded, loaded_config, _ = load_bundle(save_bundle(tmp_path, model, config))
     assert loaded_config == config
     assert not loaded.training
     torch.testing.assert_close(outputs(loaded), outputs(model), rtol=0.02, atol=0.02)
     # What was rounded to half precision once is stored exactly from then on.
-    again, _ = load_bundle(save_bundle(tmp_path / "again", loaded, config))
+    again, _, _ = load_bundle(save_bundle(tmp_path / "again", loaded, config))
     assert torch.equal(outputs(again), outputs(loaded))
 
 
@@ -79,9 +82,10 @@ def test_damaged_files_are_named(tiny_bundle):
     weights.unlink()
     with pytest.raises(IncompatibleBundleError, match=r"no model\.safetensors"):
         load_bundle(tiny_bundle)
-    config.write_text("{", encoding="utf-8")
-    with pytest.raises(IncompatibleBundleError, match=r"config\.json is not JSON"):
-        load_bundle(tiny_bundle)
+    for no_json in ("{", "[" * 200_000, "1" * 5000):
+        config.write_text(no_json, encoding="utf-8")
+        with pytest.raises(IncompatibleBundleError, match=r"config\.json is not JSON"):
+            load_bundle(tiny_bundle)
     config.unlink()
     with pytest.raises(IncompatibleBundleError, match=r"no config\.json"):
         load_bundle(tiny_bundle)
@@ -100,3 +104,28 @@ def test_a_bad_value_names_the_file(tiny_bundle):
     path.write_text(json.dumps(data), encoding="utf-8")
     with pytest.raises(IncompatibleBundleError, match=r"config\.json: .*vgg16.*efficientnet_lite0"):
         load_bundle(tiny_bundle)
+
+
+def test_a_guard_travels_with_the_weights(tmp_path):
+    architecture = Architecture("plain", 4)
+    model, config = UNet(architecture), BundleConfig(architecture, Preprocess(size=64))
+    shapes = guard_shapes(sum(model.encoder.channels))
+    generator = np.random.default_rng(0)
+    guard = Guard(**{name: generator.random(shape, dtype=np.float32) for name, shape in shapes.items()})
+    guarded = replace(config, calibration=replace(config.calibration, refuse_beyond=2.5))
+
+    loaded = load_bundle(save_bundle(tmp_path, model, guarded, guard))
+
+    assert loaded.config.calibration.refuse_beyond == 2.5
+    for name, array in guard.tensors().items():
+        np.testing.assert_array_equal(loaded.guard.tensors()[name], array)
+
+    save_config(tmp_path, config)
+    with pytest.raises(IncompatibleBundleError, match=r"unknown tensor guard\."):
+        load_bundle(tmp_path)
+    with pytest.raises(ValueError, match="belong together"):
+        save_bundle(tmp_path, model, guarded)
+    save_bundle(tmp_path, model, config)
+    save_config(tmp_path, guarded)
+    with pytest.raises(IncompatibleBundleError, match=r"misses guard\."):
+        load_bundle(tmp_path)

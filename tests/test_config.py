@@ -50,6 +50,9 @@ def changed(config: BundleConfig, path: str, value) -> dict:
         ("class_names", ["benign", "normal", "malignant"]),
         ("training", "none"),
         ("surprise", 1),
+        ("calibration.temperature", float("inf")),
+        ("calibration.refuse_beyond", 0),
+        ("format_version", "2"),
     ],
 )
 def test_what_does_not_fit_is_named(config, path, value):
@@ -78,4 +81,13 @@ def test_a_newer_format_is_told_apart_from_a_damaged_one(config):
 @pytest.mark.parametrize("data", [None, [], "text"])
 def test_other_json_is_no_config(data):
     with pytest.raises(IncompatibleBundleError, match="expected an object"):
+        BundleConfig.from_dict(data)
+
+
+def test_format_1_lacked_what_trust_needs_and_nothing_else(config):
+    data = {**changed(config, "calibration", {"temperature": 1.5}), "format_version": 1}
+    assert BundleConfig.from_dict(data).calibration == Calibration(1.5)
+
+    data["calibration"]["refuse_beyond"] = 2.0
+    with pytest.raises(IncompatibleBundleError, match="expected 2 with refuse_beyond"):
         BundleConfig.from_dict(data)

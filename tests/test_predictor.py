@@ -12,6 +12,7 @@ from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import IncompatibleBundleError, UnreadableImageError, UsageError
 from busi_unet.learning.dataset import LesionDataset
 from busi_unet.predictor import Predictor
+from busi_unet.trust.guard import fit_guard
 
 
 @pytest.fixture
@@ -101,6 +102,24 @@ def test_a_blank_picture_is_refused_with_a_reason(predictor):
     assert "blank" in prediction.reasons[0]
     assert not prediction.mask.any()
     assert prediction.measurements == ()
+
+
+def test_a_picture_unlike_those_learned_is_refused(predictor):
+    usual = [make_phantom("benign", seed=seed, size=(64, 80)).image for seed in range(100)]
+    features = np.stack([predictor.run([frame])[0].features for frame in usual])
+    guard, limit = fit_guard(features, [str(number) for number in range(100)])
+    calibration = dataclasses.replace(predictor.config.calibration, refuse_beyond=limit)
+    guarded = Predictor(
+        predictor.model, dataclasses.replace(predictor.config, calibration=calibration), guard
+    )
+
+    assert not guarded.predict(make_phantom("malignant", seed=200, size=(64, 80)).image).refused
+    noise = np.random.default_rng(0).integers(0, 256, (64, 80), dtype=np.uint8)
+    prediction = guarded.predict(noise)
+    assert prediction.refused
+    assert "does not look like a breast ultrasound" in prediction.reasons[0]
+    assert not prediction.mask.any()
+    assert guarded.predict(noise, even_if_refused=True).refused
 
 
 def test_the_summary_is_json_with_one_entry_per_lesion(predictor):

@@ -205,7 +205,7 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
         return model
     if not Path(start).is_dir():
         raise UsageError(f"{flag} {start} is no model folder.", "Name the folder of a model.")
-    model, config = load_bundle(start)
+    model, config, _ = load_bundle(start)
     if config.architecture != architecture:
         raise UsageError(
             f"{flag} {start} holds another network ({config.architecture}).", "Use its --encoder and --width."

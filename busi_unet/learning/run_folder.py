@@ -27,7 +27,7 @@ from busi_unet.files import replace_file
 from busi_unet.learning.checkpoint import CHECKPOINT_NAME, has_checkpoint
 from busi_unet.learning.curves import write_curves
 from busi_unet.learning.options import TrainOptions
-from busi_unet.learning.tuning import tune_on
+from busi_unet.learning.tuning import fit_guard_on, tune_on
 from busi_unet.predictor import Predictor
 from busi_unet.version import versions
 
@@ -99,17 +99,19 @@ def keep_epoch(run: Run) -> None:
 def finish(run: Run, data: DatasetDict) -> None:
     """The best weights become the model: calibrated, thresholds chosen, manifest attached."""
     output = run.options.output
-    model, config = load_bundle(output / "best")
+    model, config, _ = load_bundle(output / "best")
     manifest = build_manifest(run, data)
+    predictor = Predictor(model, config, device=str(run.accelerator.device))
     if run.options.refit:
         first = load_config(run.options.refit)
         calibration, thresholds = first.calibration, first.thresholds
         manifest["refit_of"] = first.training
     else:
-        predictor = Predictor(model, config, device=str(run.accelerator.device))
         calibration, thresholds = tune_on(predictor, data["validation"])
+    guard, limit = fit_guard_on(predictor, data) or (None, None)
+    calibration = replace(calibration, refuse_beyond=limit)
     config = replace(config, calibration=calibration, thresholds=thresholds, training=manifest)
-    save_bundle(output / "model", model.cpu(), config)
+    save_bundle(output / "model", model.cpu(), config, guard)
     text = json.dumps(manifest, indent=2) + "\n"
     replace_file(output / "manifest.json", lambda file: file.write(text.encode()))
 

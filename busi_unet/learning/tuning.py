@@ -10,7 +10,8 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 from tqdm import tqdm
 
-from busi_unet.config import Calibration, EdgeBand, PredictionSets, Thresholds
+from busi_unet.bundle import load_config, save_bundle
+from busi_unet.config import BundleConfig, Calibration, EdgeBand, PredictionSets, Thresholds
 from busi_unet.data.busi import resplit, split_hash
 from busi_unet.errors import UsageError
 from busi_unet.imaging.decode import decode_image, decode_mask
@@ -19,6 +20,7 @@ from busi_unet.learning.metrics import dice
 from busi_unet.predictor import Predictor, RawOutput
 from busi_unet.trust.calibration import calibrated_probabilities, fit_temperature
 from busi_unet.trust.conformal import edge_distances, fit_class_cut, fit_edge_band
+from busi_unet.trust.guard import Guard, fit_guard
 
 COVERAGE = 0.9
 
@@ -119,31 +121,57 @@ def tune_on(predictor: Predictor, split: Dataset, *, progress: bool = True) -> t
     )
 
 
-def recalibrate(folder: Path, data: DatasetDict) -> tuple[Calibration, Thresholds]:
-    """`tune_on` for a model folder, with the validation images of its own training.
+def fit_guard_on(
+    predictor: Predictor, data: DatasetDict, *, progress: bool = True
+) -> tuple[Guard, float] | None:
+    """`fit_guard` on all pictures but those for testing; None where they are too few."""
+    features, groups = [], []
+    for name in ("train", "validation"):
+        for row in tqdm(data[name], desc=f"guard, {name}", unit="image", disable=not progress):
+            features.append(predictor.run([decode_image(row["image"])])[0].features)
+            groups.append(row["group"])
+    return fit_guard(np.stack(features), groups)
+
+
+def recalibrate(folder: Path, data: DatasetDict, *, other: Path | None = None) -> BundleConfig:
+    """Fits calibration, thresholds and guard of a model folder again, and replaces them in it.
 
     Args:
         folder: written by `busi_unet.learning.training.train`.
-        data: the prepared data set, whatever fold it was prepared for.
+        data: the prepared data set that it was made on, whatever fold it was prepared for.
+        other: a model folder to take calibration and thresholds from; only the guard is fitted then.
+
+    Returns:
+        The new config.
 
     Raises:
-        UsageError: the model was trained on those images too, or made on other data.
-        IncompatibleBundleError: the folder holds no model of this package.
+        UsageError: the model was made on other data, or was trained on the images to calibrate on.
+        IncompatibleBundleError: a folder holds no model of this package.
     """
     predictor = Predictor.from_pretrained(folder)
-    made_on = predictor.config.training.get("data", {})
+    config = predictor.config
+    made_on = config.training.get("data", {})
     folds = made_on.get("folds", {}).get("test", [])
     data = resplit(data, folds[0]) if len(folds) == 1 else data
     if made_on.get("split_sha256") != split_hash(data):
         raise UsageError(
             f"{folder} was made on another split or on other data.", "Name the data set that it was made on."
         )
-    if "validation" in made_on.get("trained_on", ()):
+    if other is not None:
+        source = load_config(other)
+        calibration, thresholds = source.calibration, source.thresholds
+    elif "validation" in made_on.get("trained_on", ()):
         raise UsageError(
             f"{folder} was trained on its validation images too: nothing unseen is left to fit to.",
             "Take what was fitted to the model it came from: --from OTHER.",
         )
-    return tune_on(predictor, data["validation"])
+    else:
+        calibration, thresholds = tune_on(predictor, data["validation"])
+    guard, limit = fit_guard_on(predictor, data) or (None, None)
+    calibration = replace(calibration, refuse_beyond=limit)
+    config = replace(config, calibration=calibration, thresholds=thresholds)
+    save_bundle(folder, predictor.model, config, guard)
+    return config
 
 
 def _rounded(thresholds: Thresholds) -> Thresholds:

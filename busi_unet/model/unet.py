@@ -28,6 +28,20 @@ class UNetOutput(NamedTuple):
     class_logits: Tensor
 
 
+class Explained(NamedTuple):
+    """A forward pass with what tells how far to trust it.
+
+    Attributes:
+        output: as `UNet.forward` gives it.
+        evidence: (N, 3, s, s), `ClassHead.evidence`.
+        features: (N, D), the mean of each encoder channel over the picture, fine maps first.
+    """
+
+    output: UNetOutput
+    evidence: Tensor
+    features: Tensor
+
+
 class UNet(nn.Module):
     """Encoder, decoder with skip connections, and a class head on the coarsest features.
 
@@ -54,10 +68,11 @@ class UNet(nn.Module):
         """x (N, 1, S, S), normalised; S a multiple of 32."""
         return self._outputs(self.encoder(x))
 
-    def forward_with_evidence(self, x: Tensor) -> tuple[UNetOutput, Tensor]:
-        """`forward`, and where the evidence lies: `ClassHead.evidence` (N, 3, s, s)."""
+    def explain(self, x: Tensor) -> Explained:
+        """`forward`, and what tells how far to trust it."""
         features = self.encoder(x)
-        return self._outputs(features), self.class_head.evidence(features[-1])
+        pooled = torch.cat([level.mean(dim=(2, 3)) for level in features], dim=1)
+        return Explained(self._outputs(features), self.class_head.evidence(features[-1]), pooled)
 
     def _outputs(self, features: list[Tensor]) -> UNetOutput:
         return UNetOutput(self.mask_head(self.decoder(features)), self.class_head(features[-1]))

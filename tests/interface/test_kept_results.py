@@ -12,7 +12,7 @@ from busi_unet.predictor import RawOutput
 
 
 def _analysis(pixels: int = 100) -> Analysis:
-    raw = RawOutput(np.zeros((2, 2)), np.zeros(3), np.zeros((3, 1, 1)))
+    raw = RawOutput(np.zeros((2, 2)), np.zeros(3), np.zeros((3, 1, 1)), np.zeros(4))
     return Analysis(Frame(np.zeros((1, pixels), dtype=np.uint8)), raw)
 
 

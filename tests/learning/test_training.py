@@ -48,7 +48,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def test_a_run_leaves_a_model_that_predicts_and_a_record(options, prepared):
     folder = train(options)
-    model, config = load_bundle(folder)
+    model, config, _ = load_bundle(folder)
     assert model.architecture.width == 4
     assert config.training["options"]["seed"] == options.seed
     assert config.training["data"]["folds"]["test"] == [0]
@@ -295,7 +295,7 @@ def test_calibration_can_be_fitted_again(prepared, options, tmp_path):
     tuned = load_config(folder)
     changed = dataclasses.replace(tuned, calibration=Calibration(3.0), thresholds=Thresholds(mask=0.9))
     save_config(folder, changed)
-    assert recalibrate(folder, load_prepared(prepared)) == (tuned.calibration, tuned.thresholds)
+    assert recalibrate(folder, load_prepared(prepared)) == load_config(folder) == tuned
 
     training = {**tuned.training, "data": {**tuned.training["data"], "trained_on": ["train", "validation"]}}
     save_config(folder, dataclasses.replace(tuned, training=training))

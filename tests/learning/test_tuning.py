@@ -28,7 +28,13 @@ def case(number: int, label: int, *, inside: float, outside: float, logits: tupl
     probability[10:30, 10:30] = inside
     frame = np.full((40, 40), number, dtype=np.uint8)
     evidence = np.zeros((3, 1, 1), dtype=np.float32)
-    return frame, target, label, RawOutput(probability, np.array(logits, dtype=np.float32), evidence)
+    features = np.zeros(4, dtype=np.float32)
+    return (
+        frame,
+        target,
+        label,
+        RawOutput(probability, np.array(logits, dtype=np.float32), evidence, features),
+    )
 
 
 def tuned(cases) -> tuple[Calibration, Thresholds]:

@@ -8,6 +8,7 @@ import pytest
 
 from busi_unet.bundle import load_config, save_bundle, save_config
 from busi_unet.config import Architecture, BundleConfig, Calibration, EdgeBand, PredictionSets, Thresholds
+from busi_unet.data.busi import load_prepared, split_hash
 from busi_unet.model.unet import UNet
 
 main = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "calibrate.py"))["main"]
@@ -21,12 +22,14 @@ def model(tmp_path) -> Path:
     return tmp_path / "model"
 
 
-def test_what_another_model_states_is_taken_over(tiny_bundle, model, capsys):
+def test_what_another_model_states_is_taken_over(tiny_bundle, model, prepared, capsys):
+    split = {"data": {"split_sha256": split_hash(load_prepared(prepared)), "folds": {"test": [0]}}}
+    save_config(model, replace(load_config(model), training=split))
     save_config(
         tiny_bundle, replace(load_config(tiny_bundle), calibration=FITTED, thresholds=Thresholds(mask=0.35))
     )
 
-    assert main([str(model), "--from", str(tiny_bundle)]) == 0
+    assert main([str(model), "--data", str(prepared), "--from", str(tiny_bundle)]) == 0
 
     config = load_config(model)
     assert config.calibration == FITTED
@@ -34,6 +37,7 @@ def test_what_another_model_states_is_taken_over(tiny_bundle, model, capsys):
     printed = capsys.readouterr().out
     assert "cut at 0.100" in printed
     assert "within -0.20 and +0.40 radii" in printed
+    assert "guard: none" in printed, "two dozen pictures are too few to tell what is usual"
 
 
 def test_a_model_that_is_no_run_of_this_data_is_refused(model, prepared, capsys):

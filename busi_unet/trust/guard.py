@@ -1,0 +1,95 @@
+"""Is this a breast ultrasound picture at all? How far a picture lies from those the network was trained on.
+
+What the encoder makes of a picture, averaged over the picture, is compared with a probabilistic PCA
+(Tipping & Bishop 1999) of the same averages over BUSI. Natural photos, documents or X-rays lie far outside;
+ultrasound of another organ may not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+_COMPONENTS = 32
+_SPLITS = 5
+# The most unusual of 100 unseen pictures of the same kind is let through with this to spare: other scanners
+# are more unusual than that, while what is no ultrasound lies beyond twice as far.
+_QUANTILE, _MARGIN = 0.99, 1.6
+# Fewer tell nothing about what is usual.
+_MIN_PICTURES = 100
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A distribution of pooled encoder features; float32 arrays, saved beside the weights.
+
+    Attributes:
+        mean, scale: (D,), of the features; distances are measured in units of `scale`.
+        components: (K, D), orthonormal directions in which the pictures differ most.
+        variances: (K,), along them.
+        residual: (1,), the variance in each of the other directions.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    components: np.ndarray
+    variances: np.ndarray
+    residual: np.ndarray
+
+    def distance(self, features: np.ndarray) -> np.ndarray:
+        """Pooled features (..., D) to their distance (...): about 1 for a picture like those fitted on."""
+        deviation = (features - self.mean) / self.scale
+        along = deviation @ self.components.T
+        across = ((deviation - along @ self.components) ** 2).sum(axis=-1)
+        total = (along**2 / self.variances).sum(axis=-1) + across / self.residual[0]
+        return np.sqrt(total / self.mean.size)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The arrays by name."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+
+def guard_shapes(features: int) -> dict[str, tuple[int, ...]]:
+    """The shape of each array of a guard on D features, by name."""
+    return {
+        "mean": (features,),
+        "scale": (features,),
+        "components": (_COMPONENTS, features),
+        "variances": (_COMPONENTS,),
+        "residual": (1,),
+    }
+
+
+def fit_guard(features: np.ndarray, groups: Sequence[str]) -> tuple[Guard, float] | None:
+    """A guard, and the distance beyond which a picture is refused.
+
+    The limit comes from the distances of pictures that the guard they are measured by was not fitted on;
+    copies of a picture (one group) are held out together.
+
+    Args:
+        features: (N, D), pooled, of the pictures the network was trained on or selected by.
+        groups: N names.
+
+    Returns:
+        None where there are too few pictures to tell.
+    """
+    names, index = np.unique(np.asarray(groups), return_inverse=True)
+    if len(features) < _MIN_PICTURES or len(names) < _SPLITS or features.shape[1] <= _COMPONENTS:
+        return None
+    split = (np.random.default_rng(0).permutation(len(names)) % _SPLITS)[index]
+    distances = np.empty(len(features))
+    for held_out in range(_SPLITS):
+        others = _fit(features[split != held_out])
+        distances[split == held_out] = others.distance(features[split == held_out])
+    return _fit(features), float(_MARGIN * np.quantile(distances, _QUANTILE))
+
+
+def _fit(features: np.ndarray) -> Guard:
+    mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
+    _, singular, directions = np.linalg.svd((features - mean) / scale, full_matrices=False)
+    variances = singular**2 / (len(features) - 1)
+    residual = variances[_COMPONENTS:].sum() / (features.shape[1] - _COMPONENTS)
+    arrays = (mean, scale, directions[:_COMPONENTS], variances[:_COMPONENTS], np.array([residual + 1e-6]))
+    return Guard(*(array.astype(np.float32) for array in arrays))
