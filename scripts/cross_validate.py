@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from busi_unet.cli import command, print_json
 from busi_unet.data.folds import N_FOLDS
+from busi_unet.learning.marks import add_marks_flag, marks_of
 from busi_unet.learning.options import TrainOptions, build_parser
 
 
@@ -30,9 +31,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="K",
         help="test folds to do now (default: all)",
     )
+    add_marks_flag(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON instead of tables")
     arguments = vars(parser.parse_args(argv))
     folds, as_json = arguments.pop("folds"), arguments.pop("json")
+    marks = marks_of(arguments.pop("by"))
     options = TrainOptions(**arguments)
     # After the arguments, so that --help and a wrong flag are answered at once.
     from busi_unet.learning.cross_validation import cross_validate
@@ -45,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "command": shlex.join(["scripts/cross_validate.py", *argv]),
             "training_seed": options.seed,
         },
+        marks=marks,
     )
     if as_json:
         print_json(evaluation.summary)

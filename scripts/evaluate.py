@@ -13,10 +13,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from busi_unet.bundle import weights_hash
+from busi_unet.bundle import bundle_hash, weights_hash
 from busi_unet.cli import command, print_json, warn
 from busi_unet.data.busi import load_prepared, resplit, split_hash
 from busi_unet.learning.evaluation import evaluate
+from busi_unet.learning.marks import add_marks_flag, marks_of
 from busi_unet.learning.report import to_markdown
 from busi_unet.predictor import Predictor
 
@@ -39,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (%(default)s)")
+    add_marks_flag(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON instead of tables")
     return parser
 
@@ -55,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     args = build_parser().parse_args(argv)
     output = args.output or default_output(args.model, args.split)
+    marks = marks_of(args.by)
 
     data = load_prepared(args.data)
     predictor = Predictor.from_pretrained(
@@ -79,9 +82,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             "command": shlex.join(["scripts/evaluate.py", *argv]),
             "model": predictor.source,
             "weights_sha256": weights_hash(predictor.folder),
+            "bundle_sha256": bundle_hash(predictor.folder),
             "split": args.split,
             "split_is_the_models_own": same_split,
         },
+        marks=marks,
     )
 
     if args.json:

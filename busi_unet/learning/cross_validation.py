@@ -14,12 +14,12 @@ from typing import Any
 
 from datasets import concatenate_datasets
 
-from busi_unet.bundle import weights_hash
+from busi_unet.bundle import bundle_hash, weights_hash
 from busi_unet.data.busi import load_prepared, resplit
 from busi_unet.data.folds import N_FOLDS
 from busi_unet.errors import UsageError
 from busi_unet.learning.checkpoint import has_checkpoint
-from busi_unet.learning.evaluation import Evaluation, evaluate, merge
+from busi_unet.learning.evaluation import Evaluation, Marks, evaluate, merge
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.report import require_matplotlib, write_report
 from busi_unet.learning.training import train
@@ -32,6 +32,7 @@ def cross_validate(
     folds: Sequence[int] = tuple(range(N_FOLDS)),
     progress: bool = True,
     provenance: Mapping[str, Any] | None = None,
+    marks: Marks | None = None,
 ) -> Evaluation:
     """Trains and tests once per fold; called again, it goes on where it stopped.
 
@@ -43,6 +44,7 @@ def cross_validate(
         folds: those to do now; some at a time, or on several machines, is fine.
         progress: shows bars on stderr.
         provenance: entries to add to that of the report, such as the command.
+        marks: as for `evaluate`.
 
     Returns:
         The judgement of the images of these folds together.
@@ -67,11 +69,18 @@ def cross_validate(
         # A finished run ends at once when it is resumed, and one with other options is refused.
         model = train(replace(options, fold=fold, output=run, resume=has_checkpoint(run)))
         predictors[fold] = Predictor.from_pretrained(model)
-        weights = {"fold": fold, "model": model.as_posix(), "weights_sha256": weights_hash(model)}
+        weights = {
+            "fold": fold,
+            "model": model.as_posix(),
+            "weights_sha256": weights_hash(model),
+            "bundle_sha256": bundle_hash(model),
+        }
         evaluations.append(
             evaluate(predictors[fold], split, output=run / "report", progress=progress, provenance=weights)
         )
-    everything = merge(evaluations, provenance={"split": "cross-validation", **(provenance or {})})
+    everything = merge(
+        evaluations, provenance={"split": "cross-validation", **(provenance or {})}, marks=marks
+    )
     write_report(
         options.output / "results",
         everything,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +16,7 @@ from busi_unet.data.busi import COLUMNS
 from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.imaging.decode import decode_image, decode_mask
 from busi_unet.learning import metrics
+from busi_unet.learning.marks import Marks
 from busi_unet.learning.report import require_matplotlib, write_report
 from busi_unet.trust.conformal import edge_distances
 from busi_unet.version import versions
@@ -30,7 +31,9 @@ class Segmenter(Protocol):
     """What `evaluate` asks of a predictor; `busi_unet.predictor.Predictor` is one."""
 
     def predict(self, image: np.ndarray) -> Any:
-        """Takes uint8 (H, W); returns at least the fields of `Prediction` that have no default."""
+        """Takes uint8 (H, W); returns the `mask`, `label`, `probabilities`, `refused`, `prediction_set` and
+        `edge_band` of a `Prediction`.
+        """
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class ImageResult:
                 "predicted_area_px": self.scores.predicted_area_px,
                 "false_mask": self.scores.false_mask,
                 "prediction_set": None if self.prediction_set is None else " ".join(self.prediction_set),
+                "edge_within": self.edge_within,
             }
         )
 
@@ -112,12 +116,14 @@ class Evaluation:
         confusion: counts of true class (row) by predicted class (column), in the order of CLASS_NAMES.
         provenance: what the figures come from: split, seed, data fingerprint, versions, and
             whatever the caller added.
+        subsets: the estimates of a part of the rows, by its name; see `busi_unet.learning.marks`.
     """
 
     rows: tuple[ImageResult, ...]
     estimates: dict[str, Estimate]
     confusion: tuple[tuple[int, ...], ...]
     provenance: dict[str, Any]
+    subsets: dict[str, dict[str, Estimate]] = field(default_factory=dict)
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -130,6 +136,10 @@ class Evaluation:
             "groups": len({row.group for row in self.rows}),
             "refused": sum(row.refused for row in self.rows),
             "provenance": self.provenance,
+            "subsets": {
+                subset: {name: asdict(estimate) for name, estimate in estimates.items()}
+                for subset, estimates in self.subsets.items()
+            },
         }
 
 
@@ -142,6 +152,7 @@ def evaluate(
     seed: int = 0,
     resamples: int = 2000,
     provenance: Mapping[str, Any] | None = None,
+    marks: Marks | None = None,
 ) -> Evaluation:
     """Runs the predictor on every image of a split and scores it at native resolution.
 
@@ -156,6 +167,7 @@ def evaluate(
         seed: of the bootstrap.
         resamples: of the bootstrap.
         provenance: entries to add to `Evaluation.provenance`, such as model and command.
+        marks: judges the images that have each mark, and those that have it not, apart too.
 
     Raises:
         DataLayoutError: the split is empty, lacks a column, or a mask does not fit its image.
@@ -185,19 +197,26 @@ def evaluate(
             "split": str(split.split) if split.split is not None else None,
             **(provenance or {}),
         },
+        marks=marks,
     )
     if output is not None:
         write_report(Path(output), evaluation, split, lambda _, pixels: predictor.predict(pixels).mask)
     return evaluation
 
 
-def merge(parts: Sequence[Evaluation], *, provenance: Mapping[str, Any] | None = None) -> Evaluation:
+def merge(
+    parts: Sequence[Evaluation],
+    *,
+    provenance: Mapping[str, Any] | None = None,
+    marks: Marks | None = None,
+) -> Evaluation:
     """The judgement of all images of several evaluations together, as of one.
 
     Args:
         parts: of different images, such as the folds of a cross-validation; all with the bootstrap
             settings of the first.
         provenance: entries to add; those of the parts are kept under "parts".
+        marks: as for `evaluate`.
     """
     bootstrap = parts[0].provenance["bootstrap"]
     return _evaluation(
@@ -211,13 +230,27 @@ def merge(parts: Sequence[Evaluation], *, provenance: Mapping[str, Any] | None =
             ],
             **(provenance or {}),
         },
+        marks=marks,
     )
 
 
 def _evaluation(
-    rows: Sequence[ImageResult], *, seed: int, resamples: int, provenance: Mapping[str, Any]
+    rows: Sequence[ImageResult],
+    *,
+    seed: int,
+    resamples: int,
+    provenance: Mapping[str, Any],
+    marks: Marks | None,
 ) -> Evaluation:
+    subsets = {
+        f"{name}: {'any' if marked else 'none'}": [row for row in rows if (row.image_id in images) == marked]
+        for name, images in (marks or {}).items()
+        for marked in (False, True)
+    }
     return Evaluation(
+        subsets={
+            name: summarise(part, seed=seed, resamples=resamples) for name, part in subsets.items() if part
+        },
         rows=tuple(rows),
         estimates=summarise(rows, seed=seed, resamples=resamples),
         confusion=tuple(tuple(int(cell) for cell in row) for row in _confusion(rows)),

@@ -111,6 +111,19 @@ def to_markdown(evaluation: Evaluation) -> str:
     confusion = [
         [f"true {name}", *map(str, row)] for name, row in zip(CLASS_NAMES, evaluation.confusion, strict=True)
     ]
+    by_subset = [
+        [title, *(str(estimates[key]) for estimates in evaluation.subsets.values())]
+        for title, key in (
+            ("Lesion Dice, mean", "lesion_dice"),
+            ("Malignant lesion Dice, mean", "malignant_dice"),
+            ("Lesions missed", "lesion_missed_share"),
+            ("Normal images with a false mask", "normal_false_mask_share"),
+            ("Accuracy, three classes", "accuracy"),
+            ("AUC, malignant against benign", "auc_malignant"),
+            ("Expected calibration error", "ece"),
+        )
+    ]
+    subsets = [_table(["Marked as", *evaluation.subsets], by_subset)] if evaluation.subsets else []
     return "\n\n".join(
         (
             f"{len(evaluation.rows)} images ({listed}) in {summary['groups']} groups, "
@@ -119,6 +132,7 @@ def to_markdown(evaluation: Evaluation) -> str:
             _table(["Segmentation", "Lesions", *(name.capitalize() for name in kinds[1:])], segmentation),
             _table(["Whole split", "Figure"], classification),
             _table(["Confusion", *(f"said {name}" for name in CLASS_NAMES)], confusion),
+            *subsets,
             "HD95 of a lesion without any mask is the image diagonal; precision leaves such lesions out. "
             "Refused images stay in every figure, with the mask and the class they were given.",
         )

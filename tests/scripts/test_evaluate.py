@@ -52,6 +52,8 @@ def asked(script, data, tiny_bundle, monkeypatch):
             label=CLASS_NAMES[row["label"]],
             probabilities=dict(zip(CLASS_NAMES, np.eye(3)[row["label"]], strict=True)),
             refused=False,
+            prediction_set=None,
+            edge_band=None,
         )
         for split in load_from_disk(data).values()
         for row in split

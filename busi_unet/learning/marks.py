@@ -1,0 +1,59 @@
+"""Marks on images, such as objections to them, so that the marked and the others are judged apart."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Iterable, Mapping, Set
+from pathlib import Path
+
+from busi_unet.errors import UsageError
+
+# Image ids by the name of a mark.
+Marks = Mapping[str, Set[str]]
+
+
+def add_marks_flag(parser: argparse.ArgumentParser) -> None:
+    """The flag whose value `marks_of` takes."""
+    parser.add_argument(
+        "--by",
+        nargs="+",
+        metavar=("TABLE", "COLUMN"),
+        help="CSV with a column `image`, and columns of it: images with an entry there are judged apart too",
+    )
+
+
+def marks_of(arguments: list[str] | None) -> Marks | None:
+    """What the flag named; raises as `read_marks`, and where no column is named."""
+    if arguments is None:
+        return None
+    table, *columns = arguments
+    if not columns:
+        raise UsageError(f"--by {table} names no column.", "Name columns of the table behind it.")
+    return read_marks(table, columns)
+
+
+def read_marks(table: str | Path, columns: Iterable[str]) -> Marks:
+    """Which images a table marks, by column: those whose cell is not empty.
+
+    Args:
+        table: CSV with a column `image` (or `image_id`) of image ids; such as a list of objections to BUSI.
+        columns: names of other columns.
+
+    Raises:
+        UsageError: no such file or column.
+    """
+    path = Path(table)
+    if not path.is_file():
+        raise UsageError(f"There is no table {path}.", "Name a CSV with a row per image.")
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    known = rows[0].keys() if rows else ()
+    key = next((name for name in ("image", "image_id") if name in known), None)
+    missing = [name for name in columns if name not in known]
+    if key is None or missing:
+        raise UsageError(
+            f"{path} has no column {missing[0] if missing else 'image'}.",
+            f"It has: {', '.join(known) or 'no rows'}.",
+        )
+    return {name: frozenset(row[key] for row in rows if row[name].strip()) for name in columns}

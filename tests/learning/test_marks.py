@@ -1,0 +1,64 @@
+import argparse
+
+import pytest
+from made_up import MadeUpPredictor, make_split
+
+from busi_unet.errors import UsageError
+from busi_unet.learning.evaluation import evaluate
+from busi_unet.learning.marks import add_marks_flag, marks_of, read_marks
+from busi_unet.learning.report import to_markdown
+
+TABLE = """image,objection,burnt_in
+benign (1),axilla,
+benign (2),,text
+malignant (1),,"calipers, text"
+normal (1), ,
+"""
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "marks.csv"
+    path.write_text(TABLE, encoding="utf-8")
+    return path
+
+
+def test_an_image_is_marked_where_its_cell_is_not_empty(table):
+    assert read_marks(table, ["objection", "burnt_in"]) == {
+        "objection": {"benign (1)"},
+        "burnt_in": {"benign (2)", "malignant (1)"},
+    }
+
+
+def test_the_flag_names_a_table_and_columns(table):
+    parser = argparse.ArgumentParser()
+    add_marks_flag(parser)
+    arguments = parser.parse_args(["--by", str(table), "objection"])
+    assert marks_of(arguments.by) == {"objection": {"benign (1)"}}
+    assert marks_of(parser.parse_args([]).by) is None
+    with pytest.raises(UsageError, match="names no column"):
+        marks_of([str(table)])
+
+
+def test_mistakes_are_named(table, tmp_path):
+    with pytest.raises(UsageError, match="no table"):
+        read_marks(tmp_path / "other.csv", ["objection"])
+    with pytest.raises(UsageError, match=r"no column quality.*image, objection, burnt_in"):
+        read_marks(table, ["quality"])
+
+
+def test_marked_images_and_the_others_are_judged_apart(table):
+    marks = read_marks(table, ["objection", "burnt_in"])
+    evaluation = evaluate(MadeUpPredictor(), make_split(), progress=False, marks=marks)
+
+    assert list(evaluation.subsets) == [
+        "objection: none",
+        "objection: any",
+        "burnt_in: none",
+        "burnt_in: any",
+    ]
+    assert evaluation.subsets["burnt_in: any"]["lesion_dice"].value == pytest.approx((2 / 3 + 0) / 2)
+    assert evaluation.subsets["burnt_in: none"]["accuracy"].count == 3
+    assert evaluation.subsets["objection: any"]["auc_malignant"].value is None
+    assert "| Marked as " in to_markdown(evaluation)
+    assert evaluation.summary["subsets"]["burnt_in: any"]["lesion_dice"]["n"] == 2
