@@ -89,13 +89,13 @@ class Augmentation:
 
 AUGMENTATIONS: dict[str, Augmentation | None] = {
     "none": None,
-    # What one scanner and one operator vary by themselves.
+    # Grey values as one scanner varies them by itself; geometry as operators and settings differ.
     "mild": Augmentation(
         flip=0.5,
-        rotation=10.0,
-        zoom=0.15,
-        aspect=0.05,
-        shift=0.05,
+        rotation=15.0,
+        zoom=0.25,
+        aspect=0.12,
+        shift=0.1,
         gain=0.08,
         contrast=0.12,
         gamma=0.2,

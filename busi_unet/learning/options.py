@@ -58,7 +58,7 @@ class TrainOptions:
         False,
         "keep the encoder's depthwise filters as they start: most of the time on a CPU goes into theirs",
     )
-    weight_decay: float = _option(0.02, "of AdamW, on convolution and linear weights", type=float)
+    weight_decay: float = _option(0.05, "of AdamW, on convolution and linear weights", type=float)
     warmup: float = _option(1.0, "epochs until the peak learning rate; a cosine to 0 follows", type=float)
     ema_decay: float = _option(
         0.99, "per step, of the weight average that is validated and saved", type=float
