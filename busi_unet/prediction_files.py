@@ -13,7 +13,7 @@ from PIL import Image
 
 from busi_unet.errors import BusiUNetError, first_line
 from busi_unet.imaging.decode import Frame, decode_frame
-from busi_unet.imaging.overlay import draw_overlay, side_by_side
+from busi_unet.imaging.overlay import annotate_lesions, draw_overlay, side_by_side
 from busi_unet.imaging.quality import picture_warnings
 from busi_unet.picture_files import PictureFile
 from busi_unet.prediction_summary import write_report, write_table
@@ -129,7 +129,8 @@ def _decoded(file: PictureFile) -> Frame:
 def _write(output: Path, name: str, frame: Frame, prediction: Prediction, place: Path) -> dict[str, Any]:
     mask, overlay = _mask_name(name), _overlay_name(name)
     Image.fromarray(prediction.mask.astype(np.uint8) * 255).save(output / mask)
-    side_by_side(frame.pixels, draw_overlay(frame.pixels, prediction.mask)).save(output / overlay)
+    drawn = annotate_lesions(draw_overlay(frame.pixels, prediction.mask), prediction.measurements)
+    side_by_side(frame.pixels, drawn).save(output / overlay)
     return {
         **prediction.to_dict(),
         "warnings": list(picture_warnings(frame)),

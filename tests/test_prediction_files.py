@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,8 @@ from dicom_files import dicom, region
 from PIL import Image
 
 from busi_unet.data.phantom import make_phantom
+from busi_unet.imaging.measure import measure_lesions
+from busi_unet.imaging.overlay import COLORS
 from busi_unet.picture_files import PictureFile, find_pictures
 from busi_unet.prediction_files import predict_files, write_summary
 from busi_unet.predictor import Predictor
@@ -38,6 +41,18 @@ def test_each_picture_gets_a_mask_an_overlay_and_a_line(predictor, tmp_path):
     assert json.loads(line)["image"] == str(path)
     assert json.loads(line)["mask"] == str(tmp_path / "out" / "a_mask.png")
     assert result.record["label"] in result.summary()
+
+
+def test_several_lesions_are_numbered(predictor, tmp_path, monkeypatch):
+    path = save_phantom(tmp_path / "a.png")
+    mask = np.zeros((64, 90), dtype=bool)
+    mask[5:25, 5:35] = mask[40:60, 50:85] = True
+    found = replace(predictor.predict(path), mask=mask, measurements=measure_lesions(mask))
+    monkeypatch.setattr(Predictor, "predict", lambda *args, **kwargs: found)
+    list(predict_files(predictor, files_of(path), tmp_path / "out"))
+    drawn = np.asarray(Image.open(tmp_path / "out" / "a_overlay.png"))[:, -90:]
+    yellow = (drawn == COLORS["yellow"]).all(axis=2)
+    assert yellow[5:25, 5:35].any() and yellow[40:60, 50:85].any()
 
 
 def test_one_bad_file_never_stops_the_rest(predictor, tmp_path):

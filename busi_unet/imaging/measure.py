@@ -44,6 +44,7 @@ class Lesion:
         depth_to_width: height over width, in `unit`.
         taller_than_wide: higher than wide, a sign that counts toward malignancy (BI-RADS).
         centroid: mean point.
+        deepest: middle of the pixel farthest from the outline; unlike the centroid always in the lesion.
         skin_distance_px, skin_distance_mm: from the skin line down to the lesion's uppermost pixel; None
             where no skin line can be told. See `skin_row`.
         skin_at_edge: the skin line is the picture's upper edge, so a cropped picture gives too short a
@@ -70,6 +71,7 @@ class Lesion:
     depth_to_width: float
     taller_than_wide: bool
     centroid: Point
+    deepest: Point
     skin_distance_px: int | None
     skin_distance_mm: float | None
     skin_at_edge: bool | None
@@ -82,6 +84,7 @@ class Lesion:
             "box": list(self.box),
             "calipers": [[list(point) for point in line] for line in self.calipers],
             "centroid": list(self.centroid),
+            "deepest": list(self.deepest),
         }
 
 
@@ -182,10 +185,20 @@ def _measure(
         depth_to_width=round(height * down / (width * across), 2),
         taller_than_wide=height * down > width * across,
         centroid=(round(float(x), 1), round(float(y), 1)),
+        deepest=_deepest(region, box),
         skin_distance_px=distance,
         skin_distance_mm=millimetres(None if distance is None else distance * down),
         skin_at_edge=None if skin is None else skin == 0,
     )
+
+
+def _deepest(region: np.ndarray, box: tuple[int, int, int, int]) -> Point:
+    # The rim of zeros makes the picture's own edge count as an outline.
+    depth = ndimage.distance_transform_cdt(np.pad(region, 1))[1:-1, 1:-1]
+    ridge = np.argwhere(depth == depth.max())
+    # The middle of a long ridge, not its end.
+    row, column = ridge[np.abs(ridge - ridge.mean(axis=0)).sum(axis=1).argmin()]
+    return (box[0] + int(column) + 0.5, box[1] + int(row) + 0.5)
 
 
 def _corners(region: np.ndarray) -> np.ndarray:

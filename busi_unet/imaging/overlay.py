@@ -183,7 +183,7 @@ def annotate_lesions(
     calipers: bool = False,
     color: str | Color = "yellow",
 ) -> Image.Image:
-    """Numbers beside several lesions, and the lines of their diameters.
+    """Numbers in several lesions, each where its lesion is deepest, and the lines of their diameters.
 
     Args:
         picture: RGB, an overlay; it is not changed.
@@ -205,10 +205,9 @@ def annotate_lesions(
         for number, lesion in enumerate(lesions, start=1):
             left, top, right, bottom = pen.textbbox((0, 0), str(number), font=font, stroke_width=unit)
             width, height = right - left, bottom - top
-            # Above the lesion, or below it where there is no room; never outside the picture.
-            x = min(max(0, lesion.box[0]), max(0, drawn.width - width))
-            above = lesion.box[1] - height - unit
-            y = above if above >= 0 else min(lesion.box[3] + unit, max(0, drawn.height - height))
+            # Around the deepest pixel, but never outside the picture.
+            x = min(max(0, lesion.deepest[0] - width / 2), max(0, drawn.width - width))
+            y = min(max(0, lesion.deepest[1] - height / 2), max(0, drawn.height - height))
             pen.text(
                 (x - left, y - top),
                 str(number),

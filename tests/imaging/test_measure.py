@@ -59,6 +59,15 @@ def test_diameters_of_an_ellipse_at_any_angle(angle):
     assert lesion.centroid == pytest.approx((108, 95), abs=0.2)
 
 
+def test_the_deepest_pixel_of_a_hook_lies_in_its_wide_arm():
+    mask = np.zeros((60, 80), dtype=bool)
+    mask[0:60, 0:5] = mask[40:60, 0:80] = True
+    (lesion,) = measure_lesions(mask)
+    x, y = lesion.deepest
+    assert mask[int(y), int(x)] and 48 <= y <= 52 and x < 75
+    assert measure_lesions(np.ones((1, 1), dtype=bool))[0].deepest == (0.5, 0.5)
+
+
 @pytest.mark.parametrize("angle", [0, 30, 77, 120])
 def test_calipers_lie_at_right_angles_on_the_lesion(angle):
     mask = ellipse((200, 220), (108, 95), (60, 32), angle)

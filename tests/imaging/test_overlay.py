@@ -137,7 +137,20 @@ class TestAnnotations:
         numbered = annotate_lesions(picture, measure_lesions(self.two))
         assert numbered.size == picture.size
         changed = (np.asarray(numbered) != np.asarray(picture)).any(axis=2)
-        assert changed[20:40, :50].any() and changed[20:40, 60:].any()
+        assert changed[5:15, 20:30].any() and changed[44:54, 85:95].any()
+
+    def test_a_number_stands_in_its_own_lesion(self, frame):
+        # A hook, whose box and centroid both lie over another lesion.
+        mask = np.zeros((120, 200), dtype=bool)
+        mask[5:115, 5:45] = mask[95:115, 5:195] = True
+        mask[20:50, 90:150] = True
+        picture = draw_overlay(np.full(mask.shape, 80, np.uint8), mask)
+        hook, other = measure_lesions(mask)
+        changed = (np.asarray(annotate_lesions(picture, [hook, other])) != np.asarray(picture)).any(axis=2)
+        rows, columns = np.nonzero(changed & (np.arange(200) < 60))
+        assert mask[round(rows.mean()), round(columns.mean())]
+        assert changed[30:40, 110:130].any()
+        assert (changed & ~mask).mean() < 0.002
 
     def test_one_lesion_is_not(self, frame, mask):
         picture = draw_overlay(frame, mask)
