@@ -8,8 +8,9 @@ from dicom_files import dicom, region
 from PIL import Image
 
 from busi_unet.data.phantom import make_phantom
+from busi_unet.imaging.decode import decode_image
 from busi_unet.imaging.measure import measure_lesions
-from busi_unet.imaging.overlay import COLORS
+from busi_unet.imaging.overlay import draw_overlay
 from busi_unet.picture_files import PictureFile, find_pictures
 from busi_unet.prediction_files import predict_files, write_summary
 from busi_unet.predictor import Predictor
@@ -51,8 +52,8 @@ def test_several_lesions_are_numbered(predictor, tmp_path, monkeypatch):
     monkeypatch.setattr(Predictor, "predict", lambda *args, **kwargs: found)
     list(predict_files(predictor, files_of(path), tmp_path / "out"))
     drawn = np.asarray(Image.open(tmp_path / "out" / "a_overlay.png"))[:, -90:]
-    yellow = (drawn == COLORS["yellow"]).all(axis=2)
-    assert yellow[5:25, 5:35].any() and yellow[40:60, 50:85].any()
+    numbers = (drawn != np.asarray(draw_overlay(decode_image(path), mask))).any(axis=2)
+    assert numbers[5:25, 5:35].any() and numbers[40:60, 50:85].any()
 
 
 def test_one_bad_file_never_stops_the_rest(predictor, tmp_path):
