@@ -74,20 +74,23 @@ class Preprocess:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """When a probability map becomes a mask; chosen on the validation fold.
+    """When a probability becomes a decision; chosen on the validation fold.
 
     Args:
         mask: lesion probability of a pixel at and above which it belongs to the mask.
         presence: calibrated probability of any lesion (1 - normal) below which the mask is empty.
         min_area: smallest share of the picture that one connected lesion may cover.
+        malignant: calibrated probability of malignant at and above which malignancy is suspected, whatever
+            the likeliest class: low, because a cancer missed costs more than a look too many.
     """
 
     mask: float = 0.5
     presence: float = 0.5
     min_area: float = 0.0
+    malignant: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("mask", "presence", "min_area"):
+        for name in ("mask", "presence", "min_area", "malignant"):
             _require(0 <= getattr(self, name) <= 1, f"thresholds.{name}", getattr(self, name), "from 0 to 1")
 
 
@@ -188,12 +191,8 @@ class BundleConfig:
         """
         if isinstance(data, dict):
             version = data.get("format_version", FORMAT_VERSION)
-            if version == 1 and isinstance(data.get("calibration"), dict):
-                added = {"prediction_sets": None, "edge_band": None, "refuse_beyond": None}
-                early = sorted(added.keys() & data["calibration"].keys())
-                _require(not early, "format_version", version, f"{FORMAT_VERSION} with {', '.join(early)}")
-                calibration = {**data["calibration"], **added}
-                data = {**data, "calibration": calibration, "format_version": FORMAT_VERSION}
+            if version == 1:
+                data = _from_format_1(data)
             elif version != FORMAT_VERSION:
                 # A newer format may have other keys: say so before complaining about those.
                 cls(format_version=version)
@@ -203,6 +202,20 @@ class BundleConfig:
 def _require(holds: bool, name: str, value: Any, expected: str) -> None:
     if not holds:
         raise IncompatibleBundleError(f"config.json: {name} is {value!r}; expected {expected}.")
+
+
+def _from_format_1(data: dict[str, Any]) -> dict[str, Any]:
+    """The same in the current format, with the defaults of what was added."""
+    data = {**data, "format_version": FORMAT_VERSION}
+    for block, added in (
+        ("calibration", {"prediction_sets": None, "edge_band": None, "refuse_beyond": None}),
+        ("thresholds", {"malignant": Thresholds.malignant}),
+    ):
+        if isinstance(data.get(block), dict):
+            early = sorted(added.keys() & data[block].keys())
+            _require(not early, "format_version", 1, f"{FORMAT_VERSION} with {block}.{', '.join(early)}")
+            data[block] = {**data[block], **added}
+    return data
 
 
 def _read(cls: type, data: Any, prefix: str) -> Any:

@@ -63,6 +63,8 @@ class Prediction:
             not calibrated for it.
         coverage: share of pictures whose class is in the set, as the weights state it.
         edge_band: how far from the outline the edge of the lesions is stated to lie, or None; see `inner`.
+        suspicious: whether the probability of malignant reaches the model's operating point, whatever the
+            label.
     """
 
     mask: np.ndarray
@@ -76,6 +78,7 @@ class Prediction:
     prediction_set: tuple[str, ...] | None = None
     coverage: float | None = None
     edge_band: EdgeBand | None = None
+    suspicious: bool = False
 
     @property
     def inner(self) -> np.ndarray | None:
@@ -108,6 +111,7 @@ class Prediction:
         height, width = self.mask.shape
         return {
             "label": self.label,
+            "suspicious": self.suspicious,
             "probabilities": dict(self.probabilities),
             "prediction_set": self.prediction_set and list(self.prediction_set),
             "coverage": self.coverage,
@@ -284,6 +288,7 @@ class Predictor:
             probability=probability,
             probabilities=probabilities,
             label=label,
+            suspicious=probabilities["malignant"] >= self.config.thresholds.malignant,
             refused=bool(reasons),
             reasons=reasons,
             measurements=measure_lesions(mask, frame, spacing_mm=spacing_mm),

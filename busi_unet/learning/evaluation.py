@@ -32,7 +32,7 @@ class Segmenter(Protocol):
 
     def predict(self, image: np.ndarray) -> Any:
         """Takes uint8 (H, W); returns the `mask`, `label`, `probabilities`, `refused`, `prediction_set` and
-        `edge_band` of a `Prediction`.
+        `edge_band` and `suspicious` of a `Prediction`.
         """
 
 
@@ -53,6 +53,7 @@ class ImageResult:
     width_px: int
     predicted_label: str
     probabilities: tuple[float, ...]
+    suspicious: bool
     refused: bool
     scores: metrics.SegmentationScores
     prediction_set: tuple[str, ...] | None = None
@@ -270,7 +271,9 @@ def summarise(rows: Sequence[ImageResult], *, seed: int = 0, resamples: int = 20
         `_iou`, `_hd95_px`, `_precision`, `_recall` over the images that have a lesion,
         `_missed_share` (Dice below 0.05) and `_empty_share` (no mask at all). Then
         `normal_false_mask_share` over the images without a lesion; `accuracy`, `macro_f1` and `ece`
-        over all images; `auc_malignant` over the benign and malignant ones; `set_coverage` and `set_size`
+        over all images; `auc_malignant` over the benign and malignant ones; at the model's
+        operating point `malignant_sensitivity` over the malignant images and `malignant_specificity` over the
+        others; `set_coverage` and `set_size`
         of the prediction sets, and `edge_coverage` of the band around the edge, where they are stated.
     """
     groups = [row.group for row in rows]
@@ -337,6 +340,9 @@ def summarise(rows: Sequence[ImageResult], *, seed: int = 0, resamples: int = 20
         ),
         tumour,
     )
+    malignant, suspected = labels == "malignant", [row.suspicious for row in rows]
+    estimates["malignant_sensitivity"] = share(suspected, malignant)
+    estimates["malignant_specificity"] = share(np.logical_not(suspected), ~malignant)
     stated = np.array([row.prediction_set is not None for row in rows])
     estimates["set_coverage"] = share((row.label in (row.prediction_set or ()) for row in rows), stated)
     estimates["set_size"] = average((len(row.prediction_set or ()) for row in rows), stated)
@@ -389,6 +395,7 @@ def _score(prediction: Any, target: np.ndarray, item: Mapping[str, Any], label: 
         predicted_label=prediction.label,
         probabilities=tuple(float(prediction.probabilities[name]) for name in CLASS_NAMES),
         refused=bool(prediction.refused),
+        suspicious=bool(prediction.suspicious),
         scores=scores,
         prediction_set=prediction.prediction_set,
         edge_within=_edge_within(prediction, target),

@@ -101,6 +101,8 @@ def to_markdown(evaluation: Evaluation) -> str:
             ("Accuracy, three classes", "accuracy"),
             ("Macro-F1, three classes", "macro_f1"),
             ("AUC, malignant against benign", "auc_malignant"),
+            ("Malignant images suspected (sensitivity)", "malignant_sensitivity"),
+            ("Other images not suspected (specificity)", "malignant_specificity"),
             (f"Expected calibration error, {metrics.ECE_BINS} bins", "ece"),
             ("Class in the prediction set", "set_coverage"),
             ("Classes in a set, mean", "set_size"),

@@ -11,7 +11,7 @@ from datasets import Dataset, DatasetDict
 from tqdm import tqdm
 
 from busi_unet.bundle import load_config, save_bundle
-from busi_unet.config import BundleConfig, Calibration, EdgeBand, PredictionSets, Thresholds
+from busi_unet.config import CLASS_NAMES, BundleConfig, Calibration, EdgeBand, PredictionSets, Thresholds
 from busi_unet.data.busi import resplit, split_hash
 from busi_unet.errors import UsageError
 from busi_unet.imaging.decode import decode_image, decode_mask
@@ -19,10 +19,11 @@ from busi_unet.imaging.postprocess import mask_from_probability
 from busi_unet.learning.metrics import dice
 from busi_unet.predictor import Predictor, RawOutput
 from busi_unet.trust.calibration import calibrated_probabilities, fit_temperature
-from busi_unet.trust.conformal import edge_distances, fit_class_cut, fit_edge_band
+from busi_unet.trust.conformal import edge_distances, fit_class_cut, fit_edge_band, group_votes
 from busi_unet.trust.guard import Guard, fit_guard
 
 COVERAGE = 0.9
+SENSITIVITY = 0.97
 
 _MASK_GRID = np.arange(0.2, 0.81, 0.05)
 _AREA_GRID = (0.0, 0.001, 0.002, 0.003, 0.005)
@@ -44,7 +45,8 @@ def tune(
     The mask threshold maximises the mean Dice of the lesion images. The smallest area is the largest
     that costs them at most 0.001: specks hardly move the Dice, but each one is shown as a lesion. The
     presence threshold maximises the mean score over all images, where a lesion image scores its
-    Dice and an image without a lesion 1 if its mask is empty and 0 if it is not. The prediction sets are
+    Dice and an image without a lesion 1 if its mask is empty and 0 if it is not. At the malignant threshold
+    the share `SENSITIVITY` of the malignant images is suspected. The prediction sets are
     fitted on all images, the edge band on the lesions that the outline touches.
 
     Args:
@@ -92,6 +94,11 @@ def tune(
         )
         scores = [np.where(presence >= value, shown, ~has_lesion).mean() for value in _PRESENCE_GRID]
         thresholds = replace(thresholds, presence=float(_PRESENCE_GRID[int(np.argmax(scores))]))
+    malignant = np.asarray(labels) == CLASS_NAMES.index("malignant")
+    if malignant.any():
+        votes = group_votes(np.asarray(groups)[malignant])
+        cut = sensitive_cut(probabilities[malignant, -1], votes, SENSITIVITY)
+        thresholds = replace(thresholds, malignant=cut)
     thresholds = _rounded(thresholds)
     cut = fit_class_cut(probabilities, np.asarray(labels), groups, COVERAGE)
     masks = [
@@ -107,6 +114,18 @@ def tune(
         edge_band=band and EdgeBand(COVERAGE, *band),
     )
     return calibration, thresholds
+
+
+def sensitive_cut(scores: np.ndarray, votes: np.ndarray, sensitivity: float) -> float:
+    """The highest cut, rounded down to 1e-4, at and above which the share `sensitivity` of the votes lies.
+
+    Args:
+        scores: (N,) of the positives.
+        votes: (N,), what each counts.
+    """
+    order = np.argsort(-scores)
+    reached = np.cumsum(votes[order]) >= sensitivity * votes.sum() - 1e-9
+    return float(np.floor(scores[order][np.argmax(reached)] * 1e4) / 1e4)
 
 
 def tune_on(predictor: Predictor, split: Dataset, *, progress: bool = True) -> tuple[Calibration, Thresholds]:

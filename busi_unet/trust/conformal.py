@@ -30,7 +30,7 @@ def fit_class_cut(
         makes every set hold all classes, where there are too few groups to tell.
     """
     true = probabilities[np.arange(len(labels)), labels]
-    votes = _votes(groups)
+    votes = group_votes(groups)
     order = np.argsort(true)
     # Of the future picture nothing is known: it counts as one that the cut leaves out.
     left_out = np.concatenate([[0], np.cumsum(votes[order])]) + 1
@@ -82,7 +82,7 @@ def fit_edge_band(
     Returns:
         (inner, outer), both positive, in equivalent radii; None where there are too few groups to tell.
     """
-    votes = _votes(groups)
+    votes = group_votes(groups)
     limit = (1 - coverage) / 2 * (votes.sum() + 1) - 1
 
     def reach(side: int) -> float | None:
@@ -110,8 +110,8 @@ def edge_band(mask: np.ndarray, inner: float, outer: float) -> tuple[np.ndarray,
     return distance < -inner, distance <= outer
 
 
-def _votes(groups: Sequence[str]) -> np.ndarray:
-    """One vote per group, shared by its images."""
+def group_votes(groups: Sequence[str]) -> np.ndarray:
+    """One vote per group of N names, shared by its images: float (N,)."""
     _, index, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     return 1 / counts[index]
 

@@ -72,6 +72,7 @@ class MadeUpPredictor:
                 refused=name in refused,
                 prediction_set=None,
                 edge_band=None,
+                suspicious=probabilities[2] > 0.1,
             )
             for name, _, _, mask, label, probabilities in cases
         }

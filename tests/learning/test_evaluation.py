@@ -36,6 +36,9 @@ def evaluation():
         ("macro_f1", (2 / 3 + 1 / 2 + 4 / 5) / 3, 6),
         # Malignancy scores 1/9 and 5/8 against 3/5 and 9/10: three of four pairs in order.
         ("auc_malignant", 3 / 4, 4),
+        # Suspected above .1: both malignant ones and one of the four others.
+        ("malignant_sensitivity", 1, 2),
+        ("malignant_specificity", 3 / 4, 4),
         # Confidences .5 (wrong) and .48 (right) share a bin, the others have one each.
         ("ece", (0.2 + abs(0.52 - 0.5) + 0.1 + 0.6 + 0.3) / 6, 6),
     ],
@@ -60,6 +63,8 @@ def test_counts(evaluation):
         "malignant_empty_share": 1,
         "normal_false_mask_share": 1,
         "accuracy": 4,
+        "malignant_sensitivity": 2,
+        "malignant_specificity": 3,
     }
     assert evaluation.summary["images"] == {"normal": 2, "benign": 2, "malignant": 2}
     assert evaluation.summary["groups"] == 5

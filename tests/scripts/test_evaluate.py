@@ -54,6 +54,7 @@ def asked(script, data, tiny_bundle, monkeypatch):
             refused=False,
             prediction_set=None,
             edge_band=None,
+            suspicious=False,
         )
         for split in load_from_disk(data).values()
         for row in split
