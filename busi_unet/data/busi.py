@@ -109,7 +109,7 @@ def prepare(
         HubAccessError: Kaggle or the Hub cannot be reached or has no such data set.
         MissingDependencyError: an optional package is not installed.
     """
-    split_of_fold = _split_of_fold(test_fold)
+    split_of = split_of_fold(test_fold)
     output = Path(output).expanduser().resolve()
     _check_output(output, source, overwrite)
     import_datasets()
@@ -122,7 +122,7 @@ def prepare(
         raise DataLayoutError(f"{source} cannot be used:", findings.problems, FIX_HINT)
 
     groups, folds, origin = _group_and_fold(findings.rows, seed, progress)
-    dataset = _to_dataset(findings.rows, groups, folds, split_of_fold)
+    dataset = _to_dataset(findings.rows, groups, folds, split_of)
     record = {
         "busi_unet_version": __version__,
         "source": str(source),
@@ -181,8 +181,8 @@ def resplit(data: DatasetDict, test_fold: int) -> DatasetDict:
         UsageError: no such fold.
         DataLayoutError: a group lies in several folds, so that their figures would leak.
     """
-    split_of_fold = _split_of_fold(test_fold)
-    if all(split_of_fold[fold] == split for split in SPLITS for fold in set(data[split]["fold"])):
+    split_of = split_of_fold(test_fold)
+    if all(split_of[fold] == split for split in SPLITS for fold in set(data[split]["fold"])):
         return data
     datasets = import_datasets()
     everything = datasets.concatenate_datasets([data[split] for split in SPLITS])
@@ -202,10 +202,24 @@ def resplit(data: DatasetDict, test_fold: int) -> DatasetDict:
     order = sorted(range(len(folds)), key=lambda index: (labels[index], natural_order(image_ids[index])))
     return datasets.DatasetDict(
         {
-            split: everything.select([index for index in order if split_of_fold[folds[index]] == split])
+            split: everything.select([index for index in order if split_of[folds[index]] == split])
             for split in SPLITS
         }
     )
+
+
+def split_of_fold(test_fold: int) -> list[str]:
+    """The split that each fold belongs to: K to test, K + 1 (modulo the folds) to validation.
+
+    Raises:
+        UsageError: no such fold.
+    """
+    if not 0 <= test_fold < N_FOLDS:
+        raise UsageError(f"There is no fold {test_fold}.", f"Use one of 0 to {N_FOLDS - 1}.")
+    splits = ["train"] * N_FOLDS
+    splits[(test_fold + 1) % N_FOLDS] = "validation"
+    splits[test_fold] = "test"
+    return splits
 
 
 def read_record(path: str | os.PathLike) -> dict[str, Any]:
@@ -493,16 +507,6 @@ def _group_and_fold(rows: Sequence[_Row], seed: int, progress: bool) -> tuple[li
     return [entry_of[i].group for i in ids], [entry_of[i].fold for i in ids], "computed"
 
 
-def _split_of_fold(test_fold: int) -> list[str]:
-    """The split that each fold belongs to."""
-    if not 0 <= test_fold < N_FOLDS:
-        raise UsageError(f"There is no fold {test_fold}.", f"Use one of 0 to {N_FOLDS - 1}.")
-    splits = ["train"] * N_FOLDS
-    splits[(test_fold + 1) % N_FOLDS] = "validation"
-    splits[test_fold] = "test"
-    return splits
-
-
 def _features() -> Features:
     datasets = import_datasets()
     return datasets.Features(
@@ -516,12 +520,12 @@ def _features() -> Features:
 
 
 def _to_dataset(
-    rows: Sequence[_Row], groups: Sequence[str], folds: Sequence[int], split_of_fold: Sequence[str]
+    rows: Sequence[_Row], groups: Sequence[str], folds: Sequence[int], split_of: Sequence[str]
 ) -> DatasetDict:
     datasets = import_datasets()
     parts = {}
     for split in SPLITS:
-        chosen = [index for index, fold in enumerate(folds) if split_of_fold[fold] == split]
+        chosen = [index for index, fold in enumerate(folds) if split_of[fold] == split]
         missing = [name for name in CLASS_NAMES if all(rows[index].label != name for index in chosen)]
         if missing:
             raise DataLayoutError(

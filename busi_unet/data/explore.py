@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from busi_unet.config import CLASS_NAMES
+from busi_unet.data.busi import split_of_fold
 from busi_unet.data.exploration import LARGEST_GROUPS, MAX_CONFLICTS, Exploration, explore
 from busi_unet.data.explore_plots import (
     COLORS,
@@ -156,11 +157,11 @@ def _counts(found: Exploration, record: Mapping[str, Any]) -> str:
 
 
 def _folds_of(found: Exploration, record: Mapping[str, Any], split: str) -> Iterable[str]:
-    folds, test = list(found.summary["folds"]), record.get("test_fold")
+    test = record.get("test_fold")
     if test is None:
         return []
-    place = {str(test): "test", str((test + 1) % len(folds)): "validation"}
-    return [fold for fold in folds if place.get(fold, "train") == split]
+    split_of = split_of_fold(test)
+    return [fold for fold in found.summary["folds"] if split_of[int(fold)] == split]
 
 
 def _samples(found: Exploration) -> str:
