@@ -1,9 +1,37 @@
 """Which version of this package, and of what it runs on."""
 
 import platform
+import subprocess
 from importlib import metadata
+from pathlib import Path
 
 __version__ = "0.1.0"
+
+
+def commit() -> str | None:
+    """The commit of the clone that this package runs from, "-dirty" behind it where code was changed since.
+
+    Returns:
+        None where it runs from no clone, or git is not installed.
+    """
+    package = Path(__file__).resolve().parent
+    command = [
+        "git",
+        "-C",
+        str(package.parent),
+        "describe",
+        "--always",
+        "--abbrev=12",
+        "--exclude=*",
+        "--dirty",
+    ]
+    tracked = ["git", "-C", str(package.parent), "ls-files", "--error-unmatch", str(Path(__file__).resolve())]
+    try:
+        # An installed package may lie inside a repository of somebody else.
+        subprocess.run(tracked, check=True, capture_output=True)
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def versions(*packages: str) -> dict[str, str]:

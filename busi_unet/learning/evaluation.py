@@ -19,7 +19,7 @@ from busi_unet.learning import metrics
 from busi_unet.learning.marks import Marks
 from busi_unet.learning.report import require_matplotlib, write_report
 from busi_unet.trust.conformal import edge_distances
-from busi_unet.version import versions
+from busi_unet.version import commit, versions
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -257,6 +257,7 @@ def _evaluation(
         confusion=tuple(tuple(int(cell) for cell in row) for row in _confusion(rows)),
         provenance={
             "bootstrap": {"level": LEVEL, "resamples": resamples, "seed": seed, "unit": "group"},
+            "commit": commit(),
             "versions": versions("datasets", "numpy", "pillow", "scipy", "torch"),
             **provenance,
         },
