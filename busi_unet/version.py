@@ -14,22 +14,16 @@ def commit() -> str | None:
     Returns:
         None where it runs from no clone, or git is not installed.
     """
-    package = Path(__file__).resolve().parent
-    command = [
-        "git",
-        "-C",
-        str(package.parent),
-        "describe",
-        "--always",
-        "--abbrev=12",
-        "--exclude=*",
-        "--dirty",
-    ]
-    tracked = ["git", "-C", str(package.parent), "ls-files", "--error-unmatch", str(Path(__file__).resolve())]
+    here = Path(__file__).resolve()
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here.parent), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
     try:
         # An installed package may lie inside a repository of somebody else.
-        subprocess.run(tracked, check=True, capture_output=True)
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        git("ls-files", "--error-unmatch", str(here))
+        return git("describe", "--always", "--abbrev=12", "--exclude=*", "--dirty")
     except (OSError, subprocess.CalledProcessError):
         return None
 
