@@ -48,7 +48,10 @@ def pdf_report(
     prediction: Mapping[str, Any],
     model: str,
     date: str,
+    even_if_refused: bool = False,
+    corrected: bool = False,
     summary: Sequence[str] = (),
+    comparison: Sequence[str] = (),
     warnings: Sequence[str] = (),
 ) -> bytes:
     """Lays out one page: pictures, probabilities, measurements, warnings, origin and limits.
@@ -63,7 +66,10 @@ def pdf_report(
             `measurements`, of which the first 8 are listed.
         model: name and version of the weights, and where they came from.
         date: as the page shall show it.
+        even_if_refused: show the result of a refused picture too, behind the reasons.
+        corrected: the outline was corrected by hand, so it is not the model's.
         summary: sentences about the classes, such as the prediction set in words.
+        comparison: sentences about the agreement with a reference mask.
         warnings: sentences about the picture, such as those of `picture_warnings`.
 
     Returns:
@@ -77,9 +83,10 @@ def pdf_report(
         _text(f"Date: {date}"),
         _text(f"Model: {model}"),
         Spacer(0, 3 * mm),
-        _pictures(picture, overlay, inner_width),
-        *_result(prediction, summary),
-        *_measurements(prediction, inner_width),
+        _pictures(picture, overlay, corrected, inner_width),
+        *_result(prediction, summary, even_if_refused),
+        *_measurements(prediction, inner_width, even_if_refused),
+        *_section("Comparison with a reference mask", comparison),
         *_section("Warnings", warnings),
         *_section("Limits", [LIMITS]),
     ]
@@ -126,10 +133,11 @@ def _section(heading: str, sentences: Sequence[str]) -> list[Flowable]:
     return [_text(heading, _HEADING), *map(_text, sentences)] if sentences else []
 
 
-def _pictures(picture: np.ndarray, overlay: Image.Image, width: float) -> Table:
+def _pictures(picture: np.ndarray, overlay: Image.Image, corrected: bool, width: float) -> Table:
     column = (width - 4 * mm) / 2
     images = [_scaled(image, column) for image in (Image.fromarray(picture), overlay)]
-    captions = [_text("The picture as analysed", _CELL), _text("With what the model outlined", _CELL)]
+    outlined = "With the outline corrected by hand" if corrected else "With what the model outlined"
+    captions = [_text("The picture as analysed", _CELL), _text(outlined, _CELL)]
     table = Table([images, captions], colWidths=[column + 4 * mm, column], hAlign="LEFT")
     table.setStyle([("LEFTPADDING", (0, 0), (-1, -1), 0), ("RIGHTPADDING", (0, 0), (-1, -1), 0)])
     return table
@@ -146,21 +154,25 @@ def _scaled(image: Image.Image, width: float) -> PageImage:
     return PageImage(stream, shown.width * scale, shown.height * scale, hAlign="LEFT")
 
 
-def _result(prediction: Mapping[str, Any], summary: Sequence[str]) -> list[Flowable]:
+def _result(prediction: Mapping[str, Any], summary: Sequence[str], even_if_refused: bool) -> list[Flowable]:
+    refusal = []
     if prediction["refused"]:
-        return _section("Not analysed", [*prediction["reasons"], *summary])
+        if not even_if_refused:
+            return _section("Not analysed", [*prediction["reasons"], *summary])
+        refusal = _section("Analysed all the same, not to be trusted", prediction["reasons"])
     probabilities = prediction["probabilities"]
     rows = [
         [_text(name, _HEAD_CELL if name == prediction["label"] else _CELL), _text(f"{share:.1%}", _CELL)]
         for name, share in probabilities.items()
     ]
     table = Table(rows, colWidths=[40 * mm, 25 * mm], hAlign="LEFT", style=_GRID)
-    return [_text("Probabilities of the classes", _HEADING), table, Spacer(0, 1.5 * mm), *map(_text, summary)]
+    heading = _text("Probabilities of the classes", _HEADING)
+    return [*refusal, heading, table, Spacer(0, 1.5 * mm), *map(_text, summary)]
 
 
-def _measurements(prediction: Mapping[str, Any], width: float) -> list[Flowable]:
+def _measurements(prediction: Mapping[str, Any], width: float, even_if_refused: bool) -> list[Flowable]:
     lesions = prediction["measurements"]
-    if prediction["refused"]:
+    if prediction["refused"] and not even_if_refused:
         return []
     if not lesions:
         return _section("Measurements", ["No lesion was outlined."])

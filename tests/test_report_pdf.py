@@ -47,6 +47,7 @@ def test_everything_is_on_the_page():
     reader, text = parsed(
         **inputs(spacing_mm=(0.1, 0.2)),
         summary=["Benign or malignant cannot be told apart at 90 % confidence."],
+        comparison=["Dice 0.914"],
         warnings=["The picture is very small."],
     )
     for expected in (
@@ -58,6 +59,8 @@ def test_everything_is_on_the_page():
         "1.2 × 0.9 mm",
         "1.1 mm²",
         "cannot be told apart at 90 %",
+        "Comparison with a reference mask Dice 0.914",
+        "With what the model outlined",
         "The picture is very small.",
         " ".join(LIMITS.split()),
     ):
@@ -83,6 +86,16 @@ def test_a_refusal_shows_its_reason_and_no_probabilities():
     _, text = parsed(**content)
     assert "Not analysed The picture is blank" in text
     assert "%" not in text
+
+    _, text = parsed(**content, even_if_refused=True)
+    assert "Analysed all the same, not to be trusted The picture is blank" in text
+    assert "77.9%" in text and "No lesion was outlined." in text
+
+
+def test_a_correction_is_not_called_the_models():
+    _, text = parsed(**inputs(), corrected=True)
+    assert "With the outline corrected by hand" in text
+    assert "the model outlined" not in text
 
 
 @pytest.mark.parametrize("shape", [(16, 900), (900, 16), (3000, 2000)])
