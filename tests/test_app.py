@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
@@ -11,9 +10,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from busi_unet.bundle import weights_hash
 from busi_unet.data.phantom import make_phantom
 from busi_unet.interface.model import LazyModel
 from busi_unet.interface.picture_handlers import PictureHandlers
+from busi_unet.predictor import EMBEDDED
+from busi_unet.version import __version__
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,13 +39,19 @@ def test_import_is_light_and_offline() -> None:
     )
 
 
-def test_embedded_weights_answer() -> None:
-    stream = io.BytesIO()
-    Image.fromarray(make_phantom("benign", seed=0, size=(200, 260)).image).save(stream, "PNG")
+def test_embedded_weights_answer(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    Image.fromarray(make_phantom("benign", seed=0, size=(200, 260)).image).save(path)
 
-    report = PictureHandlers(LazyModel()).predict(stream.getvalue()).report
+    report = PictureHandlers(LazyModel()).predict(str(path)).report
 
-    assert report["weights"] == {"kind": "embedded", "source": "embedded", "notice": None}
+    assert report["weights"] == {
+        "kind": "embedded",
+        "source": "embedded",
+        "sha256": weights_hash(EMBEDDED),
+        "notice": None,
+        "busi_unet": __version__,
+    }
     assert sum(report["probabilities"].values()) == pytest.approx(1)
 
 

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from busi_unet.data.phantom import make_phantom
-from busi_unet.interface import batch_handlers
+from busi_unet.interface import batch_handlers, picture_handlers
 from busi_unet.interface.batch import build_batch_tab
 from busi_unet.interface.model import load_model
-from busi_unet.interface.page import LAUNCH_OPTIONS, MAX_FILE_SIZE, build_page
+from busi_unet.interface.page import LAUNCH_OPTIONS, build_page
 
 # Gradio's queue uses a pandas option that newer pandas calls deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing")
@@ -106,4 +106,5 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"{batch_handlers.MAX_PICTURES} pictures, {batch_handlers.MAX_MEGABYTES} MB together" in GUIDE
     assert f"each zip {limits.unpacked_bytes // 1024**2} MB and {limits.unpacked_files:,} files" in GUIDE
     assert f"the first {batch_handlers.MAX_SHOWN};" in GUIDE
-    assert f"| size of an uploaded file | {MAX_FILE_SIZE.removesuffix('mb')} MB |" in GUIDE
+    assert f"| a picture | {picture_handlers.MAX_PICTURE_MEGABYTES} MB, " in GUIDE
+    assert LAUNCH_OPTIONS["max_file_size"] == f"{batch_handlers.MAX_MEGABYTES}mb"

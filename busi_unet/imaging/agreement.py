@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from busi_unet.errors import UnreadableImageError
-from busi_unet.imaging.decode import ImageSource, decode_mask
+from busi_unet.imaging.decode import ImageSource, decode_image, decode_mask
 from busi_unet.imaging.scores import hd95, segmentation_scores
+
+# A mask saved as JPEG has a rim of in-between greys; a photograph is made of them.
+_BLACK, _WHITE, _GREY_SHARE = 48, 207, 0.05
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A mask to compare with.
+
+    Attributes:
+        mask: bool (H, W).
+        remark: one sentence where a file hardly looks like a mask, else empty.
+    """
+
+    mask: np.ndarray
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,22 +54,35 @@ class Agreement:
         return asdict(self)
 
 
-def decode_reference(
-    source: ImageSource, shape: tuple[int, int], *, name: str = "The reference mask"
-) -> np.ndarray:
-    """Reads a reference mask for a picture of the given (H, W), as bool (H, W).
+def decode_reference(sources: Sequence[ImageSource], shape: tuple[int, int]) -> Reference:
+    """Reads the reference masks of a picture, often one per lesion, and unites them.
+
+    Args:
+        sources: at least one.
+        shape: (H, W) of the picture.
 
     Raises:
-        UnreadableImageError: no mask can be read, or it has another size than the picture.
+        UnreadableImageError: a mask that cannot be read, or has another size than the picture.
     """
-    mask = decode_mask(source, name=name)
-    if mask.shape != tuple(shape):
-        (height, width), (rows, columns) = shape, mask.shape
-        raise UnreadableImageError(
-            f"{name} is {columns} × {rows} pixels and the picture {width} × {height}.",
-            "Bring a mask drawn on this very picture, of the same size.",
-        )
-    return mask
+    united, remarks = np.zeros(shape, dtype=bool), []
+    for number, source in enumerate(sources, start=1):
+        name = "The reference mask" if len(sources) == 1 else f"Reference mask {number}"
+        mask = decode_mask(source, name=name)
+        if mask.shape != tuple(shape):
+            (height, width), (rows, columns) = shape, mask.shape
+            raise UnreadableImageError(
+                f"{name} is {columns} × {rows} pixels and the picture {width} × {height}.",
+                "Bring a mask drawn on this very picture, of the same size.",
+            )
+        united |= mask
+        grey = decode_image(source, name=name)
+        share = float(((grey > _BLACK) & (grey < _WHITE)).mean())
+        if share > _GREY_SHARE:
+            remarks.append(
+                f"{name} hardly looks like a mask: {share:.0%} of it is neither black nor white. "
+                "What is lighter than middle grey was taken for lesion."
+            )
+    return Reference(united, " ".join(remarks))
 
 
 def compare_masks(

@@ -59,8 +59,6 @@ def own_evaluation(folder: Path | None) -> dict[str, Any] | None:
 
 def origin(model: ModelInUse) -> dict[str, str]:
     """Where the weights came from, by name of the fact: origin, commit, SHA-256, version of the code."""
-    from busi_unet.bundle import weights_hash
-
     kinds = {"embedded": "embedded in the app", "hub": "Hub model", "folder": "folder"}
     source = model.predictor.source
     facts = {"Weights": kinds[model.kind] if model.kind == "embedded" else f"{kinds[model.kind]} {source}"}
@@ -69,7 +67,7 @@ def origin(model: ModelInUse) -> dict[str, str]:
         # The Hub's cache names a snapshot's folder by its commit.
         if model.kind == "hub" and _COMMIT.fullmatch(folder.name):
             facts["Commit"] = folder.name
-        facts["SHA-256"] = weights_hash(folder)
+        facts["SHA-256"] = model.sha256
     return {**facts, "Version of busi_unet": __version__}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from busi_unet.imaging.agreement import Agreement, Reference, compare_masks
 from busi_unet.imaging.decode import Frame
 from busi_unet.imaging.measure import Lesion, measure_lesions
 from busi_unet.imaging.overlay import COLORS, annotate_lesions, draw_band, draw_heatmap, draw_overlay
@@ -29,7 +30,7 @@ MEASUREMENT_HEADERS = [
     *("No.", "Area", "Longest diameter", "Perpendicular", "Width × height"),
     *("Taller than wide", "Below the skin", "Left, top – right, bottom"),
 ]
-MEASUREMENT_WIDTHS = [f"{width}px" for width in (50, 90, 100, 130, 120, 90, 85, 170)]
+MEASUREMENT_WIDTHS = [f"{width}px" for width in (42, 78, 84, 136, 104, 76, 78, 130)]
 _OUTLINED, _LINE, _TINT, _BAND, _UNCERTAINTY, _PROBABILITY, _EVIDENCE = VIEWS
 
 
@@ -57,22 +58,26 @@ class Analysis:
     Attributes:
         frame: what was analysed.
         raw: what the network said of it.
+        name: of files made from it, without ending.
         remark: a sentence of Markdown about where the picture came from, or empty.
         even_if_refused: the visitor wants to see the result of a refused picture.
         threshold: lesion probability of a pixel, set by hand; None for the model's own thresholds.
         pixel_size_mm: typed by the visitor; None for what the file says.
         corrected: bool (H, W), the mask after a correction by hand, or None.
-        reference: bool (H, W), a mask to compare with, or None.
+        reference: what to compare the outline with, or None.
+        look: how it is drawn.
     """
 
     frame: Frame
     raw: RawOutput
+    name: str = "picture"
     remark: str = ""
     even_if_refused: bool = False
     threshold: float | None = None
     pixel_size_mm: float | None = None
     corrected: np.ndarray | None = None
-    reference: np.ndarray | None = None
+    reference: Reference | None = None
+    look: Look = Look()
 
     @property
     def spacing_mm(self) -> tuple[float, float] | None:
@@ -103,9 +108,25 @@ class Analysis:
             measurements=measure_lesions(self.corrected, self.frame.pixels, spacing_mm=self.spacing_mm),
         )
 
+    def hides(self, prediction: Prediction) -> bool:
+        """Whether its class and outline are not to be shown: it was refused, and nobody insists."""
+        return prediction.refused and not self.even_if_refused
+
+    def compare(self, prediction: Prediction) -> Agreement | None:
+        """Its outline against the reference, if there is one."""
+        if self.reference is None:
+            return None
+        return compare_masks(prediction.mask, self.reference.mask, spacing_mm=self.spacing_mm)
+
     def to_dict(self) -> dict[str, Any]:
         """The settings that a report has to name beside the prediction; JSON-ready."""
-        return {"threshold_by_hand": self.threshold, "corrected_by_hand": self.corrected is not None}
+        source = "typed" if self.pixel_size_mm is not None else "file" if self.spacing_mm else None
+        return {
+            "analysed_although_refused": self.even_if_refused,
+            "threshold_by_hand": self.threshold,
+            "corrected_by_hand": self.corrected is not None,
+            "pixel_size_from": source,
+        }
 
 
 def draw(frame: np.ndarray, prediction: Prediction, look: Look) -> Image.Image:

@@ -62,8 +62,9 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> None:
                 buttons=["fullscreen"],
                 elem_id="batch-gallery",
             )
+    gr.Markdown("Classes in percent; the ⋮ of a heading sorts.", elem_id="batch-hint")
     table = gr.Dataframe(
-        label="All pictures, classes in percent; sort by the ⋮ of a heading",
+        label="Pictures",
         headers=HEADERS,
         datatype=DATATYPES,
         column_widths=COLUMN_WIDTHS,
@@ -79,13 +80,18 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> None:
     private = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     buttons = [start, cancel, archive]
     begun = start.click(handlers.begin, **private)
-    begun.then(lambda: (_active(False), _active(True), _download(False)), outputs=buttons, **private)
+    begun.then(
+        lambda: (_active(False), _active(True), _download(False), "One moment…"),
+        outputs=[*buttons, status],
+        **private,
+    )
     done = begun.then(
         handlers.predict_many,
         pictures,
         answer,
         api_name="predict_many",
-        show_progress_on=status,
+        # The status counts already.
+        show_progress="hidden",
         # Beside single pictures, not before them: a batch lasts minutes.
         concurrency_id="batch",
         concurrency_limit=1,

@@ -84,7 +84,6 @@ class BatchHandlers:
         self,
         pictures: list[str] | None,
         request: gr.Request,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Iterator[BatchAnswer]:
         """Outlines lesions in many breast ultrasound pictures and classifies each; gives one zip back.
 
@@ -108,7 +107,7 @@ class BatchHandlers:
                 files = find_pictures(
                     paths, _subfolder(scratch, "unpacked"), limits=_LIMITS, show=lambda path: path.name
                 )
-                yield from self._run(files, model, Path(scratch) / "results", request.session_hash, progress)
+                yield from self._run(files, model, Path(scratch) / "results", request.session_hash)
 
     def _run(
         self,
@@ -116,7 +115,6 @@ class BatchHandlers:
         model: ModelInUse,
         output: Path,
         session: str | None,
-        progress: gr.Progress,
     ) -> Iterator[BatchAnswer]:
         # torch takes seconds to import; the page appears without waiting for it.
         from busi_unet.prediction_files import predict_files, write_summary
@@ -125,7 +123,6 @@ class BatchHandlers:
         kept = answer_folder()
         results, rows, gallery = [], [], []
         start = shown = time.monotonic()
-        progress((0, len(files)), desc="Starting", unit="pictures")
         for result in predict_files(model.predictor, files, output, relative=True):
             results.append(result)
             rows.append(_row(result.record))
@@ -133,7 +130,6 @@ class BatchHandlers:
                 gallery.append(_thumbnail(output / result.record["overlay"], kept, result.record))
             now = time.monotonic()
             left = _time_left((now - start) / len(results) * (len(files) - len(results)))
-            progress((len(results), len(files)), desc=left, unit="pictures")
             stopped = self._is_cancelled(session)
             if stopped:
                 break
@@ -196,7 +192,7 @@ def _thumbnail(overlay: Path, folder: Path, record: dict[str, Any]) -> tuple[str
         picture.thumbnail(_THUMBNAIL)
         picture.save(path)
     label = "not analysed" if record["refused"] else record["label"]
-    return str(path), f"{record['image']}: {label}"
+    return str(path), f"{label}: {Path(record['image']).name}"
 
 
 def _pack(folder: Path, archive: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
@@ -16,13 +17,13 @@ from PIL import Image
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
-from busi_unet.imaging.decode import Frame
+from busi_unet.imaging.decode import EXTENSIONS, Frame
 
 if TYPE_CHECKING:
     from busi_unet.predictor import Prediction
 
-MASK_NAME, OVERLAY_NAME, JSON_NAME, PDF_NAME = "mask.png", "overlay.png", "result.json", "report.pdf"
-PAIR_NAME = "training-pair.zip"
+_FILES = ("mask.png", "overlay.png", "result.json", "report.pdf")
+_PAIR = "training-pair.zip"
 
 
 def cache_folder() -> Path:
@@ -35,6 +36,14 @@ def cache_folder() -> Path:
 def answer_folder() -> Path:
     """A new folder in it."""
     return Path(tempfile.mkdtemp(prefix="answer-", dir=cache_folder()))
+
+
+def result_name(upload: str) -> str:
+    """What results of an upload are called, without ending: letters, digits and `.`, `_`, `-` of its name."""
+    path = Path(upload)
+    # A DICOM file may be named by a number with points, which are no ending.
+    stem = path.stem if path.suffix.lower() in EXTENSIONS else path.name
+    return re.sub(r"[^\w.-]+", "_", stem)[:80].strip("._") or "picture"
 
 
 def as_files(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,12 +73,14 @@ def _as_file(value: Any, name: str) -> Any:
 
 def write_downloads(
     folder: Path,
+    name: str,
     *,
     frame: Frame,
     prediction: Prediction,
     overlay: Image.Image,
     report: dict[str, Any],
     summary: Sequence[str],
+    comparison: Sequence[str],
     model: str,
     date: str,
 ) -> list[Path]:
@@ -77,18 +88,20 @@ def write_downloads(
 
     Args:
         folder: an existing folder.
+        name: how the names of the files begin.
         frame: what was analysed.
         prediction: its result.
         overlay: RGB, the size of the frame.
         report: JSON-ready; its `warnings` are printed too.
         summary: sentences about the result.
+        comparison: sentences about its agreement with a reference mask, if there is one.
         model: what the page for print says of the weights.
         date: as it shall show it.
     """
     # reportlab is needed by whoever prints, not by everyone who opens the page.
     from busi_unet.report_pdf import pdf_report
 
-    paths = [folder / name for name in (MASK_NAME, OVERLAY_NAME, JSON_NAME, PDF_NAME)]
+    paths = [folder / f"{name}_{kind}" for kind in _FILES]
     _mask_picture(prediction.mask).save(paths[0])
     overlay.save(paths[1])
     paths[2].write_text(json.dumps({**report, "date": date}, indent=2) + "\n", encoding="utf-8")
@@ -97,20 +110,26 @@ def write_downloads(
             picture=frame.pixels,
             overlay=overlay,
             prediction=prediction.to_dict(),
+            even_if_refused=report["analysed_although_refused"],
+            corrected=report["corrected_by_hand"],
             model=model,
             date=date,
             summary=summary,
+            comparison=comparison,
             warnings=report["warnings"],
         )
     )
     return paths
 
 
-def write_training_pair(folder: Path, frame: np.ndarray, mask: np.ndarray, label: str) -> Path:
-    """Writes a zip with `LABEL/picture.png` and `LABEL/picture_mask.png`, laid out as BUSI is.
+def write_training_pair(
+    folder: Path, name: str, *, frame: np.ndarray, mask: np.ndarray, label: str | None
+) -> Path:
+    """Writes a zip with `LABEL/NAME.png` and `LABEL/NAME_mask.png`, laid out as BUSI is.
 
     Args:
         folder: an existing folder.
+        name: of the picture, without ending.
         frame: uint8 (H, W).
         mask: bool (H, W); a picture without a lesion has an empty one.
         label: one of `CLASS_NAMES`.
@@ -123,10 +142,10 @@ def write_training_pair(folder: Path, frame: np.ndarray, mask: np.ndarray, label
     """
     if label not in CLASS_NAMES:
         raise UsageError("The class of the training pair is not chosen.", f"Choose {', '.join(CLASS_NAMES)}.")
-    path = folder / PAIR_NAME
+    path = folder / f"{name}_{_PAIR}"
     with zipfile.ZipFile(path, "w") as bundle:
-        for name, picture in (("picture", Image.fromarray(frame)), ("picture_mask", _mask_picture(mask))):
-            with bundle.open(f"{label}/{name}.png", "w") as file:
+        for stem, picture in ((name, Image.fromarray(frame)), (f"{name}_mask", _mask_picture(mask))):
+            with bundle.open(f"{label}/{stem}.png", "w") as file:
                 picture.save(file, "PNG")
     return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from busi_unet.errors import BusiUNetError
+from busi_unet.version import __version__
 
 if TYPE_CHECKING:
     from busi_unet.predictor import Predictor
@@ -28,6 +30,13 @@ class ModelInUse:
     kind: str
     notice: str = ""
 
+    @functools.cached_property
+    def sha256(self) -> str | None:
+        """Of the file of weights; None where they were not read from a folder."""
+        from busi_unet.bundle import weights_hash
+
+        return weights_hash(self.predictor.folder) if self.predictor.folder else None
+
     def describe(self) -> str:
         """One line of Markdown."""
         if self.kind == "embedded":
@@ -36,7 +45,13 @@ class ModelInUse:
 
     def to_dict(self) -> dict[str, str | None]:
         """JSON-ready."""
-        return {"kind": self.kind, "source": self.predictor.source, "notice": self.notice or None}
+        return {
+            "kind": self.kind,
+            "source": self.predictor.source,
+            "sha256": self.sha256,
+            "notice": self.notice or None,
+            "busi_unet": __version__,
+        }
 
 
 class LazyModel:

@@ -8,11 +8,11 @@ import gradio as gr
 
 from busi_unet.interface.about import build_about_tab
 from busi_unet.interface.batch import build_batch_tab
+from busi_unet.interface.batch_handlers import MAX_MEGABYTES
 from busi_unet.interface.model import LazyModel
 from busi_unet.interface.picture import build_picture_tab
 
 TITLE = "Breast ultrasound: lesion outline and class"
-MAX_FILE_SIZE = "50mb"
 # How many may wait; whoever comes then is told at once that the app is busy.
 MAX_WAITING = 40
 _HOUR = 3600
@@ -34,11 +34,24 @@ _CSS = """
 }
 #findings blockquote p { margin: 0 !important; }
 body:not(.dark) button[role="tab"].selected { color: var(--primary-700); }
-@media (max-width: 640px) { #original, #overlay { height: 210px !important; } }
+#original img, #overlay img, #agreement-picture img { object-fit: contain !important; }
+input[type="range"]:focus-visible, input[type="radio"]:focus-visible, [role="listbox"]:focus-visible,
+.wrap:has(> .wrap-inner input[role="listbox"]:focus-visible) {
+    outline: 2px solid var(--primary-700); outline-offset: 2px;
+}
+.dark input[type="range"]:focus-visible { outline-color: var(--primary-400); }
+/* On a phone the result comes before the settings of how it is drawn. */
+@media (max-width: 640px) {
+    #original, #overlay { height: 210px !important; }
+    #one-picture { flex-direction: column; flex-wrap: nowrap; }
+    #one-picture > .column { display: contents; }
+    #drawn { order: 1; }
+    #more { order: 2; }
+}
 """
 
-# Names for what Gradio leaves without one, for screen readers: the button around a picture, and
-# the place where one is missing.
+# Names for what Gradio leaves without one, for screen readers: the button around a picture, the place where
+# one is missing, the examples and the two pictures that are compared.
 _JS = """() => {
     const name = () => {
         for (const button of document.querySelectorAll("button:not([aria-label]):has(> .image-frame)")) {
@@ -48,6 +61,13 @@ _JS = """() => {
         for (const empty of document.querySelectorAll("div.empty[aria-label]:not([role])")) {
             empty.setAttribute("role", "img");
         }
+        for (const example of document.querySelectorAll("#examples .thumbnail-item")) {
+            const caption = example.querySelector(".caption-label")?.textContent.trim();
+            if (caption) example.setAttribute("aria-label", `Synthetic example, ${caption}`);
+        }
+        document.querySelectorAll("#pair img").forEach((image, number) => {
+            image.alt = number ? "Overlay" : "Original";
+        });
     };
     new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
     name();
@@ -73,7 +93,8 @@ LAUNCH_OPTIONS: dict[str, Any] = {
     "css": _CSS,
     "js": _JS,
     "footer_links": ["api", "settings"],
-    "max_file_size": MAX_FILE_SIZE,
+    # A batch may be one zip; for a single picture its handler has a limit of its own.
+    "max_file_size": f"{MAX_MEGABYTES}mb",
     # Medical pictures: Gradio would keep every run in the reader's browser.
     "run_history": False,
     "ssr_mode": False,

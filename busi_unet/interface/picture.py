@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
 
-from busi_unet.config import CLASS_NAMES
-from busi_unet.imaging.decode import EXTENSIONS
+from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.imaging.overlay import COLORS
 from busi_unet.interface.analysis import MEASUREMENT_HEADERS, MEASUREMENT_WIDTHS, VIEWS, Look
 from busi_unet.interface.downloads import as_files
@@ -20,6 +20,7 @@ from busi_unet.interface.picture_handlers import (
     INVITATION,
     LAYOUTS,
     PIXEL_SIZE_INFO,
+    THRESHOLD_INFO,
     PictureHandlers,
     nothing,
 )
@@ -33,6 +34,12 @@ _LINK_JS = """(token) => {
     address.hash = "";
     return address.toString();
 }"""
+_EMPTY_JS = '() => [null, "", null]'
+# On a phone the result lies below what was touched.
+_SHOW_JS = """() => {
+    const shown = window.innerWidth <= 640 && document.querySelector("#overlay img, #pair img");
+    if (shown) document.querySelector("#layout").scrollIntoView({ behavior: "smooth" });
+}"""
 
 
 def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
@@ -44,14 +51,12 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
     """
     handlers = PictureHandlers(model)
     kept = gr.State(None, time_to_live=_KEPT_SECONDS)
-    with gr.Row(equal_height=False):
+    with gr.Row(equal_height=False, elem_id="one-picture"):
         with gr.Column(scale=2, min_width=280):
-            # The bytes reach our own decoder untouched; gr.Image would open the file first, and
-            # a browser has no preview for TIFF.
+            # The file reaches our own decoder untouched; gr.Image would open it first, and a browser has no
+            # preview for TIFF. Any may be chosen: DICOM files often have no ending.
             picture = gr.File(
                 label="Picture",
-                type="binary",
-                file_types=sorted(EXTENSIONS),
                 height=150,
                 elem_id="picture",
             )
@@ -79,37 +84,51 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
                     type="filepath",
                     image_mode=None,
                     height=240,
+                    # A screen has to be read the right way round, and is in front of the phone.
+                    webcam_options=gr.WebcamOptions(
+                        mirror=False, constraints={"video": {"facingMode": "environment"}}
+                    ),
                     elem_id="capture",
                 )
-            # Callers of the API may name any frame; the page offers those of the clip at hand.
             clip_frame = gr.Slider(
-                1, 100_000, 1, step=1, label="Frame of the clip", visible=False, elem_id="clip-frame"
+                *(1, 2, 1),
+                step=1,
+                label="Frame of the clip",
+                visible=False,
+                buttons=[],
+                elem_id="clip-frame",
             )
             pixel_size = gr.Number(
                 None,
                 label="Pixel size, mm",
                 info=PIXEL_SIZE_INFO,
-                minimum=0,
                 step=0.001,
                 elem_id="pixel-size",
             )
-            with gr.Accordion("How it is drawn", open=True):
+            with gr.Accordion("How it is drawn", open=True, elem_id="drawn"):
                 view = gr.Dropdown(list(VIEWS), value=Look.view, label="Show", elem_id="view")
                 threshold = gr.Slider(
-                    0.05,
-                    0.95,
-                    0.5,
+                    *(0.05, 0.95, Thresholds().mask),
                     step=0.01,
                     label="Threshold",
-                    info="Lesion probability of a pixel.",
+                    info=THRESHOLD_INFO,
+                    # Gradio's own way back leads to the value above, not to that of the weights in use.
+                    buttons=[],
                     elem_id="threshold",
                 )
-                opacity = gr.Slider(0, 1, Look.opacity, step=0.05, label="Opacity", elem_id="opacity")
+                opacity = gr.Slider(
+                    *(0, 1, Look.opacity), step=0.05, label="Opacity", buttons=[], elem_id="opacity"
+                )
                 color = gr.Dropdown(list(COLORS), value=Look.color, label="Colour", elem_id="color")
                 diameters = gr.Checkbox(Look.diameters, label="Draw the diameters", elem_id="diameters")
         with gr.Column(scale=5, min_width=320):
             layout = gr.Radio(
-                list(LAYOUTS), value=LAYOUTS[0], label="Compare", show_label=False, container=False
+                list(LAYOUTS),
+                value=LAYOUTS[0],
+                label="Compare",
+                show_label=False,
+                container=False,
+                elem_id="layout",
             )
             with gr.Row() as two_up:
                 original, overlay = (
@@ -147,10 +166,7 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
                 with gr.Column(scale=3, min_width=280):
                     findings = gr.Markdown(INVITATION, label="Findings", elem_id="findings")
                     anyway = gr.Button("Analyse anyway", visible=False, size="sm", elem_id="anyway")
-            # For programs alone: on the page, buttons and events stand for them.
-            analyse_anyway = gr.Checkbox(False, label="Analyse anyway", visible=False)
-            call = gr.Button("Predict", visible=False)
-            with gr.Tabs():
+            with gr.Tabs(elem_id="more"):
                 with gr.Tab("Measurements"):
                     measurements = gr.Dataframe(
                         headers=MEASUREMENT_HEADERS,
@@ -164,9 +180,9 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
                     )
                 with gr.Tab("Compare with a mask"):
                     reference = gr.File(
-                        label="Reference mask, the size of the picture: white is lesion",
+                        label="Reference masks, the size of the picture: white is lesion; several are united",
                         type="binary",
-                        file_types=sorted(EXTENSIONS),
+                        file_count="multiple",
                         height=120,
                         elem_id="reference",
                     )
@@ -179,7 +195,7 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
                         buttons=["download", "fullscreen"],
                         elem_id="agreement-picture",
                     )
-                with gr.Tab("Correct the outline"):
+                with gr.Tab("Correct the outline") as correction:
                     with gr.Row():
                         start = gr.Button("Start from this outline", min_width=120, elem_id="correct-start")
                         apply = gr.Button(
@@ -222,7 +238,7 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
                     files = gr.File(
                         label="Mask, overlay, values, report",
                         interactive=False,
-                        height=170,
+                        height=260,
                         elem_id="downloads",
                     )
                     with gr.Row():
@@ -255,46 +271,54 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
     helper: dict[str, Any] = {**private, "show_progress": "hidden", "queue": False}
     action: dict[str, Any] = {**private, "show_progress": "minimal", "concurrency_limit": None}
 
-    settled = [
-        *(clip_frame, threshold, anyway, pixel_size),
-        *(reference, files, link, editor, pair_file),
-    ]
+    made = [files, link, pair_file]
+    settled = [clip_frame, threshold, anyway, pixel_size, reference, editor, *made]
+    draw_new, redraw = as_files(handlers.draw_new), as_files(handlers.redraw)
+    bounded: dict[str, Any] = {"inputs": settings, "outputs": drawing, "js": _bounded(settings), **helper}
 
-    redraw = as_files(handlers.redraw)
-
-    def redraw_after(event: Any) -> Any:
-        return event.then(redraw, settings, drawing, **helper)
+    def redraw_after(event: Any) -> None:
+        """What was made of the result before is put away, so that nothing stale is taken home."""
+        event.then(None, outputs=made, js=_EMPTY_JS, **private)
+        event.then(redraw, **bounded)
 
     def start_over(event: Any, *others: Any) -> None:
         """After a new picture: what belonged to the one before is forgotten."""
-        redraw_after(event.success(handlers.settle, kept, settled, **helper))
+        drawn = event.success(handlers.settle, kept, settled, **helper).then(draw_new, **bounded)
+        drawn.then(None, js=_SHOW_JS, **private)
         for other in others:
             event.success(lambda: None, outputs=other, **helper)
-        emptied = redraw_after(event.failure(nothing, outputs=answer, **helper))
-        emptied.then(lambda: "The last picture was not analysed.", outputs=findings, **helper)
+        failed = event.failure(lambda: nothing("**Not analysed.** Try again."), outputs=answer, **helper)
+        failed.then(handlers.settle, kept, settled, **helper).then(draw_new, **bounded)
 
-    uploaded = picture.upload(as_files(handlers.analyse_upload), [picture, *look], **private, **run)
-    captured = capture.upload(as_files(handlers.analyse_captured), [capture, *look], **private, **run)
-    chosen = examples.select(as_files(handlers.analyse_example), look, **private, **run)
+    fresh = [pixel_size, *look]
+    uploaded = picture.upload(as_files(handlers.analyse_upload), [picture, *fresh], **private, **run)
+    captured = capture.upload(as_files(handlers.analyse_captured), [capture, *fresh], **private, **run)
+    chosen = examples.select(
+        as_files(handlers.analyse_example), fresh, **private, **run, trigger_mode="always_last"
+    )
+    frame_inputs = [picture, clip_frame, *fresh]
     framed = clip_frame.input(
-        as_files(handlers.analyse),
-        [picture, clip_frame, pixel_size, analyse_anyway, *look],
+        as_files(handlers.analyse_frame),
+        frame_inputs,
         **private,
         **run,
+        js=_bounded(frame_inputs),
         trigger_mode="always_last",
     )
     opened = demo.load(as_files(handlers.open_kept), outputs=answer, **private, concurrency_id="network")
     start_over(uploaded, capture)
     start_over(captured, picture)
     start_over(chosen, picture, capture)
-    redraw_after(framed.success(handlers.settle_frame, kept, settled[1:], **helper))
-    start_over(opened)
+    framed.success(handlers.settle_frame, kept, settled[1:], **helper).then(draw_new, **bounded)
+    start_over(opened.success(handlers.return_look, kept, look, **helper))
     chosen.then(lambda: gr.Gallery(selected_index=None), outputs=examples, **helper)
     for source in (picture, capture):
-        redraw_after(source.clear(nothing, outputs=answer, **helper))
+        emptied = source.clear(nothing, outputs=answer, **helper)
+        emptied.then(handlers.settle, kept, settled, **helper).then(redraw, **bounded)
 
     for control in (view, threshold, opacity, color, diameters):
-        control.input(redraw, settings, drawing, **helper, trigger_mode="always_last")
+        control.input(redraw, **bounded, trigger_mode="always_last")
+        control.input(None, outputs=made, js=_EMPTY_JS, **private)
     redraw_after(pixel_size.input(handlers.measure_in_mm, [kept, pixel_size], kept, **action))
     laid_out = layout.input(
         lambda layout: (gr.Row(visible=layout == LAYOUTS[0]), gr.ImageSlider(visible=layout == LAYOUTS[1])),
@@ -302,23 +326,58 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
         [two_up, pair],
         **helper,
     )
-    redraw_after(laid_out)
+    laid_out.then(redraw, **bounded)
     redraw_after(anyway.click(handlers.analyse_again, kept, [kept, anyway], **helper))
-    redraw_after(reference.upload(handlers.compare, [kept, reference], kept, **action))
-    redraw_after(reference.clear(handlers.compare, [kept, reference], kept, **action))
+    for change in (reference.upload, reference.clear, reference.delete):
+        redraw_after(change(handlers.compare, [kept, reference], kept, **action))
     start.click(handlers.start_correction, kept, editor, **action)
-    redraw_after(apply.click(handlers.correct, [kept, editor], kept, **action))
-    redraw_after(drop.click(handlers.drop_correction, kept, kept, **action))
+    correction.select(handlers.open_editor, [kept, editor], editor, **action)
+    redraw_after(apply.click(handlers.correct, [kept, editor], [kept, threshold], **action))
+    redraw_after(drop.click(handlers.drop_correction, kept, [kept, threshold, editor], **action))
     make_pair.click(handlers.training_pair, [kept, label], pair_file, **action)
-    make_files.click(handlers.downloads, [kept, *look], files, **action)
+    make_files.click(handlers.downloads, kept, files, **action)
     keep.click(handlers.keep, kept, link, **action).success(None, link, link, js=_LINK_JS, **private)
     demo.load(thumbnails, outputs=examples, **helper)
+    _build_call(handlers, picture, view, color, diameters, [overlay, probabilities, report, findings])
+
+
+def _build_call(
+    handlers: PictureHandlers,
+    picture: gr.File,
+    view: gr.Dropdown,
+    color: gr.Dropdown,
+    diameters: gr.Checkbox,
+    answer: list[Any],
+) -> None:
+    """Adds `/predict`, with inputs that have no bounds: a value out of range gets the handler's sentence."""
+    with gr.Row(visible=False):
+        call = gr.Button("Predict")
+        clip_frame = gr.Number(1, label="Frame of the clip")
+        pixel_size = gr.Number(None, label="Pixel size, mm")
+        analyse_anyway = gr.Checkbox(False, label="Analyse anyway")
+        opacity = gr.Number(Look.opacity, label="Opacity")
+        threshold = gr.Number(None, label="Threshold")
     # Not one of the page's own events: Gradio cannot answer assistants with what those keep, nor with a
     # queued answer part by part. Outside the queue, the handler lets one run after the other.
     call.click(
         as_files(handlers.predict),
-        [picture, clip_frame, pixel_size, analyse_anyway, *look],
-        [overlay, probabilities, report, findings],
+        [picture, clip_frame, pixel_size, analyse_anyway, view, color, opacity, diameters, threshold],
+        answer,
         api_name="predict",
         queue=False,
     )
+
+
+def _bounded(inputs: Sequence[Any]) -> str:
+    """JavaScript that brings each slider's typed value into its bounds, as the slider itself does later.
+
+    Gradio would answer one beyond them with an error, and leave the picture at another value.
+    """
+    sliders = {index: block.elem_id for index, block in enumerate(inputs) if isinstance(block, gr.Slider)}
+    return f"""(...values) => {{
+    for (const [index, name] of Object.entries({json.dumps(sliders)})) {{
+        const slider = document.querySelector(`#${{name}} input[type=range]`);
+        if (slider) values[index] = Math.min(Math.max(values[index], slider.min), slider.max);
+    }}
+    return values;
+}}"""

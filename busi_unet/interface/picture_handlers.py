@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import astuple, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,26 +13,28 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from busi_unet.config import CLASS_NAMES
-from busi_unet.errors import UsageError
-from busi_unet.imaging.agreement import compare_masks, decode_reference
+from busi_unet.config import CLASS_NAMES, Thresholds
+from busi_unet.errors import BusiUNetError, UsageError
+from busi_unet.imaging.agreement import Agreement, decode_reference
 from busi_unet.imaging.decode import Frame, decode_frame
 from busi_unet.imaging.overlay import draw_agreement
 from busi_unet.imaging.quality import picture_warnings
 from busi_unet.interface.about_handlers import describe_origin
 from busi_unet.interface.analysis import Analysis, Look, draw, legend, measurement_rows
-from busi_unet.interface.downloads import answer_folder, write_downloads, write_training_pair
+from busi_unet.interface.downloads import answer_folder, result_name, write_downloads, write_training_pair
 from busi_unet.interface.examples import example_frame
 from busi_unet.interface.kept_results import KeptResults
 from busi_unet.interface.model import ModelInUse
 from busi_unet.interface.shown_errors import shown_errors
-from busi_unet.interface.wording import describe, describe_agreement, describe_set
+from busi_unet.interface.wording import AGREEMENT_LEGEND, describe, describe_agreement, describe_set
 
 if TYPE_CHECKING:
-    from busi_unet.predictor import Prediction, RawOutput
+    from busi_unet.predictor import Prediction
 
 INVITATION = "Upload a picture (PNG, JPEG, WebP, BMP, TIFF or DICOM), or choose an example."
 PIXEL_SIZE_INFO = "If you know it: lesions are then measured in millimetres."
+THRESHOLD_INFO = "Lesion probability of a pixel."
+MAX_PICTURE_MEGABYTES = 50
 LAYOUTS = ("Side by side", "Slider")
 BRUSH_COLOR, BRUSH_OPACITY = (230, 159, 0), 0.4
 
@@ -110,7 +112,7 @@ class PictureHandlers:
 
     def predict(
         self,
-        picture: bytes | None,
+        picture: str | None,
         clip_frame: float | None = 1,
         pixel_size_mm: float | None = None,
         analyse_anyway: bool = False,
@@ -118,6 +120,7 @@ class PictureHandlers:
         color: str = Look.color,
         opacity: float = Look.opacity,
         diameters: bool = Look.diameters,
+        threshold: float | None = None,
     ) -> PublicAnswer:
         """Outlines lesions in one breast ultrasound picture and gives the probabilities of its class.
 
@@ -134,82 +137,113 @@ class PictureHandlers:
             color: of outline and tint; all can be told apart by the colour-blind.
             opacity: of tints and maps, from 0 to 1.
             diameters: whether to draw the measured diameters.
+            threshold: lesion probability from which a pixel is outlined, between 0 and 1; by default the
+                model's own rules, which may also leave a whole picture without an outline.
 
         Raises:
-            gr.Error: as for `analyse`.
-        """
-        look = (view, color, opacity, diameters)
-        answer = self.analyse(picture, clip_frame, pixel_size_mm, analyse_anyway, *look)
-        return PublicAnswer(*answer[: len(PublicAnswer._fields)])
-
-    def analyse(
-        self,
-        picture: bytes | None,
-        clip_frame: float | None = 1,
-        pixel_size_mm: float | None = None,
-        analyse_anyway: bool = False,
-        *look: Any,
-    ) -> Answer:
-        """`predict`, with what the page keeps; `look` are the fields of `Look`.
-
-        Raises:
-            gr.Error: no picture, or one that cannot be used; or no weights can be loaded.
+            gr.Error: no picture, or one that cannot be used; an argument out of its range; or no weights
+                can be loaded.
         """
         with shown_errors():
-            if picture is None:
-                raise UsageError("No picture was given.", "Choose one and try again.")
-            # Named neutrally: an upload's own name is a stranger's text, and the page renders errors as HTML.
-            frame = decode_frame(picture, index=_index(clip_frame), name="The file")
-            analysis = Analysis(
-                frame,
-                self._run(frame),
+            if threshold is not None and not 0 < threshold < 1:
+                raise UsageError(f"The threshold is {threshold:g}.", "Choose it between 0 and 1.")
+            analysis = self._analyse(
+                _decoded(picture, clip_frame),
                 even_if_refused=bool(analyse_anyway),
                 pixel_size_mm=_pixel_size(pixel_size_mm),
+                threshold=threshold,
+                look=Look(view, color, opacity, diameters),
             )
-            return self._answer(analysis, Look(*look))
+            return PublicAnswer(*self._answer(analysis)[: len(PublicAnswer._fields)])
 
-    def analyse_upload(self, picture: bytes | None, *look: Any) -> Answer:
-        """`analyse` for a file of the page, drawn with the fields of `Look`."""
-        return self.analyse(picture, 1, None, False, *look)
+    def analyse_upload(self, picture: str | None, pixel_size_mm: float | None, *look: Any) -> Answer:
+        """A file of the page, drawn with the fields of `Look`.
 
-    def analyse_captured(self, path: str | None, *look: Any) -> Answer:
-        """`analyse` for a picture that was pasted, or taken by the camera."""
-        return self.analyse_upload(Path(path).read_bytes() if path else None, *look)
+        What the visitor typed as the size of a pixel counts unless the file has its own.
+        """
 
-    def analyse_example(self, event: gr.SelectData, *look: Any) -> Answer:
-        """`analyse` for the synthetic example that was clicked."""
-        with shown_errors():
+        def analyse() -> Analysis:
+            frame = _decoded(picture, 1)
+            size = None if frame.spacing_mm else _typed_size(pixel_size_mm)
+            return self._analyse(frame, pixel_size_mm=size, look=Look(*look), name=result_name(picture))
+
+        return self._told(analyse)
+
+    def analyse_captured(self, path: str | None, pixel_size_mm: float | None, *look: Any) -> Answer:
+        """A picture that was pasted, or taken by the camera."""
+        return self._told(
+            lambda: self._analyse(
+                _decoded(path, 1), pixel_size_mm=_typed_size(pixel_size_mm), look=Look(*look)
+            )
+        )
+
+    def analyse_frame(
+        self, picture: str | None, clip_frame: float | None, pixel_size_mm: float | None, *look: Any
+    ) -> Answer:
+        """Another frame of the clip at hand."""
+        return self._told(
+            lambda: self._analyse(
+                _decoded(picture, clip_frame),
+                pixel_size_mm=_typed_size(pixel_size_mm),
+                look=Look(*look),
+                name=result_name(picture),
+            )
+        )
+
+    def analyse_example(self, event: gr.SelectData, pixel_size_mm: float | None, *look: Any) -> Answer:
+        """The synthetic example that was clicked."""
+
+        def analyse() -> Analysis:
             label = CLASS_NAMES[event.index]
-            frame = Frame(example_frame(label))
-            return self._answer(
-                Analysis(frame, self._run(frame), f"*Synthetic example, drawn as {label}.*"), Look(*look)
+            return self._analyse(
+                Frame(example_frame(label)),
+                remark=f"*Synthetic example, drawn as {label}.*",
+                name=f"example_{label}",
+                pixel_size_mm=_typed_size(pixel_size_mm),
+                look=Look(*look),
             )
+
+        return self._told(analyse)
 
     def settle(self, analysis: Analysis | None) -> tuple[Any, ...]:
-        """The controls that belong to one picture, for a new one.
+        """The controls that belong to one picture, for a new one, or for none.
 
         Returns:
             Updates of the clip's frame, the threshold, the button "Analyse anyway" and the pixel size; and
-            None for each of the reference mask, the files, the link, the editor and the training pair.
+            None for each of the reference masks, the editor, the files, the link and the training pair.
         """
+        emptied = (None,) * 5
         if analysis is None:
-            return *(gr.skip() for _ in range(4)), *(None for _ in range(5))
+            return (
+                gr.Slider(value=1, visible=False),
+                _threshold_slider(None, Thresholds().mask),
+                gr.Button(visible=False),
+                gr.Number(value=None, info=PIXEL_SIZE_INFO),
+                *emptied,
+            )
         frame, predictor = analysis.frame, self._model().predictor
         info = PIXEL_SIZE_INFO
         if frame.spacing_mm is not None:
             down, across = frame.spacing_mm
-            info = f"The file says {across:.4g} across and {down:.4g} in depth. Type another to overrule it."
+            info = (
+                f"The file says {across:.4g} mm across and {down:.4g} mm in depth. "
+                "Type another to overrule it."
+            )
         return (
             gr.Slider(value=frame.index + 1, maximum=max(2, frame.frames), visible=frame.frames > 1),
-            gr.Slider(value=predictor.config.thresholds.mask),
-            gr.Button(visible=not analysis.even_if_refused and analysis.predict(predictor).refused),
+            self._threshold(analysis),
+            gr.Button(visible=analysis.hides(analysis.predict(predictor))),
             gr.Number(value=analysis.pixel_size_mm, info=info),
-            *(None for _ in range(5)),
+            *emptied,
         )
 
     def settle_frame(self, analysis: Analysis | None) -> tuple[Any, ...]:
         """`settle` without the clip's frame, whose slider may be moving on."""
         return self.settle(analysis)[1:]
+
+    def return_look(self, analysis: Analysis | None) -> tuple[Any, ...]:
+        """The controls of `Look` as the kept picture was drawn with."""
+        return (gr.skip(),) * len(fields(Look)) if analysis is None else astuple(analysis.look)
 
     def redraw(
         self,
@@ -221,58 +255,61 @@ class PictureHandlers:
         """The kept picture under other settings; the network is not asked again.
 
         Args:
-            analysis: what `analyse` kept; None where nothing has been analysed or it has been forgotten.
+            analysis: what was kept; None where nothing has been analysed or it has been forgotten.
             threshold: lesion probability of a pixel; the model's own leaves its thresholds in force.
             layout: one of `LAYOUTS`; the pair is only made for the second.
             look: the fields of `Look`.
         """
         if analysis is None:
-            return Drawing(None, None, "", None, None, INVITATION, [], "", None, None)
+            return _nothing_drawn(INVITATION)
         with shown_errors():
-            model = self._model()
-            own = model.predictor.config.thresholds.mask
+            own = self._model().predictor.config.thresholds.mask
             by_hand = threshold is not None and abs(threshold - own) > 1e-6
-            analysis = replace(analysis, threshold=float(threshold) if by_hand else None)
-            prediction = analysis.predict(model.predictor)
-            answer = self._show(analysis, prediction, Look(*look))
-            agreement, agreement_picture = _compare(analysis, prediction)
+            analysis = replace(analysis, threshold=float(threshold) if by_hand else None, look=Look(*look))
+            prediction = analysis.predict(self._model().predictor)
+            agreement = analysis.compare(prediction)
+            answer = self._show(analysis, prediction, agreement)
             return Drawing(
                 overlay=answer.overlay,
                 pair=(answer.original, answer.overlay) if layout == LAYOUTS[1] else gr.skip(),
-                legend=legend(prediction, look[0]),
+                legend=legend(prediction, analysis.look.view),
                 probabilities=answer.probabilities,
                 report=answer.report,
                 findings=answer.findings,
                 measurements=measurement_rows(prediction.measurements),
-                agreement=agreement,
-                agreement_picture=agreement_picture,
+                agreement=_agreement_in_words(analysis, agreement),
+                agreement_picture=agreement
+                and draw_agreement(analysis.frame.pixels, prediction.mask, analysis.reference.mask),
                 analysis=analysis,
             )
+
+    def draw_new(self, analysis: Analysis | None, *settings: Any) -> Drawing:
+        """`redraw` after a picture came; where it could not be used, the reason given for it stays."""
+        return _nothing_drawn(gr.skip()) if analysis is None else self.redraw(analysis, *settings)
 
     def analyse_again(self, analysis: Analysis | None) -> tuple[Analysis | None, Any]:
         """The kept picture, its result to be shown although it was refused; and the button hidden."""
         return analysis and replace(analysis, even_if_refused=True), gr.Button(visible=False)
 
     def measure_in_mm(self, analysis: Analysis | None, pixel_size_mm: float | None) -> Analysis | None:
-        """The kept picture with a pixel size that the visitor typed, or without one again.
+        """The kept picture with a pixel size that the visitor typed, or without one again."""
+        return analysis and replace(analysis, pixel_size_mm=_typed_size(pixel_size_mm))
+
+    def compare(self, analysis: Analysis | None, references: list[bytes] | None) -> Analysis | None:
+        """The kept picture with reference masks that the visitor brings, encoded pictures to be united.
 
         Raises:
-            gr.Error: a size that no ultrasound picture has.
+            gr.Error: nothing was analysed yet, or a mask that is not of the picture's size.
         """
         with shown_errors():
-            return analysis and replace(analysis, pixel_size_mm=_pixel_size(pixel_size_mm))
-
-    def compare(self, analysis: Analysis | None, reference: bytes | None) -> Analysis | None:
-        """The kept picture with a reference mask that the visitor brings, an encoded picture.
-
-        Raises:
-            gr.Error: nothing was analysed yet, or no mask of the picture's size.
-        """
-        with shown_errors():
-            if reference is None:
+            if not references:
                 return analysis and replace(analysis, reference=None)
             analysis = _required(analysis)
-            return replace(analysis, reference=decode_reference(reference, analysis.frame.pixels.shape))
+            return replace(analysis, reference=decode_reference(references, analysis.frame.pixels.shape))
+
+    def open_editor(self, analysis: Analysis | None, painted: dict[str, Any] | None) -> Any:
+        """`start_correction` for an editor that is empty; what is painted already stays."""
+        return gr.skip() if analysis is None or _has_picture(painted) else self.start_correction(analysis)
 
     def start_correction(self, analysis: Analysis | None) -> dict[str, Any]:
         """The picture with its mask as a layer to paint on, for the editor."""
@@ -287,38 +324,51 @@ class PictureHandlers:
                 "composite": None,
             }
 
-    def correct(self, analysis: Analysis | None, painted: dict[str, Any] | None) -> Analysis | None:
-        """The kept picture with what is painted in the editor as its mask."""
+    def correct(
+        self, analysis: Analysis | None, painted: dict[str, Any] | None
+    ) -> tuple[Analysis, gr.Slider]:
+        """The kept picture with what is painted in the editor as its mask; the threshold has no say then."""
         with shown_errors():
             analysis = _required(analysis)
-            if not painted or painted.get("background") is None:
+            if not _has_picture(painted):
                 raise UsageError("There is nothing painted yet.", "Press Start, then paint.")
-            return replace(analysis, corrected=_painted_mask(painted, analysis.frame.pixels.shape))
+            analysis = replace(analysis, corrected=_painted_mask(painted, analysis.frame.pixels.shape))
+            return analysis, self._threshold(analysis)
 
-    def drop_correction(self, analysis: Analysis | None) -> Analysis | None:
-        """The kept picture with the network's own mask."""
-        return analysis and replace(analysis, corrected=None)
+    def drop_correction(self, analysis: Analysis | None) -> tuple[Any, ...]:
+        """The kept picture with the network's own mask, the threshold in force, and a fresh editor."""
+        with shown_errors():
+            analysis = replace(_required(analysis), corrected=None)
+            return analysis, self._threshold(analysis), self.start_correction(analysis)
 
-    def training_pair(self, analysis: Analysis | None, label: str) -> str:
+    def training_pair(self, analysis: Analysis | None, label: str | None) -> str:
         """A zip with the picture and its mask in BUSI's layout; returns its path."""
         with shown_errors():
             analysis = _required(analysis)
             mask = analysis.predict(self._model().predictor).mask
-            return str(write_training_pair(answer_folder(), analysis.frame.pixels, mask, label))
+            path = write_training_pair(
+                answer_folder(), analysis.name, frame=analysis.frame.pixels, mask=mask, label=label
+            )
+            return str(path)
 
-    def downloads(self, analysis: Analysis | None, *look: Any) -> list[str]:
+    def downloads(self, analysis: Analysis | None) -> list[str]:
         """Mask, overlay, JSON and PDF report of the picture as it is drawn now; returns their paths."""
         with shown_errors():
             analysis = _required(analysis)
             model = self._model()
             prediction = analysis.predict(model.predictor)
+            agreement = analysis.compare(prediction)
+            classes = "" if analysis.hides(prediction) else describe_set(prediction)
+            compared = _agreement_in_words(analysis, agreement).replace("**", "").split("\n\n")
             paths = write_downloads(
                 answer_folder(),
+                analysis.name,
                 frame=analysis.frame,
                 prediction=prediction,
-                overlay=draw(analysis.frame.pixels, prediction, Look(*look)),
-                report=self._report(analysis, prediction),
-                summary=[line for line in (describe_set(prediction), _by_hand(analysis)) if line],
+                overlay=draw(analysis.frame.pixels, prediction, analysis.look),
+                report=self._report(analysis, prediction, agreement),
+                summary=[line for line in (classes, *_notes(analysis, prediction)) if line],
+                comparison=[line for line in compared if line and line != AGREEMENT_LEGEND],
                 model=describe_origin(model),
                 date=date.today().isoformat(),
             )
@@ -331,48 +381,67 @@ class PictureHandlers:
 
     def open_kept(self, request: gr.Request) -> Answer:
         """The result that the page's address names with `?result=`, if any."""
-        with shown_errors():
-            token = request.query_params.get("result")
-            if not token:
-                return nothing()
-            analysis = self._kept.get(token)
-            if analysis is None:
-                gr.Warning(
-                    "The result of this link is no longer kept. Upload the picture again.", duration=None
-                )
-                return nothing()
-            return self._answer(replace(analysis, remark="*Opened from a link.*"), Look())
+        token = request.query_params.get("result")
+        if not token:
+            return nothing()
+        analysis = self._kept.get(token)
+        if analysis is None:
+            gr.Warning("The result of this link is no longer kept. Upload the picture again.", duration=None)
+            return nothing()
+        # Whoever has the link shall see the picture, not what its owner called the file.
+        opened = replace(analysis, remark="*Opened from a link.*", name=Analysis.name)
+        return self._told(lambda: opened)
 
-    def _run(self, frame: Frame) -> RawOutput:
+    def _analyse(self, frame: Frame, **settings: Any) -> Analysis:
         predictor = self._model().predictor
         with self._network:
-            return predictor.run([frame.pixels])[0]
+            return Analysis(frame, predictor.run([frame.pixels])[0], **settings)
 
-    def _answer(self, analysis: Analysis, look: Look) -> Answer:
-        return self._show(analysis, analysis.predict(self._model().predictor), look)
+    def _told(self, analyse: Callable[[], Analysis]) -> Answer:
+        """The answer, or an empty page that says why there is none, for as long as nothing else happens."""
+        try:
+            return self._answer(analyse())
+        except BusiUNetError as error:
+            gr.Warning(str(error), title="Not analysed", duration=30)
+            return nothing(f"**Not analysed.** {error}")
 
-    def _show(self, analysis: Analysis, prediction: Prediction, look: Look) -> Answer:
-        hidden = prediction.refused and not analysis.even_if_refused
+    def _threshold(self, analysis: Analysis) -> gr.Slider:
+        return _threshold_slider(analysis, self._model().predictor.config.thresholds.mask)
+
+    def _answer(self, analysis: Analysis) -> Answer:
+        prediction = analysis.predict(self._model().predictor)
+        return self._show(analysis, prediction, analysis.compare(prediction))
+
+    def _show(self, analysis: Analysis, prediction: Prediction, agreement: Agreement | None) -> Answer:
         return Answer(
-            overlay=draw(analysis.frame.pixels, prediction, look),
-            probabilities=None if hidden else prediction.probabilities,
-            report=self._report(analysis, prediction),
+            overlay=draw(analysis.frame.pixels, prediction, analysis.look),
+            probabilities=None if analysis.hides(prediction) else prediction.probabilities,
+            report=self._report(analysis, prediction, agreement),
             findings=self._findings(analysis, prediction),
             original=Image.fromarray(analysis.frame.pixels),
             analysis=analysis,
         )
 
-    def _report(self, analysis: Analysis, prediction: Prediction) -> dict[str, Any]:
-        warnings = list(picture_warnings(analysis.frame))
-        weights = self._model().to_dict()
-        return {**prediction.to_dict(), **analysis.to_dict(), "warnings": warnings, "weights": weights}
+    def _report(
+        self, analysis: Analysis, prediction: Prediction, agreement: Agreement | None
+    ) -> dict[str, Any]:
+        report = prediction.to_dict()
+        if analysis.hides(prediction):
+            report |= dict.fromkeys(("label", "probabilities", "prediction_set", "coverage"))
+        return {
+            **report,
+            **analysis.to_dict(),
+            "agreement": agreement and agreement.to_dict(),
+            "warnings": list(picture_warnings(analysis.frame)),
+            "weights": self._model().to_dict(),
+        }
 
     def _findings(self, analysis: Analysis, prediction: Prediction) -> str:
         model = self._model()
         quotes = [model.notice, *(() if prediction.refused else picture_warnings(analysis.frame))]
         paragraphs = [f"> {quote}" for quote in quotes if quote]
         found = describe(prediction, even_if_refused=analysis.even_if_refused)
-        paragraphs += [analysis.remark, found, _by_hand(analysis), model.describe()]
+        paragraphs += [analysis.remark, found, " ".join(_notes(analysis, prediction)), model.describe()]
         return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
@@ -381,23 +450,59 @@ def nothing(findings: str = INVITATION) -> Answer:
     return Answer(None, None, None, findings, None, None)
 
 
-def _compare(analysis: Analysis, prediction: Prediction) -> tuple[str, Image.Image | None]:
-    if analysis.reference is None:
-        return "", None
-    agreement = compare_masks(prediction.mask, analysis.reference, spacing_mm=analysis.spacing_mm)
-    picture = draw_agreement(analysis.frame.pixels, prediction.mask, analysis.reference)
-    return describe_agreement(agreement), picture
+def _nothing_drawn(findings: Any) -> Drawing:
+    return Drawing(None, None, "", None, None, findings, [], "", None, None)
 
 
-def _by_hand(analysis: Analysis) -> str:
+def _threshold_slider(analysis: Analysis | None, own: float) -> gr.Slider:
+    corrected = analysis is not None and analysis.corrected is not None
+    by_hand = analysis is not None and analysis.threshold is not None
+    return gr.Slider(
+        value=analysis.threshold if by_hand else own,
+        interactive=not corrected,
+        info="Not in use: the outline was corrected by hand." if corrected else THRESHOLD_INFO,
+    )
+
+
+def _agreement_in_words(analysis: Analysis, agreement: Agreement | None) -> str:
+    if agreement is None:
+        return ""
+    parts = (analysis.reference.remark, describe_agreement(agreement), AGREEMENT_LEGEND)
+    return "\n\n".join(filter(None, parts))
+
+
+def _notes(analysis: Analysis, prediction: Prediction) -> list[str]:
+    """What a reader has to know of the settings behind the result, in sentences."""
+    if analysis.hides(prediction):
+        return []
+    notes = []
     if analysis.corrected is not None:
-        return "The outline was corrected by hand; the probabilities are the network's own."
-    if analysis.threshold is not None:
+        notes.append("The outline was corrected by hand; the probabilities are the network's own.")
+    elif analysis.threshold is not None:
+        notes.append(_by_hand(analysis.threshold, prediction))
+    if prediction.measurements and analysis.spacing_mm is not None:
+        typed = analysis.pixel_size_mm
+        source = "the pixel size that the file states"
+        if typed is not None:
+            source = f"a pixel size that was typed, {typed:g} mm"
+        notes.append(f"Millimetres rest on {source}.")
+    return notes
+
+
+def _by_hand(threshold: float, prediction: Prediction) -> str:
+    if prediction.mask.any():
         return (
-            f"The outline follows a threshold set by hand ({analysis.threshold:.2f}), also where the model "
-            "itself would draw none."
+            f"The outline follows a threshold set by hand ({threshold:.2f}), also where the model itself "
+            "would draw none."
         )
-    return ""
+    highest = prediction.probability.max()
+    if highest < threshold:
+        return f"No pixel reaches the threshold set by hand ({threshold:.2f}); the highest has {highest:.3f}."
+    return f"What reaches the threshold set by hand ({threshold:.2f}) is too small to be outlined."
+
+
+def _has_picture(painted: dict[str, Any] | None) -> bool:
+    return bool(painted) and painted.get("background") is not None
 
 
 def _painted_mask(painted: dict[str, Any], shape: tuple[int, int]) -> np.ndarray:
@@ -411,8 +516,18 @@ def _painted_mask(painted: dict[str, Any], shape: tuple[int, int]) -> np.ndarray
     return mask
 
 
-def _index(clip_frame: float | None) -> int:
-    return 0 if clip_frame is None else round(clip_frame) - 1
+def _decoded(path: str | None, clip_frame: float | None) -> Frame:
+    if path is None:
+        raise UsageError("No picture was given.", "Choose one and try again.")
+    megabytes = Path(path).stat().st_size / 1024**2
+    if megabytes > MAX_PICTURE_MEGABYTES:
+        raise UsageError(
+            f"The file is {megabytes:.0f} MB large; one picture may have {MAX_PICTURE_MEGABYTES}.",
+            "Export it smaller; a zip of many belongs in the tab for many pictures.",
+        )
+    index = 0 if clip_frame is None else round(clip_frame) - 1
+    # Named neutrally: an upload's own name is a stranger's text, and the page renders errors as HTML.
+    return decode_frame(Path(path).read_bytes(), index=index, name="The file")
 
 
 def _pixel_size(value: float | None) -> float | None:
@@ -421,6 +536,15 @@ def _pixel_size(value: float | None) -> float | None:
     if not 0.001 <= value <= 10:
         raise UsageError(f"A pixel of {value:g} mm is not plausible.", "Type millimetres, such as 0.08.")
     return float(value)
+
+
+def _typed_size(value: float | None) -> float | None:
+    """The pixel size in the page's field, or None and a warning: the picture itself can be used."""
+    try:
+        return _pixel_size(value)
+    except UsageError as error:
+        gr.Warning(f"{error} It does not count.")
+        return None
 
 
 def _required(analysis: Analysis | None) -> Analysis:

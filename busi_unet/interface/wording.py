@@ -11,6 +11,7 @@ from busi_unet.imaging.measure import Lesion
 if TYPE_CHECKING:
     from busi_unet.predictor import Prediction
 
+AGREEMENT_LEGEND = "Blue: in both. Vermillion: outlined only. Yellow: in the reference only."
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -54,7 +55,7 @@ def describe_set(prediction: Prediction) -> str:
 
 
 def describe_agreement(agreement: Agreement) -> str:
-    """How well the outline agrees with a reference mask, with the colours of the picture of it."""
+    """How well the outline agrees with a reference mask: a paragraph of figures, one of what lies behind."""
     figures = [
         f"{name} **{value:.3f}**"
         for name, value in (("Dice", agreement.dice), ("IoU", agreement.iou))
@@ -66,8 +67,7 @@ def describe_agreement(agreement: Agreement) -> str:
     areas = (
         f"Outlined: {agreement.predicted_area_px:,} px; in the reference: {agreement.reference_area_px:,} px."
     )
-    colours = "Blue: in both. Vermillion: outlined only. Yellow: in the reference only."
-    return " ".join(part for part in (", ".join(figures), agreement.remark, areas, colours) if part)
+    return "\n\n".join(part for part in (", ".join(figures), agreement.remark, areas) if part)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -15,6 +15,12 @@ def box(top, left, bottom, right, shape=(40, 60)):
     return mask
 
 
+def encoded(pixels):
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
 EMPTY = np.zeros((40, 60), dtype=bool)
 
 
@@ -49,11 +55,29 @@ def test_an_empty_reference_has_no_dice(predicted):
 
 
 def test_a_reference_is_read_at_the_size_of_the_picture():
-    stream = io.BytesIO()
-    Image.fromarray(box(10, 20, 20, 40).astype(np.uint8) * 255).save(stream, "PNG")
-    np.testing.assert_array_equal(decode_reference(stream.getvalue(), (40, 60)), box(10, 20, 20, 40))
+    reference = decode_reference([encoded(box(10, 20, 20, 40))], (40, 60))
+    np.testing.assert_array_equal(reference.mask, box(10, 20, 20, 40))
+    assert reference.remark == ""
     with pytest.raises(UnreadableImageError, match="60 × 40 pixels and the picture 40 × 60"):
-        decode_reference(stream.getvalue(), (60, 40))
+        decode_reference([encoded(EMPTY)], (60, 40))
+
+
+def test_the_masks_of_several_lesions_are_united():
+    parts = box(2, 2, 9, 9), box(20, 20, 30, 50)
+    reference = decode_reference([encoded(part) for part in parts], (40, 60))
+    np.testing.assert_array_equal(reference.mask, parts[0] | parts[1])
+    with pytest.raises(UnreadableImageError, match=r"^Reference mask 2 is 30 × 40 pixels"):
+        decode_reference([encoded(parts[0]), encoded(parts[1][:, :30])], (40, 60))
+
+
+def test_a_picture_that_is_no_mask_is_remarked_upon():
+    pixels = np.tile(np.linspace(0, 255, 60).astype(np.uint8), (40, 1))
+    reference = decode_reference([encoded(EMPTY), encoded(pixels)], (40, 60))
+    assert reference.remark.startswith("Reference mask 2 hardly looks like a mask: 6")
+    soft = Image.fromarray(box(10, 20, 20, 40)).convert("L")
+    stream = io.BytesIO()
+    soft.save(stream, "JPEG", quality=60)
+    assert decode_reference([stream.getvalue()], (40, 60)).remark == ""
 
 
 def test_sizes_must_agree():

@@ -51,7 +51,7 @@ def pictures(tmp_path: Path) -> list[str]:
 
 
 def run(handlers: BatchHandlers, paths: list[str]) -> Iterator[BatchAnswer]:
-    return handlers.predict_many(paths, REQUEST, gr.Progress())
+    return handlers.predict_many(paths, REQUEST)
 
 
 def folders(cache: Path) -> list[list[str]]:
@@ -76,7 +76,8 @@ def test_one_bad_file_is_a_row_and_the_zip_holds_the_others(
         100, abs=0.2
     )
     assert "1 that could not be used" in answer.status
-    assert [caption.partition(":")[0] for _, caption in answer.gallery] == ["a.png", "b.png", "c.png"]
+    captions = [f"{rows[name]['Class']}: {name}" for name in ("a.png", "b.png", "c.png")]
+    assert [caption for _, caption in answer.gallery] == captions
     assert Image.open(answer.gallery[0][0]).size == (90, 64)
 
     with zipfile.ZipFile(answer.archive) as bundle:
@@ -157,7 +158,9 @@ def test_the_api_takes_files_and_a_zip(model: ModelInUse, pictures: list[str], t
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True)
     try:
         client = Client(url, verbose=False, download_files=tmp_path / "answers")
-        assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/predict_many"]
+        (api,) = client.view_api(return_format="dict")["named_endpoints"].items()
+        assert api[0] == "/predict_many"
+        assert api[1]["returns"][1]["label"] == "Pictures"
         files = [handle_file(path) for path in (pictures[0], archive)]
         results, table, status, gallery = client.predict(files, api_name="/predict_many")
     finally:

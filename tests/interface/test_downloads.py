@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from busi_unet.errors import UsageError
-from busi_unet.interface.downloads import as_files, write_training_pair
+from busi_unet.interface.downloads import as_files, result_name, write_training_pair
 
 
 class _Answer(NamedTuple):
@@ -42,4 +42,21 @@ def test_the_wrapped_handler_keeps_its_words() -> None:
 
 def test_a_training_pair_needs_a_class(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not chosen"):
-        write_training_pair(tmp_path, np.zeros((4, 4), np.uint8), np.zeros((4, 4), bool), "cyst")
+        write_training_pair(
+            tmp_path, "a", frame=np.zeros((4, 4), np.uint8), mask=np.zeros((4, 4), bool), label="cyst"
+        )
+
+
+@pytest.mark.parametrize(
+    ("upload", "name"),
+    [
+        ("/tmp/cache/case 7 (left).PNG", "case_7_left"),
+        ("benign (1).png", "benign_1"),
+        ("1.2.840.7", "1.2.840.7"),
+        ("größe.tif", "größe"),
+        ("...png", "picture"),
+        ("a" * 300 + ".png", "a" * 80),
+    ],
+)
+def test_results_are_named_like_the_upload(upload: str, name: str) -> None:
+    assert result_name(upload) == name

@@ -8,6 +8,15 @@ import pytest
 import busi_unet.predictor
 from busi_unet.errors import IncompatibleBundleError
 from busi_unet.interface.model import LazyModel, ModelInUse, load_model
+from busi_unet.version import __version__
+
+
+def _named(model: ModelInUse) -> dict[str, str | None]:
+    """What `to_dict` says beside the weights' hash and the version, which are the same for all here."""
+    named = model.to_dict()
+    assert len(named.pop("sha256")) == 64
+    assert named.pop("busi_unet") == __version__
+    return named
 
 
 @pytest.fixture
@@ -21,14 +30,14 @@ def embedded(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_embedded_weights_without_a_request(embedded: Path, requested: str | None) -> None:
     model = load_model(requested)
 
-    assert model.to_dict() == {"kind": "embedded", "source": "embedded", "notice": None}
+    assert _named(model) == {"kind": "embedded", "source": "embedded", "notice": None}
     assert model.describe() == "Weights: embedded in the app."
 
 
 def test_folder(tiny_bundle: Path) -> None:
     model = load_model(str(tiny_bundle))
 
-    assert model.to_dict() == {"kind": "folder", "source": str(tiny_bundle), "notice": None}
+    assert _named(model) == {"kind": "folder", "source": str(tiny_bundle), "notice": None}
     assert str(tiny_bundle) in model.describe()
 
 
@@ -37,7 +46,7 @@ def test_hub_model(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     model = load_model("someone/busi")
 
-    assert model.to_dict() == {"kind": "hub", "source": "someone/busi", "notice": None}
+    assert _named(model) == {"kind": "hub", "source": "someone/busi", "notice": None}
     assert "Hub model `someone/busi`" in model.describe()
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -86,9 +87,10 @@ def test_the_api_has_one_call_per_tab(client: Client) -> None:
         "color",
         "opacity",
         "diameters",
+        "threshold",
     ]
     assert [parameter["parameter_name"] for parameter in call["parameters"]] == names
-    assert [parameter["parameter_has_default"] for parameter in call["parameters"]] == [False] + [True] * 7
+    assert [parameter["parameter_has_default"] for parameter in call["parameters"]] == [False] + [True] * 8
     assert [value["component"] for value in call["returns"]] == [
         "Image",
         "Label",
@@ -109,16 +111,25 @@ def test_the_api_takes_what_the_page_offers(client: Client, tiny_bundle: Path, t
         pixel_size_mm=0.1,
         view="Lesion probability",
         opacity=0.6,
+        threshold=0.4,
         api_name="/predict",
     )
 
-    predicted = Predictor.from_pretrained(tiny_bundle).predict(clip[1], spacing_mm=(0.1, 0.1))
+    predictor = Predictor.from_pretrained(tiny_bundle)
+    predicted = predictor.interpret(
+        clip[1],
+        *predictor.run([clip[1]]),
+        spacing_mm=(0.1, 0.1),
+        thresholds=replace(predictor.config.thresholds, mask=0.4),
+    )
     expected = draw(clip[1], predicted, Look("Lesion probability", opacity=0.6))
     with Image.open(overlay) as drawn:
         np.testing.assert_array_equal(np.asarray(drawn), np.asarray(expected))
     assert all(lesion["area_mm2"] is not None for lesion in report["measurements"])
     with pytest.raises(AppError, match="no frame number 3"):
         client.predict(handle_file(path), clip_frame=3, api_name="/predict")
+    with pytest.raises(AppError, match="The opacity is 7"):
+        client.predict(handle_file(path), opacity=7, api_name="/predict")
 
 
 def test_an_assistant_calls_it_as_a_tool(client: Client, tmp_path: Path) -> None:

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +13,15 @@ import gradio as gr
 import numpy as np
 import pypdf
 import pytest
-from dicom_files import dicom
+from dicom_files import dicom, region
 from PIL import Image
 
-from busi_unet.config import CLASS_NAMES
+from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import IncompatibleBundleError
 from busi_unet.imaging.decode import Frame, decode_image
 from busi_unet.imaging.quality import picture_warnings
+from busi_unet.interface import picture_handlers
 from busi_unet.interface.analysis import VIEWS, Look
 from busi_unet.interface.model import LazyModel, ModelInUse
 from busi_unet.interface.picture_handlers import (
@@ -29,8 +33,13 @@ from busi_unet.interface.picture_handlers import (
     PictureHandlers,
     nothing,
 )
+from busi_unet.version import __version__
 
 PICTURE = Image.fromarray(make_phantom("benign", seed=1, size=(72, 120)).image)
+
+
+EMPTY_EDITOR = {"background": None, "layers": [], "composite": None}
+BLANK = Image.new("L", (60, 40), 90)
 
 
 def _encode(picture: Image.Image, format: str, **options: Any) -> bytes:
@@ -49,9 +58,22 @@ def _sixteen_bit() -> Image.Image:
     return Image.fromarray(np.asarray(PICTURE).astype(np.uint16) * 257)
 
 
+LOOK = (Look.view, Look.color, Look.opacity, Look.diameters)
+
+
 @pytest.fixture
 def handlers(tiny_bundle: Path) -> PictureHandlers:
     return PictureHandlers(LazyModel(str(tiny_bundle)))
+
+
+@pytest.fixture
+def upload(tmp_path: Path) -> Callable[..., str]:
+    def write(content: bytes | Image.Image, name: str = "upload.png") -> str:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else _encode(content, "PNG"))
+        return str(path)
+
+    return write
 
 
 @pytest.mark.parametrize(
@@ -66,14 +88,16 @@ def handlers(tiny_bundle: Path) -> PictureHandlers:
         pytest.param(_encode(PICTURE.convert("RGB"), "WEBP"), id="RGB WebP"),
         pytest.param(_encode(PICTURE.convert("RGB"), "BMP"), id="RGB BMP"),
         pytest.param(_turned(), id="turned JPEG"),
+        pytest.param(_encode(PICTURE.convert("P"), "GIF"), id="GIF"),
         pytest.param(dicom(np.asarray(PICTURE)), id="DICOM"),
     ],
 )
 def test_every_format_gives_an_overlay_of_the_decoded_frame(
-    handlers: PictureHandlers, content: bytes
+    handlers: PictureHandlers, content: bytes, upload: Callable[..., str]
 ) -> None:
     frame = decode_image(content)
-    answer = handlers.analyse(content)
+    # No ending tells what it is.
+    answer = handlers.analyse_upload(upload(content, "IM0001"), None, *LOOK)
 
     np.testing.assert_array_equal(np.asarray(answer.original), frame)
     assert answer.overlay.size == answer.original.size
@@ -82,9 +106,10 @@ def test_every_format_gives_an_overlay_of_the_decoded_frame(
     assert answer.report["weights"]["kind"] == "folder"
 
 
-def test_overlay_leaves_everything_outside_the_mask_as_it_is(handlers: PictureHandlers) -> None:
+def test_overlay_leaves_everything_outside_the_mask_as_it_is(
+    handlers: PictureHandlers, answer: Answer
+) -> None:
     frame = np.asarray(PICTURE)
-    answer = handlers.analyse(_encode(PICTURE, "PNG"))
     mask = handlers._model().predictor.predict(frame).mask
     drawn = np.asarray(answer.overlay)
 
@@ -111,48 +136,99 @@ def test_overlay_leaves_everything_outside_the_mask_as_it_is(handlers: PictureHa
         (None, "No picture was given. Choose one and try again."),
     ],
 )
-def test_a_bad_file_is_one_sentence(handlers: PictureHandlers, content: bytes | None, sentence: str) -> None:
+def test_a_bad_file_is_one_sentence(
+    handlers: PictureHandlers, content: bytes | None, sentence: str, upload: Callable[..., str]
+) -> None:
+    path = content if content is None else upload(content)
     with pytest.raises(gr.Error) as caught:
-        handlers.analyse(content)
+        handlers.predict(path)
 
     assert caught.value.message == sentence
     assert caught.value.print_exception is False
+    with pytest.warns(UserWarning, match=re.escape(sentence)):
+        assert handlers.analyse_upload(path, None, *LOOK) == nothing(f"**Not analysed.** {sentence}")
 
 
-def test_no_weights_at_all_is_one_sentence() -> None:
+def test_a_picture_has_a_size_limit_of_its_own(
+    handlers: PictureHandlers, upload: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = upload(b"0" * 2_400_000)
+    monkeypatch.setattr(picture_handlers, "MAX_PICTURE_MEGABYTES", 1)
+
+    with pytest.raises(gr.Error, match=r"The file is 2 MB large; one picture may have 1\."):
+        handlers.predict(path)
+
+
+def test_a_reason_stays_where_nothing_can_be_drawn(handlers: PictureHandlers) -> None:
+    drawing = handlers.draw_new(None, 0.5, LAYOUTS[0], *LOOK)
+
+    assert drawing.findings == gr.skip()
+    assert drawing.overlay is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"threshold": 5}, r"The threshold is 5\. Choose it between 0 and 1\."),
+        ({"opacity": 2}, "The opacity is 2"),
+        ({"pixel_size_mm": -1}, "A pixel of -1 mm is not plausible"),
+        ({"clip_frame": 9}, "no frame number 9"),
+        ({"color": "mauve"}, "no colour 'mauve'"),
+    ],
+)
+def test_an_argument_out_of_range_is_one_sentence(
+    handlers: PictureHandlers, upload: Callable[..., str], wrong: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(gr.Error, match=sentence) as caught:
+        handlers.predict(upload(PICTURE), **wrong)
+    assert caught.value.print_exception is False
+
+
+def test_a_program_may_set_the_threshold(handlers: PictureHandlers, upload: Callable[..., str]) -> None:
+    low, high = (handlers.predict(upload(PICTURE), threshold=value).report for value in (0.05, 0.95))
+
+    assert low["lesion_area_px"] > high["lesion_area_px"]
+    assert (low["threshold_by_hand"], high["threshold_by_hand"]) == (0.05, 0.95)
+
+
+def test_no_weights_at_all_is_one_sentence(upload: Callable[..., str]) -> None:
     def fail() -> ModelInUse:
         raise IncompatibleBundleError("The weights are gone.", "Install again.")
 
     with pytest.raises(gr.Error, match=r"The weights are gone\. Install again\."):
-        PictureHandlers(fail).analyse(_encode(PICTURE, "PNG"))
+        PictureHandlers(fail).predict(upload(PICTURE))
 
 
-def test_a_refused_picture_has_reasons_and_no_probabilities(handlers: PictureHandlers) -> None:
-    answer = handlers.analyse(_encode(Image.new("L", (60, 40), 90), "PNG"))
+def test_a_refused_picture_has_reasons_and_no_class(
+    handlers: PictureHandlers, upload: Callable[..., str]
+) -> None:
+    answer = handlers.analyse_upload(upload(BLANK), None, *LOOK)
 
     assert answer.probabilities is None
+    assert answer.report["label"] is answer.report["probabilities"] is None
+    assert answer.report["prediction_set"] is answer.report["coverage"] is None
     assert answer.report["refused"] is True
     assert "Not analysed" in answer.findings
     assert answer.report["reasons"][0] in answer.findings
     assert (np.asarray(answer.overlay) == 90).all()
 
 
-def test_what_is_odd_about_a_picture_is_said(handlers: PictureHandlers) -> None:
+def test_what_is_odd_about_a_picture_is_said(handlers: PictureHandlers, upload: Callable[..., str]) -> None:
     faint = np.full((160, 200), 100, dtype=np.uint8)
     faint[::2] += 10
 
-    findings = handlers.analyse(_encode(Image.fromarray(faint), "PNG")).findings
+    findings = handlers.predict(upload(Image.fromarray(faint))).findings
 
     (warning,) = picture_warnings(Frame(faint))
     assert findings.startswith(f"> {warning}")
 
 
 def test_a_notice_comes_first_and_is_in_the_report(
-    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_bundle: Path, upload: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("busi_unet.predictor.EMBEDDED", tiny_bundle)
 
-    answer = PictureHandlers(LazyModel("someone/busi")).analyse(_encode(PICTURE, "PNG"))
+    answer = PictureHandlers(LazyModel("someone/busi")).predict(upload(PICTURE))
 
     assert answer.findings.startswith("> The model someone/busi is not in use")
     assert answer.report["weights"]["kind"] == "embedded"
@@ -161,8 +237,7 @@ def test_a_notice_comes_first_and_is_in_the_report(
 
 @pytest.mark.parametrize("index", range(3))
 def test_an_example_is_analysed_and_called_synthetic(handlers: PictureHandlers, index: int) -> None:
-    look = (Look.view, Look.color, Look.opacity, Look.diameters)
-    answer = handlers.analyse_example(gr.SelectData(None, {"index": index, "value": None}), *look)
+    answer = handlers.analyse_example(gr.SelectData(None, {"index": index, "value": None}), None, *LOOK)
 
     assert f"Synthetic example, drawn as {CLASS_NAMES[index]}." in answer.findings
     assert answer.overlay.size == answer.original.size
@@ -172,12 +247,9 @@ def test_nothing_clears_every_output() -> None:
     assert nothing("Gone.") == (None, None, None, "Gone.", None, None)
 
 
-LOOK = (Look.view, Look.color, Look.opacity, Look.diameters)
-
-
 @pytest.fixture
-def answer(handlers: PictureHandlers) -> Answer:
-    return handlers.analyse(_encode(PICTURE, "PNG"))
+def answer(handlers: PictureHandlers, upload: Callable[..., str]) -> Answer:
+    return handlers.analyse_upload(upload(PICTURE), None, *LOOK)
 
 
 def _redraw(handlers: PictureHandlers, answer: Answer, **changed: Any) -> Drawing:
@@ -230,9 +302,28 @@ def test_a_typed_pixel_size_measures_in_millimetres(handlers: PictureHandlers, a
     assert millimetres.measurements[0][1].endswith("mm²")
     area = pixels.report["measurements"][0]["area_px"]
     assert millimetres.report["measurements"][0]["area_mm2"] == pytest.approx(area / 100)
-    with pytest.raises(gr.Error, match="A pixel of 50 mm is not plausible"):
-        handlers.measure_in_mm(answer.analysis, 50)
+    assert "typed, 0.1 mm" in millimetres.findings
+    assert millimetres.report["pixel_size_from"] == "typed"
+    for wrong in (50, -1):
+        with pytest.warns(UserWarning, match=f"A pixel of {wrong} mm is not plausible"):
+            assert handlers.measure_in_mm(analysis, wrong).pixel_size_mm is None
     assert handlers.measure_in_mm(analysis, 0).pixel_size_mm is None
+
+
+def test_a_pixel_size_typed_before_counts_unless_the_file_has_its_own(
+    handlers: PictureHandlers, upload: Callable[..., str]
+) -> None:
+    plain = handlers.analyse_upload(upload(PICTURE), 0.2, *LOOK)
+    known = dicom(np.asarray(PICTURE), SequenceOfUltrasoundRegions=[region((0, 0, 119, 71))])
+    own = handlers.analyse_upload(upload(known), 0.2, *LOOK)
+
+    assert plain.analysis.spacing_mm == (0.2, 0.2)
+    assert handlers.settle(plain.analysis)[3].value == 0.2
+    assert own.analysis.spacing_mm == own.analysis.frame.spacing_mm == (0.1, 0.1)
+    assert (own.report["pixel_size_from"], handlers.settle(own.analysis)[3].value) == ("file", None)
+    assert "mm across and" in handlers.settle(own.analysis)[3].info
+    drawing = _redraw(handlers, own, threshold=0.3)
+    assert "Millimetres rest on the pixel size that the file states." in drawing.findings
 
 
 def test_the_slider_gets_a_pair_of_one_size(handlers: PictureHandlers, answer: Answer) -> None:
@@ -247,9 +338,10 @@ def test_a_forgotten_picture_leaves_an_empty_page(handlers: PictureHandlers) -> 
     assert drawing.overlay is None and drawing.analysis is None and drawing.measurements == []
 
 
-def test_a_refused_picture_is_analysed_when_the_visitor_insists(handlers: PictureHandlers) -> None:
-    blank = _encode(Image.new("L", (60, 40), 90), "PNG")
-    refused = handlers.analyse(blank)
+def test_a_refused_picture_is_analysed_when_the_visitor_insists(
+    handlers: PictureHandlers, upload: Callable[..., str]
+) -> None:
+    refused = handlers.analyse_upload(upload(BLANK), None, *LOOK)
     assert handlers.settle(refused.analysis)[2].visible is True
 
     analysis, button = handlers.analyse_again(refused.analysis)
@@ -259,18 +351,20 @@ def test_a_refused_picture_is_analysed_when_the_visitor_insists(handlers: Pictur
     assert "Analysed all the same" in drawing.findings
     assert sum(drawing.probabilities.values()) == pytest.approx(1)
     assert drawing.report["refused"] is True
-    assert handlers.analyse(blank, analyse_anyway=True).report == drawing.report
+    assert drawing.report["label"] in CLASS_NAMES
+    assert handlers.predict(upload(BLANK), analyse_anyway=True).report == drawing.report
 
 
-def test_a_clip_is_read_at_the_frame_asked_for(handlers: PictureHandlers) -> None:
+def test_a_clip_is_read_at_the_frame_asked_for(handlers: PictureHandlers, upload: Callable[..., str]) -> None:
     frames = np.stack([np.asarray(PICTURE), np.asarray(PICTURE)[::-1], np.asarray(PICTURE)[:, ::-1]])
-    answer = handlers.analyse(dicom(frames, frames=3), 2)
+    clip = upload(dicom(frames, frames=3))
+    answer = handlers.analyse_frame(clip, 2, None, *LOOK)
 
     np.testing.assert_array_equal(np.asarray(answer.original), frames[1])
     slider = handlers.settle(answer.analysis)[0]
     assert (slider.value, slider.maximum, slider.visible) == (2, 3, True)
     with pytest.raises(gr.Error, match=r"no frame number 9, counted from 1\. It has 3"):
-        handlers.analyse(dicom(frames, frames=3), 9)
+        handlers.predict(clip, 9)
 
 
 def test_settings_of_a_picture_without_clip_or_refusal(handlers: PictureHandlers, answer: Answer) -> None:
@@ -282,15 +376,34 @@ def test_settings_of_a_picture_without_clip_or_refusal(handlers: PictureHandlers
     assert emptied == [None] * 5
 
 
+def test_without_a_picture_the_controls_are_as_at_the_start(handlers: PictureHandlers) -> None:
+    slider, threshold, anyway, size, *emptied = handlers.settle(None)
+
+    assert (slider.visible, anyway.visible, size.value) == (False, False, None)
+    assert (threshold.value, threshold.interactive) == (Thresholds().mask, True)
+    assert emptied == [None] * 5
+    assert handlers._model._model is None, "a page that is only opened loads no weights"
+
+
+def test_a_threshold_that_nothing_reaches_is_explained(handlers: PictureHandlers, answer: Answer) -> None:
+    raw = replace(answer.analysis.raw, probability=answer.analysis.raw.probability * 0 + 0.6)
+    drawing = _redraw(handlers, Answer(*answer[:5], replace(answer.analysis, raw=raw)), threshold=0.7)
+
+    assert "No pixel reaches the threshold set by hand (0.70); the highest has 0.600." in drawing.findings
+
+
 def test_comparing_with_the_outline_itself_agrees_wholly(handlers: PictureHandlers, answer: Answer) -> None:
     drawing = _redraw(handlers, answer, threshold=0.3)
     mask = drawing.analysis.predict(handlers._model().predictor).mask
     assert mask.any()
 
-    analysis = handlers.compare(drawing.analysis, _encode(Image.fromarray(mask), "PNG"))
+    parts = mask.copy(), mask.copy()
+    parts[0][:, 60:], parts[1][:, :60] = False, False
+    analysis = handlers.compare(drawing.analysis, [_encode(Image.fromarray(part), "PNG") for part in parts])
     drawing = _redraw(handlers, Answer(*answer[:5], analysis), threshold=0.3)
 
-    assert "Dice **1.000**" in drawing.agreement
+    assert drawing.agreement.startswith("Dice **1.000**")
+    assert drawing.report["agreement"]["dice"] == 1
     assert drawing.agreement_picture.size == PICTURE.size
     cleared = handlers.compare(drawing.analysis, None)
     assert _redraw(handlers, Answer(*answer[:5], cleared)).agreement_picture is None
@@ -298,9 +411,15 @@ def test_comparing_with_the_outline_itself_agrees_wholly(handlers: PictureHandle
 
 def test_a_reference_of_another_size_is_one_sentence(handlers: PictureHandlers, answer: Answer) -> None:
     with pytest.raises(gr.Error, match="size"):
-        handlers.compare(answer.analysis, _encode(Image.new("L", (10, 10)), "PNG"))
+        handlers.compare(answer.analysis, [_encode(Image.new("L", (10, 10)), "PNG")])
     with pytest.raises(gr.Error, match="no picture to work on"):
-        handlers.compare(None, _encode(Image.new("L", (10, 10)), "PNG"))
+        handlers.compare(None, [_encode(Image.new("L", (10, 10)), "PNG")])
+
+
+def test_a_reference_that_is_no_mask_is_warned_of(handlers: PictureHandlers, answer: Answer) -> None:
+    analysis = handlers.compare(answer.analysis, [_encode(PICTURE, "PNG")])
+
+    assert "hardly looks like a mask" in _redraw(handlers, Answer(*answer[:5], analysis)).agreement
 
 
 def test_what_is_painted_is_measured_and_given_as_a_training_pair(
@@ -309,20 +428,26 @@ def test_what_is_painted_is_measured_and_given_as_a_training_pair(
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     layer = np.zeros((72, 120, 4), dtype=np.uint8)
     layer[10:30, 20:60] = (*BRUSH_COLOR, round(255 * BRUSH_OPACITY))
-    analysis = handlers.correct(answer.analysis, {"background": np.zeros((72, 120, 3)), "layers": [layer]})
+    painted = {"background": np.zeros((72, 120, 3)), "layers": [layer]}
+    analysis, slider = handlers.correct(answer.analysis, painted)
+    assert slider.interactive is False and "corrected by hand" in slider.info
     drawing = _redraw(handlers, Answer(*answer[:5], analysis))
 
     assert drawing.report["lesion_area_px"] == 800
     assert drawing.report["corrected_by_hand"] is True
     assert "corrected by hand" in drawing.findings
     with zipfile.ZipFile(handlers.training_pair(drawing.analysis, "benign")) as pair:
-        assert sorted(pair.namelist()) == ["benign/picture.png", "benign/picture_mask.png"]
-        mask = np.asarray(Image.open(pair.open("benign/picture_mask.png")))
-        np.testing.assert_array_equal(np.asarray(Image.open(pair.open("benign/picture.png"))), PICTURE)
+        assert sorted(pair.namelist()) == ["benign/upload.png", "benign/upload_mask.png"]
+        mask = np.asarray(Image.open(pair.open("benign/upload_mask.png")))
+        np.testing.assert_array_equal(np.asarray(Image.open(pair.open("benign/upload.png"))), PICTURE)
     np.testing.assert_array_equal(mask, layer[..., 3].astype(bool) * 255)
     with pytest.raises(gr.Error, match="class of the training pair is not chosen"):
         handlers.training_pair(drawing.analysis, None)
-    dropped = handlers.drop_correction(drawing.analysis)
+    dropped, slider, editor = handlers.drop_correction(drawing.analysis)
+    assert slider.interactive is True
+    np.testing.assert_array_equal(
+        np.asarray(editor["layers"][0])[..., 3] > 0, dropped.predict(handlers._model().predictor).mask
+    )
     assert _redraw(handlers, Answer(*answer[:5], dropped)).report == answer.report
 
 
@@ -330,21 +455,35 @@ def test_the_editor_starts_from_the_outline(handlers: PictureHandlers, answer: A
     with_lesion = _redraw(handlers, answer, threshold=0.3).analysis
     painting = handlers.start_correction(with_lesion)
     layers = [np.asarray(layer) for layer in painting["layers"]]
-    corrected = handlers.correct(with_lesion, {**painting, "layers": layers}).corrected
+    corrected = handlers.correct(with_lesion, {**painting, "layers": layers})[0].corrected
 
     np.testing.assert_array_equal(corrected, with_lesion.predict(handlers._model().predictor).mask)
     with pytest.raises(gr.Error, match="nothing painted yet"):
-        handlers.correct(with_lesion, {"background": None, "layers": [], "composite": None})
+        handlers.correct(with_lesion, EMPTY_EDITOR)
+
+
+def test_the_editor_starts_by_itself_and_keeps_what_is_painted(
+    handlers: PictureHandlers, answer: Answer
+) -> None:
+    started = handlers.open_editor(answer.analysis, EMPTY_EDITOR)
+
+    assert started["background"].size == PICTURE.size
+    assert (
+        handlers.open_editor(answer.analysis, {**started, "background": np.zeros((72, 120, 3))}) == gr.skip()
+    )
+    assert handlers.open_editor(None, EMPTY_EDITOR) == gr.skip()
 
 
 def test_the_downloads_say_what_the_page_says(
     handlers: PictureHandlers, answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    drawing = _redraw(handlers, answer, threshold=0.3)
-    paths = [Path(path) for path in handlers.downloads(drawing.analysis, *LOOK)]
+    reference = handlers.compare(answer.analysis, [_encode(Image.new("L", PICTURE.size, 255), "PNG")])
+    drawing = _redraw(handlers, Answer(*answer[:5], reference), threshold=0.3, view="Outline")
+    paths = [Path(path) for path in handlers.downloads(drawing.analysis)]
 
-    assert [path.name for path in paths] == ["mask.png", "overlay.png", "result.json", "report.pdf"]
+    names = ["upload_mask.png", "upload_overlay.png", "upload_result.json", "upload_report.pdf"]
+    assert [path.name for path in paths] == names
     mask = np.asarray(Image.open(paths[0]))
     assert set(np.unique(mask)) <= {0, 255}
     assert (mask > 0).sum() == drawing.report["lesion_area_px"]
@@ -352,15 +491,41 @@ def test_the_downloads_say_what_the_page_says(
     result = json.loads(paths[2].read_text(encoding="utf-8"))
     assert result.pop("date")
     assert result == json.loads(json.dumps(drawing.report))
-    text = pypdf.PdfReader(paths[3]).pages[0].extract_text()
-    assert "threshold set by hand (0.30)" in " ".join(text.split())
+    assert len(result["weights"]["sha256"]) == 64
+    assert result["weights"]["busi_unet"] == __version__
+    assert result["agreement"]["reference_area_px"] == PICTURE.width * PICTURE.height
+    text = " ".join(pypdf.PdfReader(paths[3]).pages[0].extract_text().split())
+    assert "threshold set by hand (0.30)" in text
+    assert "Comparison with a reference mask Dice" in text and "*" not in text and "Vermillion" not in text
+
+
+def test_the_report_of_a_refused_picture_tells_no_class(
+    handlers: PictureHandlers, upload: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    refused = handlers.analyse_upload(upload(BLANK), None, *LOOK).analysis
+    insisted, _ = handlers.analyse_again(refused)
+
+    hidden, shown = (
+        pypdf.PdfReader(handlers.downloads(analysis)[3]).pages[0].extract_text()
+        for analysis in (refused, insisted)
+    )
+    assert "Not analysed" in hidden and "malignant" not in hidden
+    assert "Analysed all the same" in shown and "malignant" in shown
 
 
 def test_a_link_opens_the_kept_result(handlers: PictureHandlers, answer: Answer) -> None:
-    name = handlers.keep(_redraw(handlers, answer, threshold=0.3).analysis)
-    opened = handlers.open_kept(_Request(result=name))
+    kept = _redraw(handlers, answer, threshold=0.3, view="Uncertainty")
+    opened = handlers.open_kept(_Request(result=handlers.keep(kept.analysis)))
+    threshold = handlers.settle(opened.analysis)[1].value
+    look = handlers.return_look(opened.analysis)
+    again = handlers.draw_new(opened.analysis, threshold, LAYOUTS[0], *look)
 
-    assert opened.report["threshold_by_hand"] == 0.3
+    assert opened.report["threshold_by_hand"] == threshold == 0.3
+    assert look == ("Uncertainty", *LOOK[1:])
+    assert again.report == kept.report
+    assert again.overlay.tobytes() == opened.overlay.tobytes() == kept.overlay.tobytes()
+    assert "upload" not in opened.analysis.name
     assert "Opened from a link." in opened.findings
     assert handlers.open_kept(_Request()) == nothing()
     with pytest.warns(UserWarning, match="no longer kept"):

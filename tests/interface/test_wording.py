@@ -116,6 +116,6 @@ def test_agreement_with_a_reference() -> None:
         compare_masks(_mask((0, 10, 0, 10)), _mask((0, 10, 0, 5)), spacing_mm=(0.1, 0.1))
     )
 
-    assert words.startswith("Dice **0.667**, IoU **0.500**, HD95 **")
-    assert " mm)" in words
-    assert "Outlined: 100 px; in the reference: 50 px." in words
+    figures, areas = words.split("\n\n")
+    assert figures.startswith("Dice **0.667**, IoU **0.500**, HD95 **") and figures.endswith(" mm)")
+    assert areas == "Outlined: 100 px; in the reference: 50 px."
