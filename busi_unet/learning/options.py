@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from busi_unet.config import ENCODERS
+from busi_unet.config import ENCODERS, Architecture
 from busi_unet.data.augment import AUGMENTATIONS
-from busi_unet.errors import UsageError
+from busi_unet.errors import IncompatibleBundleError, UsageError
 
 TRACKERS = ("none", "tensorboard", "trackio")
 
@@ -56,7 +57,8 @@ class TrainOptions:
     )
     freeze_depthwise: bool = _option(
         False,
-        "keep the encoder's depthwise filters as they start: most of the time on a CPU goes into theirs",
+        "keep the encoder's depthwise filters as they start: most of the time on a CPU goes into theirs; "
+        "not for the plain encoder, which has none",
     )
     weight_decay: float = _option(0.05, "of AdamW, on convolution and linear weights", type=float)
     warmup: float = _option(1.0, "epochs until the peak learning rate; a cosine to 0 follows", type=float)
@@ -82,10 +84,12 @@ class TrainOptions:
     tracker: str = _option("none", "where to log beside the run folder", choices=TRACKERS)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "width", "patience"):
+        for name, value in vars(self).items():
+            self._require(name, not isinstance(value, float) or math.isfinite(value), "a finite number")
+        for name in ("epochs", "batch_size", "accumulate", "patience"):
             self._require(name, getattr(self, name) >= 1, "1 or more")
         self._require("learning_rate", self.learning_rate > 0, "above 0")
-        for name in ("encoder_rate", "weight_decay", "warmup", "class_weight"):
+        for name in ("encoder_rate", "weight_decay", "warmup", "class_weight", "mixup"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
         for name in ("checkpoint_minutes", "workers"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
@@ -95,6 +99,21 @@ class TrainOptions:
             "size", self.size % 32 == 0 and 32 <= self.size <= 2048, "a multiple of 32, at most 2048"
         )
         self._require("seed", 0 <= self.seed < 2**31, "from 0 to below 2147483648")
+        try:
+            Architecture("plain", self.width)
+        except IncompatibleBundleError as error:
+            # The limits are those of a model folder; a user of the flag knows nothing of its config.json.
+            raise UsageError(error.message.replace("config.json: architecture.width", "--width")) from error
+        if self.encoder != "plain" and self.width != TrainOptions.width:
+            raise UsageError(
+                f"--width is for the plain encoder; {self.encoder} has its own.",
+                "Leave it out, or add --encoder plain.",
+            )
+        if self.encoder == "plain" and self.freeze_depthwise:
+            raise UsageError(
+                "--freeze-depthwise does nothing to the plain encoder, which has no depthwise filters.",
+                "Leave it out, or use another --encoder.",
+            )
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:

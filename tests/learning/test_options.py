@@ -1,4 +1,5 @@
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -34,9 +35,24 @@ def test_flags_reach_the_options():
         ("ema_decay", 1.0),
         ("weight_decay", -1.0),
         ("workers", -1),
+        ("width", 0),
+        ("width", 300),
+        ("mixup", -1.0),
+        ("mixup", math.nan),
+        ("warmup", math.inf),
+        ("learning_rate", math.inf),
+        ("checkpoint_minutes", math.inf),
     ],
 )
 def test_values_out_of_range_are_named_as_flags(name, value):
-    with pytest.raises(UsageError, match="--" + name.replace("_", "-")) as caught:
+    with pytest.raises(UsageError, match=f"^--{name.replace('_', '-')} is {value}") as caught:
         TrainOptions(**{name: value})
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "encoder"), [("width", 32, "efficientnet_lite0"), ("freeze_depthwise", True, "plain")]
+)
+def test_what_would_do_nothing_to_the_encoder_is_refused(flag, value, encoder):
+    with pytest.raises(UsageError, match=f"--{flag.replace('_', '-')} .*Leave it out"):
+        TrainOptions(**{flag: value}, encoder=encoder)
