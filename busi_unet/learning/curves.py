@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from busi_unet.files import replace_file
 
 HISTORY_NAME = "history.csv"
 CURVES_NAME = "curves.png"
@@ -19,10 +22,11 @@ def write_curves(folder: Path, history: Sequence[dict[str, Any]]) -> None:
         history: rows with the same keys: epoch, learning_rate, seconds, and train_ and validation_
             loss, dice and accuracy; empty figures are None.
     """
-    with (folder / HISTORY_NAME).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(history[0]))
-        writer.writeheader()
-        writer.writerows(history)
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, fieldnames=list(history[0]))
+    writer.writeheader()
+    writer.writerows(history)
+    replace_file(folder / HISTORY_NAME, lambda file: file.write(table.getvalue().encode()))
     _draw(folder / CURVES_NAME, history)
 
 
@@ -47,4 +51,4 @@ def _draw(path: Path, history: Sequence[dict[str, Any]]) -> None:
             axes.set_ylim(0, 1)
         axes.grid(alpha=0.3)
         axes.legend()
-    figure.savefig(path, dpi=110)
+    replace_file(path, lambda file: figure.savefig(file, format="png", dpi=110))

@@ -1,5 +1,7 @@
 import csv
+import os
 
+import pytest
 from PIL import Image
 
 from busi_unet.learning.curves import CURVES_NAME, HISTORY_NAME, write_curves
@@ -25,3 +27,15 @@ def test_table_and_picture(tmp_path):
     with Image.open(tmp_path / CURVES_NAME) as picture:
         assert picture.width > 3 * picture.height / 2
         assert len(set(picture.convert("L").tobytes())) > 10
+
+
+def test_a_full_disk_leaves_the_curves_before(tmp_path, monkeypatch):
+    def full(_file):
+        raise OSError(28, "No space left on device")
+
+    write_curves(tmp_path, [row(1, None)])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_curves(tmp_path, [row(1, None), row(2, 0.7)])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
