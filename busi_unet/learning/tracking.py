@@ -15,6 +15,7 @@ import re
 import sqlite3
 import sys
 from contextlib import closing, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,13 +62,17 @@ def open_trackers(options: TrainOptions, accelerator: Accelerator, *, resumed_at
         name = options.output.resolve().name
         # trackio reads both when it is first imported. One process writes, so its data base is safe on a
         # network drive too, where it would otherwise write fragments that cannot be cut back.
-        os.environ.setdefault("TRACKIO_DIR", str((options.output / "trackio").resolve()))
+        own = (options.output / "trackio").resolve()
+        os.environ.setdefault("TRACKIO_DIR", str(own))
         os.environ.setdefault("TRACKIO_STORAGE_MODE", "sqlite")
-        if options.resume:
+        # What lies in the run folder is of this run, if only of a start that died before its checkpoint.
+        # Elsewhere a run of the same name may be another one.
+        goes_on = options.resume or Path(os.environ["TRACKIO_DIR"]).resolve() == own
+        if goes_on:
             _drop_trackio_after(resumed_at, name)
         settings = {
             "name": name,
-            "resume": "allow" if options.resume else "never",
+            "resume": "allow" if goes_on else "never",
             "config": options.to_dict(),
         }
     try:
