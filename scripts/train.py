@@ -1,8 +1,9 @@
 """Trains a U-Net on a prepared data set: accelerate launch scripts/train.py (or python scripts/train.py).
 
 Exit codes: 0 success, 1 failure, 2 wrong usage, 130 stopped by Ctrl-C (SIGINT), 143 by SIGTERM; after the
-last two a checkpoint holds all steps done, and the command to go on is on stderr. Launchers of several
-processes turn every failure into 1. The model folder goes to stdout, progress to stderr.
+last two a checkpoint holds all steps done, and the command to go on is on stderr (but not while pictures are
+decoded, before there is a step to keep). Launchers of several processes turn every failure into 1. The model
+folder goes to stdout, progress to stderr.
 """
 
 import argparse
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from busi_unet.hub import check_push
 
         # A day of training must not end at a mistyped name.
-        check_push(repo_id)
+        check_push(repo_id, private=private)
     # After the arguments, so that --help and a wrong flag are answered at once.
     from busi_unet.learning.training import train
 

@@ -1,10 +1,12 @@
-"""One file per checkpoint, written whole or not at all."""
+"""One file per checkpoint, written whole or not at all, and what is said where a run cannot be written."""
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import torch
 
@@ -26,6 +28,25 @@ def has_checkpoint(run: Path) -> bool:
     return (run / CHECKPOINT_NAME).is_file()
 
 
+@contextlib.contextmanager
+def writing(run: Path) -> Iterator[None]:
+    """Inside its `with` block, a disk that refuses what a run writes to its folder is told in one line.
+
+    Raises:
+        TrainingError: for an OSError; it says whether there is a checkpoint to go on from.
+    """
+    try:
+        yield
+    except OSError as error:
+        kept, again = "there is no checkpoint yet", "start again"
+        if has_checkpoint(run):
+            kept, again = "its last checkpoint is intact", "go on with --resume"
+        raise TrainingError(
+            f"The run folder {run} cannot be written ({first_line(error)}); {kept}.",
+            f"Check the space on the disk and the folder's permissions, then {again}.",
+        ) from error
+
+
 def save_checkpoint(run: Path, parts: dict[str, Stateful]) -> None:
     """Replaces the checkpoint of a run folder by the states of the named parts.
 
@@ -33,24 +54,24 @@ def save_checkpoint(run: Path, parts: dict[str, Stateful]) -> None:
         TrainingError: it cannot be written; the checkpoint before it is as it was.
     """
     states = {name: part.state_dict() for name, part in parts.items()}
-    try:
-        replace_file(run / CHECKPOINT_NAME, lambda file: torch.save(states, file))
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as either.
-        raise TrainingError(
-            f"The checkpoint in {run} cannot be written ({first_line(error)}); the one before it is intact.",
-            "Free some space on the disk, then go on with --resume.",
-        ) from error
+
+    def write(file: BinaryIO) -> None:
+        try:
+            torch.save(states, file)
+        except RuntimeError as error:  # torch reports a full disk as this, too.
+            raise OSError(first_line(error)) from error
+
+    with writing(run):
+        replace_file(run / CHECKPOINT_NAME, write)
 
 
 def load_checkpoint(run: Path, parts: dict[str, Stateful]) -> None:
     """Restores the named parts.
 
     Raises:
-        TrainingError: there is no checkpoint, it is damaged, or it belongs to another network.
+        TrainingError: the checkpoint is damaged, or it belongs to another network.
     """
     path = run / CHECKPOINT_NAME
-    if not path.is_file():
-        raise TrainingError(f"{run} holds no checkpoint to resume from.", "Start it without --resume.")
     try:
         with zipfile.ZipFile(path) as archive:
             # torch writes checksums but does not compare them.

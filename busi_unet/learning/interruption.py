@@ -15,11 +15,15 @@ class StopSignals:
     Repeats change nothing, because launchers pass on what a terminal has already sent to everyone.
     Outside the main thread, where Python allows no handlers, nothing is noted.
 
+    Args:
+        at_once: raise KeyboardInterrupt as well, for work that may break off anywhere.
+
     Attributes:
         received: number of the signal that came first; 0 while none has.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, at_once: bool = False) -> None:
+        self.at_once = at_once
         self.received = 0
 
     def __enter__(self) -> StopSignals:
@@ -33,7 +37,12 @@ class StopSignals:
             signal.signal(number, handler or signal.SIG_DFL)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.received = self.received or number
+        if self.received:
+            return
+        self.received = number
+        if self.at_once:
+            # No Exception, which a decoder might take for a damaged picture.
+            raise KeyboardInterrupt
 
 
 def leave_signals_to_the_parent(_worker: int = 0) -> None:

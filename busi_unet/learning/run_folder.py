@@ -1,7 +1,7 @@
 """What a run leaves on the disk.
 
 run folder
-├── options.json      what the run was told
+├── options.json      what the run was told, and the hash of its split
 ├── checkpoint.pt     replaced after every epoch, within long ones, and when told to stop
 ├── history.csv, curves.png
 ├── best/             model folder of the best epoch so far
@@ -24,7 +24,7 @@ from busi_unet.config import BundleConfig, Preprocess
 from busi_unet.data.busi import split_hash
 from busi_unet.errors import TrainingError, UsageError
 from busi_unet.files import replace_file
-from busi_unet.learning.checkpoint import CHECKPOINT_NAME, has_checkpoint
+from busi_unet.learning.checkpoint import CHECKPOINT_NAME, has_checkpoint, writing
 from busi_unet.learning.curves import write_curves
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.tuning import fit_guard_on, tune_on
@@ -36,51 +36,68 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
 
     from busi_unet.learning.run import Run
-    from busi_unet.model.unet import UNet
 
+_OPTIONS_NAME, _SPLIT = "options.json", "split_sha256"
 # What may change between the parts of a resumed run. Accumulation is for one that ran out of memory.
 _FREE = {"resume", "data", "output", "tracker", "workers", "checkpoint_minutes", "accumulate"}
 
 
-def open_run_folder(options: TrainOptions, accelerator: Accelerator) -> None:
+def open_run_folder(options: TrainOptions, accelerator: Accelerator, data: DatasetDict) -> None:
     """Makes the run folder; refuses to mix two runs in one.
 
     Raises:
-        UsageError: the folder holds a run and this is no resumption, or one with other options.
-        TrainingError: there is nothing to resume, or it is damaged.
+        UsageError: the folder is a file, or it holds a run and this is no resumption, or one with other
+            options or another split of the data.
+        TrainingError: there is nothing to resume, it is damaged, or the folder cannot be written.
     """
-    path = options.output / "options.json"
-    if not options.resume and has_checkpoint(options.output):
-        raise UsageError(
-            f"{options.output} already holds a run.",
-            "Add --resume to go on with it, or name another --output.",
-        )
+    output = options.output
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"--output {output} is a file.", "Name a folder.")
+    split = split_hash(data)
     if options.resume:
-        if not has_checkpoint(options.output):
-            raise TrainingError(
-                f"{options.output} holds no {CHECKPOINT_NAME} to resume from.", "Start it without --resume."
-            )
-        try:
-            before, now = json.loads(path.read_text(encoding="utf-8")), options.to_dict()
-        except (OSError, ValueError) as error:
-            raise TrainingError(
-                f"{path} is missing or damaged.", "Start anew in another --output."
-            ) from error
-        changed = sorted(name for name in now if name not in _FREE and before.get(name) != now[name])
-        if changed:
-            listed = ", ".join(f"--{name.replace('_', '-')} was {before.get(name)}" for name in changed)
-            raise UsageError(
-                f"{options.output} was started with other options: {listed}.", "Resume with those."
-            )
+        _require_same_run(options, split)
+    elif has_checkpoint(output):
+        raise UsageError(
+            f"{output} already holds a run.", "Add --resume to go on with it, or name another --output."
+        )
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        options.output.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(options.to_dict(), indent=2) + "\n"
-        replace_file(path, lambda file: file.write(text.encode()))
+        text = json.dumps({**options.to_dict(), _SPLIT: split}, indent=2) + "\n"
+        with writing(output):
+            output.mkdir(parents=True, exist_ok=True)
+            replace_file(output / _OPTIONS_NAME, lambda file: file.write(text.encode()))
+
+
+def _require_same_run(options: TrainOptions, split: str) -> None:
+    output, now = options.output, options.to_dict()
+    if not has_checkpoint(output):
+        raise TrainingError(
+            f"{output} holds no {CHECKPOINT_NAME} to resume from.", "Start it without --resume."
+        )
+    path = output / _OPTIONS_NAME
+    try:
+        # Options that came later than the run have their defaults in it.
+        before = {**TrainOptions().to_dict(), **json.loads(path.read_text(encoding="utf-8"))}
+    except (OSError, ValueError, TypeError) as error:
+        raise TrainingError(f"{path} is missing or damaged.", "Start anew in another --output.") from error
+    changed = sorted(name for name in now if name not in _FREE and before[name] != now[name])
+    if changed:
+        listed = ", ".join(f"--{name.replace('_', '-')} was {before[name]}" for name in changed)
+        raise UsageError(f"{output} was started with other options: {listed}.", "Resume with those.")
+    # Runs of earlier versions did not note their split.
+    if before.get(_SPLIT, split) != split:
+        raise UsageError(
+            f"{output} was started on another split of the data, so it may know the test images.",
+            "Resume with the --data it was started with, or start anew in another --output.",
+        )
 
 
 def keep_epoch(run: Run) -> None:
-    """Compares the last epoch with the best one, keeps its weights if better, and redraws the curves."""
+    """Compares the last epoch with the best one, keeps its weights if better, and redraws the curves.
+
+    Raises:
+        TrainingError: the run folder cannot be written.
+    """
     progress = run.progress
     row = progress.history[-1]
     # Without validation the last epoch counts as the best.
@@ -89,15 +106,20 @@ def keep_epoch(run: Run) -> None:
     if better:
         progress.best_score, progress.best_epoch = score, progress.epoch
     if run.accelerator.is_main_process:
-        if better:
-            ema: UNet = run.ema.module
-            config = BundleConfig(architecture=ema.architecture, preprocess=Preprocess(size=run.options.size))
-            save_bundle(run.options.output / "best", ema, config)
-        write_curves(run.options.output, progress.history)
+        output, ema = run.options.output, run.ema.module
+        config = BundleConfig(architecture=ema.architecture, preprocess=Preprocess(size=run.options.size))
+        with writing(output):
+            if better:
+                save_bundle(output / "best", ema, config)
+            write_curves(output, progress.history)
 
 
 def finish(run: Run, data: DatasetDict) -> None:
-    """The best weights become the model: calibrated, thresholds chosen, manifest attached."""
+    """The best weights become the model: calibrated, thresholds chosen, manifest attached.
+
+    Raises:
+        TrainingError: the run folder cannot be written.
+    """
     output = run.options.output
     model, config, _ = load_bundle(output / "best")
     manifest = build_manifest(run, data)
@@ -111,9 +133,10 @@ def finish(run: Run, data: DatasetDict) -> None:
     guard, limit = fit_guard_on(predictor, data) or (None, None)
     calibration = replace(calibration, refuse_beyond=limit)
     config = replace(config, calibration=calibration, thresholds=thresholds, training=manifest)
-    save_bundle(output / "model", model.cpu(), config, guard)
     text = json.dumps(manifest, indent=2) + "\n"
-    replace_file(output / "manifest.json", lambda file: file.write(text.encode()))
+    with writing(output):
+        save_bundle(output / "model", model.cpu(), config, guard)
+        replace_file(output / "manifest.json", lambda file: file.write(text.encode()))
 
 
 def build_manifest(run: Run, data: DatasetDict) -> dict[str, Any]:

@@ -56,21 +56,21 @@ def train(options: TrainOptions) -> Path | None:
     Raises:
         UsageError: options that do not fit together, the machine or the run folder.
         DataLayoutError: the data set cannot be used.
-        TrainingError: the run cannot be resumed, its loss is no number any more, or not even one image
-            at a time fits into memory.
-        TrainingStopped: SIGTERM or SIGINT came; the checkpoint holds all steps done.
+        TrainingError: the run cannot be resumed, its folder cannot be written, its loss is no number any
+            more, or not even one image at a time fits into memory.
+        TrainingStopped: SIGTERM or SIGINT came after the first step; the checkpoint holds all steps done.
     """
     accelerator = build_accelerator(options)
     try:
-        open_run_folder(options, accelerator)
         data = load_prepared(options.data)
         if options.fold is not None:
             data = resplit(data, options.fold)
         check_data(data)
+        open_run_folder(options, accelerator, data)
         run = fit_into_memory(options, accelerator, data)
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            finish(run, data)
+            finish_or_stop(run, data)
         accelerator.wait_for_everyone()
     finally:
         close_trackers(accelerator)
@@ -163,8 +163,20 @@ def fit(run: Run) -> None:
             if run.validation_loader is not None:
                 log_overlays(accelerator, run.ema.module, run.validation_loader.dataset, progress.epoch)
             bar.set_postfix(dice=_shown(row["validation_dice"]), accuracy=_shown(row["validation_accuracy"]))
-            if progress.epoch < options.epochs:
-                stop_if_told(run, signals)
+            stop_if_told(run, signals)
+
+
+def finish_or_stop(run: Run, data: DatasetDict) -> None:
+    """Makes the model of a trained run; a signal breaks that off, for the checkpoint holds all it needs.
+
+    Raises:
+        TrainingStopped: SIGTERM or SIGINT came.
+    """
+    with StopSignals(at_once=True) as signals:
+        try:
+            finish(run, data)
+        except KeyboardInterrupt:
+            raise stopped(run, signals.received) from None
 
 
 def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:
@@ -187,7 +199,7 @@ def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:
                 batch.classes,
                 class_weight=options.class_weight,
                 label_smoothing=options.label_smoothing,
-            ).total
+            )
             check_loss(run, loss, batch)
             accelerator.backward(loss.mean())
             if accelerator.sync_gradients:
@@ -217,7 +229,7 @@ def validate(run: Run) -> Tally:
             output = UNetOutput(*run.ema(batch.image))
         loss = combined_loss(
             output, batch.mask, batch.classes, class_weight=run.options.class_weight, label_smoothing=0
-        ).total
+        )
         add_to_tally(tally, output, batch, loss)
     return sum_over_processes(tally, run.accelerator)
 
@@ -226,17 +238,17 @@ def check_loss(run: Run, loss: Tensor, batch: Batch) -> None:
     """Stops all processes where one has a loss (N,) that is no number.
 
     Raises:
-        TrainingError: names the images of the batches it happened in.
+        TrainingError: names the images that have it.
     """
-    bad = not loss.isfinite().all()
-    if not any(distributed.highest([bad], run.accelerator.device)):
+    bad = ~loss.isfinite()
+    if not any(distributed.highest([bad.any().item()], run.accelerator.device)):
         return
     image_ids = run.train_loader.dataset.image_ids
-    names = distributed.collect([image_ids[index] for index in batch.index.tolist()] if bad else [])
-    values = distributed.collect([loss.mean().item()] if bad else [])
+    names = distributed.collect([image_ids[index] for index in batch.index[bad].tolist()])
+    values = distributed.collect(loss[bad].tolist())
     raise TrainingError(
-        f"The loss of epoch {run.progress.epoch + 1} is {values[0]}; the batch was: {', '.join(names)}.",
-        "Look at these images, or lower --learning-rate.",
+        f"The loss of epoch {run.progress.epoch + 1} is {values[0]} for: {', '.join(names)}.",
+        "Look at these images, or start anew in another --output with a lower --learning-rate.",
     )
 
 
@@ -280,13 +292,22 @@ def stop_if_told(run: Run, signals: StopSignals) -> None:
         TrainingStopped: after the checkpoint was written.
     """
     (number,) = distributed.highest([signals.received], run.accelerator.device)
-    if not number:
-        return
-    save(run)
+    if number:
+        save(run)
+        raise stopped(run, number)
+
+
+def stopped(run: Run, number: int) -> TrainingStopped:
+    """How far the checkpoint goes, and the command to go on from it.
+
+    Args:
+        run: at its checkpoint.
+        number: of the signal that came.
+    """
     progress = run.progress
     arguments = [argument for argument in sys.argv if argument != "--resume"] + ["--resume"]
     launcher = "python" if run.accelerator.num_processes == 1 else "(the same launcher)"
-    raise TrainingStopped(
+    return TrainingStopped(
         number,
         f"{signal.Signals(number).name} came; the checkpoint in {run.options.output} holds {progress.epoch} "
         f"epochs and {progress.step} of {run.steps_per_epoch} steps.",

@@ -8,6 +8,7 @@ from busi_unet.learning.checkpoint import (
     has_checkpoint,
     load_checkpoint,
     save_checkpoint,
+    writing,
 )
 
 
@@ -21,16 +22,17 @@ def test_states_come_back(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_NAME]
 
 
-def test_a_failed_save_keeps_the_checkpoint_before(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", [OSError, RuntimeError])
+def test_a_failed_save_keeps_the_checkpoint_before(tmp_path, monkeypatch, kind):
     before = nn.Linear(2, 3)
     save_checkpoint(tmp_path, {"model": before})
 
     def fail_halfway(_state, file):
         file.write(b"half")
-        raise OSError("disk full")
+        raise kind("disk full")
 
     monkeypatch.setattr(torch, "save", fail_halfway)
-    with pytest.raises(TrainingError, match=r"disk full.*before it is intact"):
+    with pytest.raises(TrainingError, match=r"disk full.*checkpoint is intact.*--resume"):
         save_checkpoint(tmp_path, {"model": nn.Linear(2, 3)})
     assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_NAME]
     after = nn.Linear(2, 3)
@@ -38,9 +40,14 @@ def test_a_failed_save_keeps_the_checkpoint_before(tmp_path, monkeypatch):
     assert torch.equal(before.weight, after.weight)
 
 
+def test_before_the_first_checkpoint_there_is_nothing_to_resume(tmp_path):
+    expected = rf"{tmp_path} cannot be written .*No space.*no checkpoint"
+    with pytest.raises(TrainingError, match=expected) as caught, writing(tmp_path):
+        raise OSError(28, "No space left on device")
+    assert "--resume" not in str(caught.value)
+
+
 def test_what_cannot_be_resumed_is_said(tmp_path):
-    with pytest.raises(TrainingError, match="no checkpoint"):
-        load_checkpoint(tmp_path, {})
     save_checkpoint(tmp_path, {"model": nn.Linear(2, 3)})
     with pytest.raises(TrainingError, match="does not fit this run"):
         load_checkpoint(tmp_path, {"model": nn.Linear(5, 3)})

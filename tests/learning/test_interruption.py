@@ -18,6 +18,15 @@ def test_the_first_signal_is_noted_and_handlers_come_back(number):
     assert signal.getsignal(number) is before
 
 
+def test_where_work_may_break_off_the_first_signal_does_so():
+    with StopSignals(at_once=True) as signals:
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        # The launcher's repeat must not cut short what says so.
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signals.received == signal.SIGTERM
+
+
 def test_other_threads_note_nothing():
     noted = []
 

@@ -16,7 +16,7 @@ from busi_unet.bundle import load_bundle, load_config, save_config
 from busi_unet.config import Architecture, Calibration, Thresholds
 from busi_unet.data.busi import load_prepared
 from busi_unet.errors import TrainingError, TrainingStopped, UsageError
-from busi_unet.learning import training
+from busi_unet.learning import curves, run_folder, training
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.training import train
 from busi_unet.learning.tuning import recalibrate
@@ -26,11 +26,28 @@ from busi_unet.predictor import Predictor
 PROGRAM = Path(__file__).with_name("training_run.py")
 
 
+def small(data: Path, output: Path) -> TrainOptions:
+    return TrainOptions(data=data, output=output, encoder="plain", width=4, size=64, epochs=2, batch_size=4)
+
+
 @pytest.fixture
 def options(prepared, tmp_path) -> TrainOptions:
-    return TrainOptions(
-        data=prepared, output=tmp_path / "run", encoder="plain", width=4, size=64, epochs=2, batch_size=4
-    )
+    return small(prepared, tmp_path / "run")
+
+
+@pytest.fixture(autouse=True)
+def undrawn(request, monkeypatch) -> None:
+    """Drawing the curves takes half the time of a run this small; one test looks at them."""
+    if request.function is not test_a_run_leaves_a_model_that_predicts_and_a_record:
+        monkeypatch.setattr(curves, "_draw", lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def unbroken(prepared, tmp_path_factory) -> Path:
+    """The run folder that the `options` give when nothing comes between."""
+    options = small(prepared, tmp_path_factory.mktemp("unbroken") / "run")
+    train(options)
+    return options.output
 
 
 def weights_file(folder: Path) -> bytes:
@@ -108,26 +125,58 @@ def after_step(monkeypatch, number: int, action) -> None:
     ids=["within an epoch", "at the end of one", "in the next"],
 )
 def test_a_signal_ends_the_step_and_the_run_goes_on_from_there(
-    options, tmp_path, monkeypatch, step, number, progress
+    options, unbroken, monkeypatch, step, number, progress
 ):
-    unbroken = train(options)
-    stopped = dataclasses.replace(options, output=tmp_path / "stopped")
     with monkeypatch.context() as patch:
         after_step(patch, step, lambda: os.kill(os.getpid(), number))
-        with pytest.raises(TrainingStopped, match=f"{number.name} came") as caught:
-            train(stopped)
+        assert_stopped(options, number, progress)
+    assert_resumes_to(unbroken, options)
+
+
+@pytest.mark.parametrize("stage", ["last validation", "calibration"])
+def test_a_signal_after_the_last_step_ends_the_run_which_then_needs_no_step(
+    options, unbroken, monkeypatch, stage
+):
+    module, name = (training, "validate") if stage == "last validation" else (run_folder, "tune_on")
+    work, calls = getattr(module, name), []
+
+    def interrupted(*arguments):
+        calls.append(name)
+        if len(calls) == (options.epochs if name == "validate" else 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return work(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, interrupted)
+        assert_stopped(options, signal.SIGTERM, (2, 0))
+    assert not (options.output / "model").exists()
+    monkeypatch.setattr(training, "train_epoch", None)
+    assert_resumes_to(unbroken, options)
+
+
+def assert_stopped(options: TrainOptions, number: signal.Signals, progress: tuple[int, int]) -> None:
+    """The training ends with a checkpoint of these epochs and steps, and says how to go on."""
+    before = signal.getsignal(number)
+    with pytest.raises(TrainingStopped, match=f"{number.name} came") as caught:
+        train(options)
+    assert signal.getsignal(number) is before
     assert caught.value.exit_code == 128 + number
     assert str(caught.value).endswith("--resume")
-    state = torch.load(stopped.output / "checkpoint.pt", weights_only=True)["progress"]
+    state = torch.load(options.output / "checkpoint.pt", weights_only=True)["progress"]
     assert (state["epoch"], state["step"]) == progress
     assert state["tally"][1] == 4 * progress[1]
 
-    resumed = train(dataclasses.replace(stopped, resume=True))
-    assert weights_file(unbroken) == weights_file(resumed)
-    assert load_bundle(unbroken)[1].thresholds == load_bundle(resumed)[1].thresholds
+
+def assert_resumes_to(unbroken: Path, options: TrainOptions) -> None:
+    """Resumed, it ends like the run that nothing broke."""
+    resumed = train(dataclasses.replace(options, resume=True))
+    assert weights_file(unbroken / "model") == weights_file(resumed)
+    assert load_bundle(unbroken / "model")[1].thresholds == load_bundle(resumed)[1].thresholds
     left, right = (
         [{**row, "seconds": None} for row in csv.DictReader(text.splitlines())]
-        for text in ((run.output / "history.csv").read_text(encoding="utf-8") for run in (options, stopped))
+        for text in (
+            (folder / "history.csv").read_text(encoding="utf-8") for folder in (unbroken, options.output)
+        )
     )
     assert left == right
 
@@ -194,36 +243,50 @@ def test_when_not_one_image_fits_it_is_said(options, monkeypatch):
 def test_training_learns_the_phantoms(options):
     """More than a smoke test: after some epochs the loss on seen pictures has clearly fallen."""
     still = {"augment": "none", "mixup": 0.0}
-    train(dataclasses.replace(options, epochs=8, learning_rate=5e-3, ema_decay=0.5, **still))
+    train(dataclasses.replace(options, size=32, epochs=8, learning_rate=5e-3, ema_decay=0.5, **still))
     with (options.output / "history.csv").open(newline="", encoding="utf-8") as file:
         losses = [float(row["train_loss"]) for row in csv.DictReader(file)]
     assert losses[-1] < 0.75 * losses[0]
 
 
-def test_two_runs_are_not_mixed(options):
-    train(dataclasses.replace(options, epochs=1))
-    with pytest.raises(UsageError, match="already holds a run"):
-        train(options)
-    with pytest.raises(UsageError, match="--epochs was 1"):
-        train(dataclasses.replace(options, resume=True))
-
-
-def test_resuming_nothing_is_an_error(options):
-    with pytest.raises(TrainingError, match="no checkpoint"):
-        train(dataclasses.replace(options, resume=True))
-
-
-def test_a_loss_that_is_no_number_names_the_images(options, monkeypatch):
-    combined_loss = training.combined_loss
+@pytest.mark.parametrize("broken", [[1], [0, 1, 2, 3]], ids=["one image", "all"])
+def test_a_loss_that_is_no_number_names_the_images_that_have_it(options, monkeypatch, broken):
+    combined_loss, check_loss = training.combined_loss, training.check_loss
+    batches = []
 
     def broken_loss(*args, **kwargs):
-        parts = combined_loss(*args, **kwargs)
-        return parts._replace(total=parts.total * torch.nan)
+        loss = combined_loss(*args, **kwargs)
+        return loss.index_fill(0, torch.tensor(broken), torch.nan)
+
+    def spy(run, loss, batch):
+        image_ids = run.train_loader.dataset.image_ids
+        batches.append([image_ids[index] for index in batch.index.tolist()])
+        check_loss(run, loss, batch)
 
     monkeypatch.setattr(training, "combined_loss", broken_loss)
-    with pytest.raises(TrainingError, match=r"loss of epoch 1 is nan; the batch was: .*\(\d+\)"):
+    monkeypatch.setattr(training, "check_loss", spy)
+    with pytest.raises(TrainingError, match="in another --output with a lower --learning-rate") as caught:
         train(options)
+    names = ", ".join(batches[-1][index] for index in broken)
+    assert caught.value.message == f"The loss of epoch 1 is nan for: {names}."
     assert not (options.output / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [("best", "no checkpoint yet.*start again"), ("model", "checkpoint is intact.*--resume")],
+)
+def test_a_full_disk_is_one_line_that_says_what_is_left(options, monkeypatch, folder, expected):
+    save_bundle = run_folder.save_bundle
+
+    def full(path, *arguments):
+        if path.name == folder:
+            raise OSError(28, "No space left on device")
+        save_bundle(path, *arguments)
+
+    monkeypatch.setattr(run_folder, "save_bundle", full)
+    with pytest.raises(TrainingError, match=rf"{options.output} cannot be written.*No space.*{expected}"):
+        train(dataclasses.replace(options, epochs=1))
 
 
 def test_a_batch_that_cannot_be_had_is_refused(options):
@@ -270,6 +333,8 @@ def test_weights_that_may_know_the_test_images_are_refused(options, phantom_root
     for start in ({"refit": str(first)}, {"init": str(first)}):
         with pytest.raises(UsageError, match="another split"):
             train(dataclasses.replace(options, data=rotated, output=tmp_path / "next", **start))
+    with pytest.raises(UsageError, match="started on another split"):
+        train(dataclasses.replace(options, epochs=1, data=rotated, resume=True))
     with pytest.raises(UsageError, match="tuned for --size 64"):
         train(dataclasses.replace(options, size=96, output=tmp_path / "next", refit=str(first)))
 
@@ -307,6 +372,8 @@ def test_depthwise_filters_can_be_kept(options):
     options = dataclasses.replace(
         options,
         encoder="efficientnet_lite0",
+        width=TrainOptions.width,
+        size=32,
         epochs=1,
         freeze_depthwise=True,
         output=options.output / "frozen",

@@ -58,10 +58,8 @@ def plan_accident(kind: str, step: int, rank: int = 0) -> None:
         return result
 
     def spoiled(*arguments, **keywords):
-        parts = compute_loss(*arguments, **keywords)
-        if steps == step - 1 and mine and kind == "nan":
-            parts = parts._replace(total=parts.total * torch.nan)
-        return parts
+        loss = compute_loss(*arguments, **keywords)
+        return loss * torch.nan if steps == step - 1 and mine and kind == "nan" else loss
 
     torch.optim.AdamW.step = counted
     training.combined_loss = spoiled

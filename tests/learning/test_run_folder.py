@@ -1,0 +1,87 @@
+import dataclasses
+import json
+
+import pytest
+from accelerate import Accelerator
+from datasets import DatasetDict
+from made_up import CASES, make_split
+
+from busi_unet.errors import TrainingError, UsageError
+from busi_unet.learning.checkpoint import CHECKPOINT_NAME
+from busi_unet.learning.options import TrainOptions
+from busi_unet.learning.run_folder import open_run_folder
+
+DATA = DatasetDict(train=make_split(CASES[:3]), validation=make_split(CASES[3:5]), test=make_split(CASES[5:]))
+ROTATED = DatasetDict(train=DATA["train"], validation=DATA["test"], test=DATA["validation"])
+
+
+def open_folder(options: TrainOptions, data: DatasetDict = DATA) -> None:
+    open_run_folder(options, Accelerator(cpu=True), data)
+
+
+@pytest.fixture
+def started(tmp_path) -> TrainOptions:
+    """The options to resume a run with that has a checkpoint."""
+    options = TrainOptions(output=tmp_path / "run", epochs=3)
+    open_folder(options)
+    (options.output / CHECKPOINT_NAME).touch()
+    return dataclasses.replace(options, resume=True)
+
+
+def edit_options(run: TrainOptions, **changes) -> None:
+    """Replaces entries of options.json; None takes one away."""
+    path = run.output / "options.json"
+    values = json.loads(path.read_text(encoding="utf-8")) | changes
+    kept = {name: value for name, value in values.items() if value is not None}
+    path.write_text(json.dumps(kept), encoding="utf-8")
+
+
+def test_two_runs_are_not_mixed(started):
+    with pytest.raises(UsageError, match="already holds a run"):
+        open_folder(dataclasses.replace(started, resume=False))
+    with pytest.raises(UsageError, match=r"other options: --epochs was 3\. Resume with those"):
+        open_folder(dataclasses.replace(started, epochs=5))
+    open_folder(dataclasses.replace(started, workers=2, accumulate=2))
+
+
+def test_another_split_under_the_same_flags_is_not_resumed(started):
+    with pytest.raises(UsageError, match="another split of the data, so it may know the test images"):
+        open_folder(started, ROTATED)
+    open_folder(started)
+
+
+def test_a_run_that_did_not_note_its_split_is_resumed_and_notes_it(started):
+    edit_options(started, split_sha256=None)
+    open_folder(started)
+    with pytest.raises(UsageError, match="another split"):
+        open_folder(started, ROTATED)
+
+
+def test_an_option_that_is_newer_than_the_run_had_its_default(started):
+    edit_options(started, freeze_depthwise=None)
+    open_folder(started)
+    edit_options(started, freeze_depthwise=None)
+    with pytest.raises(UsageError, match="--freeze-depthwise was False"):
+        open_folder(dataclasses.replace(started, freeze_depthwise=True))
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "3", None])
+def test_damaged_options_are_one_sentence(started, text):
+    path = started.output / "options.json"
+    path.unlink() if text is None else path.write_text(text, encoding="utf-8")
+    with pytest.raises(TrainingError, match=r"options\.json is missing or damaged\. Start anew in another"):
+        open_folder(started)
+
+
+def test_resuming_nothing_is_an_error(tmp_path):
+    with pytest.raises(TrainingError, match=r"holds no checkpoint\.pt.*without --resume"):
+        open_folder(TrainOptions(output=tmp_path, resume=True))
+
+
+def test_an_output_that_cannot_be_a_folder_is_named(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(UsageError, match=rf"--output {file} is a file"):
+        open_folder(TrainOptions(output=file))
+    with pytest.raises(TrainingError, match=rf"{file / 'run'} cannot be written"):
+        open_folder(TrainOptions(output=file / "run"))
