@@ -58,8 +58,9 @@ def save_checkpoint(run: Path, parts: dict[str, Stateful]) -> None:
     def write(file: BinaryIO) -> None:
         try:
             torch.save(states, file)
-        except RuntimeError as error:  # torch reports a full disk as this, too.
-            raise OSError(first_line(error)) from error
+        except RuntimeError as error:
+            # torch covers what the disk said with a complaint about its own position in the file.
+            raise OSError(first_line(error.__context__ or error)) from error
 
     with writing(run):
         replace_file(run / CHECKPOINT_NAME, write)
