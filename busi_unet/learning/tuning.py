@@ -27,7 +27,8 @@ SENSITIVITY = 0.97
 
 _MASK_GRID = np.arange(0.2, 0.81, 0.05)
 _AREA_GRID = (0.0, 0.001, 0.002, 0.003, 0.005)
-_AREA_TOLERANCE = 0.001
+# What some hundred pictures cannot tell from chance: a small change of every Dice, one picture in a hundred.
+_DICE_TOLERANCE, _SCORE_TOLERANCE = 0.001, 0.01
 _PRESENCE_GRID = np.arange(0.05, 0.96, 0.05)
 
 
@@ -45,9 +46,10 @@ def tune(
     The mask threshold maximises the mean Dice of the lesion images. The smallest area is the largest
     that costs them at most 0.001: specks hardly move the Dice, but each one is shown as a lesion. The
     presence threshold maximises the mean score over all images, where a lesion image scores its
-    Dice and an image without a lesion 1 if its mask is empty and 0 if it is not. At the malignant threshold
-    the share `SENSITIVITY` of the malignant images is suspected. The prediction sets are
-    fitted on all images, the edge band on the lesions that the outline touches.
+    Dice and an image without a lesion 1 if its mask is empty and 0 if it is not. Both thresholds are the
+    nearest to a half of those that are as good but for chance: the very best on one fold is not on
+    another. At the malignant threshold the share `SENSITIVITY` of the malignant images is suspected. The
+    prediction sets are fitted on all images, the edge band on the lesions that the outline touches.
 
     Args:
         predictor: the trained network; its own temperature and thresholds are not used.
@@ -79,10 +81,11 @@ def tune(
             masks = (mask_from_probability(maps[i], 1.0, candidate) for i in lesions)
             return float(np.mean([dice(mask, targets[i]) for mask, i in zip(masks, lesions, strict=True)]))
 
-        thresholds = max((replace(thresholds, mask=float(value)) for value in _MASK_GRID), key=mean_dice)
+        scores = [mean_dice(replace(thresholds, mask=float(value))) for value in _MASK_GRID]
+        thresholds = replace(thresholds, mask=nearest_half(_MASK_GRID, scores, _DICE_TOLERANCE))
         by_area = [replace(thresholds, min_area=value) for value in _AREA_GRID]
         scores = [mean_dice(candidate) for candidate in by_area]
-        good = [c for c, score in zip(by_area, scores, strict=True) if score >= max(scores) - _AREA_TOLERANCE]
+        good = [c for c, score in zip(by_area, scores, strict=True) if score >= max(scores) - _DICE_TOLERANCE]
         thresholds = good[-1]
     if has_lesion.any() and not has_lesion.all():
         masks = [mask_from_probability(map_, 1.0, thresholds) for map_ in maps]
@@ -93,7 +96,7 @@ def tune(
             ]
         )
         scores = [np.where(presence >= value, shown, ~has_lesion).mean() for value in _PRESENCE_GRID]
-        thresholds = replace(thresholds, presence=float(_PRESENCE_GRID[int(np.argmax(scores))]))
+        thresholds = replace(thresholds, presence=nearest_half(_PRESENCE_GRID, scores, _SCORE_TOLERANCE))
     malignant = np.asarray(labels) == CLASS_NAMES.index("malignant")
     if malignant.any():
         votes = group_votes(np.asarray(groups)[malignant])
@@ -191,6 +194,12 @@ def recalibrate(folder: Path, data: DatasetDict, *, other: Path | None = None) -
     config = replace(config, calibration=calibration, thresholds=thresholds)
     save_bundle(folder, predictor.model, config, guard)
     return config
+
+
+def nearest_half(grid: np.ndarray, scores: Sequence[float], tolerance: float) -> float:
+    """The value of the grid nearest to 0.5 whose score is at most the tolerance below the best."""
+    good = grid[np.asarray(scores) >= max(scores) - tolerance]
+    return float(good[np.argmin(np.abs(good - 0.5))])
 
 
 def _rounded(thresholds: Thresholds) -> Thresholds:

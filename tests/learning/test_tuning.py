@@ -1,7 +1,7 @@
 import numpy as np
 
 from busi_unet.config import Calibration, Thresholds
-from busi_unet.learning.tuning import sensitive_cut, tune
+from busi_unet.learning.tuning import nearest_half, sensitive_cut, tune
 from busi_unet.predictor import RawOutput
 from busi_unet.trust.calibration import calibrated_probabilities
 
@@ -79,6 +79,13 @@ def test_without_lesions_or_without_normals_the_defaults_stay():
 def test_overconfident_logits_get_a_temperature_above_one():
     half_wrong = [case(i, i % 2, inside=0.9, outside=0.1, logits=(9, 0, 0)) for i in range(20)]
     assert tuned(half_wrong)[0].temperature > 3
+
+
+def test_of_thresholds_that_are_as_good_the_one_nearest_to_a_half_is_taken():
+    grid = np.array([0.2, 0.4, 0.6, 0.8])
+    assert nearest_half(grid, [0.7, 0.75, 0.795, 0.8], 0.01) == 0.6
+    assert nearest_half(grid, [0.7, 0.75, 0.78, 0.8], 0.01) == 0.8
+    assert nearest_half(grid, [0.8, 0.7, 0.7, 0.799], 0) == 0.2
 
 
 def test_the_operating_point_catches_what_is_asked_and_copies_count_once():
