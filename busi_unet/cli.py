@@ -6,11 +6,13 @@ everything else (progress, warnings, errors) to stderr.
 
 from __future__ import annotations
 
+import argparse
 import functools
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from busi_unet.errors import BusiUNetError
@@ -70,3 +72,23 @@ def print_json(result: dict[str, Any]) -> None:
         ValueError: a NaN or an infinity, which JSON cannot hold; use None.
     """
     print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_result(result: dict[str, Any], text: str, *, as_json: bool) -> None:
+    """Prints what a script found, on stdout: one JSON object, or text."""
+    print_json(result) if as_json else print(text)
+
+
+def parse_publishing(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parses with the flags of every script that can show first what it would send.
+
+    Returns:
+        With `dry_run` and `json`, bool, and `output`, a path or None: where a dry run keeps the folder.
+    """
+    parser.add_argument("--dry-run", action="store_true", help="send nothing; list what would be sent")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="with --dry-run: keep the folder here")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    args = parser.parse_args(argv)
+    if args.output and not args.dry_run:
+        parser.error("--output needs --dry-run")
+    return args

@@ -13,9 +13,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from busi_unet.cli import command, print_json
-from busi_unet.publish.folder import checked_id, describe_files, dry_run
-from busi_unet.publish.space import build_space_folder, deploy_space, share_link, space_variables
+from busi_unet.cli import command, parse_publishing, print_result
+from busi_unet.hub import checked_id, page_of
+from busi_unet.publish.folder import describe_files, dry_run
+from busi_unet.publish.space import build_space_folder, deploy_space, space_variables
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,19 +24,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("repo_id", metavar="USER/SPACE", help="the Space; created where missing")
     parser.add_argument("--model", metavar="USER/NAME", help="Hub model it runs on (the embedded weights)")
     parser.add_argument("--private", action="store_true", help="create it private")
-    parser.add_argument("--dry-run", action="store_true", help="send nothing; list what would be sent")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="with --dry-run: keep the folder here")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     return parser
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = build_parser()
-    args = parser.parse_args(argv)
-    if args.output and not args.dry_run:
-        parser.error("--output needs --dry-run")
-    link = share_link(checked_id(args.repo_id))
+    args = parse_publishing(build_parser(), argv)
+    link = page_of(checked_id(args.repo_id), "space")
     if args.dry_run:
         files = dry_run(partial(build_space_folder, model=args.model), args.output)
         variables = space_variables(args.model)
@@ -45,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         pushed = deploy_space(args.repo_id, model=args.model, private=args.private)
         result, text = {"url": link, "commit": pushed.commit}, link
-    print_json(result) if args.json else print(text)
+    print_result(result, text, as_json=args.json)
 
 
 if __name__ == "__main__":

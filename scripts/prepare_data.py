@@ -6,7 +6,6 @@ Results go to stdout, progress and warnings to stderr. Exit codes: 0 success, 1 
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from busi_unet.cli import command, print_json, warn
+from busi_unet.cli import command, print_result, warn
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.busi import prepare, read_record, summarise
 from busi_unet.data.folds import N_FOLDS
@@ -70,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.push_to_hub:
         from busi_unet.hub import check_push
 
-        check_push(args.push_to_hub, repo_type="dataset")
+        check_push(args.push_to_hub, repo_type="dataset", private=not args.public)
     started = time.perf_counter()
     dataset = prepare(args.source, args.output, seed=args.seed, test_fold=args.fold, overwrite=args.overwrite)
     record, summary = read_record(args.output), summarise(dataset)
@@ -96,14 +95,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         pushed = push_dataset(
             args.output,
             args.push_to_hub,
+            command=["prepare_data.py", *again],
             public=args.public,
-            resume_command=shlex.join(["python", "scripts/prepare_data.py", *again]),
         )
         result["published"] = pushed.url
-    if args.json:
-        print_json(result)
-    else:
-        print(describe(result))
+    print_result(result, describe(result), as_json=args.json)
 
 
 def describe(result: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from busi_unet.cli import command, print_json
+from busi_unet.cli import command, parse_publishing, print_result
 from busi_unet.publish.folder import describe_files, dry_run
 from busi_unet.publish.model import build_model_folder, push_model
 
@@ -32,18 +32,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="metrics.json of evaluate.py for exactly these weights; can be repeated (those in reports/)",
     )
-    parser.add_argument("--dry-run", action="store_true", help="send nothing; list what would be sent")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="with --dry-run: keep the folder here")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     return parser
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = build_parser()
-    args = parser.parse_args(argv)
-    if args.output and not args.dry_run:
-        parser.error("--output needs --dry-run")
+    args = parse_publishing(build_parser(), argv)
     settings = {"repo_id": args.repo_id, "evaluations": args.evaluation}
     if args.dry_run:
         files = dry_run(partial(build_model_folder, args.run, **settings), args.output)
@@ -51,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         pushed = push_model(args.run, private=args.private, revision=args.revision, **settings)
         result, text = {"url": pushed.url, "commit": pushed.commit}, pushed.url
-    print_json(result) if args.json else print(text)
+    print_result(result, text, as_json=args.json)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A small Hugging Face Hub for tests: real HTTP, one process, everything in memory.
 
 It speaks as much of the Hub's HTTP API as `huggingface_hub` needs to create, fill, list and fetch
-repositories of models, data sets and Spaces, and fails on demand. Storage is git LFS; Xet is not offered.
+repositories of models, data sets and Spaces, and fails on demand. Storage is git LFS; Xet is not offered, and
+the client is told so.
 
 Use it through the fixture `hub` of `tests/conftest.py`, which points the client of this process and of every
 subprocess at a fresh server and sets the token of the user "me", who may write:
@@ -234,6 +235,9 @@ def serve_hub(home: Path, patch: pytest.MonkeyPatch) -> Iterator[HubServer]:
         "HF_HOME": str(home),
         "HF_HUB_OFFLINE": "0",
         "HF_HUB_DISABLE_XET": "1",
+        # hf_xet repeats a request for minutes.
+        "HF_XET_CLIENT_RETRY_MAX_ATTEMPTS": "1",
+        "HF_XET_CLIENT_RETRY_BASE_DELAY": "10ms",
         "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }.items():

@@ -1,10 +1,11 @@
+import argparse
 import json
 import subprocess
 import sys
 
 import pytest
 
-from busi_unet.cli import command, print_json, warn
+from busi_unet.cli import command, parse_publishing, print_json, print_result, warn
 from busi_unet.errors import BusiUNetError, DataLayoutError, TrainingStopped, UsageError
 
 
@@ -68,6 +69,22 @@ def test_json_is_one_object_on_stdout_and_refuses_nan(capsys):
     assert json.loads(capsys.readouterr().out) == {"path": "Größe 3×4", "value": None}
     with pytest.raises(ValueError, match="JSON"):
         print_json({"value": float("nan")})
+
+
+def test_a_result_is_text_or_json(capsys):
+    print_result({"value": 1}, "one", as_json=False)
+    assert capsys.readouterr().out == "one\n"
+    print_result({"value": 1}, "one", as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"value": 1}
+
+
+def test_an_output_is_kept_of_a_dry_run_only(capsys):
+    args = parse_publishing(argparse.ArgumentParser(), ["--dry-run", "--output", "preview"])
+    assert (args.dry_run, str(args.output), args.json) == (True, "preview", False)
+    with pytest.raises(SystemExit) as caught:
+        parse_publishing(argparse.ArgumentParser(), ["--output", "preview"])
+    assert caught.value.code == 2
+    assert "--output needs --dry-run" in capsys.readouterr().err
 
 
 def test_warnings_go_to_stderr(capsys):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from busi_unet.imaging.decode import EXTENSIONS
 KAGGLE_HANDLE = "aryashah2k/breast-ultrasound-images-dataset"
 MAX_UNPACKED_BYTES = 8 * 1024**3
 MAX_UNPACKED_FILES = 200_000
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+# What a data set on the Hub can consist of; nothing else of it is downloaded.
+_ON_THE_HUB = [f"*{suffix}" for suffix in sorted(EXTENSIONS | {".zip", ".parquet", ".arrow", ".json", ".md"})]
 
 
 def fetch(source: str, scratch: Path) -> tuple[Path, str]:
@@ -47,12 +46,18 @@ def fetch(source: str, scratch: Path) -> tuple[Path, str]:
         return path, "folder"
     if path.is_file():
         return unpack(path, scratch), "zip"
-    if _HUB_ID.fullmatch(source):
-        return _from_hub(source), "hub"
-    raise UsageError(
-        f"There is no folder or zip called {source}.",
-        "Name a folder, a zip, 'kaggle' or a Hub data set (USER/NAME).",
-    )
+    # Brings torch along, which a folder or a zip does not need.
+    from busi_unet.hub import fetch_dataset, is_hub_id
+
+    nothing_here = f"There is no folder or zip called {source}"
+    if not is_hub_id(source):
+        raise UsageError(f"{nothing_here}.", "Name a folder, a zip, 'kaggle' or a Hub data set (USER/NAME).")
+    try:
+        return fetch_dataset(source, patterns=_ON_THE_HUB), "hub"
+    except HubAccessError as error:
+        # A mistyped path looks like a Hub id.
+        error.message += f" {nothing_here} either."
+        raise
 
 
 def unpack(archive: Path, scratch: Path) -> Path:
@@ -88,24 +93,4 @@ def _from_kaggle() -> Path:
             f"Kaggle's data set {KAGGLE_HANDLE} could not be downloaded ({first_line(error)}).",
             f"Download the zip by hand from https://www.kaggle.com/datasets/{KAGGLE_HANDLE} "
             "and name the file instead of 'kaggle'.",
-        ) from error
-
-
-def _from_hub(repo_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
-
-    wanted = [f"*{suffix}" for suffix in sorted(EXTENSIONS | {".zip", ".parquet", ".arrow", ".json", ".md"})]
-    nearby = f"There is no folder or zip called {repo_id} here either."
-    try:
-        return Path(snapshot_download(repo_id, repo_type="dataset", allow_patterns=wanted))
-    except (GatedRepoError, RepositoryNotFoundError, HFValidationError) as error:
-        raise HubAccessError(
-            f"The Hub has no data set {repo_id} that you may read. {nearby}",
-            "Check the name; for a private or gated data set run: hf auth login",
-        ) from error
-    except Exception as error:
-        raise HubAccessError(
-            f"The Hub data set {repo_id} could not be downloaded ({first_line(error)}). {nearby}",
-            "Check the connection, or download the data set by hand and name its folder or zip.",
         ) from error

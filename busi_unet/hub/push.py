@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from busi_unet.errors import HubAccessError, UsageError
-from busi_unet.hub.access import KINDS, HubUnreachableError, hub_access
-
-# Seconds between the tries of one request.
-PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
-# Seconds; a Hub that asks to wait for longer is better tried by hand later.
-LONGEST_PAUSE = 300.0
-
-Result = TypeVar("Result")
+from busi_unet.hub.access import PUSHING, Result, hub_access, repeated_by_the_client, retry
+from busi_unet.hub.ids import checked_id, name_of, page_of
 
 
 @dataclass(frozen=True)
@@ -36,45 +27,64 @@ class PushResult:
     commit: str
 
 
-def check_push(repo_id: str, *, repo_type: str = "model") -> None:
+def check_push(repo_id: str, *, repo_type: str = "model", private: bool | None = None) -> None:
     """Says before any work whether the token, the account and the name allow a push.
 
     Args:
         repo_id: USER/NAME.
         repo_type: "model", "dataset" or "space".
+        private: True also looks whether a repository of that name is public already.
 
     Raises:
-        HubAccessError: no token, a wrong or read-only one, a name that is none or belongs to somebody else,
-            or the Hub is out of reach.
+        UsageError: a name that is none or belongs to somebody else; private is wanted, but it is public.
+        HubAccessError: no token, a wrong or read-only one, or the Hub is out of reach.
     """
     from huggingface_hub import HfApi, get_token
-    from huggingface_hub.utils import validate_repo_id
 
-    with hub_access(repo_id, repo_type=repo_type):
-        validate_repo_id(repo_id)
-        token = get_token()
-    if "/" not in repo_id:
-        raise HubAccessError(f"{repo_id!r} is not a Hub id.", "Use USER/NAME.")
-    if not token:
+    name = name_of(checked_id(repo_id), repo_type)
+    if not get_token():
         raise HubAccessError(
-            f"There is no token to push the {KINDS[repo_type]} {repo_id} with; nothing was sent.",
+            f"There is no token to push the {name} with; nothing was sent.",
             "Set HF_TOKEN to a token with write permission, or run `hf auth login`.",
         )
-    account = _retry(HfApi().whoami, repo_id, repo_type)
+    account = retry(HfApi().whoami, PUSHING, repo_id, repo_type=repo_type)
     role = ((account.get("auth") or {}).get("accessToken") or {}).get("role")
     if role == "read":
         raise HubAccessError(
-            f"The token may only read, not write the {KINDS[repo_type]} {repo_id}; nothing was sent.",
+            f"The token may only read, not write the {name}; nothing was sent.",
             "Make a token with write permission and set HF_TOKEN to it, or run `hf auth login`.",
         )
-    namespace, _, name = repo_id.partition("/")
+    namespace, _, last = repo_id.partition("/")
     own = [account.get("name", ""), *(organisation["name"] for organisation in account.get("orgs") or [])]
     # A token of another role has rights of its own, which only the Hub knows.
     if role == "write" and namespace not in own:
-        raise HubAccessError(
+        raise UsageError(
             f"The token of {own[0]} cannot publish under the name {namespace}; nothing was sent.",
-            f"Use one of these: {', '.join(f'{owner}/{name}' for owner in own)}.",
+            f"Use one of these: {', '.join(f'{owner}/{last}' for owner in own)}.",
         )
+    if private and is_private(repo_id, repo_type=repo_type) is False:
+        raise UsageError(
+            f"The {name} exists and is public, not private; nothing was sent.",
+            f"Make it private at {page_of(repo_id, repo_type)}/settings, or push to another name.",
+        )
+
+
+def is_private(repo_id: str, *, repo_type: str = "model") -> bool | None:
+    """Whether only some may read a repository; None where there is none that this token may read.
+
+    Raises:
+        HubAccessError: the Hub is out of reach, or does not accept the token.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    def look() -> bool | None:
+        try:
+            return HfApi().repo_info(repo_id, repo_type=repo_type).private
+        except RepositoryNotFoundError:
+            return None
+
+    return retry(look, PUSHING, repo_id, repo_type=repo_type)
 
 
 def push_folder(
@@ -87,7 +97,7 @@ def push_folder(
     revision: str | None = None,
     delete_patterns: Sequence[str] | None = None,
     space_sdk: str | None = None,
-    resume_command: str = "",
+    space_variables: Mapping[str, str] | None = None,
 ) -> PushResult:
     """Publishes a folder in one commit; the folder is only read.
 
@@ -104,61 +114,30 @@ def push_folder(
         revision: branch, created from the main one where missing; None for the main one.
         delete_patterns: files of the repository that match one of these and are not in the folder vanish.
         space_sdk: needed to create a Space, "gradio".
-        resume_command: what to run again after a failure.
+        space_variables: names and values, set before the commit, so that a Space never runs what it was not
+            told to; others stay as they are.
 
     Raises:
-        UsageError: no such folder, or it is empty.
-        HubAccessError: the push failed; ends with `resume_command`.
+        UsageError: no such folder, or it is empty; or as for `check_push`.
+        HubAccessError: the push failed.
     """
-    paths = _list_files(Path(folder))
-    with _resumable(resume_command):
-        check_push(repo_id, repo_type=repo_type)
-        return _push(paths, repo_id, message, repo_type, private, revision, delete_patterns, space_sdk)
-
-
-def set_space_variables(repo_id: str, variables: Mapping[str, str], *, resume_command: str = "") -> None:
-    """Sets variables of a Space that exists; others stay as they are.
-
-    Args:
-        repo_id: USER/SPACE.
-        variables: names and values.
-        resume_command: what to run again after a failure.
-
-    Raises:
-        HubAccessError: the Hub refuses or cannot be reached; ends with `resume_command`.
-    """
-    from huggingface_hub import HfApi
-
-    api = HfApi()
-    with _resumable(resume_command):
-        for name, value in variables.items():
-            _retry(partial(api.add_space_variable, repo_id, name, value), repo_id, "space")
-
-
-def _push(
-    paths: dict[str, Path],
-    repo_id: str,
-    message: str,
-    repo_type: str,
-    private: bool | None,
-    revision: str | None,
-    delete_patterns: Sequence[str] | None,
-    space_sdk: str | None,
-) -> PushResult:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
     from huggingface_hub.utils import filter_repo_objects
 
+    paths = _list_files(Path(folder))
+    check_push(repo_id, repo_type=repo_type, private=private)
     api = HfApi()
     repository = {"repo_id": repo_id, "repo_type": repo_type}
 
     def attempt(call: Callable[..., Result], **arguments: Any) -> Result:
-        return _retry(partial(call, **repository, **arguments), repo_id, repo_type, revision)
+        request = partial(call, **repository, **arguments)
+        return retry(request, PUSHING, repo_id, repo_type=repo_type, revision=revision)
 
     def commit(**repository: str) -> str:
         # Afresh for each try: where only the answer to the last one was lost, nothing is left to send.
         additions = [CommitOperationAdd(name, path) for name, path in paths.items()]
         deletions = []
-        with _repeated_by_the_client(), hub_access(repo_id, repo_type=repo_type, revision=revision):
+        with repeated_by_the_client(), hub_access(repo_id, repo_type=repo_type, revision=revision):
             if delete_patterns is not None:
                 there = api.list_repo_files(**repository, revision=revision)
                 gone = filter_repo_objects(there, allow_patterns=list(delete_patterns))
@@ -175,13 +154,11 @@ def _push(
         return done.oid
 
     url = str(attempt(api.create_repo, private=private, exist_ok=True, space_sdk=space_sdk))
-    if private and not attempt(api.repo_info).private:
-        raise HubAccessError(
-            f"The {KINDS[repo_type]} {repo_id} exists and is public, not private; nothing was sent.",
-            f"Make it private at {url}/settings, or push to another name.",
-        )
     if revision is not None:
         attempt(api.create_branch, branch=revision, exist_ok=True)
+    for name, value in (space_variables or {}).items():
+        set_variable = partial(api.add_space_variable, repo_id, name, value)
+        retry(set_variable, PUSHING, repo_id, repo_type=repo_type)
     return PushResult(url, attempt(commit))
 
 
@@ -196,39 +173,3 @@ def _list_files(folder: Path) -> dict[str, Path]:
     if not files:
         raise UsageError(f"{folder} is empty; there is nothing to push.", "Name a folder with files.")
     return files
-
-
-def _retry(call: Callable[[], Result], repo_id: str, repo_type: str, revision: str | None = None) -> Result:
-    """Calls until it works, or fails for a reason that waiting does not mend, or the pauses are used up."""
-    for pause in PAUSES:
-        try:
-            with hub_access(repo_id, repo_type=repo_type, revision=revision):
-                return call()
-        except HubUnreachableError as error:
-            if error.retry_after is None or error.retry_after > LONGEST_PAUSE:
-                raise
-            pause = max(pause, error.retry_after)
-            logging.getLogger(__name__).warning("%s Trying again in %g s.", error.message, pause)
-            time.sleep(pause)
-    with hub_access(repo_id, repo_type=repo_type, revision=revision):
-        return call()
-
-
-@contextmanager
-def _repeated_by_the_client() -> Iterator[None]:
-    """For requests that huggingface_hub has repeated, with pauses, before it gives up."""
-    try:
-        yield
-    except HubUnreachableError as error:
-        error.retry_after = None
-        raise
-
-
-@contextmanager
-def _resumable(command: str) -> Iterator[None]:
-    try:
-        yield
-    except HubAccessError as error:
-        if command:
-            error.hint = f"{error.hint} Then resume with: {command}".lstrip()
-        raise

@@ -32,7 +32,6 @@ _FIGURES = (
     ("auc_malignant", "roc_auc", _CLASSIFICATION, "AUC, malignant against benign"),
     ("ece", "ece", _CLASSIFICATION, f"Expected calibration error, {ECE_BINS} bins"),
 )
-_METRICS = list(dict.fromkeys(metric for _, metric, *_ in _FIGURES))
 _TAGS = ["busi_unet", "breast-ultrasound", "ultrasound", "medical", "unet", "pytorch", _CLASSIFICATION]
 
 
@@ -64,31 +63,31 @@ def model_card(
     foreign = [result.path for result in results if result.provenance["weights_sha256"] != weights_sha256]
     if foreign:
         raise ValueError(f"{foreign[0]} measures other weights")
-    data = config.training.get("data", {})
-    busi_fold = busi_test_fold(data.get("split_sha256"))
+    busi_fold = busi_test_fold(config.training.get("data", {}).get("split_sha256"))
+    measured = _eval_results(results, busi_fold is not None)
     front_matter = ModelCardData(
         license="mit",
         library_name="busi_unet",
         pipeline_tag=_SEGMENTATION,
         tags=_TAGS,
         datasets=None if busi_fold is None else ["busi"],
-        metrics=_METRICS if results else None,
+        metrics=list(dict.fromkeys(figure.metric_type for figure in measured)) or None,
         model_name=repo_id.rpartition("/")[2],
-        eval_results=_eval_results(results, busi_fold is not None) or None,
+        eval_results=measured or None,
     )
-    if not front_matter.eval_results:
+    if not measured:
         # Without results ModelCardData would write its own name out as an unknown key.
         front_matter.model_name = None
     sections = (
         _introduction(config, repo_id),
         _use(repo_id),
         _INTENDED_USE,
-        _figures(results, data),
+        _figures(results, config.training),
         _calibration(config, results),
         _training(config.training, busi_fold),
         "![Loss, Dice and accuracy by epoch](curves.png)" if curves else "",
         _examples(examples),
-        _limits(busi_fold is not None),
+        _limits(config, busi_fold is not None),
         _licence(busi_fold is not None),
     )
     body = "\n\n".join(section for section in sections if section)
@@ -142,8 +141,8 @@ prediction = Predictor.from_pretrained("{repo_id}").predict("picture.png")
 prediction.label, prediction.probabilities, prediction.mask  # mask: bool (H, W), the size of the picture
 ```
 
-`pip install .` in a clone of the busi_unet repository installs the package. It reads `config.json` and
-`model.safetensors` only: no code is run from this repository."""
+`pip install .` in a clone of the busi_unet repository installs the package. It fetches `config.json`,
+`model.safetensors` and, for the app to show, `evaluation.json` only: no code is run from this repository."""
 
 
 _INTENDED_USE = """\
@@ -156,17 +155,17 @@ Out of scope: diagnosis, screening, triage, or any other decision about a patien
 other modalities; video."""
 
 
-def _figures(results: Sequence[Result], data: dict[str, Any]) -> str:
+def _figures(results: Sequence[Result], training: dict[str, Any]) -> str:
     if not results:
         return """\
 ## Figures
 
 No figures were measured for exactly these weights: no evaluation file names their hash. To measure them, in a
 clone of the package's repository: `python scripts/evaluate.py MODEL --data DATA --split test`."""
-    return "\n\n".join(["## Figures", *(_figures_of(result, data) for result in results)])
+    return "\n\n".join(["## Figures", *(_figures_of(result, training) for result in results)])
 
 
-def _figures_of(result: Result, data: dict[str, Any]) -> str:
+def _figures_of(result: Result, training: dict[str, Any]) -> str:
     provenance, bootstrap = result.provenance, result.provenance["bootstrap"]
     listed = ", ".join(f"{count} {name}" for name, count in result.images.items())
     rows = [
@@ -178,7 +177,7 @@ def _figures_of(result: Result, data: dict[str, Any]) -> str:
         (
             f"### Split `{result.split}`: {sum(result.images.values())} images",
             "",
-            f"{listed}, in {result.groups} groups of copies. {_relation(result, data)}",
+            f"{listed}, in {result.groups} groups of copies. {_relation(result, training)}",
             "Scored at native resolution. A missed lesion counts as Dice 0, and as the picture's diagonal in",
             f"HD95; refused pictures stay in. Intervals: {bootstrap['resamples']} bootstrap resamples over "
             f"groups, seed {bootstrap['seed']}.",
@@ -196,7 +195,7 @@ def _figures_of(result: Result, data: dict[str, Any]) -> str:
     )
 
 
-def _relation(result: Result, data: dict[str, Any]) -> str:
+def _relation(result: Result, training: dict[str, Any]) -> str:
     """What these weights had seen of the images they were judged on."""
     own = result.provenance.get("split_is_the_models_own")
     if own is False:
@@ -205,7 +204,7 @@ def _relation(result: Result, data: dict[str, Any]) -> str:
         "test": "By the manifest, the training never read this split.",
         "validation": "**Epoch, temperature and thresholds were chosen on this split: it flatters.**",
     }.get(result.split, "")
-    if result.split in data.get("trained_on", ["train"]):
+    if result.split in _trained_on(training):
         sentence = "**The model was trained on these images: the figures say nothing about new ones.**"
     if own is None:
         sentence += " The evaluation file does not say whether it is the split that the model was made on."
@@ -251,7 +250,40 @@ arXiv:1706.04599). {error}
 |---|---|---|
 | mask | {thresholds.mask:g} | lesion probability from which a pixel belongs to the mask |
 | presence | {thresholds.presence:g} | probability of any lesion below which the mask is left empty |
-| min_area | {thresholds.min_area:g} | smallest share of the picture that one connected lesion may cover |"""
+| min_area | {thresholds.min_area:g} | smallest share of the picture that one connected lesion may cover |
+| malignant | {thresholds.malignant:g} | probability of malignant from which malignancy is suspected |
+
+{_statements(config)}"""
+
+
+def _statements(config: BundleConfig) -> str:
+    """What the weights state beside their probabilities."""
+    calibration = config.calibration
+    sets, band, limit = calibration.prediction_sets, calibration.edge_band, calibration.refuse_beyond
+    lines = []
+    if sets:
+        lines.append(
+            f"- Prediction sets: every class from a probability of {sets.cut:.4g} on. They hold the true "
+            f"class in {sets.coverage:.0%} of pictures\n  like those they were fitted on "
+            "(Sadinle et al. 2019, arXiv:1609.00451)."
+        )
+    if band:
+        lines.append(
+            f"- Edge band: on average {band.coverage:.0%} of a lesion's edge lies between {band.inner:.2g} "
+            f"inside and {band.outer:.2g} outside of the\n  outline, in radii of a circle of the lesion's "
+            "area (Angelopoulos et al. 2024, arXiv:2208.02814)."
+        )
+    if (sets or band) and "validation" in _trained_on(config.training):
+        lines.append(
+            "- **Sets and band were fitted for the model before the refit**, as temperature and thresholds "
+            "were: whether they\n  hold for this one was not measured."
+        )
+    if limit is not None:
+        lines.append(
+            f"- Guard: a picture farther than {limit:.3g} from the usual, where the distance is about 1, is "
+            "refused as not looking\n  like breast ultrasound. Ultrasound of another organ may pass."
+        )
+    return "\n".join(lines) or "No prediction sets, no edge band and no guard come with these weights."
 
 
 def _training(training: dict[str, Any], busi_fold: int | None) -> str:
@@ -269,9 +301,8 @@ def _training(training: dict[str, Any], busi_fold: int | None) -> str:
     folds = data.get("folds", {})
     for split, count in data.get("images", {}).items():
         lines.append(f"| {split} | {count} | {', '.join(map(str, folds.get(split, []))) or '–'} |")
-    trained_on = data.get("trained_on", ["train", "validation"] if options.get("refit") else ["train"])
     steps = [
-        f"- Trained on: {' and '.join(trained_on)}.",
+        f"- Trained on: {' and '.join(_trained_on(training))}.",
         f"- Split, SHA-256 over image ids and classes: `{data.get('split_sha256', 'not recorded')}`.",
     ]
     if training.get("refit_of"):
@@ -280,11 +311,20 @@ def _training(training: dict[str, Any], busi_fold: int | None) -> str:
             "thresholds are those of the first run, chosen without that."
         )
     named = ("encoder", "init", "epochs", "batch_size", "learning_rate", "precision", "seed")
+    if options.get("encoder") == "plain" and options.get("init") == "imagenet":
+        # There are none: it starts at random.
+        options = {**options, "init": "random"}
     known = ", ".join(f"{name} {options[name]}" for name in named if options.get(name) is not None)
     steps += [f"- Options: {known}; all of them in `manifest.json`."] if known else []
     versions = ", ".join(f"{name} {version}" for name, version in training.get("versions", {}).items())
     steps += [f"- Versions: {versions}."] if versions else []
     return "\n".join([*lines, "", *steps])
+
+
+def _trained_on(training: dict[str, Any]) -> list[str]:
+    """The splits whose images the weights have seen."""
+    refit = training.get("options", {}).get("refit")
+    return training.get("data", {}).get("trained_on", ["train", "validation"] if refit else ["train"])
 
 
 def _examples(examples: Sequence[str]) -> str:
@@ -300,12 +340,13 @@ output looks like and say nothing about its accuracy.
 {pictures}"""
 
 
-def _limits(on_busi: bool) -> str:
+def _limits(config: BundleConfig, on_busi: bool) -> str:
     limits = [
         "- The mask is left empty where the class head believes the picture normal.",
-        "- A picture that is no breast ultrasound is analysed all the same, unless it is blank.",
         "- Other scanners, hospitals and patients than those of the training data: expect worse.",
     ]
+    if config.calibration.refuse_beyond is None:
+        limits.append("- A picture of anything else is analysed all the same, unless it is blank.")
     if on_busi:
         limits += [
             "- BUSI comes from one hospital and two scanners of one maker, of women aged 25 to 75.",

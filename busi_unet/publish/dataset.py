@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from huggingface_hub import DatasetCard, DatasetCardData
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.busi import SPLITS, load_prepared, split_hash, summarise
-from busi_unet.errors import HubAccessError
-from busi_unet.hub import PushResult, push_folder
-from busi_unet.publish.folder import checked_id, repository_folder
+from busi_unet.hub import PushResult, checked_id, push_folder
+from busi_unet.publish.folder import repository_folder
+from busi_unet.publish.resume import resumable
 from busi_unet.publish.wording import BUSI_CITATION, BUSI_LICENCE, busi_test_fold
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -31,7 +32,7 @@ def build_dataset_folder(data: str | os.PathLike, output: str | os.PathLike, *, 
         The output: data/SPLIT-00000-of-00001.parquet for each split, and README.md.
 
     Raises:
-        UsageError: no Hub id, or an output that holds something else.
+        UsageError: no Hub id, or an output that holds what no earlier call wrote.
         DataLayoutError: `data` is no prepared data set.
         BusiUNetError: the disk refuses.
     """
@@ -46,35 +47,33 @@ def build_dataset_folder(data: str | os.PathLike, output: str | os.PathLike, *, 
 
 
 def push_dataset(
-    data: str | os.PathLike, repo_id: str, *, public: bool = False, resume_command: str = ""
+    data: str | os.PathLike, repo_id: str, *, command: Sequence[str], public: bool = False
 ) -> PushResult:
     """Publishes a prepared data set in one commit.
 
     Args:
         data: as for `build_dataset_folder`; it is only read.
         repo_id: USER/NAME of the data set repository; created where missing.
-        public: create it for everyone to read; private otherwise.
-        resume_command: what to run again after a failure.
+        command: the script below scripts/ and its arguments that do this again after a failure.
+        public: create it for everyone to read; private otherwise, and never in a public one that exists.
 
     Raises:
+        UsageError: as for `push_folder`.
         DataLayoutError: as for `build_dataset_folder`.
         HubAccessError: the push failed; says where the data are and how to resume.
     """
-    with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
-        folder = build_dataset_folder(data, Path(scratch) / "repository", repo_id=repo_id)
-        try:
-            return push_folder(
-                folder,
-                repo_id,
-                repo_type="dataset",
-                private=not public,
-                message="Prepared data set",
-                delete_patterns=["data/*"],
-                resume_command=resume_command,
-            )
-        except HubAccessError as error:
-            error.message += f" The data set is intact in {data}."
-            raise
+    with (
+        resumable(command, intact=f"The data set is intact in {data}."),
+        tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch,
+    ):
+        return push_folder(
+            build_dataset_folder(data, Path(scratch) / "repository", repo_id=repo_id),
+            repo_id,
+            repo_type="dataset",
+            private=not public,
+            message="Prepared data set",
+            delete_patterns=["data/*"],
+        )
 
 
 def dataset_card(prepared: Any, *, repo_id: str) -> str:

@@ -9,52 +9,39 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
-
 from busi_unet.errors import UsageError
 from busi_unet.files import whole_or_nothing
 
-
-def checked_id(repo_id: str) -> str:
-    """The id itself, if it has the form USER/NAME.
-
-    Raises:
-        UsageError: it has not.
-    """
-    try:
-        validate_repo_id(repo_id)
-    except HFValidationError as error:
-        raise UsageError(f"{repo_id!r} is not a Hub id.", "Use USER/NAME.") from error
-    if "/" not in repo_id:
-        raise UsageError(f"{repo_id!r} is not a Hub id.", "Use USER/NAME.")
-    return repo_id
+# Lists the files beside it. `push_folder` sends nothing in .cache.
+_LIST = Path(".cache") / "busi_unet.txt"
 
 
 @contextlib.contextmanager
 def repository_folder(output: str | os.PathLike) -> Iterator[Path]:
     """An empty folder to fill; it takes the place of `output` once everything is in it.
 
-    An earlier folder of the same kind is replaced; one that holds anything else is left alone.
+    An earlier folder of the kind is replaced, but only while it holds nothing that was not written here.
 
     Raises:
-        UsageError: `output` is a file, or holds something that the new folder does not.
+        UsageError: `output` is a file, or holds a file that no earlier call wrote.
         BusiUNetError: the disk refuses.
     """
     # Resolved, because "." has no name to put the unfinished folder beside.
     output = Path(output).expanduser().resolve()
     if output.exists() and not output.is_dir():
         raise UsageError(f"The output {output} is a file.", "Choose another --output.")
+    written = (output / _LIST).read_text(encoding="utf-8").splitlines() if (output / _LIST).is_file() else []
+    others = [file["path"] for file in list_files(output) if file["path"] not in written]
+    if others:
+        raise UsageError(
+            f"The output {output} holds {others[0]}, which no dry run wrote, so it is not replaced.",
+            "Choose another --output, or delete that folder.",
+        )
     with whole_or_nothing(output) as partial:
         yield partial
-        made = {path.name for path in partial.iterdir()}
-        others = sorted(path.name for path in output.iterdir()) if output.exists() else []
-        others = [name for name in others if name not in made]
-        if others:
-            raise UsageError(
-                f"The output {output} holds {others[0]}, which would be lost, so it is not replaced.",
-                "Choose another --output, or delete that folder.",
-            )
+        listed = "".join(f"{file['path']}\n" for file in list_files(partial))
+        (partial / _LIST).parent.mkdir()
+        (partial / _LIST).write_text(listed, encoding="utf-8")
 
 
 def dry_run(build: Callable[[Path], Path], output: Path | None) -> list[dict[str, Any]]:
@@ -64,11 +51,12 @@ def dry_run(build: Callable[[Path], Path], output: Path | None) -> list[dict[str
 
 
 def list_files(folder: Path) -> list[dict[str, Any]]:
-    """Every file in a folder, sorted by path, JSON-ready: path (with slashes) and bytes."""
+    """Every file in a folder that would be sent, sorted by path, JSON-ready: path (with slashes), bytes."""
+    paths = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return [
-        {"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        {"path": name.as_posix(), "bytes": path.stat().st_size}
+        for name, path in paths.items()
+        if name != _LIST
     ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import shlex
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -16,14 +15,15 @@ import numpy as np
 from busi_unet.bundle import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME, weights_hash
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.phantom import make_phantom
-from busi_unet.errors import BusiUNetError, UsageError
-from busi_unet.hub import PushResult, push_folder
+from busi_unet.errors import UsageError
+from busi_unet.hub import PushResult, checked_id, push_folder
 from busi_unet.imaging.overlay import draw_overlay, side_by_side
 from busi_unet.learning.curves import CURVES_NAME, HISTORY_NAME
 from busi_unet.predictor import Predictor
 from busi_unet.publish.card import model_card
-from busi_unet.publish.folder import checked_id, repository_folder
+from busi_unet.publish.folder import repository_folder
 from busi_unet.publish.results import results_of
+from busi_unet.publish.resume import resumable
 
 MANIFEST_NAME = "manifest.json"
 EXAMPLE_SEED = 11
@@ -67,11 +67,11 @@ def build_model_folder(
     Returns:
         The output: model.safetensors, config.json, manifest.json, README.md, examples/ (an overlay for
         each class on a synthetic picture), and where there are any curves.png, history.csv, evaluation/,
-        and evaluation.json: that of the test split.
+        and evaluation.json: that of the model's own test split.
 
     Raises:
         UsageError: no Hub id, no such run, an evaluation of other weights, an output that holds
-            something else.
+            what no earlier call wrote.
         IncompatibleBundleError: the model folder cannot be loaded.
         BusiUNetError: the disk refuses.
     """
@@ -95,8 +95,8 @@ def build_model_folder(
         for result in results:
             (folder / "evaluation").mkdir(exist_ok=True)
             shutil.copyfile(result.path, folder / "evaluation" / result.file_name)
-            # The one that the app shows beside these weights.
-            if result.split == "test" and not (folder / EVALUATION_NAME).exists():
+            # The one that the app shows beside these weights. Another test split may have been trained on.
+            if result.split == "test" and result.on_own_split:
                 shutil.copyfile(result.path, folder / EVALUATION_NAME)
         card = model_card(
             predictor.config,
@@ -123,52 +123,33 @@ def push_model(
     Args:
         run: as for `build_model_folder`; it is only read.
         repo_id: USER/NAME of the model repository; created where missing.
-        private: whether to create it private; one that exists keeps its visibility.
+        private: as for `push_folder`.
         revision: branch to commit to.
         evaluations: as for `build_model_folder`.
 
     Raises:
-        UsageError, IncompatibleBundleError: as for `build_model_folder`.
+        UsageError, IncompatibleBundleError: as for `build_model_folder` and `push_folder`.
         HubAccessError: the push failed; as every error but wrong usage it says where the weights are, and
             the command that resumes.
     """
     model = model_folder_of(run)
-    resume = resume_command(run, repo_id, private=private, revision=revision, evaluations=evaluations)
-    try:
-        with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
-            return push_folder(
-                build_model_folder(
-                    run, Path(scratch) / "repository", repo_id=repo_id, evaluations=evaluations
-                ),
-                repo_id,
-                private=private or None,
-                revision=revision,
-                message=f"Model {weights_hash(model)[:12]}",
-                delete_patterns=_REPLACED,
-            )
-    except UsageError:
-        raise
-    except BusiUNetError as error:
-        error.message += f" The weights are intact in {model}."
-        error.hint = f"{error.hint} Then resume with: {resume}".lstrip()
-        raise
-
-
-def resume_command(
-    run: str | os.PathLike,
-    repo_id: str,
-    *,
-    private: bool = False,
-    revision: str | None = None,
-    evaluations: Sequence[str | os.PathLike] = (),
-) -> str:
-    """The command that does the same push again."""
-    command = ["python", "scripts/push_to_hub.py", str(run), repo_id]
+    command = ["push_to_hub.py", str(run), repo_id]
     command += ["--private"] * private
     command += ["--revision", revision] if revision else []
     for path in evaluations:
         command += ["--evaluation", str(path)]
-    return shlex.join(command)
+    with (
+        resumable(command, intact=f"The weights are intact in {model}."),
+        tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch,
+    ):
+        return push_folder(
+            build_model_folder(run, Path(scratch) / "repository", repo_id=repo_id, evaluations=evaluations),
+            repo_id,
+            private=private or None,
+            revision=revision,
+            message=f"Model {weights_hash(model)[:12]}",
+            delete_patterns=_REPLACED,
+        )
 
 
 def _draw_examples(predictor: Predictor, folder: Path) -> list[str]:

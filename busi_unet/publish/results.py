@@ -39,6 +39,11 @@ class Result:
         return self.provenance["split"]
 
     @property
+    def on_own_split(self) -> bool:
+        """Whether the images are surely those that the model's own split keeps for this."""
+        return self.provenance.get("split_is_the_models_own") is True
+
+    @property
     def file_name(self) -> str:
         """Its name in the repository: one per split and content of the data."""
         return f"{self.split}-{self.provenance['data_sha256'][:8]}.json"

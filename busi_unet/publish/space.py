@@ -6,35 +6,54 @@ https://huggingface.co/docs/hub/spaces-config-reference
 from __future__ import annotations
 
 import ast
+import logging
 import os
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import SpaceCard, constants
+from huggingface_hub import SpaceCard
 
 from busi_unet.bundle import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME, load_bundle
 from busi_unet.errors import UsageError
-from busi_unet.hub import PushResult, fetch_bundle, push_folder, set_space_variables
-from busi_unet.publish.folder import checked_id, repository_folder
+from busi_unet.hub import (
+    PushResult,
+    check_push,
+    checked_id,
+    fetch_bundle,
+    is_private,
+    page_of,
+    push_folder,
+)
+from busi_unet.publish.folder import repository_folder
+from busi_unet.publish.resume import resumable
 from busi_unet.publish.wording import NOT_A_DEVICE
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "busi_unet"
 MODEL_VARIABLE = "BUSI_UNET_MODEL"
 _MAX_DESCRIPTION = 60
+_READ_BY_THE_APP = (CONFIG_NAME, WEIGHTS_NAME, EVALUATION_NAME)
 _TAGS = ["breast-ultrasound", "ultrasound", "medical", "image-segmentation", "unet"]
 
 
-def build_space_folder(output: str | os.PathLike, *, model: str | None = None, root: Path = ROOT) -> Path:
+def build_space_folder(
+    output: str | os.PathLike,
+    *,
+    model: str | None = None,
+    preload: Sequence[str] = (CONFIG_NAME, WEIGHTS_NAME),
+    root: Path = ROOT,
+) -> Path:
     """Lays out what `deploy_space` sends.
 
     Args:
         output: folder to write; it appears whole or not at all.
         model: Hub id USER/NAME that the Space runs on; None for the embedded weights, which are always
             sent: the app falls back to them.
+        preload: files of the model that are fetched when the Space is built; the model must hold them all.
         root: a clone of this repository.
 
     Returns:
@@ -43,7 +62,7 @@ def build_space_folder(output: str | os.PathLike, *, model: str | None = None, r
 
     Raises:
         UsageError: `model` is no Hub id, `root` is no clone, its README.md has no fit front matter, or
-            `output` holds something else.
+            `output` holds what no earlier call wrote.
         BusiUNetError: the disk refuses.
     """
     missing = [
@@ -51,7 +70,7 @@ def build_space_folder(output: str | os.PathLike, *, model: str | None = None, r
     ]
     if missing:
         raise UsageError(f"{root} has no {', '.join(missing)}.", "Deploy from a clone of the repository.")
-    readme = space_readme(root, model and checked_id(model))
+    readme = space_readme(root, model and checked_id(model), preload)
     with repository_folder(output) as folder:
         weights = (root / PACKAGE / "weights").iterdir()
         for source in (
@@ -59,7 +78,7 @@ def build_space_folder(output: str | os.PathLike, *, model: str | None = None, r
             root / "requirements.txt",
             root / "LICENSE",
             *serving_modules(root),
-            *(path for path in weights if path.name in (CONFIG_NAME, WEIGHTS_NAME, EVALUATION_NAME)),
+            *(path for path in weights if path.name in _READ_BY_THE_APP),
         ):
             target = folder / source.relative_to(root)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -69,41 +88,55 @@ def build_space_folder(output: str | os.PathLike, *, model: str | None = None, r
 
 
 def deploy_space(repo_id: str, *, model: str | None = None, private: bool = False) -> PushResult:
-    """Creates or updates the Space in one commit; files that are gone here vanish there.
+    """Creates or updates the Space: its variables, then its files in one commit; those gone here vanish.
 
     Args:
         repo_id: USER/SPACE.
-        model: as for `build_space_folder`.
-        private: whether to create it private; one that exists keeps its visibility.
+        model: as for `build_space_folder`. That a private one needs a token in the Space is logged.
+        private: as for `push_folder`.
 
     Raises:
-        UsageError: as for `build_space_folder`.
-        HubAccessError: the Hub refuses or cannot be reached, or has no such model.
+        UsageError: as for `build_space_folder` and `push_folder`.
+        HubAccessError: the Hub refuses or cannot be reached, or has no such model; ends with the command that
+            resumes.
         IncompatibleBundleError: the model cannot be used with this version of the package.
     """
-    if model:
-        # The app would fall back to the embedded weights, which is not what was asked for.
-        load_bundle(fetch_bundle(checked_id(model)))
-    resume = f"python scripts/deploy_space.py {repo_id}"
-    resume += (f" --model {model}" if model else "") + (" --private" if private else "")
-    with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
+    command = ["deploy_space.py", repo_id]
+    command += ["--model", model] if model else []
+    command += ["--private"] * private
+    with (
+        resumable(command),
+        tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch,
+    ):
+        check_push(repo_id, repo_type="space", private=private)
+        folder, needs_token = Path(scratch) / "space", False
+        if model:
+            # The app would fall back to the embedded weights, which is not what was asked for.
+            fetched = fetch_bundle(model)
+            load_bundle(fetched)
+            preload = [name for name in _READ_BY_THE_APP if (fetched / name).is_file()]
+            build_space_folder(folder, model=model, preload=preload)
+            needs_token = is_private(model)
+        else:
+            build_space_folder(folder)
         result = push_folder(
-            build_space_folder(Path(scratch) / "space", model=model),
+            folder,
             repo_id,
             repo_type="space",
             private=private or None,
             message="Deploy the app",
             delete_patterns=["*"],
             space_sdk="gradio",
-            resume_command=resume,
+            space_variables=space_variables(model),
         )
-    set_space_variables(repo_id, space_variables(model), resume_command=resume)
+    if needs_token:
+        logging.getLogger(__name__).warning(
+            "The model %s is private: the Space runs on the embedded weights until a token that may read the "
+            "model is its secret HF_TOKEN. Add it at %s/settings.",
+            model,
+            page_of(repo_id, "space"),
+        )
     return result
-
-
-def share_link(repo_id: str) -> str:
-    """Where people open the Space, on the endpoint in use."""
-    return f"{constants.ENDPOINT}/spaces/{repo_id}"
 
 
 def space_variables(model: str | None) -> dict[str, str]:
@@ -146,8 +179,11 @@ def _files_of(module: str, root: Path) -> list[Path]:
     return [path for path in candidates if path.is_file()]
 
 
-def space_readme(root: Path, model: str | None) -> str:
+def space_readme(root: Path, model: str | None, preload: Sequence[str]) -> str:
     """README.md of the Space: the front matter of this repository's own, brought up to date, and a few lines.
+
+    Args:
+        root, model, preload: as for `build_space_folder`.
 
     Raises:
         UsageError: no such front matter, a description too long for the Hub, or gradio is not pinned.
@@ -175,10 +211,10 @@ def space_readme(root: Path, model: str | None) -> str:
     }
     if model:
         front_matter["models"] = [model]
-        front_matter["preload_from_hub"] = [f"{model} {CONFIG_NAME},{WEIGHTS_NAME}"]
+        front_matter["preload_from_hub"] = [f"{model} {','.join(preload)}"]
     for key, value in front_matter.items():
         card.data[key] = value
-    runs_on = f"the model [{model}]({constants.ENDPOINT}/{model})" if model else "the embedded weights"
+    runs_on = f"the model [{model}]({page_of(model)})" if model else "the embedded weights"
     return f"""\
 ---
 {card.data.to_yaml()}

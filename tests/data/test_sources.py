@@ -117,18 +117,22 @@ def test_kaggle_out_of_reach_says_how_to_go_on(scratch, monkeypatch):
     assert "by hand" in caught.value.hint
 
 
-def test_hub_gives_the_folder_of_its_snapshot(phantom_root, scratch, monkeypatch):
-    asked = []
-
-    def download(repo_id, *, repo_type, allow_patterns):
-        asked.append((repo_id, repo_type))
-        return str(phantom_root)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    assert fetch("someone/busi", scratch) == (phantom_root, "hub")
-    assert asked == [("someone/busi", "dataset")]
+def test_only_what_a_data_set_consists_of_is_fetched_from_the_hub(hub, scratch):
+    files = {"benign/benign (1).png": b"x", "README.md": b"y", "model.pkl": b"z"}
+    hub.put("me/busi", files, repo_type="dataset")
+    folder, kind = fetch("me/busi", scratch)
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert (found, kind) == (files.keys() - {"model.pkl"}, "hub")
 
 
-def test_hub_out_of_reach_also_says_that_no_such_folder_exists(scratch):
-    with pytest.raises(HubAccessError, match="no folder or zip called data/bsui"):
+def test_a_mistyped_path_that_looks_like_a_hub_id(hub, scratch):
+    with pytest.raises(HubAccessError) as caught:
         fetch("data/bsui", scratch)
+    assert "There is no folder or zip called data/bsui either" in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["nowhere", "./nowhere", "../nowhere/busi", "a/b/c"])
+def test_what_is_no_hub_id_is_no_source(hub, scratch, source):
+    with pytest.raises(UsageError, match="no folder or zip called"):
+        fetch(source, scratch)
+    assert hub.requests == []

@@ -11,6 +11,7 @@ import math
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +22,14 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from hub_server import OTHER, READ, WRONG, HubServer, serve_hub, tamper, truncate
+from hub_server import OTHER, READ, WRITE, WRONG, HubServer, serve_hub, tamper, truncate
 
 from busi_unet.errors import BusiUNetError
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "hub_faults.md"
 COMMAND = "python tests/hub/fault_table.py"
-RESUME = "python scripts/push_to_hub.py RUN me/busi"
+COMMAND_LINE = ["push_to_hub.py", "RUN", "me/busi"]
+RESUME = "Then resume with: python scripts/push_to_hub.py RUN me/busi"
 ALWAYS = math.inf
 
 
@@ -70,12 +72,14 @@ class FaultCase:
         arrange: makes it go wrong.
         says: parts of the message.
         options: how the push or the pull differs from the usual one.
+        resumable: for a push, whether the same command may work later.
     """
 
     what: str
     arrange: Callable[[World], Any]
     says: tuple[str, ...]
     options: tuple[tuple[str, Any], ...] = ()
+    resumable: bool = True
 
 
 def _break(method: str, path: str, status: int | None = None, **options: Any) -> Callable[[World], None]:
@@ -128,6 +132,38 @@ def _damaged_cache(world: World) -> None:
     weights = fetch_bundle("me/busi") / "model.safetensors"
     weights.write_bytes(tamper(weights.read_bytes()))
     world.hub.stop()
+
+
+def _data(*, private: bool = False, token: str | None = WRITE) -> Callable[[World], None]:
+    def arrange(world: World) -> None:
+        world.hub.put("me/busi", {"benign/benign (1).png": b"x"}, repo_type="dataset", private=private)
+        world.hub.login(token)
+
+    return arrange
+
+
+def _fail_data(method: str, path: str, status: int | None = None, **options: Any) -> Callable[[World], None]:
+    def arrange(world: World) -> None:
+        _data()(world)
+        _break(method, path, status, **options)(world)
+
+    return arrange
+
+
+def _xet(status: int | None = None, *, storage: str = "") -> Callable[[World], None]:
+    """The client tries Xet: its token is refused with a status, or names a storage."""
+
+    def arrange(world: World) -> None:
+        from huggingface_hub import constants
+
+        pytest.importorskip("hf_xet")
+        world.patch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+        token = {"accessToken": "t", "exp": int(time.time()) + 3600, "casUrl": storage}
+        if status or storage:
+            body = json.dumps(token).encode() if storage else None
+            _break("GET", "/xet-write-token/", status or 200, body=body)(world)
+
+    return arrange
 
 
 def _only_a_pickle(world: World) -> None:
@@ -204,6 +240,41 @@ PULL = [
     ),
 ]
 
+NO_SUCH_FOLDER = "There is no folder or zip called me/busi either."
+DATA = [
+    FaultCase(
+        "network gone, nothing cached", _network_gone, ("cannot be reached", "is not cached", NO_SUCH_FOLDER)
+    ),
+    FaultCase(
+        "`HF_HUB_OFFLINE=1`, nothing cached", _offline, ("HF_HUB_OFFLINE", "not cached", NO_SUCH_FOLDER)
+    ),
+    FaultCase(
+        "private, and no token",
+        _data(private=True, token=None),
+        ("no data set me/busi that may be read without a token (401)", NO_SUCH_FOLDER, "HF_TOKEN"),
+    ),
+    FaultCase("wrong token", _data(token=WRONG), ("does not accept the token (401)", "hf auth login")),
+    FaultCase(
+        "no such data set",
+        lambda world: None,
+        ("no data set me/busi that this token may read (404)", NO_SUCH_FOLDER),
+    ),
+    FaultCase("neither a path nor a name", lambda world: None, ("no folder or zip",), (("source", "a/b/c"),)),
+    FaultCase(
+        "gated",
+        _fail_data("GET", "/api/datasets/", 403, headers={"X-Error-Code": "GatedRepo"}),
+        ("is gated", "/datasets/me/busi"),
+    ),
+    FaultCase("too many requests", _fail_data("*", ".", 429), ("too many requests (429)", LATER)),
+    FaultCase("the Hub is down", _fail_data("*", ".", 503), ("has a fault (503)", "not cached", LATER)),
+    FaultCase("the Hub hangs up", _fail_data("*", ".", drop="start"), ("broke off", "Check the network")),
+    FaultCase(
+        "the download stops half way, each time",
+        _fail_data("GET", "/resolve/", spoil=lambda body: body[:0]),
+        ("broke off", "not cached"),
+    ),
+]
+
 PUSH = [
     FaultCase(
         "no token",
@@ -217,9 +288,22 @@ PUSH = [
         lambda world: None,
         ("cannot publish under the name someone", "me/busi"),
         (("repo_id", "someone/busi"),),
+        resumable=False,
     ),
-    FaultCase("not a name", lambda world: None, ("is not a Hub id",), (("repo_id", "me/my model"),)),
-    FaultCase("name without user", lambda world: None, ("is not a Hub id",), (("repo_id", "busi"),)),
+    FaultCase(
+        "not a name",
+        lambda world: None,
+        ("is not a Hub id",),
+        (("repo_id", "me/my model"),),
+        resumable=False,
+    ),
+    FaultCase(
+        "name without user",
+        lambda world: None,
+        ("is not a Hub id",),
+        (("repo_id", "busi"),),
+        resumable=False,
+    ),
     FaultCase(
         "the token may not create repositories",
         _break("POST", "/create", 403, message="no right to create"),
@@ -235,6 +319,7 @@ PUSH = [
         _publish(),
         ("exists and is public", "nothing was sent"),
         (("private", True),),
+        resumable=False,
     ),
     FaultCase("network gone at the start", _network_gone, ("cannot be reached", "Check the network")),
     FaultCase("`HF_HUB_OFFLINE=1`", _offline, ("HF_HUB_OFFLINE", "Unset")),
@@ -266,6 +351,20 @@ PUSH = [
         lambda world: (world.folder / "README.md").write_text("---\nlicense: mit\n", encoding="utf-8"),
         ("front matter of README.md: the front matter does not end", "Correct README.md"),
     ),
+    FaultCase("a Hub without Xet", _xet(), ("no Xet storage", "(404)", "HF_HUB_DISABLE_XET=1")),
+    FaultCase(
+        "Xet does not accept the token", _xet(403), ("no Xet storage", "(403)", "HF_HUB_DISABLE_XET=1")
+    ),
+    FaultCase("Xet: too many requests", _xet(429), ("Xet storage asks to slow down", "(429)", LATER)),
+    FaultCase(
+        "the Xet storage is down", _xet(503), ("Xet storage has a fault (503)", "HF_HUB_DISABLE_XET=1")
+    ),
+    FaultCase(
+        "the Xet storage is out of reach",
+        # Nothing listens there.
+        _xet(storage="http://127.0.0.1:9"),
+        ("Xet storage cannot be reached", "HF_HUB_DISABLE_XET=1"),
+    ),
 ]
 
 
@@ -275,17 +374,33 @@ def pull(world: World, *, repo_id: str = "me/busi", revision: str | None = None)
     Predictor.from_pretrained(repo_id, revision=revision)
 
 
+def pull_data(world: World, *, source: str = "me/busi") -> None:
+    from busi_unet.data.sources import fetch
+
+    fetch(source, world.folder.parent)
+
+
 def push(world: World, *, repo_id: str = "me/busi", private: bool | None = None) -> None:
     from busi_unet.hub import push_folder
+    from busi_unet.publish.resume import resumable
 
-    push_folder(world.folder, repo_id, message="First", private=private, resume_command=RESUME)
+    with resumable(COMMAND_LINE):
+        push_folder(world.folder, repo_id, message="First", private=private)
+
+
+SECTIONS = (
+    ("Fetching a model", PULL, pull),
+    ("Fetching a data set", DATA, pull_data),
+    ("Publishing", PUSH, push),
+)
 
 
 def message_of(case: FaultCase, world: World) -> str:
     """What is said, with names that are the same in every run."""
+    run = next(run for _, cases, run in SECTIONS if case in cases)
     case.arrange(world)
     with pytest.raises(BusiUNetError) as caught:
-        (pull if case in PULL else push)(world, **dict(case.options))
+        run(world, **dict(case.options))
     text = str(caught.value).replace(str(world.home), "HF_HOME").replace(str(world.folder), "FOLDER")
     text = text.replace(world.hub.url, "https://huggingface.co")
     return re.sub(r"\b[0-9a-f]{40}\b", "COMMIT", text)
@@ -301,9 +416,11 @@ def page(messages: Callable[[FaultCase], str]) -> str:
     text = (
         "# What can go wrong with the Hub, and what is said\n\n"
         f"Generated by `{COMMAND}`, which makes each fault happen between the real `huggingface_hub` client "
-        "and the test Hub of `tests/hub_server.py`; do not edit.\n"
+        "and the test Hub of `tests/hub_server.py`; do not edit.\n\n"
+        "Not tried: the real Hub; Xet beyond its token and the address of its storage, so neither uploads "
+        "that break in the middle of it nor any download; a disk that is full while Xet writes.\n"
     )
-    for title, cases in (("Fetching a model", PULL), ("Publishing", PUSH)):
+    for title, cases, _ in SECTIONS:
         text += f"\n## {title}\n\n| what goes wrong | what is said |\n|---|---|\n"
         text += "".join(row(case, messages(case)) for case in cases)
     return text

@@ -5,7 +5,7 @@ import re
 
 import httpx2
 import pytest
-from fault_table import COMMAND, PAGE, PULL, PUSH, RESUME, FaultCase, World, message_of, page, row
+from fault_table import COMMAND, DATA, PAGE, PULL, PUSH, RESUME, FaultCase, World, message_of, page, row
 from huggingface_hub.errors import FileMetadataError, HfHubHTTPError
 
 from busi_unet.errors import HubAccessError, UsageError
@@ -17,7 +17,7 @@ def contents(world: World) -> dict[str, bytes]:
 
 
 @pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-@pytest.mark.parametrize("case", PULL + PUSH, ids=lambda case: case.what)
+@pytest.mark.parametrize("case", PULL + DATA + PUSH, ids=lambda case: case.what)
 def test_each_fault_ends_in_one_clear_sentence(case: FaultCase, world: World):
     before = contents(world)
 
@@ -29,8 +29,7 @@ def test_each_fault_ends_in_one_clear_sentence(case: FaultCase, world: World):
     assert "\n" not in message
     before.update({name: content for name, content in contents(world).items() if name == "README.md"})
     assert contents(world) == before
-    if case in PUSH:
-        assert message.endswith(f"Then resume with: {RESUME}")
+    assert message.endswith(RESUME) == (case in PUSH and case.resumable)
     assert row(case, message) in PAGE.read_text(encoding="utf-8"), f"run: {COMMAND}"
 
 
@@ -60,7 +59,16 @@ def refusal(status: int, method: str = "GET", headers: dict[str, str] | None = N
         (httpx2.ReadTimeout("late"), "The Hub at https://huggingface.co did not answer in time."),
         (httpx2.UnsupportedProtocol("no"), "https://huggingface.co is no web address."),
         (OSError(errno.EACCES, "Permission denied", "a.txt"), "a.txt cannot be used: Permission denied."),
-        (RuntimeError("Xet failed"), "The Hub's client gave up on the data set me/busi: Xet failed."),
+        (RuntimeError("It broke."), "The Hub's client gave up on the data set me/busi: It broke."),
+        (
+            ConnectionError("Network error: error sending request for url (https://cas.example)"),
+            "The Hub's Xet storage cannot be reached, or breaks off.",
+        ),
+        (
+            ConnectionError("Server error: HTTP status server error (502 Bad Gateway), domain: https://h"),
+            "The Hub's Xet storage has a fault (502).",
+        ),
+        (ConnectionError("Server error: no answer"), "The Hub's Xet storage has a fault."),
         (RuntimeError(), "The Hub's client gave up on the data set me/busi: it gave no reason."),
     ],
 )
@@ -69,6 +77,15 @@ def test_rarer_failures(error: Exception, said: str):
         raise error
     assert caught.value.message == said
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["XetAuthenticationError", "XetObjectNotFoundError"])
+def test_errors_that_xet_has_a_type_for(name: str):
+    error = getattr(pytest.importorskip("hf_xet"), name)
+    with pytest.raises(HubAccessError) as caught, hub_access("me/busi"):
+        raise error("it says something")
+    assert caught.value.message == "The Hub has no Xet storage for the model me/busi that this token may use."
+    assert "HF_HUB_DISABLE_XET=1" in caught.value.hint
 
 
 def test_what_the_client_wraps_in_its_own_errors_is_found():

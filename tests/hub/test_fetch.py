@@ -11,8 +11,8 @@ from programs import HASH_OF_OUTPUTS, run_python
 
 import busi_unet.predictor
 from busi_unet.bundle import EVALUATION_NAME
-from busi_unet.errors import HubAccessError
-from busi_unet.hub import fetch_bundle, push_folder
+from busi_unet.errors import HubAccessError, UsageError
+from busi_unet.hub import checked_id, fetch_bundle, fetch_dataset, is_hub_id, push_folder
 from busi_unet.interface.model import load_model
 from busi_unet.predictor import Predictor
 
@@ -84,7 +84,7 @@ def test_offline_afterwards(world: World):
     assert world.hub.waits == []
 
 
-def test_the_variable_for_offline_work(world: World):
+def test_the_variable_for_offline_work(world: World, caplog):
     world.publish()
     folder = fetch_bundle("me/busi")
     world.hub.requests.clear()
@@ -92,15 +92,65 @@ def test_the_variable_for_offline_work(world: World):
 
     assert fetch_bundle("me/busi") == folder
     assert world.hub.requests == []
+    assert not caplog.text, "that was asked for"
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"drop": "start"}])
-def test_the_cache_serves_while_the_hub_fails(world: World, fault: dict):
+def test_the_cache_serves_while_the_hub_fails_and_the_log_says_so(world: World, fault: dict, caplog):
     world.publish()
     folder = fetch_bundle("me/busi")
     world.hub.fail("*", ".", times=99, **fault)
 
     assert fetch_bundle("me/busi") == folder
+    assert "The model me/busi comes from the cache." in caplog.text
+    assert world.hub.waits == [1, 2]
+
+
+def test_the_cache_of_a_data_set_serves_while_the_hub_fails(world: World, caplog):
+    world.hub.put("me/data", {"a.png": b"x", "notes.pkl": b"y"}, repo_type="dataset")
+    folder = fetch_dataset("me/data", patterns=["*.png"])
+    assert [path.name for path in folder.iterdir()] == ["a.png"]
+    world.hub.stop()
+
+    assert fetch_dataset("me/data", patterns=["*.png"]) == folder
+    assert "The data set me/data comes from the cache." in caplog.text
+    with pytest.raises(HubAccessError, match="The data set me/data is not cached"):
+        fetch_dataset("me/data", patterns=["*"])
+
+
+REQUESTS = [
+    ("GET", "/api/(models|datasets)/"),
+    ("GET", "/tree/"),
+    ("HEAD", "/resolve/"),
+    ("GET", "/resolve/"),
+]
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429, "headers": {"Retry-After": "7"}}])
+@pytest.mark.parametrize(("method", "path"), REQUESTS)
+def test_a_fault_that_passes_only_costs_time(world: World, method: str, path: str, fault: dict):
+    world.publish()
+    world.hub.put("me/data", {"a.png": b"x"}, repo_type="dataset")
+    for fetch in (fetch_bundle, lambda name: fetch_dataset("me/data", patterns=["*.png"])):
+        world.hub.fail(method, path, times=2, **fault)
+        assert any(fetch("me/busi").iterdir())
+        assert world.hub.waits
+        assert all(pause >= 7 or "headers" not in fault for pause in world.hub.waits)
+        world.hub.waits.clear()
+
+
+def test_nobody_waits_long_for_an_app_to_start(world: World):
+    world.publish()
+    world.hub.fail("*", ".", 429, times=99, headers={"Retry-After": "60"})
+    with pytest.raises(HubAccessError, match="too many requests"):
+        fetch_bundle("me/busi")
+    assert world.hub.waits == []
+
+
+def test_a_refusal_is_not_repeated(world: World):
+    with pytest.raises(HubAccessError, match="no model me/busi"):
+        fetch_bundle("me/busi")
+    assert world.hub.waits == []
 
 
 def test_the_cache_of_a_model_does_not_hide_that_access_was_withdrawn(world: World):
@@ -187,3 +237,14 @@ def test_the_environment_is_respected_by_a_program_of_its_own(world: World, tmp_
         except Exception as error: print(error)
     """
     assert "not cached" in run_python(elsewhere, HF_HOME=str(tmp_path / "another home"))
+
+
+@pytest.mark.parametrize(
+    "repo_id", ["busi", "a/b/c", "me/my model", "", "me/", "./busi", "../busi", "~/busi"]
+)
+def test_what_is_no_hub_id_is_wrong_usage(repo_id: str):
+    assert checked_id("me/busi-2.0_x") == "me/busi-2.0_x"
+    assert not is_hub_id(repo_id)
+    for fetch in (checked_id, fetch_bundle, lambda name: fetch_dataset(name, patterns=["*"])):
+        with pytest.raises(UsageError, match=r"is not a Hub id\. Use USER/NAME"):
+            fetch(repo_id)

@@ -1,17 +1,17 @@
 from __future__ import annotations
 
 import pytest
-from fault_table import RESUME, World
-from hub_server import OTHER, READ, WRITE
+from fault_table import World
+from hub_server import READ, WRITE
 
-from busi_unet.errors import HubAccessError, UsageError
-from busi_unet.hub import PushResult, check_push, push_folder, set_space_variables
+from busi_unet.errors import BusiUNetError, HubAccessError, UsageError
+from busi_unet.hub import PushResult, check_push, is_private, push_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
 
 def push(world: World, **options) -> PushResult:
-    return push_folder(world.folder, "me/busi", **{"message": "First", "resume_command": RESUME, **options})
+    return push_folder(world.folder, "me/busi", **{"message": "First", **options})
 
 
 def pushed_commits(world: World) -> int:
@@ -110,6 +110,8 @@ PASSING = [
         ("GET", "/whoami"),
         ("POST", "/repos/create"),
         ("POST", "/branch/"),
+        ("POST", "/variables"),
+        ("GET", "/tree/"),
         ("POST", "/preupload/"),
         ("POST", "/objects/batch"),
         ("PUT", "/lfs/"),
@@ -122,12 +124,23 @@ PASSING = [
 
 @pytest.mark.parametrize(("method", "path", "fault"), PASSING)
 def test_a_passing_fault_anywhere_only_costs_time(world: World, method: str, path: str, fault: dict):
+    world.hub.put("me/busi", {"old.png": b"1"}, repo_type="space")
     world.hub.fail(method, path, times=2, **fault)
 
-    push(world, revision="v1")
+    push(
+        world,
+        repo_type="space",
+        space_sdk="gradio",
+        revision="v1",
+        delete_patterns=["*.png"],
+        space_variables={"EMPTY": "", "A": "1"},
+    )
 
-    assert world.hub.files("me/busi", "v1")["model.safetensors"] == world.weights
-    assert pushed_commits(world) == 1
+    space = world.hub.repo("me/busi", "space")
+    assert space.variables == {"EMPTY": "", "A": "1"}
+    assert space.at("v1").files.keys() == files_here(world).keys()
+    assert space.at("v1").files["model.safetensors"] == world.weights
+    assert len(space.commits) == 2
     assert len(world.hub.waits) == 2
     assert min(world.hub.waits) >= (7 if "headers" in fault else 1)
 
@@ -171,16 +184,27 @@ def test_without_a_token_nothing_is_sent(world: World):
 @pytest.mark.parametrize("repo_id", ["me/busi", "someone/busi"])
 def test_a_token_that_may_not_write_is_told_before_anything_is_made(world: World, repo_id: str):
     world.hub.login(READ if repo_id == "me/busi" else WRITE)
-    with pytest.raises(HubAccessError, match="nothing was sent"):
+    with pytest.raises(BusiUNetError, match="nothing was sent"):
         check_push(repo_id)
     assert world.hub.repositories == {}
 
 
 def test_a_public_repository_gets_no_private_files(world: World):
     world.hub.put("me/busi", {"README.md": b""}, repo_type="dataset")
-    with pytest.raises(HubAccessError, match="data set me/busi exists and is public"):
-        push(world, repo_type="dataset", private=True)
+    for refuse in (push, lambda _, **options: check_push("me/busi", **options)):
+        with pytest.raises(UsageError, match="data set me/busi exists and is public") as caught:
+            refuse(world, repo_type="dataset", private=True)
+        assert f"{world.hub.url}/datasets/me/busi/settings" in caught.value.hint
     assert world.hub.files("me/busi", repo_type="dataset").keys() == {"README.md"}
+
+
+def test_what_is_private_or_not_there_may_be_pushed_private(world: World):
+    check_push("me/busi", private=True)
+    world.hub.put("me/busi", {}, private=True)
+    check_push("me/busi", private=True)
+    world.hub.put("me/public", {})
+    check_push("me/public")
+    assert [is_private(f"me/{name}") for name in ("busi", "public", "nothing")] == [True, False, None]
 
 
 @pytest.mark.parametrize("content", [None, {}])
@@ -193,19 +217,8 @@ def test_no_folder_or_an_empty_one(world: World, tmp_path, content):
     assert world.hub.requests == []
 
 
-def test_space_variables(world: World):
-    world.hub.put("me/app", {}, repo_type="space")
-    world.hub.fail("POST", "/variables", 503)
-
-    set_space_variables("me/app", {"BUSI_UNET_MODEL": "me/busi", "EMPTY": ""})
-
-    assert world.hub.repo("me/app", "space").variables == {"BUSI_UNET_MODEL": "me/busi", "EMPTY": ""}
-
-
-def test_variables_of_a_space_of_somebody_else(world: World):
-    world.hub.put("me/app", {}, repo_type="space")
-    world.hub.login(OTHER)
-    with pytest.raises(HubAccessError) as caught:
-        set_space_variables("me/app", {"A": "1"}, resume_command="python scripts/deploy_space.py me/app")
-    assert "does not let this token write the Space me/app (403)" in str(caught.value)
-    assert str(caught.value).endswith("Then resume with: python scripts/deploy_space.py me/app")
+def test_a_space_whose_variables_cannot_be_set_gets_no_files(world: World):
+    world.hub.fail("POST", "/variables", 403, message="no right to set variables")
+    with pytest.raises(HubAccessError, match=r"write the Space me/busi \(403\): no right to set variables"):
+        push(world, repo_type="space", space_sdk="gradio", space_variables={"A": "1"})
+    assert world.hub.files("me/busi", repo_type="space").keys() == {".gitattributes"}

@@ -6,7 +6,14 @@ import pytest
 from evaluations import write_evaluation
 from huggingface_hub import ModelCard
 
-from busi_unet.config import Architecture, BundleConfig, Calibration, Thresholds
+from busi_unet.config import (
+    Architecture,
+    BundleConfig,
+    Calibration,
+    EdgeBand,
+    PredictionSets,
+    Thresholds,
+)
 from busi_unet.publish.card import model_card
 from busi_unet.publish.results import read_result
 
@@ -45,7 +52,8 @@ def test_front_matter_is_read_back_by_the_hubs_own_parser(tmp_path):
     assert figures(parsed)["Lesion Dice, mean", "test"] == 0.6123
     assert figures(parsed)["Accuracy, three classes", "test"] == 0.875
     assert {item.dataset_name for item in data.eval_results} == {"BUSI"}
-    assert set(data.metrics) >= {item.metric_type for item in data.eval_results}
+    assert set(data.metrics) == {item.metric_type for item in data.eval_results}
+    assert "roc_auc" not in data.metrics, "undefined here"
 
 
 def test_the_body_gives_protocol_interval_command_and_seed(tmp_path):
@@ -124,6 +132,51 @@ def test_config_is_told_as_it_is():
     assert "| mask | 0.43 |" in text
     assert "| presence | 0.37 |" in text
     assert "| min_area | 0.002 |" in text
+    assert "No prediction sets, no edge band and no guard" in text
+    assert "A picture of anything else is analysed all the same" in text
+
+
+STATED = Calibration(
+    prediction_sets=PredictionSets(coverage=0.9, cut=0.2345),
+    edge_band=EdgeBand(coverage=0.8, inner=0.31, outer=0.42),
+    refuse_beyond=2.34,
+)
+
+
+def test_what_the_weights_state_is_told():
+    text = card(replace(OTHER_DATA, calibration=STATED)).text
+    assert "every class from a probability of 0.2345 on. They hold the true class in 90% of pictures" in text
+    assert "on average 80% of a lesion's edge lies between 0.31 inside and 0.42 outside" in text
+    assert "farther than 2.34 from the usual" in text
+    assert "A picture of anything else" not in text
+    assert "before the refit" not in text
+
+
+def test_what_is_not_stated_is_not_told():
+    text = card(replace(OTHER_DATA, calibration=Calibration(refuse_beyond=2.0))).text
+    assert "Guard: " in text
+    assert "Prediction sets: " not in text
+    assert "Edge band: " not in text
+
+
+def test_after_a_refit_sets_and_band_are_those_of_the_model_before():
+    training = {"data": {"trained_on": ["train", "validation"]}}
+    refit = replace(OTHER_DATA, training=training)
+    assert "fitted for the model before the refit" in card(replace(refit, calibration=STATED)).text
+    assert "fitted for the model before the refit" not in card(refit).text
+
+
+@pytest.mark.parametrize(
+    ("encoder", "init", "said"),
+    [
+        ("plain", "imagenet", "init random"),
+        ("plain", "runs/first/model", "init runs/first/model"),
+        ("efficientnet_lite0", "imagenet", "init imagenet"),
+    ],
+)
+def test_what_the_training_started_from(encoder, init, said):
+    training = {**OTHER_DATA.training, "options": {"encoder": encoder, "init": init}}
+    assert f"Options: encoder {encoder}, {said};" in card(replace(OTHER_DATA, training=training)).text
 
 
 def test_weights_of_unknown_origin():

@@ -3,12 +3,13 @@ from huggingface_hub import DatasetCard
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.busi import load_prepared, prepare, split_hash
-from busi_unet.errors import DataLayoutError, HubAccessError
+from busi_unet.errors import DataLayoutError, HubAccessError, UsageError
 from busi_unet.publish.dataset import build_dataset_folder, push_dataset
 from busi_unet.publish.folder import list_files
 
 datasets = pytest.importorskip("datasets")
 
+COMMAND = ["prepare_data.py", "SOURCE"]
 FILES = {"README.md"} | {f"data/{split}-00000-of-00001.parquet" for split in ("train", "validation", "test")}
 
 
@@ -49,7 +50,7 @@ def test_the_card_counts_and_warns(prepared, tmp_path):
 
 
 def test_it_comes_back_from_the_hub_as_it_was(hub, prepared, tmp_path):
-    push_dataset(prepared, "me/data")
+    push_dataset(prepared, "me/data", command=COMMAND)
     assert hub.repo("me/data", repo_type="dataset").private
     assert hub.files("me/data", repo_type="dataset").keys() >= FILES
     back = prepare("me/data", tmp_path / "back", progress=False)
@@ -58,17 +59,23 @@ def test_it_comes_back_from_the_hub_as_it_was(hub, prepared, tmp_path):
 
 
 def test_public_only_when_told(hub, prepared):
-    push_dataset(prepared, "me/data", public=True)
+    push_dataset(prepared, "me/data", command=COMMAND, public=True)
     assert not hub.repo("me/data", repo_type="dataset").private
 
 
 def test_private_data_never_go_to_a_public_repository(hub, prepared):
     hub.put("me/data", {"README.md": b"public"}, repo_type="dataset")
-    with pytest.raises(HubAccessError, match="exists and is public, not private; nothing was sent") as caught:
-        push_dataset(prepared, "me/data", resume_command="python scripts/prepare_data.py …")
-    assert f"The data set is intact in {prepared}." in str(caught.value)
-    assert str(caught.value).endswith("python scripts/prepare_data.py …")
+    with pytest.raises(UsageError, match="exists and is public, not private; nothing was sent"):
+        push_dataset(prepared, "me/data", command=COMMAND)
     assert set(hub.files("me/data", repo_type="dataset")) <= {"README.md", ".gitattributes"}
+
+
+def test_a_failed_push_says_where_the_data_are_and_how_to_resume(hub, prepared):
+    hub.login(None)
+    with pytest.raises(HubAccessError) as caught:
+        push_dataset(prepared, "me/data", command=COMMAND)
+    assert f"The data set is intact in {prepared}." in str(caught.value)
+    assert str(caught.value).endswith("Then resume with: python scripts/prepare_data.py SOURCE")
 
 
 def test_not_a_prepared_data_set(tmp_path):

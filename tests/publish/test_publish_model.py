@@ -15,7 +15,7 @@ from busi_unet.errors import HubAccessError, IncompatibleBundleError, UsageError
 from busi_unet.predictor import Predictor
 from busi_unet.publish import model as module
 from busi_unet.publish.folder import list_files
-from busi_unet.publish.model import build_model_folder, push_model, resume_command
+from busi_unet.publish.model import build_model_folder, push_model
 
 ALWAYS = {"README.md", "config.json", "model.safetensors"} | {
     f"examples/{label}.png" for label in ("normal", "benign", "malignant")
@@ -84,6 +84,21 @@ def test_figures_are_published_with_their_file(run, tmp_path):
     assert (output / EVALUATION_NAME).read_bytes() == evaluation.read_bytes(), "what the app shows"
 
 
+@pytest.mark.parametrize("own", [True, False, None])
+def test_the_app_is_given_the_figures_of_the_models_own_test_split_alone(run, tmp_path, own):
+    digest = weights_hash(run / "model")
+    # Sorted by name, the foreign one comes first.
+    foreign = write_evaluation(
+        tmp_path / "a.json", digest, data_sha256="0" * 64, split_is_the_models_own=False
+    )
+    mine = write_evaluation(tmp_path / "b.json", digest, split_is_the_models_own=own)
+    output = build_model_folder(run, tmp_path / "out", repo_id="someone/busi", evaluations=[foreign, mine])
+    assert len(list((output / "evaluation").iterdir())) == 2
+    assert (output / EVALUATION_NAME).exists() == (own is True)
+    if own:
+        assert (output / EVALUATION_NAME).read_bytes() == mine.read_bytes()
+
+
 def test_figures_of_other_weights_stop_it_before_anything_is_written(run, tmp_path):
     evaluation = write_evaluation(tmp_path / "metrics.json", "b" * 64)
     with pytest.raises(UsageError, match="measures other weights"):
@@ -142,21 +157,15 @@ def test_a_branch_and_privacy(hub, run):
     assert "model.safetensors" not in hub.files("me/busi")
 
 
-def test_a_failed_push_says_where_the_weights_are_and_how_to_resume(hub, run):
+def test_a_failed_push_says_where_the_weights_are_and_how_to_resume(hub, run, tmp_path):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    evaluation = write_evaluation(tmp_path / "my metrics.json", weights_hash(run / "model"))
     hub.stop()
     with pytest.raises(HubAccessError) as caught:
-        push_model(run, "me/busi", private=True)
+        push_model(run, "me/busi", private=True, revision="v2", evaluations=[evaluation])
     assert f"The weights are intact in {run / 'model'}." in str(caught.value)
-    assert str(caught.value).endswith(f"resume with: python scripts/push_to_hub.py {run} me/busi --private")
+    assert str(caught.value).endswith(
+        f"resume with: python scripts/push_to_hub.py {run} me/busi --private --revision v2 "
+        f"--evaluation '{evaluation}'"
+    )
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
-
-
-def test_the_resume_command_keeps_every_option():
-    command = resume_command(
-        "runs/my run", "someone/busi", private=True, revision="v2", evaluations=["a.json", "b.json"]
-    )
-    assert command == (
-        "python scripts/push_to_hub.py 'runs/my run' someone/busi --private --revision v2 "
-        "--evaluation a.json --evaluation b.json"
-    )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import SpaceCard
 
+from busi_unet.bundle import EVALUATION_NAME
 from busi_unet.errors import HubAccessError, UsageError
 from busi_unet.publish.folder import list_files
 from busi_unet.publish.space import build_space_folder, deploy_space, serving_modules, space_readme
@@ -72,7 +73,7 @@ def test_the_real_folder_stands_on_its_own(tmp_path):
 
 
 def test_front_matter(tmp_path):
-    card = SpaceCard(space_readme(ROOT, "someone/busi"))
+    card = SpaceCard(space_readme(ROOT, "someone/busi", ["config.json", "model.safetensors"]))
     data = card.data.to_dict()
     pinned = re.search(r"^gradio==(\S+)", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.M)[1]
     assert (data["sdk"], data["sdk_version"], data["app_file"]) == ("gradio", pinned, "app.py")
@@ -87,7 +88,7 @@ def test_front_matter(tmp_path):
 
 
 def test_without_a_model_nothing_is_preloaded():
-    data = SpaceCard(space_readme(ROOT, None)).data.to_dict()
+    data = SpaceCard(space_readme(ROOT, None, [])).data.to_dict()
     assert not {"models", "preload_from_hub"} & data.keys()
 
 
@@ -131,11 +132,49 @@ def test_deploying_again_removes_what_is_gone(hub, tiny_bundle):
     assert space.variables == {"BUSI_UNET_MODEL": "embedded"}, "an earlier model does not stay in use"
 
 
-def test_a_new_space(hub):
+def test_a_new_space_is_one_commit_after_its_variables(hub):
     deploy_space("me/space", private=True)
     space = hub.repo("me/space", repo_type="space")
     assert (space.sdk, space.private) == ("gradio", True)
-    assert len(space.commits) <= 2, "one commit beside the one that creates it"
+    assert [commit.message for commit in space.commits] == ["initial commit", "Deploy the app"]
+    written = [line for line in hub.requests if line.startswith("POST") and re.search("variab|commit", line)]
+    assert [line.rpartition("/spaces/me/space/")[2] for line in written] == ["variables", "commit/main"]
+
+
+def test_a_space_whose_variables_may_not_be_set_stays_empty(hub):
+    hub.fail("POST", "/variables", 403)
+    with pytest.raises(HubAccessError, match="does not let this token write the Space me/space") as caught:
+        deploy_space("me/space")
+    assert str(caught.value).endswith("Then resume with: python scripts/deploy_space.py me/space")
+    assert hub.files("me/space", repo_type="space").keys() == {".gitattributes"}
+
+
+def test_token_and_name_are_checked_before_anything_else(hub):
+    with pytest.raises(UsageError, match="cannot publish under the name someone"):
+        deploy_space("someone/space", model="someone/busi")
+    hub.put("me/space", {}, repo_type="space")
+    with pytest.raises(UsageError, match="exists and is public"):
+        deploy_space("me/space", model="someone/busi", private=True)
+    assert not [request for request in hub.requests if "/models/" in request]
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_a_private_model_needs_a_token_in_the_space(hub, tiny_bundle, caplog, private):
+    files = {path.name: path.read_bytes() for path in tiny_bundle.iterdir()}
+    hub.put("me/busi", files, private=private)
+    deploy_space("me/space", model="me/busi")
+    assert ("me/busi is private" in caplog.text) == private
+    assert (f"HF_TOKEN. Add it at {hub.url}/spaces/me/space/settings" in caplog.text) == private
+
+
+@pytest.mark.parametrize("figures", [True, False])
+def test_the_figures_of_the_model_are_preloaded_where_there_are_any(hub, tiny_bundle, figures):
+    files = {path.name: path.read_bytes() for path in tiny_bundle.iterdir()}
+    hub.put("me/busi", {**files, **({EVALUATION_NAME: b"{}"} if figures else {})})
+    deploy_space("me/space", model="me/busi")
+    readme = SpaceCard(hub.files("me/space", repo_type="space")["README.md"].decode())
+    expected = "me/busi config.json,model.safetensors" + figures * f",{EVALUATION_NAME}"
+    assert readme.data.to_dict()["preload_from_hub"] == [expected]
 
 
 def test_a_model_that_is_not_there_stops_the_deployment(hub):

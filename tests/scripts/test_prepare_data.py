@@ -91,7 +91,7 @@ def test_text(phantom_root, tmp_path):
         (("empty", "--output", "out"), 1, "No folder called normal, benign or malignant"),
         (("empty", "--output", "out", "--fold", "7"), 2, "invalid choice"),
         (("notes.txt", "--output", "out"), 1, "is not a zip"),
-        (("someone/else", "--output", "out"), 1, "could not be downloaded"),
+        (("someone/else", "--output", "out"), 1, "no folder or zip called someone/else either"),
     ],
 )
 def test_mistakes_are_one_message_and_an_exit_code(arguments, code, text, tmp_path):
@@ -135,6 +135,10 @@ def test_a_push_that_cannot_work_is_refused_before_the_work(hub, phantom_root, t
     output = tmp_path / "data"
     assert main([str(phantom_root), "--output", str(output), "--push-to-hub", "me/phantoms"]) == 1
     assert "The token may only read" in capsys.readouterr().err
+    hub.login("hf_write")
+    hub.put("me/phantoms", {"README.md": b""}, repo_type="dataset")
+    assert main([str(phantom_root), "--output", str(output), "--push-to-hub", "me/phantoms"]) == 2
+    assert "exists and is public, not private" in capsys.readouterr().err
     assert not output.exists()
     with pytest.raises(SystemExit):
         main([str(phantom_root), "--public"])

@@ -1,9 +1,8 @@
 import json
 import runpy
 import shlex
+import shutil
 from pathlib import Path
-
-import pytest
 
 main = runpy.run_path(str(Path(__file__).resolve().parents[2] / "scripts" / "push_to_hub.py"))["main"]
 
@@ -38,8 +37,16 @@ def test_a_folder_without_a_model(tmp_path, capsys):
     assert "neither the folder of a finished run nor a model folder" in capsys.readouterr().err
 
 
-def test_an_output_is_kept_of_a_dry_run_only(tmp_path, capsys):
-    with pytest.raises(SystemExit) as caught:
-        main([str(tmp_path), "me/busi", "--output", str(tmp_path)])
-    assert caught.value.code == 2
-    assert "--output needs --dry-run" in capsys.readouterr().err
+def test_another_model_is_never_replaced_by_a_dry_run(tiny_bundle, tmp_path, capsys):
+    other = shutil.copytree(tiny_bundle, tmp_path / "other" / "model")
+    before = {path.name: path.read_bytes() for path in other.iterdir()}
+    assert main([str(tiny_bundle), "me/busi", "--dry-run", "--output", str(other)]) == 2
+    assert "which no dry run wrote" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in other.iterdir()} == before
+
+
+def test_a_name_of_somebody_else_is_wrong_usage_that_nothing_resumes(hub, tiny_bundle, capsys):
+    assert main([str(tiny_bundle), "someone/busi"]) == 2
+    printed = capsys.readouterr().err
+    assert "cannot publish under the name someone" in printed
+    assert "resume" not in printed

@@ -68,21 +68,24 @@ push = runpy.run_path(str(SCRIPTS / "push_to_hub.py"))["main"]
 
 
 @pytest.mark.parametrize(
-    ("token", "repo_id", "message"),
+    ("token", "repo_id", "message", "code"),
     [
-        (None, "me/busi", "There is no token to push the model me/busi with"),
-        ("hf_wrong", "me/busi", "The Hub does not accept the token"),
-        ("hf_read", "me/busi", "The token may only read"),
-        ("hf_write", "other/busi", "cannot publish under the name other"),
-        ("hf_write", "busi", "is not a Hub id"),
+        (None, "me/busi", "There is no token to push the model me/busi with", 1),
+        ("hf_wrong", "me/busi", "The Hub does not accept the token", 1),
+        ("hf_read", "me/busi", "The token may only read", 1),
+        ("hf_write", "other/busi", "cannot publish under the name other", 2),
+        ("hf_write", "busi", "is not a Hub id", 2),
+        ("hf_write", "me/public", "exists and is public, not private", 2),
     ],
 )
 def test_what_would_stop_the_push_stops_the_training_before_it_starts(
-    hub, prepared, tmp_path, capsys, token, repo_id, message
+    hub, prepared, tmp_path, capsys, token, repo_id, message, code
 ):
+    hub.put("me/public", {})
     hub.login(token)
     run = tmp_path / "run"
-    assert main([*TINY, "--data", str(prepared), "--output", str(run), "--push-to-hub", repo_id]) == 1
+    arguments = [*TINY, "--data", str(prepared), "--output", str(run), "--push-to-hub", repo_id, "--private"]
+    assert main(arguments) == code
     assert message in capsys.readouterr().err
     assert not run.exists()
 
