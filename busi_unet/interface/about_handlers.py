@@ -40,19 +40,19 @@ _LENGTHS = (("HD95 on lesion images, px", "lesion_hd95_px"),)
 
 
 def own_evaluation(folder: Path | None) -> dict[str, Any] | None:
-    """The summary of an evaluation of exactly the weights in a model folder.
+    """The summary of an evaluation of exactly the model in a folder: its weights, thresholds and calibration.
 
     Returns:
-        None where there is no such file, it cannot be read, or it is about other weights.
+        None where there is no such file, it cannot be read, or it is about another model.
     """
     # torch takes seconds to import; the page appears without waiting for it.
-    from busi_unet.bundle import EVALUATION_NAME, weights_hash
+    from busi_unet.bundle import EVALUATION_NAME, bundle_hash
 
     if folder is None:
         return None
     try:
         evaluation = json.loads((folder / EVALUATION_NAME).read_text(encoding="utf-8"))
-        return evaluation if evaluation["provenance"]["weights_sha256"] == weights_hash(folder) else None
+        return evaluation if evaluation["provenance"]["bundle_sha256"] == bundle_hash(folder) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

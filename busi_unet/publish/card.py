@@ -39,7 +39,7 @@ def model_card(
     config: BundleConfig,
     *,
     repo_id: str,
-    weights_sha256: str,
+    bundle_sha256: str,
     results: Sequence[Result] = (),
     examples: Sequence[str] = (),
     curves: bool = False,
@@ -49,8 +49,8 @@ def model_card(
     Args:
         config: of the weights.
         repo_id: USER/NAME that the model will have.
-        weights_sha256: see `busi_unet.bundle.weights_hash`.
-        results: evaluations of exactly these weights.
+        bundle_sha256: see `busi_unet.bundle.bundle_hash`.
+        results: evaluations of exactly this model.
         examples: paths in the repository of overlays on synthetic pictures.
         curves: whether the repository holds curves.png.
 
@@ -58,11 +58,11 @@ def model_card(
         YAML front matter and Markdown.
 
     Raises:
-        ValueError: an evaluation of other weights.
+        ValueError: an evaluation of another model.
     """
-    foreign = [result.path for result in results if result.provenance["weights_sha256"] != weights_sha256]
+    foreign = [r.path for r in results if r.provenance.get("bundle_sha256") != bundle_sha256]
     if foreign:
-        raise ValueError(f"{foreign[0]} measures other weights")
+        raise ValueError(f"{foreign[0]} measures another model")
     busi_fold = busi_test_fold(config.training.get("data", {}).get("split_sha256"))
     measured = _eval_results(results, busi_fold is not None)
     front_matter = ModelCardData(

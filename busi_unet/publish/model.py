@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from busi_unet.bundle import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME, weights_hash
+from busi_unet.bundle import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME, bundle_hash, weights_hash
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import UsageError
@@ -79,7 +79,7 @@ def build_model_folder(
     model = model_folder_of(run)
     if Path(output).resolve() == model.resolve():
         raise UsageError(f"The output {output} is the model itself.", "Choose another --output.")
-    digest = weights_hash(model)
+    digest = bundle_hash(model)
     results = results_of(digest, evaluations)
     # Loaded before anything is written: what cannot be used is not published.
     predictor = Predictor.from_pretrained(model, device="cpu")
@@ -101,7 +101,7 @@ def build_model_folder(
         card = model_card(
             predictor.config,
             repo_id=repo_id,
-            weights_sha256=digest,
+            bundle_sha256=digest,
             results=results,
             examples=_draw_examples(predictor, folder),
             curves=(folder / CURVES_NAME).exists(),

@@ -25,7 +25,8 @@ class Result:
         estimates: figure by name, see `busi_unet.learning.evaluation.summarise`.
         images: number of images by class.
         groups: number of groups of copies.
-        provenance: split, command, seed of the bootstrap, hash of the weights, versions.
+        provenance: split, command, seed of the bootstrap, hash of the model, versions.
+        subsets: the estimates of a part of the images, by its name.
     """
 
     path: Path
@@ -33,6 +34,7 @@ class Result:
     images: dict[str, int]
     groups: int
     provenance: dict[str, Any]
+    subsets: dict[str, dict[str, Estimate]]
 
     @property
     def split(self) -> str:
@@ -60,12 +62,13 @@ def read_result(path: str | os.PathLike) -> Result:
         summary = json.loads(path.read_text(encoding="utf-8"))
         result = Result(
             path=path,
-            estimates={name: Estimate(**estimate) for name, estimate in summary["estimates"].items()},
+            estimates=_estimates(summary["estimates"]),
             images=summary["images"],
             groups=summary["groups"],
             provenance=summary["provenance"],
+            subsets={name: _estimates(part) for name, part in summary.get("subsets", {}).items()},
         )
-        for key in ("weights_sha256", "split", "data_sha256", "bootstrap", "command"):
+        for key in ("split", "bootstrap", "command"):
             result.provenance[key]
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}).", "Name an evaluation file.") from error
@@ -77,23 +80,24 @@ def read_result(path: str | os.PathLike) -> Result:
     return result
 
 
-def results_of(weights_sha256: str, given: Iterable[str | os.PathLike] = ()) -> list[Result]:
-    """The evaluations of exactly these weights, by split.
+def results_of(bundle_sha256: str, given: Iterable[str | os.PathLike] = ()) -> list[Result]:
+    """The evaluations of exactly this model, by split.
 
     Args:
-        weights_sha256: see `busi_unet.bundle.weights_hash`.
+        bundle_sha256: see `busi_unet.bundle.bundle_hash`.
         given: evaluation files; where there are none, the usual places below the working folder are searched.
 
     Raises:
-        UsageError: a given file measures other weights, cannot be read, or repeats another.
+        UsageError: a given file measures another model, cannot be read, or repeats another.
     """
     results: dict[str, Result] = {}
     for path in given:
         result = read_result(path)
-        if result.provenance["weights_sha256"] != weights_sha256:
+        measured = result.provenance.get("bundle_sha256")
+        if measured != bundle_sha256:
             raise UsageError(
-                f"{path} measures other weights ({result.provenance['weights_sha256'][:12]}…) than these "
-                f"({weights_sha256[:12]}…).",
+                f"{path} measures other weights, thresholds or calibration ({str(measured)[:12]}…) than these "
+                f"({bundle_sha256[:12]}…).",
                 "Evaluate this model: python scripts/evaluate.py MODEL --data DATA --split test",
             )
         if result.file_name in results:
@@ -109,6 +113,10 @@ def results_of(weights_sha256: str, given: Iterable[str | os.PathLike] = ()) -> 
             except UsageError:
                 # Found, not named: any JSON may lie there.
                 continue
-            if result.provenance["weights_sha256"] == weights_sha256:
+            if result.provenance.get("bundle_sha256") == bundle_sha256:
                 results.setdefault(result.file_name, result)
     return [results[name] for name in sorted(results)]
+
+
+def _estimates(summary: dict[str, dict[str, Any]]) -> dict[str, Estimate]:
+    return {name: Estimate(**estimate) for name, estimate in summary.items()}

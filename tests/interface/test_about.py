@@ -8,7 +8,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from busi_unet.bundle import EVALUATION_NAME, weights_hash
+from busi_unet.bundle import EVALUATION_NAME, bundle_hash, weights_hash
 from busi_unet.interface.about import build_about_tab
 from busi_unet.interface.about_handlers import about_model, origin, own_evaluation
 from busi_unet.interface.model import ModelInUse, load_model
@@ -30,7 +30,7 @@ def write_evaluation(folder: Path, content: dict) -> None:
 def own(tiny_bundle: Path) -> dict:
     """An evaluation that names the weights of the tiny bundle."""
     content = evaluation()
-    content["provenance"]["weights_sha256"] = weights_hash(tiny_bundle)
+    content["provenance"]["bundle_sha256"] = bundle_hash(tiny_bundle)
     return content
 
 

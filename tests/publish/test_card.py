@@ -31,7 +31,7 @@ OTHER_DATA = BundleConfig(
 
 
 def card(config=EMBEDDED, **arguments):
-    return ModelCard(model_card(config, repo_id="someone/busi", weights_sha256=DIGEST, **arguments))
+    return ModelCard(model_card(config, repo_id="someone/busi", bundle_sha256=DIGEST, **arguments))
 
 
 def figures(parsed):
@@ -84,7 +84,7 @@ def test_without_an_evaluation_there_is_no_figure_anywhere():
 
 
 def test_figures_of_other_weights_are_never_taken(tmp_path):
-    with pytest.raises(ValueError, match="other weights"):
+    with pytest.raises(ValueError, match="another model"):
         card(results=[read_result(write_evaluation(tmp_path / "m.json", "b" * 64))])
 
 

@@ -8,7 +8,7 @@ from evaluations import write_evaluation
 from huggingface_hub import ModelCard
 from PIL import Image
 
-from busi_unet.bundle import EVALUATION_NAME, load_config, save_config, weights_hash
+from busi_unet.bundle import EVALUATION_NAME, load_config, save_config, bundle_hash
 from busi_unet.config import BundleConfig
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import HubAccessError, IncompatibleBundleError, UsageError
@@ -75,7 +75,7 @@ def test_the_examples_are_predictions_and_the_same_each_time(run, tmp_path):
 
 
 def test_figures_are_published_with_their_file(run, tmp_path):
-    evaluation = write_evaluation(tmp_path / "metrics.json", weights_hash(run / "model"))
+    evaluation = write_evaluation(tmp_path / "metrics.json", bundle_hash(run / "model"))
     output = build_model_folder(run, tmp_path / "out", repo_id="someone/busi", evaluations=[evaluation])
     assert (output / "evaluation" / "test-ab12cd34.json").read_bytes() == evaluation.read_bytes()
     card = ModelCard.load(output / "README.md")
@@ -86,7 +86,7 @@ def test_figures_are_published_with_their_file(run, tmp_path):
 
 @pytest.mark.parametrize("own", [True, False, None])
 def test_the_app_is_given_the_figures_of_the_models_own_test_split_alone(run, tmp_path, own):
-    digest = weights_hash(run / "model")
+    digest = bundle_hash(run / "model")
     # Sorted by name, the foreign one comes first.
     foreign = write_evaluation(
         tmp_path / "a.json", digest, data_sha256="0" * 64, split_is_the_models_own=False
@@ -138,7 +138,7 @@ def test_pushed_and_pulled_gives_bit_equal_outputs(hub, run, tmp_path):
 
 
 def test_a_second_push_removes_the_figures_of_earlier_weights_and_nothing_else(hub, run, tmp_path):
-    evaluation = write_evaluation(tmp_path / "metrics.json", weights_hash(run / "model"))
+    evaluation = write_evaluation(tmp_path / "metrics.json", bundle_hash(run / "model"))
     push_model(run, "me/busi", evaluations=[evaluation])
     mine = hub.files("me/busi") | {"LICENSE": b"added by hand"}
     assert "evaluation/test-ab12cd34.json" in mine
@@ -159,7 +159,7 @@ def test_a_branch_and_privacy(hub, run):
 
 def test_a_failed_push_says_where_the_weights_are_and_how_to_resume(hub, run, tmp_path):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    evaluation = write_evaluation(tmp_path / "my metrics.json", weights_hash(run / "model"))
+    evaluation = write_evaluation(tmp_path / "my metrics.json", bundle_hash(run / "model"))
     hub.stop()
     with pytest.raises(HubAccessError) as caught:
         push_model(run, "me/busi", private=True, revision="v2", evaluations=[evaluation])

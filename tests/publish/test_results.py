@@ -19,7 +19,10 @@ def test_a_file_of_this_repository_is_read():
 
 def test_a_given_file_of_other_weights_is_refused(tmp_path):
     path = write_evaluation(tmp_path / "metrics.json", OTHERS)
-    with pytest.raises(UsageError, match=r"measures other weights \(b{12}…\) than these \(a{12}…\)"):
+    with pytest.raises(
+        UsageError,
+        match=r"measures other weights, thresholds or calibration \(b{12}…\) than these \(a{12}…\)",
+    ):
         results_of(OURS, [path])
 
 

@@ -1,0 +1,249 @@
+"""The repository's own results: docs/results.md and the table in the README, written from evaluation files.
+
+docs/results holds one JSON and one CSV (a row per image) for each evaluation, docs/images/results the plots.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from busi_unet.errors import UsageError
+from busi_unet.learning.evaluation import Estimate
+from busi_unet.learning.metrics import ECE_BINS, MISSED_DICE
+from busi_unet.publish.results import read_result
+
+README_MARKS = ("<!-- results: written by scripts/write_results.py -->", "<!-- end of results -->")
+# Plots that hold no pixels of the data set.
+PLOTS = {
+    "dice_by_size": "Dice by lesion size and class",
+    "dice_histogram": "How the Dice of lesions is distributed",
+    "confusion_matrix": "Confusion matrix",
+    "roc": "ROC, malignant against benign",
+    "reliability": "Reliability: how often the likeliest class is right, by its probability",
+    "lesion_presence": "Presence of a lesion: precision and recall",
+}
+FIGURES = {
+    "lesion_dice": "Lesion Dice, mean",
+    "lesion_dice_median": "Lesion Dice, median",
+    "benign_dice": "– benign, mean",
+    "malignant_dice": "– malignant, mean",
+    "lesion_iou": "Lesion IoU, mean",
+    "lesion_hd95_px": "HD95 on lesion images, px",
+    "lesion_missed_share": f"Lesions missed (Dice < {MISSED_DICE})",
+    "normal_false_mask_share": "Normals with any false mask",
+    "accuracy": "Three-class accuracy",
+    "macro_f1": "Macro-F1",
+    "auc_malignant": "AUC, benign against malignant",
+    "malignant_sensitivity": "Malignant images suspected (sensitivity)",
+    "malignant_specificity": "Other images not suspected (specificity)",
+    "ece": f"Expected calibration error, {ECE_BINS} bins",
+    "set_coverage": "Class within the 90 % prediction set",
+    "set_size": "Classes in a set, mean",
+    "edge_coverage": "Share of the edge within its 90 % band, mean",
+}
+_IN_README = [name for name in FIGURES if name not in ("lesion_dice_median", "lesion_iou", "set_size")]
+_BY_SUBSET = ("lesion_dice", "malignant_dice", "lesion_missed_share", "accuracy", "auc_malignant", "ece")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One evaluation that the repository shows.
+
+    Attributes:
+        name: of its files in docs/results.
+        heading: in docs/results.md, and of its column in the README.
+    """
+
+    name: str
+    heading: str
+
+
+CROSS_VALIDATION = Source("cross_validation", "Five-fold cross-validation")
+EMBEDDED = Source("embedded_test", "Embedded weights, fold 0")
+
+
+def keep_report(report: Path, root: Path, source: Source) -> None:
+    """Copies what may be published of a report folder into the repository: figures and plots, no galleries.
+
+    Args:
+        report: written by `busi_unet.learning.report`.
+        root: of the clone.
+        source: as what it is kept.
+
+    Raises:
+        UsageError: it is no report folder.
+    """
+    read_result(report / "metrics.json")
+    results, images = root / "docs" / "results", root / "docs" / "images" / "results"
+    for folder in (results, images):
+        folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(report / "metrics.json", results / f"{source.name}.json")
+    shutil.copyfile(report / "per_image.csv", results / f"{source.name}_per_image.csv")
+    for plot in PLOTS:
+        target = images / f"{source.name}_{plot}.png"
+        target.unlink(missing_ok=True)
+        if (report / f"{plot}.png").is_file():
+            shutil.copyfile(report / f"{plot}.png", target)
+
+
+def results_page(root: Path) -> str:
+    """docs/results.md."""
+    return "\n\n".join(["# Results", _PROTOCOL, *(_section(root, source) for source in _kept(root))]) + "\n"
+
+
+def readme_with_results(root: Path) -> str:
+    """README.md with its table of results replaced.
+
+    Raises:
+        UsageError: the marks around the table are missing.
+    """
+    text = (root / "README.md").read_text(encoding="utf-8")
+    start, end = README_MARKS
+    before, found, rest = text.partition(start)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise UsageError(
+            f"README.md lacks the marks {start} and {end}.", "Put them around the results table."
+        )
+    return f"{before}{start}\n\n{_readme_table(root)}\n\n{end}{after}"
+
+
+def write_results(root: Path) -> list[Path]:
+    """Writes both; returns their paths."""
+    pages = {root / "docs" / "results.md": results_page(root), root / "README.md": readme_with_results(root)}
+    for path, text in pages.items():
+        path.write_text(text, encoding="utf-8", newline="\n")
+    return list(pages)
+
+
+def _kept(root: Path) -> list[Source]:
+    return [source for source in (CROSS_VALIDATION, EMBEDDED) if _file(root, source).is_file()]
+
+
+def _file(root: Path, source: Source) -> Path:
+    return root / "docs" / "results" / f"{source.name}.json"
+
+
+def _section(root: Path, source: Source) -> str:
+    result = read_result(_file(root, source))
+    provenance = result.provenance
+    listed = ", ".join(f"{count} {name}" for name, count in result.images.items())
+    plots = [
+        f"![{title}](images/results/{source.name}_{plot}.png)"
+        for plot, title in PLOTS.items()
+        if (root / "docs" / "images" / "results" / f"{source.name}_{plot}.png").is_file()
+    ]
+    rows = [
+        (
+            title,
+            f"{_value(result.estimates[name], name)}{_of(result.estimates[name])}",
+            _interval(result.estimates[name], name),
+        )
+        for name, title in FIGURES.items()
+        if name in result.estimates
+    ]
+    return "\n\n".join(
+        [
+            f"## {source.heading}",
+            f"{sum(result.images.values())} images ({listed}) in {result.groups} groups of copies.",
+            f"```sh\n{provenance['command']}\n```",
+            f"{_made_with(provenance)} Every figure: [{source.name}.json](results/{source.name}.json); a row "
+            f"per image: [{source.name}_per_image.csv](results/{source.name}_per_image.csv).",
+            _table(["figure", "value", "95 % interval"], rows),
+            *_subsets(result.subsets),
+            *plots,
+        ]
+    )
+
+
+def _made_with(provenance: Mapping[str, Any]) -> str:
+    seeds = f"Bootstrap seed {provenance['bootstrap']['seed']}"
+    if "training_seed" in provenance:
+        seeds = (
+            f"Training seed {provenance['training_seed']}, bootstrap seed {provenance['bootstrap']['seed']}"
+        )
+    commit = provenance.get("commit")
+    return f"{seeds}; {f'commit {commit}' if commit else 'commit not recorded'}."
+
+
+def _subsets(subsets: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
+    if not subsets:
+        return []
+    rows = [
+        (
+            FIGURES[name],
+            *(_value(estimates[name], name) + _counted(estimates[name]) for estimates in subsets.values()),
+        )
+        for name in _BY_SUBSET
+    ]
+    return [
+        "The same by what Pawłowska et al. (*Data in Brief* 48:109247, 2023) noted on the images: an "
+        "objection (axilla, needle, a copy in another class) or something burnt in (calipers, text, another "
+        "overlay). The images without objection are the clean core.",
+        _table(["figure", *subsets], rows),
+    ]
+
+
+def _readme_table(root: Path) -> str:
+    sources = _kept(root)
+    results = {source: read_result(_file(root, source)) for source in sources}
+    header = ["", *(f"{source.heading}, {sum(results[source].images.values())} images" for source in sources)]
+    rows = [
+        (FIGURES[name], *(_with_interval(results[source].estimates.get(name), name) for source in sources))
+        for name in _IN_README
+        if any(name in result.estimates for result in results.values())
+    ]
+    return _table(header, rows)
+
+
+def _with_interval(estimate: Estimate | None, name: str) -> str:
+    if estimate is None or estimate.value is None:
+        return "–"
+    return f"**{_value(estimate, name)}** ({_interval(estimate, name)})"
+
+
+def _value(estimate: Estimate, name: str) -> str:
+    return "undefined" if estimate.value is None else f"{estimate.value:.{_digits(name)}f}"
+
+
+def _of(estimate: Estimate) -> str:
+    return "" if estimate.count is None else f" ({estimate.count} of {estimate.n})"
+
+
+def _counted(estimate: Estimate) -> str:
+    return "" if estimate.value is None else f" (of {estimate.n})"
+
+
+def _interval(estimate: Estimate, name: str) -> str:
+    if estimate.ci_low is None or estimate.ci_high is None:
+        return "–"
+    return f"{estimate.ci_low:.{_digits(name)}f} to {estimate.ci_high:.{_digits(name)}f}"
+
+
+def _digits(name: str) -> int:
+    return 1 if name.endswith("_px") else 3
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+_PROTOCOL = f"""\
+Written by `scripts/write_results.py` from the files in [results](results); nothing here is typed by hand.
+
+- **Split.** Folds of [`busi_folds.csv`](../busi_unet/data/busi_folds.csv): no copy of a picture is ever
+  in two of them. BUSI has no patient ids, so pictures of one patient may be.
+- **Scale.** Masks are compared at the picture's own size. A missed lesion counts as Dice 0, and as the
+  picture's diagonal in HD95. Lesion figures are means over the images that have a lesion.
+- **Operating point.** Temperature, thresholds, prediction sets, edge band and guard are fitted on
+  pictures that are not judged. *Suspected* is a picture whose probability of malignant reaches the
+  operating point, whatever its class.
+- **Intervals.** 95 %, from a bootstrap over groups of copies.
+- **Missed** is a lesion with Dice below {MISSED_DICE}; a **false mask** is any pixel on a picture without
+  a lesion.
+- Refused pictures stay in every figure, with an empty mask and the class they were given."""

@@ -1,0 +1,35 @@
+"""Writes docs/results.md and the README's results table from docs/results; takes new reports in first.
+
+Exit codes: 0 success, 1 failure, 2 wrong usage. What was written goes to stdout.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from busi_unet.cli import command
+from busi_unet.publish.results_page import CROSS_VALIDATION, EMBEDDED, keep_report, write_results
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="write_results.py", description=__doc__.partition("\n")[0])
+    for flag, source in (("--embedded", EMBEDDED), ("--cross-validation", CROSS_VALIDATION)):
+        parser.add_argument(
+            flag, metavar="REPORT", type=Path, help=f"report folder to show as: {source.heading}"
+        )
+    args = parser.parse_args(argv)
+    for report, source in ((args.embedded, EMBEDDED), (args.cross_validation, CROSS_VALIDATION)):
+        if report is not None:
+            keep_report(report, ROOT, source)
+    for path in write_results(ROOT):
+        print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
