@@ -50,11 +50,14 @@ def as_files(handler: Callable[..., Any]) -> Callable[..., Any]:
     """The handler with each picture of its answer written as a PNG and named by its path.
 
     Gradio would pack them itself, and take longer for it than the network for its answer; this packs lightly.
+    A `gr.skip()` for all of the answer passes.
     """
 
     @functools.wraps(handler)
-    def wrapped(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
         answer = handler(*args, **kwargs)
+        if not isinstance(answer, tuple):
+            return answer
         names = getattr(answer, "_fields", ("picture",) * len(answer))
         return tuple(_as_file(value, name) for value, name in zip(answer, names, strict=True))
 

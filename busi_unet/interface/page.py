@@ -35,11 +35,12 @@ _CSS = """
 #findings blockquote p { margin: 0 !important; }
 body:not(.dark) button[role="tab"].selected { color: var(--primary-700); }
 #original img, #overlay img, #agreement-picture img { object-fit: contain !important; }
-input[type="range"]:focus-visible, input[type="radio"]:focus-visible, [role="listbox"]:focus-visible,
-.wrap:has(> .wrap-inner input[role="listbox"]:focus-visible) {
-    outline: 2px solid var(--primary-700); outline-offset: 2px;
+:root { --focus: var(--primary-700); }
+.dark { --focus: var(--primary-400); }
+input[type="range"]:focus-visible, input[type="radio"]:focus-visible,
+.wrap-inner:has(input[role="combobox"]:focus-visible) {
+    outline: 2px solid var(--focus); outline-offset: 2px;
 }
-.dark input[type="range"]:focus-visible { outline-color: var(--primary-400); }
 /* On a phone the result comes before the settings of how it is drawn. */
 @media (max-width: 640px) {
     #original, #overlay { height: 210px !important; }

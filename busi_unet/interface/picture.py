@@ -22,7 +22,6 @@ from busi_unet.interface.picture_handlers import (
     PIXEL_SIZE_INFO,
     THRESHOLD_INFO,
     PictureHandlers,
-    nothing,
 )
 
 _KEPT_SECONDS = 7200
@@ -253,15 +252,17 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
                     report = gr.JSON(label="Report", show_label=False, elem_id="report")
 
     look = [view, color, opacity, diameters]
-    answer = [overlay, probabilities, report, findings, original, kept]
     drawing = [
         *(overlay, pair, legend, probabilities, report, findings, measurements),
         *(agreement, agreement_picture, kept),
     ]
+    made = [files, link, pair_file]
+    settled = [clip_frame, threshold, anyway, pixel_size, reference, editor, *made]
+    whole = [*drawing, original, *settled]
     settings = [kept, threshold, layout, *look]
     # One run at a time over all events: they share the model and the CPU.
     run: dict[str, Any] = {
-        "outputs": answer,
+        "outputs": whole,
         "show_progress_on": [overlay],
         "concurrency_id": "network",
         "concurrency_limit": 1,
@@ -271,9 +272,7 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
     helper: dict[str, Any] = {**private, "show_progress": "hidden", "queue": False}
     action: dict[str, Any] = {**private, "show_progress": "minimal", "concurrency_limit": None}
 
-    made = [files, link, pair_file]
-    settled = [clip_frame, threshold, anyway, pixel_size, reference, editor, *made]
-    draw_new, redraw = as_files(handlers.draw_new), as_files(handlers.redraw)
+    redraw = as_files(handlers.redraw)
     bounded: dict[str, Any] = {"inputs": settings, "outputs": drawing, "js": _bounded(settings), **helper}
 
     def redraw_after(event: Any) -> None:
@@ -283,38 +282,37 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
 
     def start_over(event: Any, *others: Any) -> None:
         """After a new picture: what belonged to the one before is forgotten."""
-        drawn = event.success(handlers.settle, kept, settled, **helper).then(draw_new, **bounded)
-        drawn.then(None, js=_SHOW_JS, **private)
+        event.success(None, js=_SHOW_JS, **private)
         for other in others:
             event.success(lambda: None, outputs=other, **helper)
-        failed = event.failure(lambda: nothing("**Not analysed.** Try again."), outputs=answer, **helper)
-        failed.then(handlers.settle, kept, settled, **helper).then(draw_new, **bounded)
+        event.failure(lambda: handlers.empty("**Not analysed.** Try again."), outputs=whole, **helper)
 
-    fresh = [pixel_size, *look]
-    uploaded = picture.upload(as_files(handlers.analyse_upload), [picture, *fresh], **private, **run)
-    captured = capture.upload(as_files(handlers.analyse_captured), [capture, *fresh], **private, **run)
+    fresh = [pixel_size, *look, layout]
+    uploaded = picture.upload(
+        as_files(handlers.shown(handlers.analyse_upload)), [picture, *fresh], **private, **run
+    )
+    captured = capture.upload(
+        as_files(handlers.shown(handlers.analyse_captured)), [capture, *fresh], **private, **run
+    )
     chosen = examples.select(
-        as_files(handlers.analyse_example), fresh, **private, **run, trigger_mode="always_last"
+        as_files(handlers.shown(handlers.analyse_example)), fresh, **private, **run, trigger_mode="multiple"
     )
     frame_inputs = [picture, clip_frame, *fresh]
-    framed = clip_frame.input(
-        as_files(handlers.analyse_frame),
+    clip_frame.input(
+        as_files(handlers.shown(handlers.analyse_frame, frame_moves=True)),
         frame_inputs,
         **private,
         **run,
         js=_bounded(frame_inputs),
         trigger_mode="always_last",
     )
-    opened = demo.load(as_files(handlers.open_kept), outputs=answer, **private, concurrency_id="network")
+    demo.load(as_files(handlers.open_kept), outputs=[*whole, *look], **private, concurrency_id="network")
     start_over(uploaded, capture)
     start_over(captured, picture)
     start_over(chosen, picture, capture)
-    framed.success(handlers.settle_frame, kept, settled[1:], **helper).then(draw_new, **bounded)
-    start_over(opened.success(handlers.return_look, kept, look, **helper))
     chosen.then(lambda: gr.Gallery(selected_index=None), outputs=examples, **helper)
     for source in (picture, capture):
-        emptied = source.clear(nothing, outputs=answer, **helper)
-        emptied.then(handlers.settle, kept, settled, **helper).then(redraw, **bounded)
+        source.clear(handlers.empty, outputs=whole, **helper)
 
     for control in (view, threshold, opacity, color, diameters):
         control.input(redraw, **bounded, trigger_mode="always_last")
@@ -338,6 +336,8 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
     make_files.click(handlers.downloads, kept, files, **action)
     keep.click(handlers.keep, kept, link, **action).success(None, link, link, js=_LINK_JS, **private)
     demo.load(thumbnails, outputs=examples, **helper)
+    # Gradio shows a number that is not set as 0.
+    demo.load(None, outputs=pixel_size, js="() => null", **private)
     _build_call(handlers, picture, view, color, diameters, [overlay, probabilities, report, findings])
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
-from dataclasses import astuple, fields, replace
+from dataclasses import astuple, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -237,13 +238,35 @@ class PictureHandlers:
             *emptied,
         )
 
-    def settle_frame(self, analysis: Analysis | None) -> tuple[Any, ...]:
-        """`settle` without the clip's frame, whose slider may be moving on."""
-        return self.settle(analysis)[1:]
+    def shown(self, analyse: Callable[..., Answer], *, frame_moves: bool = False) -> Callable[..., Any]:
+        """A handler that gives an `Answer`, made to give all that the page shows of it in one go.
 
-    def return_look(self, analysis: Analysis | None) -> tuple[Any, ...]:
-        """The controls of `Look` as the kept picture was drawn with."""
-        return (gr.skip(),) * len(fields(Look)) if analysis is None else astuple(analysis.look)
+        In one go, so that what comes next, a second click or another file, never meets half of it.
+
+        Args:
+            analyse: the handler.
+            frame_moves: leave the clip's frame alone, whose slider may be moving on.
+
+        Returns:
+            The handler with one more input at the end, one of `LAYOUTS`; it gives what `empty` gives.
+        """
+
+        @functools.wraps(analyse)
+        def wrapped(*arguments: Any) -> tuple[Any, ...]:
+            *arguments, layout = arguments
+            answer = analyse(*arguments)
+            if answer.analysis is None:
+                return self.empty(answer.findings)
+            look = astuple(answer.analysis.look)
+            drawing = self.redraw(answer.analysis, answer.analysis.threshold, layout, *look)
+            clip_frame, *others = self.settle(answer.analysis)
+            return *drawing, answer.original, gr.skip() if frame_moves else clip_frame, *others
+
+        return wrapped
+
+    def empty(self, findings: str = INVITATION) -> tuple[Any, ...]:
+        """A page without a picture, in one go: what is drawn, the original, and the controls of `settle`."""
+        return *_nothing_drawn(findings), None, *self.settle(None)
 
     def redraw(
         self,
@@ -282,10 +305,6 @@ class PictureHandlers:
                 and draw_agreement(analysis.frame.pixels, prediction.mask, analysis.reference.mask),
                 analysis=analysis,
             )
-
-    def draw_new(self, analysis: Analysis | None, *settings: Any) -> Drawing:
-        """`redraw` after a picture came; where it could not be used, the reason given for it stays."""
-        return _nothing_drawn(gr.skip()) if analysis is None else self.redraw(analysis, *settings)
 
     def analyse_again(self, analysis: Analysis | None) -> tuple[Analysis | None, Any]:
         """The kept picture, its result to be shown although it was refused; and the button hidden."""
@@ -379,18 +398,23 @@ class PictureHandlers:
         with shown_errors():
             return self._kept.put(_required(analysis))
 
-    def open_kept(self, request: gr.Request) -> Answer:
-        """The result that the page's address names with `?result=`, if any."""
+    def open_kept(self, request: gr.Request) -> Any:
+        """The result that the page's address names with `?result=`, as it was kept; else the page as it is.
+
+        Returns:
+            In one go, as for `empty`, and the fields of `Look`.
+        """
         token = request.query_params.get("result")
-        if not token:
-            return nothing()
-        analysis = self._kept.get(token)
+        analysis = self._kept.get(token) if token else None
         if analysis is None:
-            gr.Warning("The result of this link is no longer kept. Upload the picture again.", duration=None)
-            return nothing()
+            if token:
+                gr.Warning(
+                    "The result of this link is no longer kept. Upload the picture again.", duration=None
+                )
+            return gr.skip()
         # Whoever has the link shall see the picture, not what its owner called the file.
-        opened = replace(analysis, remark="*Opened from a link.*", name=Analysis.name)
-        return self._told(lambda: opened)
+        analysis = replace(analysis, remark="*Opened from a link.*", name=Analysis.name)
+        return *self.shown(self._answer)(analysis, LAYOUTS[0]), *astuple(analysis.look)
 
     def _analyse(self, frame: Frame, **settings: Any) -> Analysis:
         predictor = self._model().predictor
@@ -450,7 +474,7 @@ def nothing(findings: str = INVITATION) -> Answer:
     return Answer(None, None, None, findings, None, None)
 
 
-def _nothing_drawn(findings: Any) -> Drawing:
+def _nothing_drawn(findings: str) -> Drawing:
     return Drawing(None, None, "", None, None, findings, [], "", None, None)
 
 

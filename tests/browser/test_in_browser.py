@@ -125,8 +125,10 @@ def test_a_bad_file_gives_a_sentence_and_the_app_goes_on(page: Page, picture: Pa
     bad.write_text("no picture", encoding="utf-8")
 
     page.set_input_files(UPLOAD, bad)
-    expect(page.get_by_text("The file is not a picture that can be read.")).to_be_visible()
-    expect(page.locator("#findings")).to_have_text("The last picture was not analysed.")
+    expect(page.locator("#findings")).to_contain_text(
+        "Not analysed. The file is not a picture that can be read."
+    )
+    expect(page.get_by_test_id("toast-body")).to_contain_text("The file is not a picture that can be read.")
     expect(page.locator("#overlay img")).to_have_count(0)
     _screenshot(page, "bad-file")
 
@@ -151,8 +153,76 @@ def test_a_phone_shows_everything_and_no_other_host_is_called(page: Page, pictur
     expect(page.locator("#overlay img")).to_be_visible()
 
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    expect(page.locator("#overlay img")).to_be_in_viewport(ratio=1)
+    assert page.locator("#drawn").bounding_box()["y"] > page.locator("#overlay").bounding_box()["y"]
     assert hosts == {"127.0.0.1"}
     _screenshot(page, "phone-dark")
+
+
+def test_a_value_typed_out_of_range_is_brought_back(page: Page, picture: Path) -> None:
+    _analyse(page, picture)
+    failed = []
+    page.on("response", lambda answer: failed.append(answer.url) if answer.status >= 400 else None)
+    typed = page.locator("#threshold input[type=number]")
+
+    for wrong, bound in (("5", "0.95"), ("-1", "0.05")):
+        typed.fill(wrong)
+        expect(page.locator("#findings")).to_contain_text(f"threshold set by hand ({bound})")
+        typed.press("Tab")
+        expect(typed).to_have_value(bound)
+    page.get_by_label("Pixel size, mm").fill("50")
+    expect(page.get_by_text("A pixel of 50 mm is not plausible")).to_be_visible()
+    expect(page.locator("#measurements")).not_to_contain_text("mm")
+    assert failed == []
+    expect(page.get_by_test_id("reset-button")).to_have_count(0)
+
+
+def test_a_cleared_picture_leaves_nothing_behind(page: Page, picture: Path) -> None:
+    size = page.get_by_label("Pixel size, mm")
+    expect(size).to_have_value("")
+    size.fill("0.1")
+    _analyse(page, picture)
+    _set_threshold(page, 0.3)
+    expect(page.locator("#findings")).to_contain_text("typed, 0.1 mm")
+    expect(size).to_have_value("0.1")
+
+    _tab(page, "Download")
+    page.get_by_role("button", name="Make the files").click()
+    expect(page.locator("#downloads a")).to_have_count(4)
+    page.get_by_label("Draw the diameters").check()
+    expect(page.locator("#downloads a")).to_have_count(0)
+
+    page.locator("#picture").get_by_label("Clear").click()
+    expect(page.locator("#findings")).to_contain_text("Upload a picture")
+    expect(size).to_have_value("")
+    expect(page.locator("#threshold input[type=number]")).to_have_value("0.5")
+    expect(page.locator("#measurements")).not_to_contain_text("mm²")
+
+
+def test_the_last_of_two_examples_stays(page: Page) -> None:
+    expect(page.locator("#examples img")).to_have_count(3)
+    page.get_by_label("Synthetic example, benign").click()
+    page.get_by_label("Synthetic example, malignant").click()
+
+    expect(page.locator("#findings")).to_contain_text("drawn as malignant.")
+
+
+def test_the_whole_table_is_to_be_seen(page: Page, picture: Path) -> None:
+    _analyse(page, picture)
+    _set_threshold(page, 0.3)
+    table = page.locator("#measurements").bounding_box()
+    last = page.locator("#measurements").get_by_role("columnheader", name="Left, top").bounding_box()
+
+    assert last["x"] + last["width"] <= table["x"] + table["width"]
+
+
+def test_full_screen_enlarges(page: Page, picture: Path) -> None:
+    _analyse(page, picture)
+    page.locator("#overlay").get_by_label("Fullscreen").click()
+    image = page.locator("#overlay img")
+
+    _until(lambda: image.bounding_box()["width"] > 1000)
+    assert image.evaluate("image => getComputedStyle(image).objectFit") == "contain"
 
 
 def test_sliders_redraw_without_another_run(page: Page, picture: Path) -> None:
@@ -185,12 +255,12 @@ def test_sliders_redraw_without_another_run(page: Page, picture: Path) -> None:
 
 def test_dicom_clip_with_pixel_size_and_without_the_patient(page: Page, tmp_path: Path) -> None:
     clip = np.stack([make_phantom("benign", seed=seed, size=(90, 160)).image for seed in range(3)])
-    path = tmp_path / "clip.dcm"
+    path = tmp_path / "IM0001"
     known = region((0, 0, 159, 89), delta=(0.02, 0.01))
     path.write_bytes(dicom(clip, frames=3, SequenceOfUltrasoundRegions=[known]))
     _analyse(page, path)
 
-    expect(page.locator("#pixel-size")).to_contain_text("0.2 across and 0.1 in depth")
+    expect(page.locator("#pixel-size")).to_contain_text("0.2 mm across and 0.1 mm in depth")
     np.testing.assert_array_equal(_pixels(page, "#original"), clip[0])
     frame = page.locator("#clip-frame input[type=number]")
     expect(frame).to_be_visible()
@@ -198,6 +268,10 @@ def test_dicom_clip_with_pixel_size_and_without_the_patient(page: Page, tmp_path
     page.keyboard.press("ArrowRight")
     expect(frame).to_have_value("2")
     _until(lambda: (_pixels(page, "#original") == clip[1]).all())
+    frame.fill("9")
+    _until(lambda: (_pixels(page, "#original") == clip[2]).all())
+    frame.press("Tab")
+    expect(frame).to_have_value("3")
     assert PATIENT not in page.content()
     _screenshot(page, "dicom")
 
@@ -215,9 +289,12 @@ def test_reference_mask(page: Page, picture: Path, tmp_path: Path) -> None:
     page.set_input_files("#reference input[type=file]", wrong)
     expect(page.get_by_text("is 200 × 50 pixels")).to_be_visible()
     page.locator("#reference").get_by_label("Clear").click()
-    page.set_input_files("#reference input[type=file]", reference)
+    parts = [reference, tmp_path / "mask_1.png"]
+    Image.fromarray(np.roll(mask, 60, axis=1)).save(parts[1])
+    Image.fromarray(mask * (np.arange(SIZE[0]) < 110)).save(parts[0])
+    page.set_input_files("#reference input[type=file]", parts)
     expect(page.locator("#agreement")).to_contain_text("Dice")
-    expect(page.locator("#agreement")).to_contain_text("2,800 px")
+    expect(page.locator("#agreement")).to_contain_text("in the reference: 5,200 px")
     assert _natural_size(page, "#agreement-picture") == list(SIZE)
     _screenshot(page, "reference")
 
@@ -225,7 +302,6 @@ def test_reference_mask(page: Page, picture: Path, tmp_path: Path) -> None:
 def test_correction_with_the_brush_becomes_a_training_pair(page: Page, picture: Path, tmp_path: Path) -> None:
     _analyse(page, picture)
     _tab(page, "Correct the outline")
-    page.get_by_role("button", name="Start from this outline").click()
     canvas = page.locator("#editor canvas").first
     expect(canvas).to_be_visible()
     page.wait_for_timeout(1500)  # the editor tells nobody when it has drawn a new picture
@@ -239,6 +315,7 @@ def test_correction_with_the_brush_becomes_a_training_pair(page: Page, picture: 
     page.wait_for_timeout(500)
     page.get_by_role("button", name="Measure it").click()
     expect(page.locator("#findings")).to_contain_text("corrected by hand")
+    expect(page.locator("#threshold input[type=range]")).to_be_disabled()
     _screenshot(page, "correction")
 
     page.locator("#pair-class").get_by_label("malignant").check()
@@ -256,6 +333,7 @@ def test_correction_with_the_brush_becomes_a_training_pair(page: Page, picture: 
 
     page.get_by_role("button", name="Undo all").click()
     expect(page.locator("#findings")).not_to_contain_text("corrected by hand")
+    expect(page.locator("#threshold input[type=range]")).to_be_enabled()
 
 
 def test_a_refused_picture_can_be_analysed_anyway(page: Page, tmp_path: Path) -> None:
@@ -283,16 +361,20 @@ def test_downloads_hold_the_result(page: Page, picture: Path, tmp_path: Path) ->
             links.nth(number).click()
         caught.value.save_as(tmp_path / caught.value.suggested_filename)
 
-    mask = np.asarray(Image.open(tmp_path / "mask.png"))
-    result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    mask = np.asarray(Image.open(tmp_path / "picture_mask.png"))
+    result = json.loads((tmp_path / "picture_result.json").read_text(encoding="utf-8"))
     assert (mask > 0).sum() == result["lesion_area_px"]
-    assert Image.open(tmp_path / "overlay.png").size == SIZE
-    assert "not a medical device" in pypdf.PdfReader(tmp_path / "report.pdf").pages[0].extract_text().lower()
+    assert Image.open(tmp_path / "picture_overlay.png").size == SIZE
+    text = pypdf.PdfReader(tmp_path / "picture_report.pdf").pages[0].extract_text()
+    assert "not a medical device" in text.lower()
 
 
 def test_a_link_to_a_result_opens_it(page: Page, picture: Path, browser: Browser) -> None:
     _analyse(page, picture)
     _set_threshold(page, 0.3)
+    page.locator("#view input").click()
+    page.get_by_role("option", name="Uncertainty").click()
+    expect(page.locator("#legend")).to_contain_text("as likely lesion as not")
     _tab(page, "Download")
     page.get_by_role("button", name="Make a link to this result").click()
     link = page.locator("#link textarea, #link input").first
@@ -303,6 +385,10 @@ def test_a_link_to_a_result_opens_it(page: Page, picture: Path, browser: Browser
         other.goto(link.input_value())
         expect(other.locator("#findings")).to_contain_text("Opened from a link.")
         assert _natural_size(other, "#overlay") == list(SIZE)
+        expect(other.locator("#findings")).to_contain_text("threshold set by hand (0.30)")
+        expect(other.locator("#threshold input[type=number]")).to_have_value("0.3")
+        expect(other.locator("#view input")).to_have_value("Uncertainty")
+        expect(other.locator("#legend")).to_contain_text("as likely lesion as not")
         other.goto(f"{page.url.split('?')[0]}?result=unknown")
         expect(other.get_by_text("is no longer kept")).to_be_visible()
     finally:
@@ -321,6 +407,9 @@ def test_a_picture_from_the_clipboard_and_from_the_camera(page: Page) -> None:
     expect(page.locator("#findings")).to_contain_text("Upload a picture")
     page.get_by_label("Capture from camera").click()
     page.get_by_text("Click to Access Webcam").click()
+    page.wait_for_function("document.querySelector('#capture video')?.readyState >= 2")
+    video = page.locator("#capture video")
+    assert video.evaluate("video => getComputedStyle(video).transform") == "none", "no mirror image"
     page.get_by_label("capture photo").click()
     expect(page.locator("#findings")).to_contain_text("Weights")
     assert _natural_size(page, "#original") != [160, 120]

@@ -159,11 +159,20 @@ def test_a_picture_has_a_size_limit_of_its_own(
         handlers.predict(path)
 
 
-def test_a_reason_stays_where_nothing_can_be_drawn(handlers: PictureHandlers) -> None:
-    drawing = handlers.draw_new(None, 0.5, LAYOUTS[0], *LOOK)
+def test_the_page_shows_a_result_or_the_reason_in_one_go(
+    handlers: PictureHandlers, upload: Callable[..., str]
+) -> None:
+    analyse = handlers.shown(handlers.analyse_upload)
+    good = analyse(upload(PICTURE), 0.1, *LOOK, LAYOUTS[1])
+    with pytest.warns(UserWarning, match="is empty"):
+        bad = analyse(upload(b""), 0.1, *LOOK, LAYOUTS[1])
 
-    assert drawing.findings == gr.skip()
-    assert drawing.overlay is None
+    assert len(good) == len(bad)
+    drawing = Drawing(*good[:10])
+    assert drawing.pair[1].size == good[10].size == PICTURE.size
+    assert drawing.analysis.pixel_size_mm == good[14].value == 0.1
+    assert Drawing(*bad[:10]).overlay is bad[10] is None
+    assert Drawing(*bad[:10]).findings.startswith("**Not analysed.** The file is empty (0 bytes).")
 
 
 @pytest.mark.parametrize(
@@ -359,6 +368,8 @@ def test_a_clip_is_read_at_the_frame_asked_for(handlers: PictureHandlers, upload
     frames = np.stack([np.asarray(PICTURE), np.asarray(PICTURE)[::-1], np.asarray(PICTURE)[:, ::-1]])
     clip = upload(dicom(frames, frames=3))
     answer = handlers.analyse_frame(clip, 2, None, *LOOK)
+    moving = handlers.shown(handlers.analyse_frame, frame_moves=True)(clip, 2, None, *LOOK, LAYOUTS[0])
+    assert moving[11] == gr.skip()
 
     np.testing.assert_array_equal(np.asarray(answer.original), frames[1])
     slider = handlers.settle(answer.analysis)[0]
@@ -517,19 +528,30 @@ def test_the_report_of_a_refused_picture_tells_no_class(
 def test_a_link_opens_the_kept_result(handlers: PictureHandlers, answer: Answer) -> None:
     kept = _redraw(handlers, answer, threshold=0.3, view="Uncertainty")
     opened = handlers.open_kept(_Request(result=handlers.keep(kept.analysis)))
-    threshold = handlers.settle(opened.analysis)[1].value
-    look = handlers.return_look(opened.analysis)
-    again = handlers.draw_new(opened.analysis, threshold, LAYOUTS[0], *look)
+    drawing, (original, _, threshold, *_) = Drawing(*opened[:10]), opened[10:]
 
-    assert opened.report["threshold_by_hand"] == threshold == 0.3
-    assert look == ("Uncertainty", *LOOK[1:])
-    assert again.report == kept.report
-    assert again.overlay.tobytes() == opened.overlay.tobytes() == kept.overlay.tobytes()
-    assert "upload" not in opened.analysis.name
-    assert "Opened from a link." in opened.findings
-    assert handlers.open_kept(_Request()) == nothing()
+    assert threshold.value == drawing.report["threshold_by_hand"] == 0.3
+    assert opened[-len(LOOK) :] == ("Uncertainty", *LOOK[1:])
+    assert drawing.report == kept.report
+    assert drawing.overlay.tobytes() == kept.overlay.tobytes()
+    assert original.size == PICTURE.size
+    assert "Opened from a link." in drawing.findings
+    assert "upload" not in drawing.analysis.name
+
+
+def test_an_address_that_names_no_kept_result_leaves_the_page_alone(handlers: PictureHandlers) -> None:
+    assert handlers.open_kept(_Request()) == gr.skip()
     with pytest.warns(UserWarning, match="no longer kept"):
-        assert handlers.open_kept(_Request(result="someone-elses")) == nothing()
+        assert handlers.open_kept(_Request(result="someone-elses")) == gr.skip()
+
+
+def test_an_emptied_page_keeps_nothing_of_the_picture(handlers: PictureHandlers) -> None:
+    emptied = handlers.empty("Gone.")
+
+    drawing, original = Drawing(*emptied[:10]), emptied[10]
+    assert drawing == (None, None, "", None, None, "Gone.", [], "", None, None)
+    assert original is None
+    assert emptied[12].value == Thresholds().mask
 
 
 class _Request:
