@@ -96,8 +96,8 @@ def results_of(bundle_sha256: str, given: Iterable[str | os.PathLike] = ()) -> l
         measured = result.provenance.get("bundle_sha256")
         if measured != bundle_sha256:
             raise UsageError(
-                f"{path} measures other weights, thresholds or calibration ({str(measured)[:12]}…) than these "
-                f"({bundle_sha256[:12]}…).",
+                f"{path} measures another model ({str(measured)[:12]}…) than this one "
+                f"({bundle_sha256[:12]}…): other weights, thresholds or calibration.",
                 "Evaluate this model: python scripts/evaluate.py MODEL --data DATA --split test",
             )
         if result.file_name in results:

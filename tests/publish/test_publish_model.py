@@ -8,7 +8,7 @@ from evaluations import write_evaluation
 from huggingface_hub import ModelCard
 from PIL import Image
 
-from busi_unet.bundle import EVALUATION_NAME, load_config, save_config, bundle_hash
+from busi_unet.bundle import EVALUATION_NAME, bundle_hash, load_config, save_config
 from busi_unet.config import BundleConfig
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import HubAccessError, IncompatibleBundleError, UsageError
@@ -101,7 +101,7 @@ def test_the_app_is_given_the_figures_of_the_models_own_test_split_alone(run, tm
 
 def test_figures_of_other_weights_stop_it_before_anything_is_written(run, tmp_path):
     evaluation = write_evaluation(tmp_path / "metrics.json", "b" * 64)
-    with pytest.raises(UsageError, match="measures other weights"):
+    with pytest.raises(UsageError, match="measures another model"):
         build_model_folder(run, tmp_path / "out", repo_id="someone/busi", evaluations=[evaluation])
     assert not (tmp_path / "out").exists()
 

@@ -21,7 +21,7 @@ def test_a_given_file_of_other_weights_is_refused(tmp_path):
     path = write_evaluation(tmp_path / "metrics.json", OTHERS)
     with pytest.raises(
         UsageError,
-        match=r"measures other weights, thresholds or calibration \(b{12}…\) than these \(a{12}…\)",
+        match=r"measures another model \(b{12}…\) than this one \(a{12}…\)",
     ):
         results_of(OURS, [path])
 
