@@ -469,7 +469,7 @@ class PictureHandlers:
         return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
-def nothing(findings: str = INVITATION) -> Answer:
+def nothing(findings: str) -> Answer:
     """An empty page, so that no result stays beside a picture it does not belong to."""
     return Answer(None, None, None, findings, None, None)
 
