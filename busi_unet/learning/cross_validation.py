@@ -17,7 +17,7 @@ from datasets import concatenate_datasets
 from busi_unet.bundle import bundle_hash, weights_hash
 from busi_unet.data.busi import load_prepared, resplit
 from busi_unet.data.folds import N_FOLDS
-from busi_unet.errors import UsageError
+from busi_unet.errors import TrainingStopped, UsageError
 from busi_unet.learning.checkpoint import has_checkpoint
 from busi_unet.learning.evaluation import Evaluation, Marks, evaluate, merge
 from busi_unet.learning.options import TrainOptions
@@ -67,7 +67,12 @@ def cross_validate(
     for fold, split in splits.items():
         run = options.output / f"fold-{fold}"
         # A finished run ends at once when it is resumed, and one with other options is refused.
-        model = train(replace(options, fold=fold, output=run, resume=has_checkpoint(run)))
+        try:
+            model = train(replace(options, fold=fold, output=run, resume=has_checkpoint(run)))
+        except TrainingStopped as stopped:
+            # It went on by itself; train.py alone needs --resume for that.
+            stopped.hint = "Run the same command again: it goes on from there."
+            raise
         predictors[fold] = Predictor.from_pretrained(model)
         weights = {
             "fold": fold,

@@ -6,7 +6,8 @@ import pytest
 
 from busi_unet.bundle import load_config
 from busi_unet.data.busi import load_prepared
-from busi_unet.errors import UsageError
+from busi_unet.errors import TrainingStopped, UsageError
+from busi_unet.learning import cross_validation
 from busi_unet.learning.cross_validation import cross_validate
 from busi_unet.learning.options import TrainOptions
 
@@ -76,3 +77,13 @@ def test_several_processes_are_refused(options, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="one process"):
         cross_validate(options)
+
+
+def test_a_stopped_one_says_how_to_go_on(options, tmp_path, monkeypatch):
+    def stopped(_options):
+        raise TrainingStopped(15, "SIGTERM came.", "Go on with: --resume")
+
+    monkeypatch.setattr(cross_validation, "train", stopped)
+    with pytest.raises(TrainingStopped, match=r"^SIGTERM came\. Run the same command again") as caught:
+        cross_validate(dataclasses.replace(options, output=tmp_path), progress=False)
+    assert caught.value.exit_code == 143
