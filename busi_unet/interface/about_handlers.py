@@ -17,7 +17,7 @@ from busi_unet.interface.model import ModelInUse
 from busi_unet.version import __version__
 
 if TYPE_CHECKING:
-    from busi_unet.config import BundleConfig
+    from busi_unet.config import BundleConfig, Calibration
 
 CITATION = (
     "Al-Dhabyani W, Gomaa M, Khaled H, Fahmy A. Dataset of breast ultrasound images. "
@@ -34,7 +34,11 @@ _SHARES = (
     ("Three-class accuracy", "accuracy"),
     ("Macro-F1", "macro_f1"),
     ("AUC, benign against malignant", "auc_malignant"),
+    ("Malignant pictures suspected (sensitivity)", "malignant_sensitivity"),
+    ("Other pictures not suspected (specificity)", "malignant_specificity"),
     ("Expected calibration error", "ece"),
+    ("Class in the prediction set", "set_coverage"),
+    ("Share of the edge within its range, mean", "edge_coverage"),
 )
 _LENGTHS = (("HD95 on lesion images, px", "lesion_hd95_px"),)
 
@@ -106,8 +110,9 @@ def _measured(evaluation: Mapping[str, Any]) -> str:
     provenance, images = evaluation["provenance"], evaluation["images"]
     listed = ", ".join(f"{int(images[name])} {escape(name)}" for name in evaluation["class_names"])
     level = f"{provenance['bootstrap']['level']:.0%}"
-    rows = [_row(label, evaluation["estimates"][name]) for label, name in _SHARES]
-    rows += [_row(label, evaluation["estimates"][name], digits=1, plot=False) for label, name in _LENGTHS]
+    measured = evaluation["estimates"]
+    rows = [_row(label, measured[name]) for label, name in _SHARES if name in measured]
+    rows += [_row(label, measured[name], digits=1, plot=False) for label, name in _LENGTHS]
     return f"""
 <p>Measured on the {escape(provenance["split"])} split: {sum(images.values())} pictures ({listed}) in
 {int(evaluation["groups"])} groups of copies, at native resolution. Bars show the {level} interval of a
@@ -156,6 +161,17 @@ def _confusion(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> str:
     )
 
 
+def _calibration(calibration: Calibration) -> str:
+    sets, band, limit = calibration.prediction_sets, calibration.edge_band, calibration.refuse_beyond
+    parts = [f"temperature {calibration.temperature:.3f}"]
+    if sets:
+        parts.append(f"prediction sets of {sets.coverage:.0%} coverage")
+    if band:
+        parts.append(f"a range for {band.coverage:.0%} of the edge")
+    parts.append("no guard against other pictures" if limit is None else "a guard against other pictures")
+    return "; ".join(parts)
+
+
 def _weights(model: ModelInUse) -> str:
     facts = {**origin(model), **_configured(model.predictor.config)}
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
@@ -170,7 +186,7 @@ def _configured(config: BundleConfig) -> dict[str, str]:
         "Thresholds": f"mask {thresholds.mask:g} per pixel; an outline is drawn where the probability of any "
         f"lesion is at least {thresholds.presence:g}; regions below {thresholds.min_area:.1%} of the "
         "picture are dropped",
-        "Calibration": f"temperature {config.calibration.temperature:.3f}",
+        "Calibration": _calibration(config.calibration),
     }
     training = config.training or {}
     images = (training.get("data") or {}).get("images") or {}

@@ -451,7 +451,7 @@ class PictureHandlers:
     ) -> dict[str, Any]:
         report = prediction.to_dict()
         if analysis.hides(prediction):
-            report |= dict.fromkeys(("label", "probabilities", "prediction_set", "coverage"))
+            report |= dict.fromkeys(("label", "probabilities", "suspicious", "prediction_set", "coverage"))
         return {
             **report,
             **analysis.to_dict(),

@@ -32,6 +32,12 @@ def describe(prediction: Prediction, *, even_if_refused: bool = False) -> str:
     sentences.append(
         f"Most probable class: {prediction.label} ({prediction.probabilities[prediction.label]:.0%})."
     )
+    if prediction.suspicious and prediction.label != "malignant":
+        share = f"{prediction.probabilities['malignant']:.0%}"
+        sentences.append(
+            f"Malignancy is suspected all the same: its probability ({share}) reaches the level at which "
+            "nearly all cancers are caught, and many benign lesions with them."
+        )
     if bool(lesions) == (prediction.label == "normal"):
         # The outline follows a threshold of its own, so the two can differ; saying so beats hiding it.
         sentences.append("Outline and class disagree: look at this picture with special care.")

@@ -215,7 +215,8 @@ def test_a_refused_picture_has_reasons_and_no_class(
 
     assert answer.probabilities is None
     assert answer.report["label"] is answer.report["probabilities"] is None
-    assert answer.report["prediction_set"] is answer.report["coverage"] is None
+    for name in ("prediction_set", "coverage", "suspicious"):
+        assert answer.report[name] is None
     assert answer.report["refused"] is True
     assert "Not analysed" in answer.findings
     assert answer.report["reasons"][0] in answer.findings

@@ -119,3 +119,13 @@ def test_agreement_with_a_reference() -> None:
     figures, areas = words.split("\n\n")
     assert figures.startswith("Dice **0.667**, IoU **0.500**, HD95 **") and figures.endswith(" mm)")
     assert areas == "Outlined: 100 px; in the reference: 50 px."
+
+
+def test_a_suspicion_beside_another_class_is_told() -> None:
+    benign = _prediction(_mask((10, 30, 10, 50)), "benign")
+    assert "suspected" not in describe(benign)
+    assert "Malignancy is suspected all the same: its probability (10%)" in describe(
+        replace(benign, suspicious=True)
+    )
+    malignant = replace(_prediction(_mask((10, 30, 10, 50)), "malignant"), suspicious=True)
+    assert "suspected" not in describe(malignant)

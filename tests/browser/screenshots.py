@@ -1,0 +1,82 @@
+"""Draws the pictures of the page in docs/images: python tests/browser/screenshots.py
+
+The app runs on the embedded weights, with synthetic pictures, in light and dark.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from conftest import ARGUMENTS, BROWSERS
+from PIL import Image
+from playwright.sync_api import Page, expect, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from busi_unet.data.phantom import make_phantom
+from busi_unet.interface.page import LAUNCH_OPTIONS, build_page
+
+IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
+
+
+def one_picture(page: Page, _folder: Path) -> None:
+    page.get_by_label("Synthetic example, malignant").click()
+    expect(page.locator("#findings")).to_contain_text("drawn as malignant.")
+    page.mouse.move(0, 0)
+
+
+def many_pictures(page: Page, folder: Path) -> None:
+    page.get_by_role("tab", name="Many pictures").click()
+    page.set_input_files("#batch-pictures input[type=file]", sorted(folder.iterdir()))
+    page.get_by_role("button", name="Analyse").click()
+    expect(page.get_by_text("Done.")).to_be_visible()
+
+
+def about_model(page: Page, _folder: Path) -> None:
+    page.get_by_role("tab", name="About this model").click()
+    expect(page.locator(".about-results")).to_be_visible()
+
+
+def write_pictures(folder: Path) -> None:
+    for number, label in enumerate(("benign", "malignant", "normal"), start=1):
+        phantom = make_phantom(label, seed=number, size=(360, 480))
+        Image.fromarray(phantom.image).save(folder / f"{label}-{number}.png")
+    (folder / "notes.png").write_text("no picture")
+
+
+def main() -> None:
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    demo = build_page()
+    _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, quiet=True)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        write_pictures(Path(folder))
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        expect.set_options(timeout=120_000)
+        for scheme, ending in (("light", ""), ("dark", "_dark")):
+            for show, name in (
+                (one_picture, "app"),
+                (many_pictures, "many_pictures"),
+                (about_model, "about_model"),
+            ):
+                page = browser.new_page(viewport={"width": 1280, "height": 860}, color_scheme=scheme)
+                page.set_default_timeout(120_000)
+                page.goto(url)
+                show(page, Path(folder))
+                # Pictures fade in, and toasts fade out.
+                page.wait_for_timeout(1500)
+                page.screenshot(path=IMAGES / f"{name}{ending}.png", full_page=True)
+                page.close()
+        phone = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="light")
+        phone.goto(url)
+        one_picture(phone, Path(folder))
+        phone.wait_for_timeout(1500)
+        phone.screenshot(path=IMAGES / "app_phone.png")
+        browser.close()
+    demo.close()
+
+
+if __name__ == "__main__":
+    main()
