@@ -22,6 +22,11 @@ from busi_unet.hub.ids import checked_id, name_of
 # Far above any model of this package, far below what fills a disk.
 MOST_BYTES = {CONFIG_NAME: 1 << 20, WEIGHTS_NAME: 1 << 30, EVALUATION_NAME: 1 << 20}
 _OPTIONAL = {EVALUATION_NAME}
+# Of a model folder or repository: pictures to try the model with.
+PICTURES_NAME = "pictures"
+MOST_PICTURES = 6
+_MOST_PICTURE_BYTES = 5 << 20
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
@@ -48,6 +53,38 @@ def fetch_bundle(repo_id: str, *, revision: str | None = None) -> Path:
     """
     checked_id(repo_id)
     return _fetch(partial(_download, repo_id, revision), partial(_find_in_cache, repo_id, revision), repo_id)
+
+
+def fetch_pictures(repo_id: str, *, revision: str | None = None) -> list[Path]:
+    """Downloads the pictures to try a model with that its repository carries in the folder `pictures`.
+
+    Args:
+        repo_id: USER/NAME of a model repository.
+        revision: as for `fetch_bundle`.
+
+    Returns:
+        The first few that are not large, by name; none where there are none.
+
+    Raises:
+        UsageError, HubAccessError: as `fetch_bundle`; nothing is looked for in the cache.
+    """
+    from huggingface_hub import HfApi, constants, hf_hub_download
+    from huggingface_hub.hf_api import RepoFile
+
+    checked_id(repo_id)
+    revision = revision or constants.DEFAULT_REVISION
+
+    def download() -> list[Path]:
+        commit = _ask_for_commit(repo_id, revision)
+        names = sorted(
+            entry.path
+            for entry in HfApi().list_repo_tree(repo_id, revision=commit, recursive=True)
+            if isinstance(entry, RepoFile) and entry.path.startswith(f"{PICTURES_NAME}/")
+            if entry.path.lower().endswith(_PICTURES) and entry.size <= _MOST_PICTURE_BYTES
+        )
+        return [Path(hf_hub_download(repo_id, name, revision=commit)) for name in names[:MOST_PICTURES]]
+
+    return retry(download, FETCHING, repo_id, revision=revision)
 
 
 def fetch_dataset(repo_id: str, *, patterns: Sequence[str]) -> Path:

@@ -54,6 +54,22 @@ class ModelInUse:
         }
 
 
+def pictures_of(requested: str | None) -> list[Path]:
+    """The pictures to try a model with that its folder or Hub repository holds in `pictures`; often none."""
+    from busi_unet.hub import PICTURES_NAME, fetch_pictures
+
+    requested = (requested or "").strip()
+    if requested in ("", "embedded"):
+        return []
+    if Path(requested).is_dir():
+        return sorted(path for path in (Path(requested) / PICTURES_NAME).glob("*") if path.is_file())
+    try:
+        return fetch_pictures(requested)
+    except (BusiUNetError, OSError):
+        # The page tells of the Hub's failures where they matter: when the weights are loaded.
+        return []
+
+
 class LazyModel:
     """The weights in use, loaded once, when they are first asked for.
 

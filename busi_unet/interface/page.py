@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -9,7 +10,7 @@ import gradio as gr
 from busi_unet.interface.about import build_about_tab
 from busi_unet.interface.batch import build_batch_tab
 from busi_unet.interface.batch_handlers import MAX_MEGABYTES
-from busi_unet.interface.model import LazyModel
+from busi_unet.interface.model import LazyModel, pictures_of
 from busi_unet.interface.picture import build_picture_tab
 
 TITLE = "Breast ultrasound: lesion outline and class"
@@ -137,7 +138,7 @@ def build_page(requested: str | None = None) -> Page:
             elem_id="intro",
         )
         with gr.Tab("One picture"):
-            build_picture_tab(model, demo)
+            build_picture_tab(model, demo, partial(pictures_of, requested))
         with gr.Tab("Many pictures"):
             build_batch_tab(model)
         with gr.Tab("About this model") as about:

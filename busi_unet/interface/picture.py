@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -41,14 +42,17 @@ _SHOW_JS = """() => {
 }"""
 
 
-def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
+def build_picture_tab(
+    model: Callable[[], ModelInUse], demo: gr.Blocks, pictures: Callable[[], Iterable[Path]] = tuple
+) -> None:
     """Builds the tab inside the caller's `gr.Tab`; its one public event is `/predict`.
 
     Args:
         model: gives the weights in use; called when the first picture arrives, not before.
         demo: the page, whose address may name a kept result.
+        pictures: gives the files that the model brings to be tried with; called after the page has loaded.
     """
-    handlers = PictureHandlers(model)
+    handlers = PictureHandlers(model, pictures)
     kept = gr.State(None, time_to_live=_KEPT_SECONDS)
     with gr.Row(equal_height=False, elem_id="one-picture"):
         with gr.Column(scale=2, min_width=280):
@@ -75,6 +79,18 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
                 interactive=False,
                 buttons=[],
                 elem_id="examples",
+            )
+            brought = gr.Gallery(
+                label="Or a picture that comes with the model",
+                columns=3,
+                height=200,
+                allow_preview=False,
+                format="png",
+                object_fit="cover",
+                interactive=False,
+                visible=False,
+                buttons=[],
+                elem_id="brought",
             )
             with gr.Accordion("Or paste it, or use the camera", open=False):
                 capture = gr.Image(
@@ -297,6 +313,9 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
     chosen = examples.select(
         as_files(handlers.shown(handlers.analyse_example)), fresh, **private, **run, trigger_mode="multiple"
     )
+    tried = brought.select(
+        as_files(handlers.shown(handlers.analyse_brought)), fresh, **private, **run, trigger_mode="multiple"
+    )
     frame_inputs = [picture, clip_frame, *fresh]
     clip_frame.input(
         as_files(handlers.shown(handlers.analyse_frame, frame_moves=True)),
@@ -310,7 +329,9 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
     start_over(uploaded, capture)
     start_over(captured, picture)
     start_over(chosen, picture, capture)
-    chosen.then(lambda: gr.Gallery(selected_index=None), outputs=examples, **helper)
+    start_over(tried, picture, capture)
+    for event, gallery in ((chosen, examples), (tried, brought)):
+        event.then(lambda: gr.Gallery(selected_index=None), outputs=gallery, **helper)
     for source in (picture, capture):
         source.clear(handlers.empty, outputs=whole, **helper)
 
@@ -336,6 +357,8 @@ def build_picture_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
     make_files.click(handlers.downloads, kept, files, **action)
     keep.click(handlers.keep, kept, link, **action).success(None, link, link, js=_LINK_JS, **private)
     demo.load(thumbnails, outputs=examples, **helper)
+    # In the queue: the Hub may take its time.
+    demo.load(handlers.brought, outputs=brought, **private, show_progress="hidden")
     # Gradio shows a number that is not set as 0.
     demo.load(None, outputs=pixel_size, js="() => null", **private)
     _build_call(handlers, picture, view, color, diameters, [overlay, probabilities, report, findings])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import astuple, replace
 from datetime import date
 from pathlib import Path
@@ -23,7 +23,7 @@ from busi_unet.imaging.quality import picture_warnings
 from busi_unet.interface.about_handlers import describe_origin
 from busi_unet.interface.analysis import Analysis, Look, draw, legend, measurement_rows
 from busi_unet.interface.downloads import answer_folder, result_name, write_downloads, write_training_pair
-from busi_unet.interface.examples import example_frame
+from busi_unet.interface.examples import example_frame, usable
 from busi_unet.interface.kept_results import KeptResults
 from busi_unet.interface.model import ModelInUse
 from busi_unet.interface.shown_errors import shown_errors
@@ -103,10 +103,14 @@ class PictureHandlers:
 
     Args:
         model: gives the weights in use; called when the first picture arrives, not before.
+        pictures: gives the files that the model brings to be tried with; called once the page has loaded.
     """
 
-    def __init__(self, model: Callable[[], ModelInUse]) -> None:
+    def __init__(
+        self, model: Callable[[], ModelInUse], pictures: Callable[[], Iterable[Path]] = tuple
+    ) -> None:
         self._model = model
+        self._pictures = functools.cache(lambda: usable(pictures()))
         self._kept = KeptResults()
         # Calls that come past the queue take their turn here.
         self._network = threading.Lock()
@@ -205,6 +209,16 @@ class PictureHandlers:
             )
 
         return self._told(analyse)
+
+    def brought(self) -> Any:
+        """The gallery of the pictures that the model brings; hidden where it brings none."""
+        shown = [(small, path.stem) for path, small in self._pictures()]
+        return gr.Gallery(value=shown, visible=True) if shown else gr.skip()
+
+    def analyse_brought(self, event: gr.SelectData, pixel_size_mm: float | None, *look: Any) -> Answer:
+        """The picture of the model's own that was clicked."""
+        path, _ = self._pictures()[event.index]
+        return self.analyse_upload(str(path), pixel_size_mm, *look)
 
     def settle(self, analysis: Analysis | None) -> tuple[Any, ...]:
         """The controls that belong to one picture, for a new one, or for none.

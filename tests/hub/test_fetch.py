@@ -12,7 +12,7 @@ from programs import HASH_OF_OUTPUTS, run_python
 import busi_unet.predictor
 from busi_unet.bundle import EVALUATION_NAME
 from busi_unet.errors import HubAccessError, UsageError
-from busi_unet.hub import checked_id, fetch_bundle, fetch_dataset, is_hub_id, push_folder
+from busi_unet.hub import checked_id, fetch_bundle, fetch_dataset, fetch_pictures, is_hub_id, push_folder
 from busi_unet.interface.model import load_model
 from busi_unet.predictor import Predictor
 
@@ -55,6 +55,21 @@ def test_the_figures_of_the_weights_come_along(world: World):
     assert (folder / EVALUATION_NAME).read_bytes() == b'{"groups": 1}'
     world.hub.stop()
     assert fetch_bundle("me/busi") == folder
+
+
+def test_pictures_to_try_a_model_with_are_fetched_when_asked_for(world: World):
+    pictures = {f"pictures/{name}.png": name.encode() for name in "hgfedcba"}
+    others = {"pictures/notes.txt": b"x", "pictures/large.png": b" " * (5 << 20 | 1), "elsewhere/a.png": b"x"}
+    world.hub.put("me/busi", {**pictures, **others})
+    world.hub.requests.clear()
+
+    assert [path.read_bytes() for path in fetch_pictures("me/busi")] == [b"a", b"b", b"c", b"d", b"e", b"f"]
+    assert not [line for line in world.hub.requests if "notes" in line or "large" in line]
+    world.hub.put("me/none", {"README.md": b"x"})
+    assert fetch_pictures("me/none") == []
+    world.hub.stop()
+    with pytest.raises(HubAccessError):
+        fetch_pictures("me/busi")
 
 
 def test_figures_far_too_large_are_refused(world: World):

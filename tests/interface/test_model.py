@@ -4,10 +4,11 @@ import logging
 from pathlib import Path
 
 import pytest
+from hub_server import HubServer
 
 import busi_unet.predictor
 from busi_unet.errors import IncompatibleBundleError
-from busi_unet.interface.model import LazyModel, ModelInUse, load_model
+from busi_unet.interface.model import LazyModel, ModelInUse, load_model, pictures_of
 from busi_unet.version import __version__
 
 
@@ -99,3 +100,15 @@ def test_lazy_weights_are_loaded_once_and_on_first_use(
 
     assert model() is model()
     assert calls == [str(tiny_bundle)]
+
+
+def test_pictures_that_a_model_brings(tiny_bundle: Path, hub: HubServer) -> None:
+    assert pictures_of(None) == pictures_of(str(tiny_bundle)) == []
+    (tiny_bundle / "pictures").mkdir()
+    for name in ("b.png", "a.png"):
+        (tiny_bundle / "pictures" / name).write_bytes(b"x")
+    assert [path.name for path in pictures_of(str(tiny_bundle))] == ["a.png", "b.png"]
+
+    hub.put("me/busi", {"pictures/one.png": b"x"})
+    assert [path.name for path in pictures_of("me/busi")] == ["one.png"]
+    assert pictures_of("me/nothing") == [], "the failure is told when the weights are loaded"

@@ -23,7 +23,7 @@ from busi_unet.imaging.decode import Frame, decode_image
 from busi_unet.imaging.quality import picture_warnings
 from busi_unet.interface import picture_handlers
 from busi_unet.interface.analysis import VIEWS, Look
-from busi_unet.interface.model import LazyModel, ModelInUse
+from busi_unet.interface.model import LazyModel, ModelInUse, load_model
 from busi_unet.interface.picture_handlers import (
     BRUSH_COLOR,
     BRUSH_OPACITY,
@@ -560,3 +560,22 @@ class _Request:
 
     def __init__(self, **query: str) -> None:
         self.query_params = query
+
+
+def test_pictures_that_come_with_the_model(tiny_bundle: Path, tmp_path: Path) -> None:
+    model = load_model(str(tiny_bundle))
+    none = PictureHandlers(lambda: model)
+    assert none.brought() == gr.skip()
+
+    good, bad = tmp_path / "scan.png", tmp_path / "bad.png"
+    PICTURE.save(good)
+    bad.write_bytes(b"no picture")
+    handlers = PictureHandlers(lambda: model, lambda: [bad, good])
+    gallery = handlers.brought()
+    assert gallery.visible
+    assert len(gallery.value) == 1, "what is no picture is left out"
+
+    event = gr.SelectData(None, {"index": 0, "value": None})
+    answer = handlers.analyse_brought(event, None, *LOOK)
+    assert answer.report["label"] in CLASS_NAMES
+    assert answer.analysis.name == "scan"
