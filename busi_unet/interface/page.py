@@ -23,10 +23,12 @@ _CSS = """
 #intro h1 { margin-bottom: 0; }
 #intro p { margin: .3rem 0 0; color: var(--body-text-color-subdued); }
 #intro strong { color: var(--body-text-color); }
-#examples .grid-wrap { padding-top: 2.25rem; overflow: hidden; }
-#examples .grid-container { grid-template-columns: repeat(3, minmax(0, 1fr)); }
-#examples .thumbnail-item { aspect-ratio: 4 / 3; height: auto; }
-#examples .caption-label { padding: 0 .3rem; font-size: .65rem; max-width: 100%; text-transform: capitalize; }
+#examples .grid-wrap, #brought .grid-wrap { padding-top: 2.25rem; overflow: hidden; }
+#examples .grid-container, #brought .grid-container { grid-template-columns: repeat(3, minmax(0, 1fr)); }
+#examples .thumbnail-item, #brought .thumbnail-item { aspect-ratio: 4 / 3; height: auto; }
+#examples .caption-label, #brought .caption-label {
+    padding: 0 .3rem; font-size: .65rem; max-width: 100%; text-transform: capitalize;
+}
 #findings p { margin: 0 0 .6rem; }
 #findings p:nth-child(n+2):last-child { color: var(--body-text-color-subdued); font-size: var(--text-sm); }
 #findings blockquote {

@@ -20,6 +20,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Request, expect
 
 from busi_unet.data.phantom import make_phantom
+from busi_unet.interface.page import LAUNCH_OPTIONS, build_page
 
 pytestmark = [
     pytest.mark.browser,
@@ -441,3 +442,22 @@ def _barriers(page: Page) -> list[str]:
         if violation["impact"] in ("serious", "critical")
         for node in violation["nodes"]
     ]
+
+
+def test_a_picture_that_comes_with_the_model(browser: Browser, tiny_bundle: Path, tmp_path: Path) -> None:
+    (tiny_bundle / "pictures").mkdir()
+    Image.fromarray(make_phantom("benign", seed=5, size=(90, 120)).image).save(
+        tiny_bundle / "pictures" / "scan.png"
+    )
+    demo = build_page(str(tiny_bundle))
+    _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, quiet=True)
+    page = browser.new_page()
+    page.set_default_timeout(60_000)
+    try:
+        page.goto(url)
+        page.locator("#brought img").click()
+        expect(page.locator("#findings")).to_contain_text("Most probable class")
+        assert _natural_size(page, "#overlay") == [120, 90]
+    finally:
+        page.close()
+        demo.close()
