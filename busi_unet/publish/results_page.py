@@ -5,6 +5,7 @@ docs/results holds one JSON and one CSV (a row per image) for each evaluation, d
 
 from __future__ import annotations
 
+import csv
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -154,10 +155,40 @@ def _section(root: Path, source: Source) -> str:
             f"{_made_with(provenance)} Every figure: [{source.name}.json](results/{source.name}.json); a row "
             f"per image: [{source.name}_per_image.csv](results/{source.name}_per_image.csv).",
             _table(["figure", "value", "95 % interval"], rows),
+            *_by_fold(root / "docs" / "results" / f"{source.name}_per_image.csv"),
             *_subsets(result.subsets),
             *plots,
         ]
     )
+
+
+def _by_fold(per_image: Path) -> list[str]:
+    """The plainest figures of each fold, where there are several."""
+    with per_image.open(newline="", encoding="utf-8") as stream:
+        images = list(csv.DictReader(stream))
+    folds = sorted({image.get("fold", "") for image in images})
+    if len(folds) < 2:
+        return []
+    rows = []
+    for fold in folds:
+        held = [image for image in images if image["fold"] == fold]
+        dice = [float(image["dice"]) for image in held if image["dice"]]
+        right = sum(image["label"] == image["predicted_label"] for image in held)
+        normals = [image["false_mask"] == "True" for image in held if not image["dice"]]
+        rows.append(
+            (
+                fold,
+                f"{sum(dice) / len(dice):.3f} (of {len(dice)})" if dice else "–",
+                f"{right / len(held):.3f} ({right} of {len(held)})",
+                f"{sum(normals)} of {len(normals)}",
+            )
+        )
+    return [
+        "Fold by fold:",
+        _table(
+            ["fold", FIGURES["lesion_dice"], FIGURES["accuracy"], FIGURES["normal_false_mask_share"]], rows
+        ),
+    ]
 
 
 def _made_with(provenance: Mapping[str, Any]) -> str:

@@ -81,6 +81,19 @@ def test_subsets_and_what_is_undefined(clone: Path, tmp_path: Path) -> None:
     assert "| AUC, benign against malignant | undefined | – |" in page
 
 
+def test_folds_are_told_apart_where_there_are_several(clone: Path, tmp_path: Path) -> None:
+    folder = report(tmp_path / "report")
+    (folder / "per_image.csv").write_text(
+        "image_id,fold,label,predicted_label,dice,false_mask\n"
+        "a,0,benign,benign,0.5,\nb,0,normal,benign,,True\nc,1,benign,benign,0.75,\nd,1,benign,normal,0,\n",
+        encoding="utf-8",
+    )
+    keep_report(folder, clone, CROSS_VALIDATION)
+    page = results_page(clone)
+    assert "| 0 | 0.500 (of 1) | 0.500 (1 of 2) | 1 of 1 |" in page
+    assert "| 1 | 0.375 (of 2) | 0.500 (1 of 2) | 0 of 0 |" in page
+
+
 def test_mistakes_are_named(clone: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"metrics\.json cannot be read"):
         keep_report(tmp_path, clone, EMBEDDED)
