@@ -132,7 +132,7 @@ class EdgeBand:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What makes the outputs mean what they say; fitted on the validation fold.
+    """What makes the outputs mean what they say; fitted on the validation fold, but for `refuse_beyond`.
 
     Args:
         temperature: of the class logits (Guo et al. 2017); 1 leaves them as they are.

@@ -31,8 +31,8 @@ class Segmenter(Protocol):
     """What `evaluate` asks of a predictor; `busi_unet.predictor.Predictor` is one."""
 
     def predict(self, image: np.ndarray) -> Any:
-        """Takes uint8 (H, W); returns the `mask`, `label`, `probabilities`, `refused`, `prediction_set` and
-        `edge_band` and `suspicious` of a `Prediction`.
+        """Takes uint8 (H, W); returns the `mask`, `label`, `probabilities`, `suspicious`, `refused`,
+        `prediction_set` and `edge_band` of a `Prediction`.
         """
 
 
@@ -274,8 +274,8 @@ def summarise(rows: Sequence[ImageResult], *, seed: int = 0, resamples: int = 20
         `normal_false_mask_share` over the images without a lesion; `accuracy`, `macro_f1` and `ece`
         over all images; `auc_malignant` over the benign and malignant ones; at the model's
         operating point `malignant_sensitivity` over the malignant images and `malignant_specificity` over the
-        others; `set_coverage` and `set_size`
-        of the prediction sets, and `edge_coverage` of the band around the edge, where they are stated.
+        others; where they are stated, `set_coverage` and `set_size` of the prediction sets, and
+        `edge_coverage` of the band around the edge.
     """
     groups = [row.group for row in rows]
     labels = np.array([row.label for row in rows])

@@ -276,7 +276,7 @@ def _statements(config: BundleConfig) -> str:
     if (sets or band) and "validation" in _trained_on(config.training):
         lines.append(
             "- **Sets and band were fitted for the model before the refit**, as temperature and thresholds "
-            "were: whether they\n  hold for this one was not measured."
+            "were: how far\n  they hold for this one, only a test tells."
         )
     if limit is not None:
         lines.append(

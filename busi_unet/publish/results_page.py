@@ -198,7 +198,7 @@ def _made_with(provenance: Mapping[str, Any]) -> str:
             f"Training seed {provenance['training_seed']}, bootstrap seed {provenance['bootstrap']['seed']}"
         )
     commit = provenance.get("commit")
-    return f"{seeds}; {f'commit {commit}' if commit else 'commit not recorded'}."
+    return f"{seeds}; {f'judged at commit {commit}' if commit else 'commit not recorded'}."
 
 
 def _subsets(subsets: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
