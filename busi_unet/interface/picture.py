@@ -69,28 +69,23 @@ def build_picture_tab(
                 "orig_name": "picture.png",
                 "meta": {"_type": "gradio.FileData"},
             }
-            examples = gr.Gallery(
-                label="Or a synthetic example",
-                columns=3,
-                height=130,
-                allow_preview=False,
-                format="png",
-                object_fit="cover",
-                interactive=False,
-                buttons=[],
-                elem_id="examples",
-            )
-            brought = gr.Gallery(
-                label="Or a picture that comes with the model",
-                columns=3,
-                height=200,
-                allow_preview=False,
-                format="png",
-                object_fit="cover",
-                interactive=False,
-                visible=False,
-                buttons=[],
-                elem_id="brought",
+            examples, brought = (
+                gr.Gallery(
+                    label=label,
+                    columns=3,
+                    height=height,
+                    allow_preview=False,
+                    format="png",
+                    object_fit="cover",
+                    interactive=False,
+                    visible=name == "examples",
+                    buttons=[],
+                    elem_id=name,
+                )
+                for name, label, height in (
+                    ("examples", "Or a synthetic example", 130),
+                    ("brought", "Or a picture that comes with the model", 200),
+                )
             )
             with gr.Accordion("Or paste it, or use the camera", open=False):
                 capture = gr.Image(

@@ -12,26 +12,26 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from busi_unet.config import BundleConfig
-from busi_unet.learning.metrics import ECE_BINS, MISSED_DICE
+from busi_unet.publish.figures import FIGURES, count_of, interval_of, value_of
 from busi_unet.publish.results import Result
 from busi_unet.publish.wording import BUSI_CITATION, BUSI_LICENCE, NOT_A_DEVICE, busi_test_fold
 
 _SEGMENTATION, _CLASSIFICATION = "image-segmentation", "image-classification"
-# Figure of an evaluation, its metric on the Hub, its task, its name in the table.
-_FIGURES = (
-    ("lesion_dice", "dice", _SEGMENTATION, "Lesion Dice, mean"),
-    ("benign_dice", "dice", _SEGMENTATION, "Lesion Dice, mean, benign"),
-    ("malignant_dice", "dice", _SEGMENTATION, "Lesion Dice, mean, malignant"),
-    ("lesion_dice_median", "dice", _SEGMENTATION, "Lesion Dice, median"),
-    ("lesion_iou", "iou", _SEGMENTATION, "Lesion IoU, mean"),
-    ("lesion_hd95_px", "hd95", _SEGMENTATION, "HD95 on lesion images, pixels"),
-    ("lesion_missed_share", "miss_rate", _SEGMENTATION, f"Lesions missed (Dice < {MISSED_DICE})"),
-    ("normal_false_mask_share", "false_mask_rate", _SEGMENTATION, "Normal images with any mask"),
-    ("accuracy", "accuracy", _CLASSIFICATION, "Accuracy, three classes"),
-    ("macro_f1", "f1", _CLASSIFICATION, "Macro-F1, three classes"),
-    ("auc_malignant", "roc_auc", _CLASSIFICATION, "AUC, malignant against benign"),
-    ("ece", "ece", _CLASSIFICATION, f"Expected calibration error, {ECE_BINS} bins"),
-)
+# Metric on the Hub and task of a figure; the others are shown in the table alone.
+_METRICS = {
+    "lesion_dice": ("dice", _SEGMENTATION),
+    "benign_dice": ("dice", _SEGMENTATION),
+    "malignant_dice": ("dice", _SEGMENTATION),
+    "lesion_dice_median": ("dice", _SEGMENTATION),
+    "lesion_iou": ("iou", _SEGMENTATION),
+    "lesion_hd95_px": ("hd95", _SEGMENTATION),
+    "lesion_missed_share": ("miss_rate", _SEGMENTATION),
+    "normal_false_mask_share": ("false_mask_rate", _SEGMENTATION),
+    "accuracy": ("accuracy", _CLASSIFICATION),
+    "macro_f1": ("f1", _CLASSIFICATION),
+    "auc_malignant": ("roc_auc", _CLASSIFICATION),
+    "ece": ("ece", _CLASSIFICATION),
+}
 _TAGS = ["busi_unet", "breast-ultrasound", "ultrasound", "medical", "unet", "pytorch", _CLASSIFICATION]
 
 
@@ -104,11 +104,11 @@ def _eval_results(results: Sequence[Result], trained_on_busi: bool) -> list[Eval
             dataset_name="BUSI" if _on_busi(result, trained_on_busi) else "a data set of the author",
             dataset_split=result.split,
             metric_type=metric,
-            metric_name=title,
+            metric_name=FIGURES[name],
             metric_value=round(result.estimates[name].value, 4),
         )
         for result in results
-        for name, metric, task, title in _FIGURES
+        for name, (metric, task) in _METRICS.items()
         if name in result.estimates and result.estimates[name].value is not None
     ]
 
@@ -170,7 +170,7 @@ def _figures_of(result: Result, training: dict[str, Any]) -> str:
     listed = ", ".join(f"{count} {name}" for name, count in result.images.items())
     rows = [
         f"| {title} | {_value(result, name)} | {_interval(result, name)} | {result.estimates[name].n} |"
-        for name, _, _, title in _FIGURES
+        for name, title in FIGURES.items()
         if name in result.estimates
     ]
     return "\n".join(
@@ -213,21 +213,11 @@ def _relation(result: Result, training: dict[str, Any]) -> str:
 
 def _value(result: Result, name: str) -> str:
     estimate = result.estimates[name]
-    if estimate.value is None:
-        return "undefined"
-    share = "" if estimate.count is None else f" ({estimate.count} of {estimate.n})"
-    return f"{estimate.value:.{_digits(name)}f}{share}"
+    return value_of(estimate, name) + count_of(estimate)
 
 
 def _interval(result: Result, name: str) -> str:
-    estimate, digits = result.estimates[name], _digits(name)
-    return (
-        "–" if estimate.ci_low is None else f"{estimate.ci_low:.{digits}f} to {estimate.ci_high:.{digits}f}"
-    )
-
-
-def _digits(name: str) -> int:
-    return 1 if name.endswith("_px") else 3
+    return interval_of(result.estimates[name], name)
 
 
 def _calibration(config: BundleConfig, results: Sequence[Result]) -> str:

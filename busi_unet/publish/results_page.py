@@ -14,7 +14,8 @@ from typing import Any
 
 from busi_unet.errors import UsageError
 from busi_unet.learning.evaluation import Estimate
-from busi_unet.learning.metrics import ECE_BINS, MISSED_DICE
+from busi_unet.learning.metrics import MISSED_DICE
+from busi_unet.publish.figures import FIGURES, count_of, interval_of, value_of
 from busi_unet.publish.results import read_result
 
 README_MARKS = ("<!-- results: written by scripts/write_results.py -->", "<!-- end of results -->")
@@ -26,25 +27,6 @@ PLOTS = {
     "roc": "ROC, malignant against benign",
     "reliability": "Reliability: how often the likeliest class is right, by its probability",
     "lesion_presence": "Presence of a lesion: precision and recall",
-}
-FIGURES = {
-    "lesion_dice": "Lesion Dice, mean",
-    "lesion_dice_median": "Lesion Dice, median",
-    "benign_dice": "– benign, mean",
-    "malignant_dice": "– malignant, mean",
-    "lesion_iou": "Lesion IoU, mean",
-    "lesion_hd95_px": "HD95 on lesion images, px",
-    "lesion_missed_share": f"Lesions missed (Dice < {MISSED_DICE})",
-    "normal_false_mask_share": "Normals with any false mask",
-    "accuracy": "Three-class accuracy",
-    "macro_f1": "Macro-F1",
-    "auc_malignant": "AUC, benign against malignant",
-    "malignant_sensitivity": "Malignant images suspected (sensitivity)",
-    "malignant_specificity": "Other images not suspected (specificity)",
-    "ece": f"Expected calibration error, {ECE_BINS} bins",
-    "set_coverage": "Class within the 90 % prediction set",
-    "set_size": "Classes in a set, mean",
-    "edge_coverage": "Share of the edge within its 90 % band, mean",
 }
 _IN_README = [name for name in FIGURES if name not in ("lesion_dice_median", "lesion_iou", "set_size")]
 _BY_SUBSET = ("lesion_dice", "malignant_dice", "lesion_missed_share", "accuracy", "auc_malignant", "ece")
@@ -141,8 +123,8 @@ def _section(root: Path, source: Source) -> str:
     rows = [
         (
             title,
-            f"{_value(result.estimates[name], name)}{_of(result.estimates[name])}",
-            _interval(result.estimates[name], name),
+            value_of(result.estimates[name], name) + count_of(result.estimates[name]),
+            interval_of(result.estimates[name], name),
         )
         for name, title in FIGURES.items()
         if name in result.estimates
@@ -207,7 +189,7 @@ def _subsets(subsets: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
     rows = [
         (
             FIGURES[name],
-            *(_value(estimates[name], name) + _counted(estimates[name]) for estimates in subsets.values()),
+            *(value_of(estimates[name], name) + _counted(estimates[name]) for estimates in subsets.values()),
         )
         for name in _BY_SUBSET
     ]
@@ -234,29 +216,11 @@ def _readme_table(root: Path) -> str:
 def _with_interval(estimate: Estimate | None, name: str) -> str:
     if estimate is None or estimate.value is None:
         return "–"
-    return f"**{_value(estimate, name)}** ({_interval(estimate, name)})"
-
-
-def _value(estimate: Estimate, name: str) -> str:
-    return "undefined" if estimate.value is None else f"{estimate.value:.{_digits(name)}f}"
-
-
-def _of(estimate: Estimate) -> str:
-    return "" if estimate.count is None else f" ({estimate.count} of {estimate.n})"
+    return f"**{value_of(estimate, name)}** ({interval_of(estimate, name)})"
 
 
 def _counted(estimate: Estimate) -> str:
     return "" if estimate.value is None else f" (of {estimate.n})"
-
-
-def _interval(estimate: Estimate, name: str) -> str:
-    if estimate.ci_low is None or estimate.ci_high is None:
-        return "–"
-    return f"{estimate.ci_low:.{_digits(name)}f} to {estimate.ci_high:.{_digits(name)}f}"
-
-
-def _digits(name: str) -> int:
-    return 1 if name.endswith("_px") else 3
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

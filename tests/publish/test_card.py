@@ -50,7 +50,7 @@ def test_front_matter_is_read_back_by_the_hubs_own_parser(tmp_path):
     assert data.datasets == ["busi"]
     assert data.model_name == "busi"
     assert figures(parsed)["Lesion Dice, mean", "test"] == 0.6123
-    assert figures(parsed)["Accuracy, three classes", "test"] == 0.875
+    assert figures(parsed)["Three-class accuracy", "test"] == 0.875
     assert {item.dataset_name for item in data.eval_results} == {"BUSI"}
     assert set(data.metrics) == {item.metric_type for item in data.eval_results}
     assert "roc_auc" not in data.metrics, "undefined here"
@@ -60,7 +60,7 @@ def test_the_body_gives_protocol_interval_command_and_seed(tmp_path):
     text = card(results=[read_result(write_evaluation(tmp_path / "m.json", DIGEST))]).text
     assert "Split `test`: 24 images" in text
     assert "| Lesion Dice, mean | 0.612 | 0.551 to 0.673 | 20 |" in text
-    assert "| HD95 on lesion images, pixels | 41.4 | 37.2 to 45.5 | 20 |" in text
+    assert "| HD95 on lesion images, px | 41.4 | 37.2 to 45.5 | 20 |" in text
     assert "0.150 (3 of 20)" in text
     assert "2000 bootstrap resamples over groups, seed 7" in text
     assert "scripts/evaluate.py runs/busi/model --data data/busi --split test --seed 7" in text
@@ -70,7 +70,7 @@ def test_the_body_gives_protocol_interval_command_and_seed(tmp_path):
 
 def test_an_undefined_figure_is_no_number(tmp_path):
     parsed = card(results=[read_result(write_evaluation(tmp_path / "m.json", DIGEST))])
-    assert "| AUC, malignant against benign | undefined | – | 20 |" in parsed.text
+    assert "| AUC, benign against malignant | undefined | – | 20 |" in parsed.text
     assert ("AUC, malignant against benign", "test") not in figures(parsed)
 
 
