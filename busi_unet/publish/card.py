@@ -142,7 +142,8 @@ prediction.label, prediction.probabilities, prediction.mask  # mask: bool (H, W)
 ```
 
 `pip install .` in a clone of the busi_unet repository installs the package. It fetches `config.json`,
-`model.safetensors` and, for the app to show, `evaluation.json` only: no code is run from this repository."""
+`model.safetensors` and, for the app to show, `evaluation.json` and `pictures/` only: no code is run from this
+repository."""
 
 
 _INTENDED_USE = """\
