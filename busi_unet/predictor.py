@@ -15,7 +15,7 @@ import torch
 from busi_unet.bundle import load_bundle
 from busi_unet.config import BundleConfig, EdgeBand, Thresholds
 from busi_unet.errors import UsageError
-from busi_unet.hub import fetch_bundle, is_hub_id
+from busi_unet.hub import fetch_bundle
 from busi_unet.imaging.decode import ImageSource, decode_frame
 from busi_unet.imaging.measure import Lesion, measure_lesions
 from busi_unet.imaging.postprocess import mask_from_probability
@@ -179,7 +179,7 @@ class Predictor:
             folder, name = EMBEDDED, "embedded"
         elif Path(source).is_dir():
             folder, name = Path(source), str(source)
-        elif isinstance(source, str) and is_hub_id(source):
+        elif isinstance(source, str) and source.count("/") == 1 and not source.startswith((".", "/", "~")):
             folder, name = (
                 fetch_bundle(source, revision=revision),
                 f"{source}@{revision}" if revision else source,
