@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from busi_unet.cli import command, print_result, warn
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.busi import prepare, read_record, summarise
+from busi_unet.data.busi import IMAGE_BY_IMAGE, prepare, read_record, summarise
 from busi_unet.data.folds import N_FOLDS
 
 _FOLDS_FROM = {
@@ -47,6 +47,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="fold to test on; the next one validates, the rest trains (%(default)s)",
     )
     parser.add_argument(
+        "--ignore-copies",
+        action="store_true",
+        help="deal the folds image by image, as if no two were alike: figures leak; to measure by how much",
+    )
+    parser.add_argument(
         "--report",
         action=argparse.BooleanOptionalAction,
         default=True,
@@ -66,12 +71,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.public and not args.push_to_hub:
         parser.error("--public needs --push-to-hub")
+    if args.ignore_copies and args.push_to_hub:
+        parser.error("--ignore-copies makes a data set for one study, and none to publish")
     if args.push_to_hub:
         from busi_unet.hub import check_push
 
         check_push(args.push_to_hub, repo_type="dataset", private=not args.public)
     started = time.perf_counter()
-    dataset = prepare(args.source, args.output, seed=args.seed, test_fold=args.fold, overwrite=args.overwrite)
+    dataset = prepare(
+        args.source,
+        args.output,
+        seed=args.seed,
+        test_fold=args.fold,
+        ignore_copies=args.ignore_copies,
+        overwrite=args.overwrite,
+    )
     record, summary = read_record(args.output), summarise(dataset)
     for message in record["warnings"]:
         warn(message)
@@ -122,7 +136,21 @@ def describe(result: dict[str, Any]) -> str:
         f"{row[0]:<11}{row[1]:<9}" + "".join(f"{value:>11}" for value in row[2:]) for row in (header, *rows)
     ]
 
-    lines += ["", f"Folds: {_FOLDS_FROM[result['folds_from']]}; no group is in two of them."]
+    lines += ["", *_about_copies(result)]
+    if result["report"]:
+        lines += ["", f"Report: {result['report']} (shows the data set's pictures; do not publish it)"]
+    if result.get("published"):
+        lines += ["", f"Published: {result['published']}"]
+    return "\n".join(lines)
+
+
+def _about_copies(result: dict[str, Any]) -> list[str]:
+    if result["folds_from"] == IMAGE_BY_IMAGE:
+        return [
+            "Folds: dealt image by image. Copies of a picture lie in several of them, so that figures leak; "
+            "use this data set to measure by how much, and for nothing else."
+        ]
+    lines = [f"Folds: {_FOLDS_FROM[result['folds_from']]}; no group is in two of them."]
     lines.append(
         f"Copies: {result['images_in_copy_groups']} images are in {result['groups_with_copies']} groups of "
         f"copies, the largest of {result['largest_group']}."
@@ -136,11 +164,7 @@ def describe(result: dict[str, Any]) -> str:
     for conflict in conflicts:
         sides = (f"{', '.join(images)}" for images in conflict["images"].values())
         lines.append(f"  {conflict['group']}: {' | '.join(sides)}")
-    if result["report"]:
-        lines += ["", f"Report: {result['report']} (shows the data set's pictures; do not publish it)"]
-    if result.get("published"):
-        lines += ["", f"Published: {result['published']}"]
-    return "\n".join(lines)
+    return lines
 
 
 if __name__ == "__main__":

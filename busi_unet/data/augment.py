@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from busi_unet.data.overlays import draw_calipers, draw_text, outside_sector
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -27,6 +29,10 @@ class Augmentation:
             (the scanner's time-gain compensation).
         speckle: largest standard deviation of multiplicative noise, grain of one to three pixels.
         blur: largest Gaussian blur, pixels of the network input.
+        sector: probability of a black outside of a sector; not where it would hide a part of the lesion.
+        text: probability of burnt-in text, on any picture alike.
+        calipers: probability of burnt-in calipers, at the lesion or, as often, at a place without a meaning.
+        paint_out: probability that what is burnt in already is painted out first (`LesionDataset`).
     """
 
     flip: float = 0.0
@@ -40,13 +46,17 @@ class Augmentation:
     time_gain: float = 0.0
     speckle: float = 0.0
     blur: float = 0.0
+    sector: float = 0.0
+    text: float = 0.0
+    calipers: float = 0.0
+    paint_out: float = 0.0
 
     def __call__(
         self, image: np.ndarray, mask: np.ndarray, generator: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """uint8 (S, S) and bool (S, S) to a new pair of the same kinds; the inputs stay as they are."""
         image, mask = self._geometry(image, mask, generator)
-        return self._appearance(image, generator), mask
+        return self._burn_in(self._appearance(image, generator), mask, generator), mask
 
     def _geometry(
         self, image: np.ndarray, mask: np.ndarray, generator: np.random.Generator
@@ -86,6 +96,17 @@ class Augmentation:
         grey[background] = 0
         return np.round(np.clip(grey, 0, 1) * 255).astype(np.uint8)
 
+    def _burn_in(self, image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        if generator.random() < self.sector:
+            outside = outside_sector(image.shape, generator)
+            if not (outside & mask).any():
+                image = np.where(outside, np.uint8(0), image)
+        if generator.random() < self.calipers:
+            image = draw_calipers(image, mask if generator.random() < 0.5 else None, generator)
+        if generator.random() < self.text:
+            image = draw_text(image, generator)
+        return image
+
 
 AUGMENTATIONS: dict[str, Augmentation | None] = {
     "none": None,
@@ -103,19 +124,23 @@ AUGMENTATIONS: dict[str, Augmentation | None] = {
         speckle=0.05,
         blur=0.5,
     ),
-    # As far as other scanners and settings differ.
+    # As far as other scanners, settings and habits of annotation differ.
     "strong": Augmentation(
         flip=0.5,
         rotation=15.0,
-        zoom=0.25,
-        aspect=0.15,
-        shift=0.1,
-        gain=0.15,
-        contrast=0.25,
-        gamma=0.4,
-        time_gain=0.2,
-        speckle=0.15,
+        zoom=0.3,
+        aspect=0.2,
+        shift=0.12,
+        gain=0.12,
+        contrast=0.2,
+        gamma=0.35,
+        time_gain=0.15,
+        speckle=0.12,
         blur=1.0,
+        sector=0.15,
+        text=0.3,
+        calipers=0.25,
+        paint_out=0.5,
     ),
 }
 """By name, as `--augment` takes them."""

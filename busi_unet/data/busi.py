@@ -24,7 +24,7 @@ from PIL import Image
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.fold_table import read_busi_folds
-from busi_unet.data.folds import N_FOLDS, build_folds, pixel_hash, random_split_leak
+from busi_unet.data.folds import N_FOLDS, assign_folds, build_folds, pixel_hash, random_split_leak
 from busi_unet.data.layout import FIX_HINT, LAYOUT_HINT, Case, Scan, folders, natural_order, scan
 from busi_unet.data.sources import fetch, unpack
 from busi_unet.errors import (
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("image", "mask", "label", "image_id", "group", "fold")
 RECORD_NAME = "preparation.json"
+# `folds_from` in the record of a data set whose folds know nothing of copies.
+IMAGE_BY_IMAGE = "image by image"
 
 _TOO_FEW_HINT = f"Each class needs at least {N_FOLDS} pictures that are not copies of each other."
 
@@ -80,6 +82,7 @@ def prepare(
     *,
     seed: int = 0,
     test_fold: int = 0,
+    ignore_copies: bool = False,
     overwrite: bool = False,
     progress: bool = True,
 ) -> DatasetDict:
@@ -95,6 +98,8 @@ def prepare(
         output: folder to write; `load_prepared` reads it.
         seed: of the fold assignment, where folds are not published.
         test_fold: the fold K to test on; fold K + 1 (modulo the number of folds) validates, the rest trains.
+        ignore_copies: deal the folds image by image, as if no two were alike, each image a group of its own.
+            Figures on such folds leak; they serve to measure by how much.
         overwrite: replace a data set that an earlier run wrote to `output`.
         progress: show progress on stderr.
 
@@ -121,14 +126,18 @@ def prepare(
     if findings.problems:
         raise DataLayoutError(f"{source} cannot be used:", findings.problems, FIX_HINT)
 
-    groups, folds, origin = _group_and_fold(findings.rows, seed, progress)
+    if ignore_copies:
+        groups, folds = _image_by_image(findings.rows, seed)
+        origin = IMAGE_BY_IMAGE
+    else:
+        groups, folds, origin = _group_and_fold(findings.rows, seed, progress)
     dataset = _to_dataset(findings.rows, groups, folds, split_of)
     record = {
         "busi_unet_version": __version__,
         "source": str(source),
         "source_kind": kind,
         "folds_from": origin,
-        "seed": seed if origin == "computed" else None,
+        "seed": seed if origin in ("computed", IMAGE_BY_IMAGE) else None,
         "n_folds": N_FOLDS,
         "test_fold": test_fold,
         "mask_files": _count_mask_files(findings.rows),
@@ -505,6 +514,15 @@ def _group_and_fold(rows: Sequence[_Row], seed: int, progress: bool) -> tuple[li
         raise DataLayoutError(f"The data are too few: {error}", hint=_TOO_FEW_HINT) from error
     entry_of = {entry.image_id: entry for entry in built}
     return [entry_of[i].group for i in ids], [entry_of[i].fold for i in ids], "computed"
+
+
+def _image_by_image(rows: Sequence[_Row], seed: int) -> tuple[list[str], list[int]]:
+    """Every image a group of its own, and the folds of these."""
+    ids, labels = [row.image_id for row in rows], [row.label for row in rows]
+    try:
+        return ids, assign_folds(labels, ids, seed=seed)
+    except ValueError as error:
+        raise DataLayoutError(f"The data are too few: {error}", hint=_TOO_FEW_HINT) from error
 
 
 def _features() -> Features:

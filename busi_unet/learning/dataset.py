@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.augment import Augmentation
+from busi_unet.data.overlays import paint_out
 from busi_unet.imaging.decode import decode_image, decode_mask
 from busi_unet.imaging.preprocess import Preprocessor
 
@@ -72,11 +73,16 @@ class LesionDataset(Dataset):
         self.epoch = 0
         self.image_ids = list(split["image_id"])
         self.labels = np.asarray(split["label"], dtype=np.int64)
-        frames, masks = [], []
+        frames, painted, masks = [], [], []
         for row in tqdm(split, desc="decode", unit="image", disable=not progress):
-            frames.append(preprocessor.resize_frame(decode_image(row["image"])))
+            frame = decode_image(row["image"])
+            frames.append(preprocessor.resize_frame(frame))
+            if augmentation is not None and augmentation.paint_out:
+                # At native resolution, where strokes are sharp.
+                painted.append(preprocessor.resize_frame(paint_out(frame)))
             masks.append(preprocessor.resize_mask(decode_mask(row["mask"])))
         self.frames = np.stack(frames)
+        self.painted_out = painted
         self.masks = np.stack(masks)
 
     def __len__(self) -> int:
@@ -103,6 +109,8 @@ class LesionDataset(Dataset):
         """One picture, augmented: float32 image (S, S), mask (S, S) and class shares (3,)."""
         frame, mask = self.frames[index], self.masks[index]
         if self.augmentation is not None:
+            if generator.random() < self.augmentation.paint_out:
+                frame = self.painted_out[index]
             frame, mask = self.augmentation(frame, mask, generator)
         classes = np.eye(len(CLASS_NAMES), dtype=np.float32)[self.labels[index]]
         return self.preprocessor.normalise(frame), mask.astype(np.float32), classes

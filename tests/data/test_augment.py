@@ -75,3 +75,20 @@ def test_appearance_leaves_the_mask_and_the_black_surround(pair):
         assert not changed[:, 50:].any()
         assert (changed != image).mean() > 0.3
         assert changed.dtype == np.uint8
+
+
+def test_burnt_in_marks_change_pixels_and_never_the_mask(pair):
+    image, mask = pair
+    marked = dataclasses.replace(OFF, text=1.0, calipers=1.0)
+    for seed in range(5):
+        drawn, kept = marked(image, mask, np.random.default_rng(seed))
+        np.testing.assert_array_equal(kept, mask)
+        assert 0 < (drawn != image).mean() < 0.5
+
+
+def test_a_sector_never_hides_a_part_of_the_lesion(pair):
+    image, mask = pair
+    sector = dataclasses.replace(OFF, sector=1.0)
+    cut = [sector(image, mask, np.random.default_rng(seed))[0] for seed in range(40)]
+    assert any((drawn == 0).any() for drawn in cut)
+    assert all((drawn[mask] == 230).all() for drawn in cut)

@@ -106,6 +106,19 @@ def test_folds_make_the_splits_and_copies_stay_together(prepared):
     assert 0 < summary["random_split_leak"] < 1
 
 
+def test_ignoring_copies_deals_image_by_image(source, prepared, tmp_path):
+    leaky = prepare(source, tmp_path / "leaky", ignore_copies=True, progress=False)
+    rows = [row for part in leaky.values() for row in part]
+    assert len(rows) == 26
+    assert all(row["group"] == row["image_id"] for row in rows)
+    fold_of = {row["image_id"]: row["fold"] for row in rows}
+    # Three copies: together among the folds that mind them, apart here.
+    assert len({fold_of[image_id] for image_id in ("benign (3)", "benign (9)", "benign (10)")}) > 1
+    assert read_record(tmp_path / "leaky")["folds_from"] == "image by image"
+    again = prepare(prepared, tmp_path / "again", ignore_copies=True, progress=False)
+    assert {row["image_id"]: row["fold"] for part in again.values() for row in part} == fold_of
+
+
 def test_another_test_fold_of_a_prepared_data_set_keeps_groups_and_folds(prepared, tmp_path):
     rotated = prepare(prepared, tmp_path / "rotated", test_fold=4, progress=False)
     assert [set(rotated[split]["fold"]) for split in rotated] == [{1, 2, 3}, {0}, {4}]

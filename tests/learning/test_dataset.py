@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from busi_unet.config import Preprocess
-from busi_unet.data.augment import AUGMENTATIONS
+from busi_unet.data.augment import AUGMENTATIONS, Augmentation
 from busi_unet.data.busi import load_prepared
+from busi_unet.data.overlays import draw_text
+from busi_unet.imaging.decode import decode_image
 from busi_unet.imaging.preprocess import Preprocessor
 from busi_unet.learning.dataset import EpochOrder, LesionDataset
 
@@ -100,3 +103,16 @@ def test_the_order_of_an_epoch_is_a_new_one_of_whole_batches(train_split):
     data.epoch = 1
     assert list(order) != first
     assert set(order) <= set(range(len(data)))
+
+
+def test_some_pictures_are_shown_with_their_strokes_painted_out(train_split):
+    # Writing that is only in the picture as it came.
+    marked = train_split.select(range(1))
+    frame = draw_text(decode_image(marked[0]["image"]), np.random.default_rng(3))
+    marked = marked.map(lambda row: {**row, "image": Image.fromarray(frame)}, features=marked.features)
+    data = dataset(marked, augmentation=Augmentation(paint_out=0.5))
+    seen = set()
+    for epoch in range(12):
+        data.epoch = epoch
+        seen.add(data[0].image.numpy().tobytes())
+    assert len(seen) == 2

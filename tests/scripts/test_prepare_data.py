@@ -143,3 +143,12 @@ def test_a_push_that_cannot_work_is_refused_before_the_work(hub, phantom_root, t
     with pytest.raises(SystemExit):
         main([str(phantom_root), "--public"])
     assert "--public needs --push-to-hub" in capsys.readouterr().err
+
+
+def test_folds_that_ignore_copies_are_said_to_leak_and_are_not_published(phantom_root, tmp_path):
+    result = run(phantom_root, "--output", "leaky", "--ignore-copies", "--no-report", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "figures leak" in result.stdout and "no group is in two" not in result.stdout
+    result = run(phantom_root, "--output", "b", "--ignore-copies", "--push-to-hub", "a/b", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "none to publish" in result.stderr

@@ -1,0 +1,105 @@
+"""What scanners and sonographers burn into a picture: text, calipers, the black outside of a sector.
+
+Drawn at random, they teach a network to look past them; drawn and painted out on purpose, they tell how far
+it does (`busi_unet.learning.audit`). Pictures are uint8 (H, W) throughout, and never changed in place.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+_SIDES = ("RT", "LT", "RIGHT", "LEFT")
+_PLACES = ("BREAST", "AXILLA", "UOQ", "LOQ", "UIQ", "LIQ", "SA", *(f"{hour}" for hour in range(1, 13)))
+
+# Burnt-in strokes are close to white, narrow, and far brighter than what lies beside them.
+_STROKE_GREY, _STROKE_CONTRAST = 170, 70
+_STROKE_WIDTH_PX = 5
+_STROKE_HALO_PX = 2
+
+
+def draw_text(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """A side and a place in capitals, near white, somewhere in the picture; it may touch the edge."""
+    height, width = image.shape
+    words = f"{generator.choice(_SIDES)} {generator.choice(_PLACES)}"
+    size = height * generator.uniform(0.03, 0.055)
+    at = (width * generator.uniform(-0.05, 0.8), height * generator.uniform(0.02, 0.92))
+    canvas = Image.fromarray(image)
+    ImageDraw.Draw(canvas).text(
+        at, words, fill=_near_white(generator), font=_font(size), stroke_width=round(size / 30)
+    )
+    return np.asarray(canvas)
+
+
+def draw_calipers(image: np.ndarray, mask: np.ndarray | None, generator: np.random.Generator) -> np.ndarray:
+    """One or two dotted lines between crosses, numbered, as lesions are measured.
+
+    Args:
+        image: to draw on.
+        mask: bool (H, W), what is measured; None, or an empty one, for some place without a meaning.
+        generator: decides whatever is left open.
+    """
+    height, width = image.shape
+    turn = generator.uniform(-0.35, 0.35)
+    if mask is not None and mask.any():
+        rows, columns = np.nonzero(mask)
+        center = np.array([columns.mean(), rows.mean()])
+        half = np.array([np.ptp(columns), np.ptp(rows)]) / 2 * generator.uniform(0.9, 1.15, size=2)
+    else:
+        center = generator.uniform(0.15, 0.85, size=2) * (width, height)
+        half = generator.uniform(0.04, 0.2) * width * np.array([1.0, generator.uniform(0.5, 1.1)])
+    axes = half[:, None] * np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
+    grey, arm, stroke = _near_white(generator), max(2.0, height * 0.013), max(1, round(height / 250))
+    canvas = Image.fromarray(image)
+    pen = ImageDraw.Draw(canvas)
+    for number, axis in enumerate(axes[: generator.integers(1, 3)], start=1):
+        ends = (center - axis, center + axis)
+        for x, y in ends:
+            pen.line((x - arm, y, x + arm, y), fill=grey, width=stroke)
+            pen.line((x, y - arm, x, y + arm), fill=grey, width=stroke)
+        dots = max(2, int(2 * np.linalg.norm(axis) / (2.5 * stroke)))
+        for x, y in np.linspace(*ends, dots).round():
+            pen.rectangle((x, y, x + stroke - 1, y + stroke - 1), fill=grey)
+        pen.text(tuple(ends[1] + arm / 2), str(number), fill=grey, font=_font(height * 0.035))
+    return np.asarray(canvas)
+
+
+def outside_sector(shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
+    """bool (H, W), True outside a sector: slanted sides, and an arc below, as of a convex probe."""
+    height, width = shape
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    left, right = generator.uniform(0.0, 0.25, size=2)
+    sides = (x < left * (1 - y)) | (x > 1 - right * (1 - y))
+    sag = generator.uniform(0.0, 0.12)
+    return sides | (y > 1 - sag * (2 * x - 1) ** 2)
+
+
+def find_strokes(image: np.ndarray) -> np.ndarray:
+    """bool (H, W), True where something near white, narrow and sharp lies: text, calipers, pictograms.
+
+    Bright tissue that is as narrow is taken for a stroke too.
+    """
+    import cv2
+
+    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * _STROKE_WIDTH_PX + 1,) * 2)
+    contrast = cv2.morphologyEx(image, cv2.MORPH_TOPHAT, kernel)
+    core = ((image >= _STROKE_GREY) & (contrast >= _STROKE_CONTRAST)).astype(np.uint8)
+    halo = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _STROKE_HALO_PX + 1,) * 2)
+    return cv2.dilate(core, halo).astype(bool)
+
+
+def paint_out(image: np.ndarray) -> np.ndarray:
+    """The picture with its strokes filled in from beside them (Telea 2004)."""
+    import cv2
+
+    return cv2.inpaint(image, find_strokes(image).astype(np.uint8), 3, cv2.INPAINT_TELEA)
+
+
+def _near_white(generator: np.random.Generator) -> int:
+    return int(generator.integers(190, 256))
+
+
+def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(max(6.0, size))
