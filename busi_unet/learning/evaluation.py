@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,13 +18,12 @@ from busi_unet.imaging.decode import decode_image, decode_mask
 from busi_unet.learning import metrics
 from busi_unet.learning.marks import Marks
 from busi_unet.learning.report import require_matplotlib, write_report
+from busi_unet.learning.summary import LEVEL, Estimate, ImageResult, confusion_of, summarise
 from busi_unet.trust.conformal import edge_distances
 from busi_unet.version import commit, versions
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-LEVEL = 0.95
 
 
 class Segmenter(Protocol):
@@ -34,77 +33,6 @@ class Segmenter(Protocol):
         """Takes uint8 (H, W); returns the `mask`, `label`, `probabilities`, `suspicious`, `refused`,
         `prediction_set` and `edge_band` of a `Prediction`.
         """
-
-
-@dataclass(frozen=True)
-class ImageResult:
-    """One image's row.
-
-    `probabilities` are in the order of CLASS_NAMES; `scores` are None where undefined
-    (see `metrics.SegmentationScores`). `prediction_set` is None where none is stated. `edge_within` is the
-    share of the true edge within the stated band; None without a band or where the mask misses the lesion.
-    """
-
-    image_id: str
-    label: str
-    group: str
-    fold: int
-    height_px: int
-    width_px: int
-    predicted_label: str
-    probabilities: tuple[float, ...]
-    suspicious: bool
-    refused: bool
-    scores: metrics.SegmentationScores
-    prediction_set: tuple[str, ...] | None = None
-    edge_within: float | None = None
-
-    def to_row(self) -> dict[str, Any]:
-        """The flat columns of per_image.csv."""
-        row = asdict(self) | {
-            f"p_{name}": value for name, value in zip(CLASS_NAMES, self.probabilities, strict=True)
-        }
-        del row["probabilities"]
-        return (
-            row
-            | row.pop("scores")
-            | {
-                "target_area_px": self.scores.target_area_px,
-                "predicted_area_px": self.scores.predicted_area_px,
-                "false_mask": self.scores.false_mask,
-                "prediction_set": None if self.prediction_set is None else " ".join(self.prediction_set),
-                "edge_within": self.edge_within,
-            }
-        )
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """One figure, its interval over groups, and what it rests on.
-
-    Attributes:
-        value: None where undefined.
-        ci_low: lower end of the interval; None where there is none (see `metrics.bootstrap_interval`).
-        ci_high: upper end.
-        n: images on which the figure is defined.
-        count: for a share, how many of the n.
-        undefined_resamples: resamples left out of the interval.
-    """
-
-    value: float | None
-    ci_low: float | None
-    ci_high: float | None
-    n: int
-    count: int | None = None
-    undefined_resamples: int = 0
-
-    def __str__(self) -> str:
-        if self.value is None:
-            return "undefined"
-        digits = 3 if abs(self.value) < 10 else 1
-        interval = "" if self.ci_low is None else f" [{self.ci_low:.{digits}f}, {self.ci_high:.{digits}f}]"
-        share = "" if self.count is None else f" ({self.count} of {self.n})"
-        return f"{self.value:.{digits}f}{interval}{share}"
 
 
 @dataclass(frozen=True)
@@ -254,7 +182,7 @@ def _evaluation(
         },
         rows=tuple(rows),
         estimates=summarise(rows, seed=seed, resamples=resamples),
-        confusion=tuple(tuple(int(cell) for cell in row) for row in _confusion(rows)),
+        confusion=tuple(tuple(int(cell) for cell in row) for row in confusion_of(rows)),
         provenance={
             "bootstrap": {"level": LEVEL, "resamples": resamples, "seed": seed, "unit": "group"},
             "commit": commit(),
@@ -262,93 +190,6 @@ def _evaluation(
             **provenance,
         },
     )
-
-
-def summarise(rows: Sequence[ImageResult], *, seed: int = 0, resamples: int = 2000) -> dict[str, Estimate]:
-    """Turns image rows into figures with intervals.
-
-    Returns:
-        For each kind of `lesion` (all), `benign` and `malignant`: `<kind>_dice`, `_dice_median`,
-        `_iou`, `_hd95_px`, `_precision`, `_recall` over the images that have a lesion,
-        `_missed_share` (Dice below 0.05) and `_empty_share` (no mask at all). Then
-        `normal_false_mask_share` over the images without a lesion; `accuracy`, `macro_f1` and `ece`
-        over all images; `auc_malignant` over the benign and malignant ones; at the model's
-        operating point `malignant_sensitivity` over the malignant images and `malignant_specificity` over the
-        others; where they are stated, `set_coverage` and `set_size` of the prediction sets, and
-        `edge_coverage` of the band around the edge.
-    """
-    groups = [row.group for row in rows]
-    labels = np.array([row.label for row in rows])
-    everyone = np.ones(len(rows), dtype=bool)
-    lesion = np.array([row.scores.target_area_px > 0 for row in rows])
-
-    def estimate(statistic: Callable[[np.ndarray], np.ndarray], used: np.ndarray) -> Estimate:
-        value, n = float(statistic(np.ones(len(rows), dtype=int))), int(used.sum())
-        if np.isnan(value):
-            return Estimate(None, None, None, n)
-        interval = metrics.bootstrap_interval(statistic, groups, level=LEVEL, seed=seed, resamples=resamples)
-        if interval is None:
-            return Estimate(value, None, None, n)
-        return Estimate(
-            value, interval.low, interval.high, n, undefined_resamples=interval.undefined_resamples
-        )
-
-    def average(
-        values: Iterable[float | None], among: np.ndarray, statistic: Callable = metrics.mean
-    ) -> Estimate:
-        # As floats, None becomes NaN.
-        defined = np.where(among, np.array(list(values), dtype=float), np.nan)
-        return estimate(lambda weights: statistic(defined, weights), ~np.isnan(defined))
-
-    def share(hits: Iterable[bool], among: np.ndarray) -> Estimate:
-        hits = np.array(list(hits), dtype=bool)
-        count = int((hits & among).sum()) if among.any() else None
-        return replace(average(hits, among), count=count)
-
-    estimates = {}
-    for kind, among in (
-        ("lesion", lesion),
-        ("benign", lesion & (labels == "benign")),
-        ("malignant", lesion & (labels == "malignant")),
-    ):
-        for name in ("dice", "iou", "hd95_px", "precision", "recall"):
-            estimates[f"{kind}_{name}"] = average((getattr(row.scores, name) for row in rows), among)
-        dice = [row.scores.dice for row in rows]
-        estimates[f"{kind}_dice_median"] = average(dice, among, metrics.median)
-        estimates[f"{kind}_missed_share"] = share((_missed(row) for row in rows), among)
-        estimates[f"{kind}_empty_share"] = share((row.scores.predicted_area_px == 0 for row in rows), among)
-
-    estimates["normal_false_mask_share"] = share((row.scores.false_mask for row in rows), ~lesion)
-    truth, predicted = _class_indices(rows)
-    probabilities = np.array([row.probabilities for row in rows], dtype=float)
-
-    def of_confusion(figure: Callable[[np.ndarray], np.ndarray]) -> Estimate:
-        classes = len(CLASS_NAMES)
-        return estimate(
-            lambda weights: figure(metrics.confusion_matrix(truth, predicted, classes, weights)), everyone
-        )
-
-    estimates["accuracy"] = replace(of_confusion(metrics.accuracy), count=int((truth == predicted).sum()))
-    estimates["macro_f1"] = of_confusion(metrics.macro_f1)
-    estimates["ece"] = estimate(
-        lambda weights: metrics.expected_calibration_error(probabilities, truth, weights), everyone
-    )
-    tumour = truth != CLASS_NAMES.index("normal")
-    score = metrics.malignancy_score(probabilities)
-    estimates["auc_malignant"] = estimate(
-        lambda weights: metrics.auc(
-            score[tumour], truth[tumour] == CLASS_NAMES.index("malignant"), weights[..., tumour]
-        ),
-        tumour,
-    )
-    malignant, suspected = labels == "malignant", [row.suspicious for row in rows]
-    estimates["malignant_sensitivity"] = share(suspected, malignant)
-    estimates["malignant_specificity"] = share(np.logical_not(suspected), ~malignant)
-    stated = np.array([row.prediction_set is not None for row in rows])
-    estimates["set_coverage"] = share((row.label in (row.prediction_set or ()) for row in rows), stated)
-    estimates["set_size"] = average((len(row.prediction_set or ()) for row in rows), stated)
-    estimates["edge_coverage"] = average((row.edge_within for row in rows), everyone)
-    return estimates
 
 
 def _check_split(split: Dataset) -> None:
@@ -409,16 +250,3 @@ def _edge_within(prediction: Any, target: np.ndarray) -> float | None:
         return None
     distances = edge_distances(prediction.mask, target)
     return float(np.mean((distances >= -band.inner) & (distances <= band.outer)))
-
-
-def _missed(row: ImageResult) -> bool:
-    return row.scores.dice is not None and row.scores.dice < metrics.MISSED_DICE
-
-
-def _class_indices(rows: Sequence[ImageResult]) -> tuple[np.ndarray, np.ndarray]:
-    truth = np.array([CLASS_NAMES.index(row.label) for row in rows])
-    return truth, np.array([CLASS_NAMES.index(row.predicted_label) for row in rows])
-
-
-def _confusion(rows: Sequence[ImageResult]) -> np.ndarray:
-    return metrics.confusion_matrix(*_class_indices(rows), len(CLASS_NAMES))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from busi_unet.learning.evaluation import ImageResult
+    from busi_unet.learning.summary import ImageResult
 
     # A row and its pixels, uint8 (H, W), to the predicted mask, bool (H, W).
     MaskOf = Callable[[ImageResult, np.ndarray], np.ndarray]

@@ -29,7 +29,8 @@ from busi_unet.learning import metrics, plots
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from busi_unet.learning.evaluation import Evaluation, ImageResult
+    from busi_unet.learning.evaluation import Evaluation
+    from busi_unet.learning.summary import ImageResult
 
 GALLERY_SIZE = 6
 

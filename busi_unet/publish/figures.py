@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from busi_unet.learning.evaluation import Estimate
 from busi_unet.learning.metrics import ECE_BINS, MISSED_DICE
+from busi_unet.learning.summary import Estimate
 
 FIGURES = {
     "lesion_dice": "Lesion Dice, mean",

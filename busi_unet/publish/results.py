@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from busi_unet.errors import UsageError
-from busi_unet.learning.evaluation import Estimate
+from busi_unet.learning.summary import Estimate
 
 # Where scripts/evaluate.py writes unless told otherwise, and where this repository keeps its own.
 PLACES = ("reports/*/metrics.json", "docs/results/*.json")
@@ -22,7 +22,7 @@ class Result:
 
     Attributes:
         path: the file.
-        estimates: figure by name, see `busi_unet.learning.evaluation.summarise`.
+        estimates: figure by name, see `busi_unet.learning.summary.summarise`.
         images: number of images by class.
         groups: number of groups of copies.
         provenance: split, command, seed of the bootstrap, hash of the model, versions.

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from busi_unet.errors import UsageError
-from busi_unet.learning.evaluation import Estimate
 from busi_unet.learning.metrics import MISSED_DICE
+from busi_unet.learning.summary import Estimate
 from busi_unet.publish.figures import FIGURES, count_of, interval_of, value_of
 from busi_unet.publish.results import read_result
 
