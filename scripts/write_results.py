@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from busi_unet.cli import command
-from busi_unet.publish.results_page import CROSS_VALIDATION, EMBEDDED, keep_report, write_results
+from busi_unet.publish.results_page import SOURCES, keep_report, write_results
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,13 +19,14 @@ ROOT = Path(__file__).resolve().parents[1]
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="write_results.py", description=__doc__.partition("\n")[0])
-    for flag, source in (("--embedded", EMBEDDED), ("--cross-validation", CROSS_VALIDATION)):
+    for name, source in SOURCES.items():
+        flag = "--" + name.replace("_", "-")
         parser.add_argument(
             flag, metavar="REPORT", type=Path, help=f"report folder to show as: {source.heading}"
         )
     args = parser.parse_args(argv)
-    for report, source in ((args.embedded, EMBEDDED), (args.cross_validation, CROSS_VALIDATION)):
-        if report is not None:
+    for name, source in SOURCES.items():
+        if (report := getattr(args, name)) is not None:
             keep_report(report, ROOT, source)
     for path in write_results(ROOT):
         print(path.relative_to(ROOT))

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import csv
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from busi_unet.errors import UsageError
+from busi_unet.learning.summary import ImageResult, read_rows
 from busi_unet.publish.results_page import (
     CROSS_VALIDATION,
     EMBEDDED,
+    NOTEBOOK,
+    RANDOM_SPLIT,
     README_MARKS,
     keep_report,
     readme_with_results,
@@ -37,6 +43,13 @@ def report(folder: Path, **changes: object) -> Path:
     for plot in ("roc", "gallery_worst"):
         (folder / f"{plot}.png").write_bytes(b"a picture")
     return folder
+
+
+def write_rows(path: Path, rows: list[ImageResult]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0].to_row()))
+        writer.writeheader()
+        writer.writerows(row.to_row() for row in rows)
 
 
 def test_the_repository_is_up_to_date() -> None:
@@ -100,3 +113,26 @@ def test_mistakes_are_named(clone: Path, tmp_path: Path) -> None:
     (clone / "README.md").write_text("no marks", encoding="utf-8")
     with pytest.raises(UsageError, match="lacks the marks"):
         readme_with_results(clone)
+
+
+def test_another_judgement_of_the_same_images_is_shown_beside_the_cross_validation(clone: Path) -> None:
+    kept, results = ROOT / "docs" / "results", clone / "docs" / "results"
+    results.mkdir()
+    for name in (CROSS_VALIDATION.name, NOTEBOOK.name):
+        for ending in (".json", "_per_image.csv"):
+            shutil.copy(kept / f"{CROSS_VALIDATION.name}{ending}", results / f"{name}{ending}")
+    table = results / "notebook_per_image.csv"
+    rows = read_rows(table)
+    wrong = [row.label == row.predicted_label == "normal" for row in rows]
+    write_rows(
+        table,
+        [replace(row, predicted_label="benign") if w else row for row, w in zip(rows, wrong, strict=True)],
+    )
+    page = results_page(clone)
+    section = page[page.index(f"## {NOTEBOOK.heading}") :]
+    (line,) = (line for line in section.splitlines() if line.startswith("| Three-class accuracy"))
+    assert f"| -{sum(wrong) / len(rows):.3f} (" in line
+    assert "blank mask scores 0.906" in section
+    assert RANDOM_SPLIT.heading not in page
+    (results / f"{CROSS_VALIDATION.name}.json").unlink()
+    assert NOTEBOOK.heading not in results_page(clone)
