@@ -154,8 +154,7 @@ def build_run(
     """Network, optimizer, schedule and weight average around the pictures."""
     set_seed(options.seed)
     model = build_model(options, data)
-    if options.freeze_depthwise:
-        freeze_depthwise(model)
+    freeze(model, depthwise=options.freeze_depthwise, blocks=options.freeze_blocks)
     # Faster on CPUs and tensor cores; MPS has had wrong results with it.
     if accelerator.device.type != "mps":
         model = model.to(memory_format=torch.channels_last)
@@ -224,14 +223,30 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
     return model
 
 
-def freeze_depthwise(model: UNet) -> None:
-    """Leaves the encoder's depthwise filters out of the training, in place; their batch norm learns on.
+def freeze(model: UNet, *, depthwise: bool, blocks: int) -> None:
+    """Leaves weights of the encoder out of the training, in place; batch statistics still follow the data.
 
-    Their gradients take over half of a step on a CPU, for under 2 % of the weights.
+    Args:
+        model: not with the plain encoder, if anything is to be frozen.
+        depthwise: all depthwise filters. Their gradients take over half of a step on a CPU, for under 2 % of
+            the weights.
+        blocks: the stem and so many blocks after it; 0 for neither.
+
+    Raises:
+        UsageError: the encoder has fewer blocks.
     """
-    for module in model.encoder.modules():
-        if isinstance(module, nn.Conv2d) and module.groups > 1:
-            module.weight.requires_grad_(False)
+    if depthwise:
+        for module in model.encoder.modules():
+            if isinstance(module, nn.Conv2d) and module.groups > 1:
+                module.weight.requires_grad_(False)
+    if blocks:
+        if blocks > len(model.encoder.blocks):
+            raise UsageError(
+                f"--freeze-blocks is {blocks}, but the encoder has {len(model.encoder.blocks)} blocks.",
+                "Use fewer.",
+            )
+        for module in (model.encoder.stem, *model.encoder.blocks[:blocks]):
+            module.requires_grad_(False)
 
 
 def build_optimizer(model: UNet, options: TrainOptions) -> torch.optim.Optimizer:

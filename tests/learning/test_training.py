@@ -18,6 +18,7 @@ from busi_unet.data.busi import load_prepared
 from busi_unet.errors import TrainingError, TrainingStopped, UsageError
 from busi_unet.learning import curves, run_folder, training
 from busi_unet.learning.options import TrainOptions
+from busi_unet.learning.run import freeze
 from busi_unet.learning.training import train
 from busi_unet.learning.tuning import recalibrate
 from busi_unet.model.unet import UNet
@@ -386,6 +387,30 @@ def test_depthwise_filters_can_be_kept(options):
     assert all(torch.allclose(after[name], before[name], rtol=1e-3, atol=1e-5) for name in depthwise)
     name = "encoder.blocks.1.project.1.weight"
     assert not torch.allclose(after[name], before[name], rtol=1e-3, atol=1e-5)
+
+
+def test_the_first_blocks_can_be_kept(options):
+    options = dataclasses.replace(
+        options,
+        encoder="efficientnet_lite0",
+        width=TrainOptions.width,
+        size=32,
+        epochs=1,
+        freeze_blocks=2,
+        output=options.output / "frozen_blocks",
+    )
+    start = UNet(Architecture("efficientnet_lite0"))
+    start.encoder.load_imagenet()
+    before, after = start.state_dict(), load_bundle(train(options))[0].state_dict()
+    kept = [
+        name for name, _ in start.named_parameters() if name.startswith(("encoder.stem", "encoder.blocks.1."))
+    ]
+    assert kept
+    assert all(torch.allclose(after[name], before[name], rtol=1e-3, atol=1e-5) for name in kept)
+    name = "encoder.blocks.2.project.1.weight"
+    assert not torch.allclose(after[name], before[name], rtol=1e-3, atol=1e-5)
+    with pytest.raises(UsageError, match="has 16 blocks"):
+        freeze(start, depthwise=False, blocks=17)
 
 
 def test_a_refit_adds_the_validation_images_and_keeps_what_was_tuned(options, prepared, tmp_path):
