@@ -106,16 +106,15 @@ def evaluate(
     if output is not None:
         require_matplotlib()
         Path(output).mkdir(parents=True, exist_ok=True)
-    _check_split(split)
+    check_split(split)
     label_names = split.features["label"].names
     content = hashlib.sha256()
     rows = []
     for item in tqdm(split, desc="evaluate", unit="image", disable=not progress):
-        pixels, target = _frames(item)
-        image_id, label = item["image_id"], label_names[item["label"]]
-        content.update(repr((image_id, label, item["group"], pixels.shape)).encode())
-        content.update(pixels.tobytes() + target.tobytes())
-        rows.append(_score(predictor.predict(pixels), target, item, label))
+        pixels, target = decode_pair(item)
+        label = label_names[item["label"]]
+        content.update(fingerprint(item, label, pixels, target))
+        rows.append(score(predictor.predict(pixels), target, item, label))
 
     evaluation = _evaluation(
         rows,
@@ -192,7 +191,8 @@ def _evaluation(
     )
 
 
-def _check_split(split: Dataset) -> None:
+def check_split(split: Dataset) -> None:
+    """Raises DataLayoutError for a split that is empty, lacks a column or has other classes."""
     missing = [name for name in COLUMNS if name not in split.column_names]
     unknown = [] if missing else sorted(set(split.features["label"].names) - set(CLASS_NAMES))
     if missing or unknown or not len(split):
@@ -205,7 +205,8 @@ def _check_split(split: Dataset) -> None:
         )
 
 
-def _frames(item: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def decode_pair(item: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels, uint8 (H, W), and mask, bool (H, W), of a row of the data set; raises DataLayoutError."""
     pixels = decode_image(item["image"], name=item["image_id"])
     target = decode_mask(item["mask"], name=f"the mask of {item['image_id']}")
     if pixels.shape != target.shape:
@@ -217,7 +218,14 @@ def _frames(item: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     return pixels, target
 
 
-def _score(prediction: Any, target: np.ndarray, item: Mapping[str, Any], label: str) -> ImageResult:
+def fingerprint(item: Mapping[str, Any], label: str, pixels: np.ndarray, target: np.ndarray) -> bytes:
+    """All that decides what a row of the data set is judged on."""
+    identity = repr((item["image_id"], label, item["group"], pixels.shape)).encode()
+    return identity + pixels.tobytes() + target.tobytes()
+
+
+def score(prediction: Any, target: np.ndarray, item: Mapping[str, Any], label: str) -> ImageResult:
+    """What a prediction is worth against a mask, bool (H, W); raises UsageError where it does not fit it."""
     try:
         scores = metrics.segmentation_scores(prediction.mask, target)
     except UsageError as error:

@@ -30,7 +30,7 @@ def gallery(indices: Sequence[int], rows: Sequence[ImageResult], split: Dataset,
     """Pictures with the contours of the reference and of the prediction, a caption over each."""
     columns = min(3, len(indices))
     lines = -(-len(indices) // columns)
-    figure = _new_figure(4 * columns, 3.9 * lines + 0.5)
+    figure = new_figure(4 * columns, 3.9 * lines + 0.5)
     figure.suptitle("reference: solid blue    prediction: dashed orange", fontsize=10)
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for panel in panels:
@@ -66,7 +66,7 @@ def confusion_matrix(confusion: Sequence[Sequence[int]]) -> Figure:
     """Counts and, by shade, shares of each true class (row)."""
     counts = np.array(confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = _new_figure(4.4, 4)
+    figure = new_figure(4.4, 4)
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
@@ -85,7 +85,7 @@ def confusion_matrix(confusion: Sequence[Sequence[int]]) -> Figure:
 
 def dice_histogram(lesions: Sequence[ImageResult]) -> Figure:
     """Dice of the images with a lesion, stacked by class."""
-    figure = _new_figure(5.5, 3.5)
+    figure = new_figure(5.5, 3.5)
     axes = figure.subplots()
     axes.hist(
         [[row.scores.dice for row in lesions if row.label == name] for name in CLASS_STYLE],
@@ -102,7 +102,7 @@ def dice_histogram(lesions: Sequence[ImageResult]) -> Figure:
 
 def dice_by_size(lesions: Sequence[ImageResult]) -> Figure:
     """Dice against the share of the picture that the lesion covers."""
-    figure = _new_figure(5.5, 3.5)
+    figure = new_figure(5.5, 3.5)
     axes = figure.subplots()
     for name, (colour, marker) in CLASS_STYLE.items():
         own = [row for row in lesions if row.label == name]
@@ -135,7 +135,7 @@ def _roc(malignant: np.ndarray, score: np.ndarray) -> Figure:
     from sklearn.metrics import roc_curve
 
     false_positives, true_positives, _ = roc_curve(malignant, score)
-    figure = _new_figure(4.4, 4)
+    figure = new_figure(4.4, 4)
     axes = figure.subplots()
     axes.plot(false_positives, true_positives, color="#0072B2")
     axes.plot([0, 1], [0, 1], color="grey", linestyle="dotted")
@@ -147,7 +147,7 @@ def _lesion_presence(lesion: np.ndarray, score: np.ndarray) -> Figure:
     from sklearn.metrics import precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(lesion, score)
-    figure = _new_figure(4.4, 4)
+    figure = new_figure(4.4, 4)
     axes = figure.subplots()
     axes.plot(recall, precision, color="#0072B2")
     axes.axhline(lesion.mean(), color="grey", linestyle="dotted")
@@ -160,7 +160,7 @@ def _reliability(truth: np.ndarray, probabilities: np.ndarray) -> Figure:
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
     edges = np.linspace(0, 1, metrics.ECE_BINS + 1)
     place = np.clip(np.ceil(confidence * metrics.ECE_BINS).astype(int) - 1, 0, metrics.ECE_BINS - 1)
-    figure = _new_figure(4.4, 4)
+    figure = new_figure(4.4, 4)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linestyle="dotted")
     for index in range(metrics.ECE_BINS):
@@ -177,7 +177,8 @@ def _reliability(truth: np.ndarray, probabilities: np.ndarray) -> Figure:
     return figure
 
 
-def _new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, width and height in inches."""
     from matplotlib.figure import Figure
 
     # Made without pyplot, a figure draws with Agg: no display, no state shared with the caller.

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import MissingDependencyError
@@ -28,6 +28,7 @@ from busi_unet.learning import metrics, plots
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from matplotlib.figure import Figure
 
     from busi_unet.learning.evaluation import Evaluation
     from busi_unet.learning.summary import ImageResult
@@ -50,14 +51,9 @@ def write_report(folder: Path, evaluation: Evaluation, split: Dataset, mask_of: 
     """
     require_matplotlib()
     folder.mkdir(parents=True, exist_ok=True)
-    summary = json.dumps(evaluation.summary, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    (folder / "metrics.json").write_text(summary + "\n", encoding="utf-8")
+    write_json(folder / "metrics.json", evaluation.summary)
     (folder / "summary.md").write_text(to_markdown(evaluation) + "\n", encoding="utf-8")
-    table = [row.to_row() for row in evaluation.rows]
-    with (folder / "per_image.csv").open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(table[0]))
-        writer.writeheader()
-        writer.writerows(table)
+    write_csv(folder / "per_image.csv", [row.to_row() for row in evaluation.rows])
 
     lesions = [row for row in evaluation.rows if row.scores.dice is not None]
     figures = {
@@ -68,10 +64,29 @@ def write_report(folder: Path, evaluation: Evaluation, split: Dataset, mask_of: 
     }
     for name, cases in _gallery_cases(evaluation.rows).items():
         figures[f"gallery_{name}"] = plots.gallery(cases, evaluation.rows, split, mask_of) if cases else None
+    save_figures(folder, figures)
+
+
+def write_json(path: Path, summary: Mapping[str, Any]) -> None:
+    """Writes figures so that two files of the same figures are alike."""
+    text = json.dumps(summary, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes rows, at least one, under the keys of the first."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def save_figures(folder: Path, figures: Mapping[str, Figure | None]) -> None:
+    """Saves each under its name; None removes what an earlier run left, which belongs to other figures."""
     for name, figure in figures.items():
         path = folder / f"{name}.png"
         if figure is None:
-            path.unlink(missing_ok=True)  # A picture left by an earlier run would belong to other figures.
+            path.unlink(missing_ok=True)
         else:
             figure.savefig(path, dpi=120)
 
@@ -126,15 +141,15 @@ def to_markdown(evaluation: Evaluation) -> str:
             ("Expected calibration error", "ece"),
         )
     ]
-    subsets = [_table(["Marked as", *evaluation.subsets], by_subset)] if evaluation.subsets else []
+    subsets = [table(["Marked as", *evaluation.subsets], by_subset)] if evaluation.subsets else []
     return "\n\n".join(
         (
             f"{len(evaluation.rows)} images ({listed}) in {summary['groups']} groups, "
             f"{summary['refused']} refused; "
             f"in brackets {summary['provenance']['bootstrap']['level']:.0%} bootstrap intervals over groups.",
-            _table(["Segmentation", "Lesions", *(name.capitalize() for name in kinds[1:])], segmentation),
-            _table(["Whole split", "Figure"], classification),
-            _table(["Confusion", *(f"said {name}" for name in CLASS_NAMES)], confusion),
+            table(["Segmentation", "Lesions", *(name.capitalize() for name in kinds[1:])], segmentation),
+            table(["Whole split", "Figure"], classification),
+            table(["Confusion", *(f"said {name}" for name in CLASS_NAMES)], confusion),
             *subsets,
             "HD95 of a lesion without any mask is the image diagonal; precision leaves such lesions out. "
             "Refused images stay in every figure, with the mask and the class they were given.",
@@ -155,7 +170,8 @@ def require_matplotlib() -> None:
         )
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table that also reads well in a terminal."""
     lines = [header, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     lines.insert(1, ["-" * width for width in widths])

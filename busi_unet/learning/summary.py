@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -114,8 +114,20 @@ class Estimate:
         return f"{self.value:.{digits}f}{interval}{share}"
 
 
-def summarise(rows: Sequence[ImageResult], *, seed: int = 0, resamples: int = 2000) -> dict[str, Estimate]:
+def summarise(
+    rows: Sequence[ImageResult],
+    *,
+    seed: int = 0,
+    resamples: int = 2000,
+    names: Collection[str] | None = None,
+) -> dict[str, Estimate]:
     """Turns image rows into figures with intervals.
+
+    Args:
+        rows: one per image.
+        seed: of the bootstrap.
+        resamples: of the bootstrap.
+        names: the figures wanted; None for all.
 
     Returns:
         For each kind of `lesion` (all), `benign` and `malignant`: `<kind>_dice`, `_dice_median`,
@@ -129,8 +141,9 @@ def summarise(rows: Sequence[ImageResult], *, seed: int = 0, resamples: int = 20
     """
     groups = [row.group for row in rows]
     return {
-        name: replace(_estimate(figure.statistic, groups, figure.n, seed, resamples), count=figure.count)
+        name: replace(estimate(figure.statistic, groups, figure.n, seed, resamples), count=figure.count)
         for name, figure in _figures(rows).items()
+        if names is None or name in names
     }
 
 
@@ -140,6 +153,7 @@ def compare(
     *,
     seed: int = 0,
     resamples: int = 2000,
+    names: Collection[str] | None = None,
 ) -> dict[str, Estimate]:
     """By how much the figures of the others lie above those of the rows, image by image the same pictures.
 
@@ -150,6 +164,7 @@ def compare(
         others: of the same images, in any order; judged otherwise.
         seed: of the bootstrap.
         resamples: of the bootstrap.
+        names: the figures wanted; None for all.
 
     Returns:
         As `summarise`; `value` is a difference.
@@ -169,8 +184,9 @@ def compare(
         return lambda weights: second[name].statistic(weights) - first[name].statistic(weights)
 
     return {
-        name: _estimate(difference(name), groups, min(first[name].n, second[name].n), seed, resamples)
+        name: estimate(difference(name), groups, min(first[name].n, second[name].n), seed, resamples)
         for name in first
+        if names is None or name in names
     }
 
 
@@ -272,7 +288,8 @@ def _figures(rows: Sequence[ImageResult]) -> dict[str, _Figure]:
     return figures
 
 
-def _estimate(statistic: Statistic, groups: Sequence[str], n: int, seed: int, resamples: int) -> Estimate:
+def estimate(statistic: Statistic, groups: Sequence[str], n: int, seed: int, resamples: int) -> Estimate:
+    """A statistic of images in groups, with its interval; `n` tells how many of them it rests on."""
     value = float(statistic(np.ones(len(groups), dtype=int)))
     if np.isnan(value):
         return Estimate(None, None, None, n)
