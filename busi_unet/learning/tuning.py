@@ -43,13 +43,14 @@ def tune(
 ) -> tuple[Calibration, Thresholds]:
     """Fits the temperature, then the thresholds one after the other, at native resolution.
 
-    The mask threshold maximises the mean Dice of the lesion images. The smallest area is the largest
-    that costs them at most 0.001: specks hardly move the Dice, but each one is shown as a lesion. The
-    presence threshold maximises the mean score over all images, where a lesion image scores its
-    Dice and an image without a lesion 1 if its mask is empty and 0 if it is not. Both thresholds are the
-    nearest to a half of those that are as good but for chance: the very best on one fold is not on
-    another. At the malignant threshold the share `SENSITIVITY` of the malignant images is suspected. The
-    prediction sets are fitted on all images, the edge band on the lesions that the outline touches.
+    The mask threshold maximises the mean Dice of the lesion images. The smallest area is the largest that
+    costs them at most 0.001 and leaves none of them without a mask: specks hardly move the Dice, but each one
+    is shown as a lesion, while a small lesion that is dropped is missed. The presence threshold maximises the
+    mean score over all images, where a lesion image scores its Dice and an image without a lesion 1 if its
+    mask is empty and 0 if it is not. Mask and presence threshold are the nearest to a half of those that are
+    as good but for chance: the very best on one fold is not on another. At the malignant threshold the share
+    `SENSITIVITY` of the malignant images is suspected. The prediction sets are fitted on all images, the edge
+    band on the lesions that the outline touches.
 
     Args:
         predictor: the trained network; its own temperature and thresholds are not used.
@@ -77,16 +78,27 @@ def tune(
     if has_lesion.any():
         lesions = np.flatnonzero(has_lesion)
 
-        def mean_dice(candidate: Thresholds) -> float:
-            masks = (mask_from_probability(maps[i], 1.0, candidate) for i in lesions)
-            return float(np.mean([dice(mask, targets[i]) for mask, i in zip(masks, lesions, strict=True)]))
+        def outcome(candidate: Thresholds) -> tuple[float, int]:
+            """Mean Dice, and how many lesion images get no mask at all."""
+            masks = [mask_from_probability(maps[i], 1.0, candidate) for i in lesions]
+            scores = [dice(mask, targets[i]) for mask, i in zip(masks, lesions, strict=True)]
+            return float(np.mean(scores)), sum(not mask.any() for mask in masks)
 
-        scores = [mean_dice(replace(thresholds, mask=float(value))) for value in _MASK_GRID]
+        scores = [outcome(replace(thresholds, mask=float(value)))[0] for value in _MASK_GRID]
         thresholds = replace(thresholds, mask=nearest_half(_MASK_GRID, scores, _DICE_TOLERANCE))
-        by_area = [replace(thresholds, min_area=value) for value in _AREA_GRID]
-        scores = [mean_dice(candidate) for candidate in by_area]
-        good = [c for c, score in zip(by_area, scores, strict=True) if score >= max(scores) - _DICE_TOLERANCE]
-        thresholds = good[-1]
+        by_area = {value: outcome(replace(thresholds, min_area=value)) for value in _AREA_GRID}
+        best, fewest = (
+            max(score for score, _ in by_area.values()),
+            min(empty for _, empty in by_area.values()),
+        )
+        thresholds = replace(
+            thresholds,
+            min_area=max(
+                value
+                for value, (score, empty) in by_area.items()
+                if score >= best - _DICE_TOLERANCE and empty == fewest
+            ),
+        )
     if has_lesion.any() and not has_lesion.all():
         masks = [mask_from_probability(map_, 1.0, thresholds) for map_ in maps]
         shown = np.array(

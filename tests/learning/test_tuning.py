@@ -69,6 +69,14 @@ def test_specks_are_dropped_where_that_costs_no_lesion():
     assert tuned(cases)[1].min_area > 2 / 1600
 
 
+def test_a_small_lesion_is_never_taken_for_a_speck():
+    cases = [case(i, 1, inside=0.9, outside=0.1, logits=(0, 2, 0)) for i in range(200)]
+    # A fifth of a lesion is found, in 4 of 1600 pixels: to drop it costs less Dice than the tolerance.
+    cases.append(case(200, 1, inside=0.1, outside=0.1, logits=(0, 2, 0)))
+    cases[-1][3].probability[10:12, 10:12] = 0.9
+    assert 0 < tuned(cases)[1].min_area <= 4 / 1600
+
+
 def test_without_lesions_or_without_normals_the_defaults_stay():
     normals = [case(i, 0, inside=0.2, outside=0.1, logits=(2, 0, 0)) for i in range(3)]
     assert tuned(normals)[1] == Thresholds()
