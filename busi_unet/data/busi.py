@@ -180,8 +180,8 @@ def load_prepared(path: str | os.PathLike) -> DatasetDict:
     return dataset
 
 
-def resplit(data: DatasetDict, test_fold: int) -> DatasetDict:
-    """The same images with another fold K for testing, K + 1 (modulo the folds) for validation.
+def resplit(data: DatasetDict, test_fold: int, validation_fold: int | None = None) -> DatasetDict:
+    """The same images with another fold K for testing; K + 1 (modulo the folds) for validation unless named.
 
     Equal to what `prepare` gives for that fold from the same source; the data themselves where they are
     split that way already.
@@ -190,7 +190,7 @@ def resplit(data: DatasetDict, test_fold: int) -> DatasetDict:
         UsageError: no such fold.
         DataLayoutError: a group lies in several folds, so that their figures would leak.
     """
-    split_of = split_of_fold(test_fold)
+    split_of = split_of_fold(test_fold, validation_fold)
     if all(split_of[fold] == split for split in SPLITS for fold in set(data[split]["fold"])):
         return data
     datasets = import_datasets()
@@ -217,17 +217,21 @@ def resplit(data: DatasetDict, test_fold: int) -> DatasetDict:
     )
 
 
-def split_of_fold(test_fold: int) -> list[str]:
-    """The split that each fold belongs to: K to test, K + 1 (modulo the folds) to validation.
+def split_of_fold(test_fold: int, validation_fold: int | None = None) -> list[str]:
+    """The split of each fold: K to test, K + 1 (modulo the folds) to validation unless another is named.
 
     Raises:
-        UsageError: no such fold.
+        UsageError: no such fold, or one fold for both.
     """
-    if not 0 <= test_fold < N_FOLDS:
-        raise UsageError(f"There is no fold {test_fold}.", f"Use one of 0 to {N_FOLDS - 1}.")
+    if validation_fold is None:
+        validation_fold = (test_fold + 1) % N_FOLDS
+    for fold in (test_fold, validation_fold):
+        if not 0 <= fold < N_FOLDS:
+            raise UsageError(f"There is no fold {fold}.", f"Use one of 0 to {N_FOLDS - 1}.")
+    if test_fold == validation_fold:
+        raise UsageError(f"Fold {test_fold} cannot both test and validate.", "Name two folds.")
     splits = ["train"] * N_FOLDS
-    splits[(test_fold + 1) % N_FOLDS] = "validation"
-    splits[test_fold] = "test"
+    splits[validation_fold], splits[test_fold] = "validation", "test"
     return splits
 
 

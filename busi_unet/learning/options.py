@@ -31,6 +31,9 @@ class TrainOptions:
         "fold K to keep for testing, with K + 1 (modulo the folds) for validation; default: as prepared",
         type=int,
     )
+    validation_fold: int | None = _option(
+        None, "fold to validate on, beside --fold; default: the next one", type=int
+    )
     output: Path = _option(
         Path("runs/busi"), "run folder: checkpoints, curves, manifest and the model", type=Path
     )
@@ -66,7 +69,7 @@ class TrainOptions:
         "3 of them take a third of the time; not for the plain encoder, which starts at random",
         type=int,
     )
-    weight_decay: float = _option(0.05, "of AdamW, on convolution and linear weights", type=float)
+    weight_decay: float = _option(0.02, "of AdamW, on convolution and linear weights", type=float)
     warmup: float = _option(1.0, "epochs until the peak learning rate; a cosine to 0 follows", type=float)
     ema_decay: float = _option(
         0.99, "per step, of the weight average that is validated and saved", type=float
@@ -110,6 +113,8 @@ class TrainOptions:
         except IncompatibleBundleError as error:
             # The limits are those of a model folder; a user of the flag knows nothing of its config.json.
             raise UsageError(error.message.replace("config.json: architecture.width", "--width")) from error
+        if self.validation_fold is not None and self.fold is None:
+            raise UsageError("--validation-fold needs --fold.", "Name the fold to keep for testing, too.")
         if self.encoder != "plain" and self.width != TrainOptions.width:
             raise UsageError(
                 f"--width is for the plain encoder; {self.encoder} has its own.",

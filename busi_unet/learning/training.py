@@ -64,7 +64,7 @@ def train(options: TrainOptions) -> Path | None:
     try:
         data = load_prepared(options.data)
         if options.fold is not None:
-            data = resplit(data, options.fold)
+            data = resplit(data, options.fold, options.validation_fold)
         check_data(data)
         open_run_folder(options, accelerator, data)
         run = fit_into_memory(options, accelerator, data)

@@ -125,7 +125,7 @@ class ClassHead(nn.Module):
             nn.BatchNorm2d(_HEAD_CHANNELS),
             nn.ReLU(inplace=True),
         )
-        self.dropout = nn.Dropout(0.5)
+        self.dropout = nn.Dropout(0.2)
         self.linear = nn.Linear(_HEAD_CHANNELS, len(CLASS_NAMES))
 
     def forward(self, x: Tensor) -> Tensor:

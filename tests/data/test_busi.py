@@ -146,6 +146,16 @@ def test_splitting_again_is_preparing_for_another_fold(prepared, source, tmp_pat
         resplit(dataset, 5)
 
 
+def test_another_fold_can_validate(prepared):
+    dataset = resplit(load_prepared(prepared), 0, 3)
+    assert [set(dataset[split]["fold"]) for split in dataset] == [{1, 2, 4}, {3}, {0}]
+    assert split_hash(dataset) == split_hash(resplit(load_prepared(prepared), 0, validation_fold=3))
+    with pytest.raises(UsageError, match="cannot both"):
+        resplit(dataset, 2, 2)
+    with pytest.raises(UsageError, match="no fold 7"):
+        resplit(dataset, 2, 7)
+
+
 def test_a_group_in_two_folds_is_not_split(prepared):
     dataset = load_prepared(prepared)
     torn = dataset["train"].select(range(4))

@@ -61,3 +61,9 @@ def test_values_out_of_range_are_named_as_flags(name, value):
 def test_what_would_do_nothing_to_the_encoder_is_refused(flag, value, encoder):
     with pytest.raises(UsageError, match=f"--{flag.replace('_', '-')} .*Leave it out"):
         TrainOptions(**{flag: value}, encoder=encoder)
+
+
+def test_a_validation_fold_needs_a_test_fold():
+    with pytest.raises(UsageError, match="--validation-fold needs --fold"):
+        TrainOptions(validation_fold=2)
+    assert TrainOptions(fold=0, validation_fold=2).validation_fold == 2
