@@ -26,6 +26,7 @@ from busi_unet.config import CLASS_NAMES
 from busi_unet.data.fold_table import read_busi_folds
 from busi_unet.data.folds import N_FOLDS, assign_folds, build_folds, pixel_hash, random_split_leak
 from busi_unet.data.layout import FIX_HINT, LAYOUT_HINT, Case, Scan, folders, natural_order, scan
+from busi_unet.data.published import Placed, departures
 from busi_unet.data.sources import fetch, unpack
 from busi_unet.errors import (
     DataLayoutError,
@@ -47,7 +48,13 @@ RECORD_NAME = "preparation.json"
 # `folds_from` in the record of a data set whose folds know nothing of copies.
 IMAGE_BY_IMAGE = "image by image"
 
-_TOO_FEW_HINT = f"Each class needs at least {N_FOLDS} pictures that are not copies of each other."
+_TOO_FEW_HINT = (
+    f"Each class needs at least {N_FOLDS} pictures that are not copies of each other, one for every fold."
+)
+_COLUMNS_HINT = (
+    f"A data set in columns needs {', '.join(COLUMNS)}, as scripts/prepare_data.py writes them; "
+    "of anything else, name a folder of pictures and masks."
+)
 
 
 @dataclass(frozen=True)
@@ -69,11 +76,12 @@ class _Row:
 
 @dataclass
 class _Findings:
-    """What a source holds: a row per usable picture, every problem, every oddity let pass."""
+    """What a source holds: a row per usable picture, problems and what to do then, oddities let pass."""
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     rows: list[_Row] = field(default_factory=list)
+    hint: str = FIX_HINT
 
 
 def prepare(
@@ -124,13 +132,20 @@ def prepare(
     if not findings.rows and not findings.problems:
         findings.problems.append(f"{source}: holds no picture")
     if findings.problems:
-        raise DataLayoutError(f"{source} cannot be used:", findings.problems, FIX_HINT)
+        raise DataLayoutError(f"{source} cannot be used:", findings.problems, findings.hint)
 
     if ignore_copies:
         groups, folds = _image_by_image(findings.rows, seed)
         origin = IMAGE_BY_IMAGE
     else:
         groups, folds, origin = _group_and_fold(findings.rows, seed, progress)
+        findings.warnings += departures(
+            [
+                Placed(row.image_id, row.label, row.pixel_sha256, fold)
+                for row, fold in zip(findings.rows, folds, strict=True)
+            ],
+            read_busi_folds(),
+        )
     dataset = _to_dataset(findings.rows, groups, folds, split_of)
     record = {
         "busi_unet_version": __version__,
@@ -154,11 +169,12 @@ def load_prepared(path: str | os.PathLike) -> DatasetDict:
     """Loads what `prepare` wrote and checks that it is fit for use.
 
     Raises:
-        DataLayoutError: not such a folder, columns or classes that differ, or a group in two splits.
+        DataLayoutError: not such a folder, columns or classes that differ, a row that lacks something, or a
+            group or a fold in two splits.
         MissingDependencyError: `datasets` is not installed.
     """
     datasets = import_datasets()
-    hint = "Write one with: python scripts/prepare_data.py SOURCE --output FOLDER"
+    hint = "Write one from its pictures with: python scripts/prepare_data.py SOURCE --output FOLDER"
     if not (Path(path) / "dataset_dict.json").is_file():
         raise DataLayoutError(f"{path} is not a prepared data set.", hint=hint)
     try:
@@ -166,15 +182,7 @@ def load_prepared(path: str | os.PathLike) -> DatasetDict:
     except Exception as error:
         raise DataLayoutError(f"{path} is damaged: {first_line(error)}.", hint=hint) from error
     problems = [f"{split}: missing" for split in SPLITS if split not in dataset]
-    problems += _feature_problems(dataset)
-    if not problems:
-        seen: dict[str, str] = {}
-        for split in SPLITS:
-            for group in sorted(set(dataset[split]["group"])):
-                if seen.setdefault(group, split) != split:
-                    problems.append(
-                        f"{split}: group {group} is also in {seen[group]}, so their figures would leak"
-                    )
+    problems = problems or _column_problems(dataset) or _split_problems(dataset)
     if problems:
         raise DataLayoutError(f"{path} cannot be used:", problems, hint)
     return dataset
@@ -431,19 +439,14 @@ def _to_png(pixels: np.ndarray) -> bytes:
 def _read_prepared(dataset: Mapping[str, Dataset], progress: bool) -> _Findings:
     """Reads what `prepare` wrote, wherever it has been since, with the same checks as the files."""
     datasets = import_datasets()
-    findings = _Findings(problems=_feature_problems(dataset))
+    findings = _Findings(problems=_column_problems(dataset), hint=_COLUMNS_HINT)
     if findings.problems:
         return findings
     raw = datasets.Image(decode=False)
     parts = [part.cast_column("image", raw).cast_column("mask", raw) for part in dataset.values()]
     items = (item for part in parts for item in part)
     for item in _progress(items, sum(len(part) for part in parts), "reading pictures", progress):
-        image_id = item["image_id"]
-        if item["label"] not in range(len(CLASS_NAMES)):
-            # datasets writes -1 for "no label", which would index the last class.
-            findings.problems.append(f"{image_id}: has no class; label it or leave it out.")
-            continue
-        label = CLASS_NAMES[item["label"]]
+        image_id, label = item["image_id"], CLASS_NAMES[item["label"]]
         try:
             image = decode_image(item["image"]["bytes"], name=image_id)
             mask = decode_mask(item["mask"]["bytes"], name=f"{image_id} (mask)")
@@ -482,7 +485,8 @@ def _count_mask_files(rows: Sequence[_Row]) -> dict[str, int]:
     return {str(files): count for files, count in sorted(counts.items())}
 
 
-def _feature_problems(dataset: Mapping[str, Dataset]) -> list[str]:
+def _column_problems(dataset: Mapping[str, Dataset]) -> list[str]:
+    """Columns that are missing or of another kind; where there are none, the rows that lack something."""
     problems = []
     for split, part in dataset.items():
         missing = [name for name in COLUMNS if name not in part.features]
@@ -493,6 +497,35 @@ def _feature_problems(dataset: Mapping[str, Dataset]) -> list[str]:
             for name in COLUMNS
             if name not in missing and part.features[name] != wanted[name]
         ]
+    return problems or [
+        f"{image_id} ({split}): has no {name}"
+        for split, part in dataset.items()
+        for name in COLUMNS
+        for image_id, lacks in zip(part["image_id"], _lacking(part, name), strict=True)
+        if lacks
+    ]
+
+
+def _lacking(part: Dataset, name: str) -> list[bool]:
+    """Which rows of a column hold nothing."""
+    if name == "label":
+        # datasets also writes -1 for "no label", which would index the last class.
+        return [label not in range(len(CLASS_NAMES)) for label in part["label"]]
+    # Asked of the table: a column of pictures would be decoded.
+    return part.data.column(name).is_null().to_pylist()
+
+
+def _split_problems(dataset: Mapping[str, Dataset]) -> list[str]:
+    """Groups and folds that lie in two splits."""
+    problems = []
+    for column in ("group", "fold"):
+        seen: dict[Any, str] = {}
+        for split in SPLITS:
+            for value in sorted(set(dataset[split][column])):
+                if seen.setdefault(value, split) != split:
+                    problems.append(
+                        f"{split}: {column} {value} is also in {seen[value]}, so their figures would leak"
+                    )
     return problems
 
 
@@ -551,7 +584,8 @@ def _to_dataset(
         missing = [name for name in CLASS_NAMES if all(rows[index].label != name for index in chosen)]
         if missing:
             raise DataLayoutError(
-                f"The data are too few: the {split} split would have no {' and no '.join(missing)} picture.",
+                f"The data are too few, or their folds uneven: the {split} split would have no "
+                f"{' and no '.join(missing)} picture.",
                 hint=_TOO_FEW_HINT,
             )
         columns = {

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
 
+from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import DataLayoutError
 from busi_unet.files import replace_file
 
@@ -37,6 +39,10 @@ class FoldRow:
     pixel_sha256: str
     cross_class: bool
     other_class_copies: tuple[str, ...]
+
+
+_COLUMNS = [field.name for field in fields(FoldRow)]
+_TABLE_HINT = f"Copy it again. Its columns are: {','.join(_COLUMNS)}"
 
 
 def check_folds(rows: Iterable[FoldRow]) -> None:
@@ -68,37 +74,48 @@ def read_folds(path: Path) -> list[FoldRow]:
     """Reads and checks a table that `write_folds` wrote.
 
     Raises:
-        DataLayoutError: the file is missing, is no such table, or its folds leak.
+        DataLayoutError: the file is missing, is no such table, is damaged, or its folds leak.
     """
-    try:
-        with Path(path).open(encoding="utf-8", newline="") as stream:
-            table = list(csv.DictReader(stream))
-    except OSError as error:
-        raise DataLayoutError(f"{path} cannot be read.", hint="Check the path.") from error
     rows, problems = [], []
-    for line, entry in enumerate(table, start=2):
+    for line, entry in enumerate(_entries(Path(path)), start=2):
         try:
-            rows.append(
-                FoldRow(
-                    image_id=entry["image_id"],
-                    label=entry["label"],
-                    group=entry["group"],
-                    fold=int(entry["fold"]),
-                    pixel_sha256=entry["pixel_sha256"],
-                    cross_class={"true": True, "false": False}[entry["cross_class"]],
-                    other_class_copies=tuple(filter(None, entry["other_class_copies"].split(";"))),
-                )
-            )
+            rows.append(_row(entry))
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             problems.append(f"line {line}: {type(error).__name__} {error}")
     if problems or not rows:
         raise DataLayoutError(
-            f"{path} is not a table of folds.",
-            problems or ["no rows"],
-            "Columns: " + ",".join(field.name for field in fields(FoldRow)),
+            f"{path} is not a table of folds, or is damaged.", problems or ["no rows"], _TABLE_HINT
         )
     check_folds(rows)
     return rows
+
+
+def _entries(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream)
+            if reader.fieldnames != _COLUMNS:
+                raise ValueError(f"line 1: {','.join(reader.fieldnames or ['empty'])[:200]}")
+            return list(reader)
+    except OSError as error:
+        raise DataLayoutError(f"{path} cannot be read.", hint="Check the path.") from error
+    except (ValueError, csv.Error) as error:
+        raise DataLayoutError(f"{path} is not a table of folds.", [str(error)], _TABLE_HINT) from error
+
+
+def _row(entry: dict[str, str]) -> FoldRow:
+    row = FoldRow(
+        image_id=entry["image_id"],
+        label=entry["label"],
+        group=entry["group"],
+        fold=int(entry["fold"]),
+        pixel_sha256=entry["pixel_sha256"],
+        cross_class={"true": True, "false": False}[entry["cross_class"]],
+        other_class_copies=tuple(filter(None, entry["other_class_copies"].split(";"))),
+    )
+    if row.label not in CLASS_NAMES or row.fold < 0 or not re.fullmatch("[0-9a-f]{64}", row.pixel_sha256):
+        raise ValueError(f"no such label, fold or hash: {row.label}, {row.fold}, {row.pixel_sha256}")
+    return row
 
 
 def read_busi_folds() -> list[FoldRow]:
@@ -116,7 +133,7 @@ def write_folds(path: Path, rows: Sequence[FoldRow]) -> None:
     check_folds(rows)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(FoldRow))
+    writer.writerow(_COLUMNS)
     for row in rows:
         writer.writerow(
             [

@@ -102,7 +102,7 @@ def scan(root: Path) -> Scan | None:
         if label in class_folders:
             _scan_class(class_folders[label], label, found)
         else:
-            found.problems.append(f"{label}/: this class folder is missing")
+            found.problems.append(f"{label}/: this class folder is missing; each class needs some pictures")
     used = Counter(case.image_id for case in found.cases)
     found.cases = [
         case if used[case.image_id] == 1 else replace(case, image_id=f"{case.label}/{case.image_id}")
@@ -177,12 +177,22 @@ def _scan_class(folder: Path, label: str, found: Scan) -> None:
             found.problems.append(f"{name}: same name as {images[path.stem].name}; keep one of the two")
         else:
             images[path.stem] = path
-    for stem, path in images.items():
-        if not masks[stem] and label != "normal":
-            found.problems.append(
-                f"{folder.name}/{path.name}: has no mask; add '{stem}_mask.png', or move the picture away"
-            )
-        found.cases.append(Case(stem, label, path, tuple(masks[stem])))
+    found.cases += [Case(stem, label, path, tuple(masks[stem])) for stem, path in images.items()]
+    bare = [stem for stem in images if not masks[stem]]
+    if bare and label == "normal":
+        found.warnings.append(
+            f"{folder.name}/: {len(bare)} pictures have no mask file, taken as empty masks ({bare[0]}, …)"
+        )
+    elif bare and len(bare) == len(images):
+        found.problems.append(
+            f"{folder.name}/: none of its {len(images)} pictures has a mask; "
+            f"add '{bare[0]}_mask.png' and so on beside them"
+        )
+    else:
+        found.problems += [
+            f"{folder.name}/{images[stem].name}: has no mask; add '{stem}_mask.png', or move the picture away"
+            for stem in bare
+        ]
     for stem, paths in masks.items():
         if stem not in images:
             found.problems += [
@@ -190,9 +200,4 @@ def _scan_class(folder: Path, label: str, found: Scan) -> None:
                 for path in paths
             ]
     if not images:
-        found.problems.append(f"{folder.name}/: holds no picture; each class needs some")
-    bare = [stem for stem in images if not masks[stem]]
-    if bare and label == "normal":
-        found.warnings.append(
-            f"{folder.name}/: {len(bare)} pictures have no mask file, taken as empty masks ({bare[0]}, …)"
-        )
+        found.problems.append(f"{folder.name}/: holds no picture; each class needs some pictures")

@@ -185,6 +185,7 @@ def test_pictures_with_published_folds_get_those(phantom_root, tmp_path, monkeyp
     assert read_record(tmp_path / "out")["folds_from"] == "published"
     fold_of = {i: f for part in dataset.values() for i, f in zip(part["image_id"], part["fold"], strict=True)}
     assert fold_of == {case.image_id: n % 5 for n, case in enumerate(cases)}
+    assert read_record(tmp_path / "out")["warnings"] == []
 
 
 def test_summary_names_groups_that_cross_classes(prepared):
@@ -241,8 +242,10 @@ def test_oddities_are_let_pass_with_a_warning(broken, tmp_path):
     (broken / "normal" / "normal (1)_mask.png").unlink()
     dataset = prepare(broken, tmp_path / "out", progress=False)
     assert sum(len(part) for part in dataset.values()) == 24
-    warnings = read_record(tmp_path / "out")["warnings"]
+    *warnings, departure = read_record(tmp_path / "out")["warnings"]
     assert [warning.split(":")[0] for warning in warnings] == ["README.txt", "normal/", "benign/notes.csv"]
+    # The phantoms bear the file names of BUSI.
+    assert departure.startswith("24 of 24 pictures are called as in BUSI but have other pixels (normal (1), ")
     empty = [row for part in dataset.values() for row in part if row["image_id"] == "normal (1)"]
     assert not np.asarray(empty[0]["mask"]).any()
 
@@ -369,6 +372,7 @@ def test_hub_data_set_with_other_columns(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *a, **k: str(tmp_path / "snapshot"))
     found = problems_of("someone/other", tmp_path)
     assert "train: the column mask is missing" in found
+    assert "train: the column image is missing" in found
     assert any(line.startswith("train: the column label is Value") for line in found)
 
 
@@ -387,6 +391,48 @@ def test_load_prepared_refuses_a_leak(prepared, tmp_path):
     dataset.save_to_disk(tmp_path / "leaking")
     with pytest.raises(DataLayoutError, match="leak"):
         load_prepared(tmp_path / "leaking")
+
+
+@pytest.mark.parametrize(
+    ("column", "nothing"), [("label", -1), ("label", None), ("mask", None), ("image", None), ("fold", None)]
+)
+def test_rows_that_lack_something_are_named(prepared, tmp_path, column, nothing):
+    dataset = load_prepared(prepared)
+    part = dataset["validation"]
+    gap = part[0]["image_id"]
+    dataset["validation"] = part.map(
+        lambda row: {column: nothing if row["image_id"] == gap else row[column]}, features=part.features
+    )
+    dataset.save_to_disk(tmp_path / "gap")
+    with pytest.raises(DataLayoutError, match="cannot be used") as caught:
+        load_prepared(tmp_path / "gap")
+    assert caught.value.problems == (f"{gap} (validation): has no {column}",)
+    dataset["validation"].to_parquet(tmp_path / "pushed" / "validation-00000-of-00001.parquet")
+    assert problems_of(tmp_path / "pushed", tmp_path) == [f"{gap} (validation): has no {column}"]
+
+
+def test_folds_that_do_not_make_the_splits_are_refused(prepared, tmp_path):
+    dataset = load_prepared(prepared)
+    part = dataset["train"]
+    moved = part[0]["image_id"]
+    dataset["train"] = part.map(
+        lambda row: {"fold": 0 if row["image_id"] == moved else row["fold"]}, features=part.features
+    )
+    dataset.save_to_disk(tmp_path / "tampered")
+    with pytest.raises(DataLayoutError) as caught:
+        load_prepared(tmp_path / "tampered")
+    assert caught.value.problems == ("test: fold 0 is also in train, so their figures would leak",)
+
+
+def test_folds_of_the_source_that_leave_a_split_empty_are_not_called_too_few_pictures(prepared, tmp_path):
+    dataset = load_prepared(prepared)
+    (tmp_path / "pushed").mkdir()
+    for split, part in dataset.items():
+        same = part.map(lambda row: {"fold": 0}, features=part.features)
+        same.to_parquet(tmp_path / "pushed" / f"{split}-00000-of-00001.parquet")
+    with pytest.raises(DataLayoutError, match="folds uneven: the train split would have no normal and no"):
+        prepare(tmp_path / "pushed", tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
 
 
 def test_load_prepared_refuses_damage(prepared, tmp_path):

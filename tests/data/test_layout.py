@@ -48,8 +48,31 @@ def test_missing_and_empty_classes(broken):
         scan_folder(broken)
     assert caught.value.hint
     assert list(caught.value.problems) == [
-        "normal/: this class folder is missing",
-        "malignant/: holds no picture; each class needs some",
+        "normal/: this class folder is missing; each class needs some pictures",
+        "malignant/: holds no picture; each class needs some pictures",
+    ]
+
+
+@pytest.mark.parametrize("kept", ["benign", "normal"])
+def test_a_folder_of_one_class_only_is_refused(broken, kept):
+    others = [label for label in CLASS_NAMES if label != kept]
+    for label in others:
+        shutil.rmtree(broken / label)
+    with pytest.raises(DataLayoutError) as caught:
+        scan_folder(broken)
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == [
+        f"{label}/" for label in others
+    ]
+
+
+def test_a_class_without_any_mask_is_one_problem(broken):
+    for path in broken.rglob("*_mask.png"):
+        path.unlink()
+    with pytest.raises(DataLayoutError) as caught:
+        scan_folder(broken)
+    assert list(caught.value.problems) == [
+        f"{label}/: none of its 8 pictures has a mask; add '{label} (1)_mask.png' and so on beside them"
+        for label in ("benign", "malignant")
     ]
 
 
