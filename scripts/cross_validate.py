@@ -20,7 +20,9 @@ from busi_unet.learning.options import TrainOptions, build_parser
 def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     parser = build_parser(
-        prog="cross_validate.py", description=__doc__.partition("\n")[0], without=("fold", "validation_fold", "resume")
+        prog="cross_validate.py",
+        description=__doc__.partition("\n")[0],
+        without=("fold", "validation_fold", "resume"),
     )
     parser.set_defaults(output=Path("runs/cross_validation"))
     parser.add_argument(

@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from busi_unet.cli import command
+from busi_unet.publish.recipes_page import keep_recipes
 from busi_unet.publish.results_page import SOURCES, keep_report, write_results
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,10 +25,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(
             flag, metavar="REPORT", type=Path, help=f"report folder to show as: {source.heading}"
         )
+    parser.add_argument("--recipes", metavar="FILE", type=Path, help="written by scripts/compare_recipes.py")
     args = parser.parse_args(argv)
     for name, source in SOURCES.items():
         if (report := getattr(args, name)) is not None:
             keep_report(report, ROOT, source)
+    if args.recipes is not None:
+        keep_recipes(args.recipes, ROOT)
     for path in write_results(ROOT):
         print(path.relative_to(ROOT))
 

@@ -1,0 +1,81 @@
+import dataclasses
+import shutil
+
+import pytest
+
+from busi_unet.data.busi import load_prepared
+from busi_unet.errors import UsageError
+from busi_unet.learning import recipes
+from busi_unet.learning.options import TrainOptions
+from busi_unet.learning.recipes import compare_recipes
+from busi_unet.learning.training import train
+
+
+@pytest.fixture(scope="module")
+def trials(prepared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recipes")
+    plain = TrainOptions(data=prepared, fold=0, encoder="plain", width=4, size=32, epochs=1, batch_size=4)
+    for name, changes in {"base": {}, "smooth": {"label_smoothing": 0.2}, "wide": {"width": 8}}.items():
+        for fold in (1, 3):
+            run = folder / name / f"fold-{fold}"
+            train(dataclasses.replace(plain, validation_fold=fold, output=run, **changes))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(trials, prepared):
+    return compare_recipes(trials, load_prepared(prepared), baseline="base", resamples=50, progress=False)
+
+
+def test_each_recipe_is_judged_on_the_folds_left_out(found, prepared):
+    data = load_prepared(prepared)
+    left_out = sum(fold in (1, 3) for split in data for fold in data[split]["fold"])
+    assert found["folds"] == ["fold-1", "fold-3"]
+    assert found["images"] == left_out
+    for recipe in found["recipes"].values():
+        assert recipe["estimates"]["accuracy"]["n"] == left_out
+        assert recipe["minutes"] >= 0
+
+
+def test_what_was_changed_is_told_by_its_options(found):
+    changed = {name: recipe["changed"] for name, recipe in found["recipes"].items()}
+    assert changed == {"base": {}, "smooth": {"label_smoothing": 0.2}, "wide": {"width": 8}}
+
+
+def test_differences_are_to_the_baseline(found):
+    base, wide = found["recipes"]["base"], found["recipes"]["wide"]
+    assert base["differences"]["accuracy"]["value"] == 0
+    expected = wide["estimates"]["lesion_dice"]["value"] - base["estimates"]["lesion_dice"]["value"]
+    assert wide["differences"]["lesion_dice"]["value"] == pytest.approx(expected)
+
+
+def test_costs_are_told(found):
+    recipes_found = found["recipes"]
+    assert recipes_found["base"]["time"] == 1
+    assert recipes_found["smooth"]["parameters"] == recipes_found["base"]["parameters"]
+    assert recipes_found["wide"]["parameters"] > 3 * recipes_found["base"]["parameters"]
+
+
+def test_what_was_judged_is_not_judged_again(found, trials, prepared, monkeypatch):
+    def no_evaluation(*_, **__):
+        raise AssertionError("judged again")
+
+    monkeypatch.setattr(recipes, "evaluate", no_evaluation)
+    again = compare_recipes(trials, load_prepared(prepared), baseline="base", resamples=50, progress=False)
+    assert again["recipes"]["wide"]["estimates"] == found["recipes"]["wide"]["estimates"]
+
+
+def test_mistakes_are_named(found, trials, prepared, tmp_path):
+    data = load_prepared(prepared)
+    with pytest.raises(UsageError, match=r"no recipe other\. It has: base, smooth, wide"):
+        compare_recipes(trials, data, baseline="other")
+    with pytest.raises(UsageError, match="There is no folder"):
+        compare_recipes(trials / "none", data, baseline="base")
+    lacking = shutil.copytree(trials, tmp_path / "lacking")
+    shutil.rmtree(lacking / "wide" / "fold-3")
+    with pytest.raises(UsageError, match=r"wide was tried on fold-1, base on fold-1, fold-3"):
+        compare_recipes(lacking, data, baseline="base")
+    shutil.rmtree(trials / "base" / "fold-1" / "validation")
+    data["test"] = data["test"].select(range(1))
+    with pytest.raises(UsageError, match="another split or on other data"):
+        compare_recipes(trials, data, baseline="base")

@@ -1,0 +1,88 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from busi_unet.errors import UsageError
+from busi_unet.publish.recipes_page import keep_recipes, recipes_page
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def estimate(value: float | None, low: float | None = None, high: float | None = None) -> dict:
+    return {
+        "value": value,
+        "ci_low": low,
+        "ci_high": high,
+        "n": 9,
+        "count": None,
+        "undefined_resamples": 0,
+    }
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    found = {
+        "command": "scripts/compare_recipes.py runs/recipes --baseline mild",
+        "baseline": "mild",
+        "folds": ["fold-1", "fold-2"],
+        "images": 312,
+        "commit": None,
+        "bootstrap": {"seed": 0, "resamples": 2000},
+        "recipes": {
+            "a_strong": {
+                "changed": {"augment": "strong", "freeze_depthwise": True},
+                "estimates": {"lesion_dice": estimate(0.8125, 0.77, 0.84), "accuracy": estimate(None)},
+                "differences": {"lesion_dice": estimate(0.0125, -0.01, 0.04), "accuracy": estimate(None)},
+                "parameters": 4_012_000,
+                "time": 1.5,
+                "minutes": 31,
+            },
+            "mild": {
+                "changed": {},
+                "estimates": {"lesion_dice": estimate(0.8, 0.76, 0.84), "accuracy": estimate(0.9, 0.8, 0.95)},
+                "differences": {"lesion_dice": estimate(0.0), "accuracy": estimate(0.0)},
+                "parameters": 4_012_000,
+                "time": 1.0,
+                "minutes": 25,
+            },
+        },
+    }
+    path = tmp_path / "recipes.json"
+    path.write_text(json.dumps(found), encoding="utf-8")
+    return path
+
+
+def test_the_repository_is_up_to_date() -> None:
+    page = ROOT / "docs" / "recipes.md"
+    written = page.read_text(encoding="utf-8") if page.is_file() else None
+    assert recipes_page(ROOT) == written, "run: python scripts/write_results.py"
+
+
+def test_the_baseline_comes_first_and_the_others_beside_their_difference(file: Path, tmp_path: Path) -> None:
+    assert recipes_page(tmp_path / "clone") is None
+    keep_recipes(file, tmp_path / "clone")
+    lines = [
+        " ".join(line.replace("|", " | ").split())
+        for line in recipes_page(tmp_path / "clone").splitlines()
+        if line.startswith("|")
+    ]
+    rows = [line for line in lines if line.startswith(("| mild", "| a_strong"))]
+    assert rows == [
+        "| mild | baseline | 0.800 | 0.900 |",
+        "| a_strong | `--augment strong` `--freeze-depthwise` | 0.812 | undefined |",
+        "| a_strong | +0.013 (-0.010 to 0.040) | undefined (–) |",
+        "| mild | 4.01 M | 1.00 × | 25 |",
+        "| a_strong | 4.01 M | 1.50 × | 31 |",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"recipes": {}, "baseline": "a"}', "[]"])
+def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match="compares no recipes"):
+        keep_recipes(path, tmp_path / "clone")
+    with pytest.raises(UsageError, match="cannot be read"):
+        keep_recipes(tmp_path / "none.json", tmp_path / "clone")
+    assert not (tmp_path / "clone").exists()
