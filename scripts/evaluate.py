@@ -15,10 +15,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from busi_unet.bundle import bundle_hash, weights_hash
 from busi_unet.cli import command, print_json, warn
-from busi_unet.data.busi import load_prepared, resplit, split_hash
+from busi_unet.data.busi import load_prepared
 from busi_unet.learning.evaluation import evaluate
 from busi_unet.learning.marks import add_marks_flag, marks_of
-from busi_unet.learning.report import to_markdown
+from busi_unet.learning.report import default_folder, to_markdown
+from busi_unet.learning.unseen import split_for
 from busi_unet.predictor import Predictor
 
 
@@ -45,30 +46,18 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def default_output(model: str, split: str) -> Path:
-    """reports/NAME-SPLIT; a run's model folder is always called `model`, so it takes the run's name too."""
-    path = Path(model).resolve()
-    name = f"{path.parent.name}-{path.name}" if path.name == "model" else path.name
-    return Path("reports") / f"{name}-{split}"
-
-
 @command
 def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     args = build_parser().parse_args(argv)
-    output = args.output or default_output(args.model, args.split)
+    output = args.output or default_folder(args.model, args.split)
     marks = marks_of(args.by)
 
     data = load_prepared(args.data)
     predictor = Predictor.from_pretrained(
         None if args.model == "embedded" else args.model, device=args.device
     )
-    made_on = predictor.config.training.get("data", {})
-    test_folds = made_on.get("folds", {}).get("test", [])
-    if len(test_folds) == 1:
-        # Whatever fold the data were prepared for, the model is judged on the one it has not seen.
-        data = resplit(data, test_folds[0])
-    same_split = made_on.get("split_sha256") == split_hash(data)
+    data, same_split = split_for(predictor.config, data)
     if not same_split:
         warn(
             "the model was made on another split or on other data: it may have been trained on these images."

@@ -91,6 +91,13 @@ def save_figures(folder: Path, figures: Mapping[str, Figure | None]) -> None:
             figure.savefig(path, dpi=120)
 
 
+def default_folder(model: str, kind: str) -> Path:
+    """reports/NAME-KIND; a run's model folder is always called `model`, so it takes the run's name too."""
+    path = Path(model).resolve()
+    name = f"{path.parent.name}-{path.name}" if path.name == "model" else path.name
+    return Path("reports") / f"{name}-{kind}"
+
+
 def to_markdown(evaluation: Evaluation) -> str:
     """The figures as Markdown tables that also read well in a terminal."""
     summary = evaluation.summary

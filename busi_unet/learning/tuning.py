@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from busi_unet.bundle import load_config, save_bundle
 from busi_unet.config import CLASS_NAMES, BundleConfig, Calibration, EdgeBand, PredictionSets, Thresholds
-from busi_unet.data.busi import resplit, split_hash
 from busi_unet.errors import UsageError
 from busi_unet.imaging.decode import decode_image, decode_mask
 from busi_unet.imaging.postprocess import mask_from_probability
 from busi_unet.learning.metrics import dice
+from busi_unet.learning.unseen import split_for
 from busi_unet.predictor import Predictor, RawOutput
 from busi_unet.trust.calibration import calibrated_probabilities, fit_temperature
 from busi_unet.trust.conformal import edge_distances, fit_class_cut, fit_edge_band, group_votes
@@ -185,9 +185,8 @@ def recalibrate(folder: Path, data: DatasetDict, *, other: Path | None = None) -
     predictor = Predictor.from_pretrained(folder)
     config = predictor.config
     made_on = config.training.get("data", {})
-    folds = made_on.get("folds", {}).get("test", [])
-    data = resplit(data, folds[0]) if len(folds) == 1 else data
-    if made_on.get("split_sha256") != split_hash(data):
+    data, own = split_for(config, data)
+    if not own:
         raise UsageError(
             f"{folder} was made on another split or on other data.", "Name the data set that it was made on."
         )
