@@ -16,7 +16,7 @@ from busi_unet.data.busi import COLUMNS
 from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.imaging.decode import decode_image, decode_mask
 from busi_unet.learning import metrics
-from busi_unet.learning.marks import Marks
+from busi_unet.learning.marks import Marks, by_mark
 from busi_unet.learning.report import require_matplotlib, write_report
 from busi_unet.learning.summary import LEVEL, Estimate, ImageResult, confusion_of, summarise
 from busi_unet.trust.conformal import edge_distances
@@ -170,14 +170,10 @@ def _evaluation(
     provenance: Mapping[str, Any],
     marks: Marks | None,
 ) -> Evaluation:
-    subsets = {
-        f"{name}: {'any' if marked else 'none'}": [row for row in rows if (row.image_id in images) == marked]
-        for name, images in (marks or {}).items()
-        for marked in (False, True)
-    }
     return Evaluation(
         subsets={
-            name: summarise(part, seed=seed, resamples=resamples) for name, part in subsets.items() if part
+            name: summarise(part, seed=seed, resamples=resamples)
+            for name, part in by_mark(rows, lambda row: row.image_id, marks).items()
         },
         rows=tuple(rows),
         estimates=summarise(rows, seed=seed, resamples=resamples),

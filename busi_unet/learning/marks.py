@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
+from typing import TypeVar
 
 from busi_unet.errors import UsageError
 
 # Image ids by the name of a mark.
 Marks = Mapping[str, Set[str]]
+_Row = TypeVar("_Row")
 
 
 def add_marks_flag(parser: argparse.ArgumentParser) -> None:
@@ -57,3 +59,15 @@ def read_marks(table: str | Path, columns: Iterable[str]) -> Marks:
             f"It has: {', '.join(known) or 'no rows'}.",
         )
     return {name: frozenset(row[key] for row in rows if row[name].strip()) for name in columns}
+
+
+def by_mark(
+    rows: Sequence[_Row], image_id: Callable[[_Row], str], marks: Marks | None
+) -> dict[str, list[_Row]]:
+    """The rows without and with each mark, under "NAME: none" and "NAME: any"; no part is empty."""
+    parts = {
+        f"{name}: {'any' if marked else 'none'}": [row for row in rows if (image_id(row) in images) == marked]
+        for name, images in (marks or {}).items()
+        for marked in (False, True)
+    }
+    return {name: part for name, part in parts.items() if part}
