@@ -69,7 +69,7 @@ class Preprocess:
             "a multiple of 32, at most 2048",
         )
         _require(0 <= self.mean <= 1, "preprocess.mean", self.mean, "from 0 to 1")
-        _require(self.std > 0, "preprocess.std", self.std, "above 0")
+        _require(0 < self.std < inf, "preprocess.std", self.std, "above 0")
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class EdgeBand:
     def __post_init__(self) -> None:
         _require(0 < self.coverage < 1, "edge_band.coverage", self.coverage, "between 0 and 1")
         for name in ("inner", "outer"):
-            _require(getattr(self, name) >= 0, f"edge_band.{name}", getattr(self, name), "0 or more")
+            _require(0 <= getattr(self, name) < inf, f"edge_band.{name}", getattr(self, name), "0 or more")
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,11 @@ class Calibration:
             self.refuse_beyond,
             "above 0",
         )
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the class probabilities were fitted to mean what they say, or are as they came."""
+        return self.temperature != 1 or self.prediction_sets is not None
 
 
 @dataclass(frozen=True)
@@ -228,7 +233,8 @@ def _read(cls: type, data: Any, prefix: str) -> Any:
         if found:
             listed = ", ".join(prefix + name for name in sorted(found))
             raise IncompatibleBundleError(
-                f"config.json {wording} {listed}.", "Use a model folder that save wrote."
+                f"config.json {wording} {listed}.",
+                "Use it as train.py wrote it: copy it again, or ask whoever published it.",
             )
     hints = get_type_hints(cls)
     return cls(**{name: _value(hints[name], data[name], prefix + name) for name in names})

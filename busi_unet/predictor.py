@@ -52,7 +52,7 @@ class Prediction:
     Attributes:
         mask: bool (H, W), the lesions.
         probability: float32 (H, W) in [0, 1], lesion probability per pixel.
-        probabilities: calibrated, of normal, benign and malignant; they sum to 1.
+        probabilities: of normal, benign and malignant; they sum to 1.
         label: the most probable class.
         refused: whether the picture should not be trusted to this network.
         reasons: why it was refused, one sentence each; empty when it was not.
@@ -65,6 +65,7 @@ class Prediction:
         edge_band: how far from the outline the edge of the lesions is stated to lie, or None; see `inner`.
         suspicious: whether the probability of malignant reaches the model's operating point, whatever the
             label.
+        calibrated: whether the probabilities were fitted to mean what they say.
     """
 
     mask: np.ndarray
@@ -79,6 +80,7 @@ class Prediction:
     coverage: float | None = None
     edge_band: EdgeBand | None = None
     suspicious: bool = False
+    calibrated: bool = False
 
     @property
     def inner(self) -> np.ndarray | None:
@@ -113,6 +115,7 @@ class Prediction:
             "label": self.label,
             "suspicious": self.suspicious,
             "probabilities": dict(self.probabilities),
+            "calibrated": self.calibrated,
             "prediction_set": self.prediction_set and list(self.prediction_set),
             "coverage": self.coverage,
             "refused": self.refused,
@@ -296,6 +299,7 @@ class Predictor:
             prediction_set=sets and tuple(names[index] for index in prediction_set(classes, sets.cut)),
             coverage=sets and sets.coverage,
             edge_band=self.config.calibration.edge_band,
+            calibrated=self.config.calibration.fitted,
         )
 
     def _reasons_to_refuse(self, frame: np.ndarray, raw: RawOutput) -> tuple[str, ...]:

@@ -106,18 +106,16 @@ def _model(
     predictor = Predictor.from_pretrained(
         None if args.model == "embedded" else args.model, device=args.device
     )
-    data, own = split_for(predictor.config, data)
-    if not own:
-        warn(
-            "the model was made on another split or on other data: it may have been trained on these images."
-        )
-    split = args.split or "test"
-    return [(predictor, data[split])], {
+    split = split_for(predictor.config, data)
+    if split.doubt:
+        warn(split.doubt)
+    name = args.split or "test"
+    return [(predictor, split.data[name])], {
         "model": predictor.source,
         "weights_sha256": weights_hash(predictor.folder),
         "bundle_sha256": bundle_hash(predictor.folder),
-        "split": split,
-        "split_is_the_models_own": own,
+        "split": name,
+        "split_is_the_models_own": split.own,
     }
 
 

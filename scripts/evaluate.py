@@ -57,14 +57,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     predictor = Predictor.from_pretrained(
         None if args.model == "embedded" else args.model, device=args.device
     )
-    data, same_split = split_for(predictor.config, data)
-    if not same_split:
-        warn(
-            "the model was made on another split or on other data: it may have been trained on these images."
-        )
+    split = split_for(predictor.config, data)
+    if split.doubt:
+        warn(split.doubt)
+    if not predictor.config.calibration.fitted:
+        warn("the model's probabilities are not calibrated: they may be far too sure.")
     evaluation = evaluate(
         predictor,
-        data[args.split],
+        split.data[args.split],
         output=output,
         seed=args.seed,
         provenance={
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "weights_sha256": weights_hash(predictor.folder),
             "bundle_sha256": bundle_hash(predictor.folder),
             "split": args.split,
-            "split_is_the_models_own": same_split,
+            "split_is_the_models_own": split.own,
         },
         marks=marks,
     )

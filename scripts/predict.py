@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tqdm import tqdm
 
-from busi_unet.cli import command
+from busi_unet.cli import command, warn
 from busi_unet.errors import UnreadableImageError
 from busi_unet.picture_files import find_pictures
 from busi_unet.prediction_files import JSON_LINES_NAME, predict_files, write_summary
@@ -48,6 +48,13 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
     predictor = Predictor.from_pretrained(args.model, revision=args.revision, device=args.device)
+    weights = f"{predictor.source} weights"
+    if not predictor.config.calibration.fitted:
+        weights += ", not calibrated"
+        warn(
+            "the model's probabilities are not calibrated, they may be far too sure: "
+            "use the folder model/ of a finished run."
+        )
     results = []
     with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
         files = find_pictures(args.images, Path(scratch))
@@ -60,9 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         finally:
             # Also when Ctrl-C stops it: what is done is kept.
             if results:
-                write_summary(
-                    results, args.output, model=f"{predictor.source} weights", date=f"{date.today()}"
-                )
+                write_summary(results, args.output, model=weights, date=f"{date.today()}")
     failures = sum(result.failed for result in results)
     if failures:
         raise UnreadableImageError(

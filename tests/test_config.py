@@ -2,7 +2,14 @@ import json
 
 import pytest
 
-from busi_unet.config import Architecture, BundleConfig, Calibration, Preprocess, Thresholds
+from busi_unet.config import (
+    Architecture,
+    BundleConfig,
+    Calibration,
+    PredictionSets,
+    Preprocess,
+    Thresholds,
+)
 from busi_unet.errors import IncompatibleBundleError
 
 
@@ -52,6 +59,11 @@ def changed(config: BundleConfig, path: str, value) -> dict:
         ("surprise", 1),
         ("calibration.temperature", float("inf")),
         ("calibration.refuse_beyond", 0),
+        ("calibration.temperature", float("nan")),
+        ("calibration.temperature", -1.0),
+        ("calibration.refuse_beyond", float("nan")),
+        ("preprocess.std", float("inf")),
+        ("thresholds.malignant", float("nan")),
         ("format_version", "2"),
     ],
 )
@@ -70,6 +82,28 @@ def test_missing_keys_are_named(config, path):
     del block[last]
     with pytest.raises(IncompatibleBundleError, match=f"misses the key {path}"):
         BundleConfig.from_dict(data)
+
+
+@pytest.mark.parametrize(
+    ("block", "value", "named"),
+    [
+        ("prediction_sets", {"coverage": 0.9, "cut": float("nan")}, "prediction_sets.cut"),
+        ("prediction_sets", {"coverage": 0.9}, "calibration.prediction_sets.cut"),
+        ("edge_band", {"coverage": 0.9, "inner": -1.0, "outer": 0.1}, "edge_band.inner"),
+        ("edge_band", {"coverage": 0.9, "inner": 0.1, "outer": float("inf")}, "edge_band.outer"),
+        ("edge_band", {"coverage": 1.0, "inner": 0.1, "outer": 0.1}, "edge_band.coverage"),
+    ],
+)
+def test_half_a_statement_is_none(config, block, value, named):
+    with pytest.raises(IncompatibleBundleError, match=named.replace(".", r"\.")):
+        BundleConfig.from_dict(changed(config, f"calibration.{block}", value))
+
+
+def test_calibration_is_told_from_its_absence():
+    assert not Calibration().fitted
+    assert not Calibration(refuse_beyond=2.0).fitted, "the guard says nothing about probabilities"
+    assert Calibration(1.2).fitted
+    assert Calibration(prediction_sets=PredictionSets(0.9, 0.1)).fitted
 
 
 def test_a_newer_format_is_told_apart_from_a_damaged_one(config):

@@ -130,6 +130,12 @@ def test_the_summary_is_json_with_one_entry_per_lesion(predictor):
     assert sum(lesion["area_px"] for lesion in summary["measurements"]) == prediction.mask.sum()
 
 
+def test_probabilities_that_were_never_fitted_are_not_called_calibrated(predictor):
+    frame = make_phantom("malignant", seed=1, size=(64, 80)).image
+    assert predictor.predict(frame).to_dict()["calibrated"] is False
+    assert Predictor.from_pretrained().predict(frame).to_dict()["calibrated"] is True
+
+
 def test_local_weights_never_touch_the_network(tiny_bundle, monkeypatch):
     monkeypatch.setattr(socket, "socket", lambda *_, **__: pytest.fail("a socket was opened"))
     Predictor.from_pretrained(tiny_bundle).predict(np.zeros((64, 64), np.uint8))

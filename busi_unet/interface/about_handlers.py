@@ -62,7 +62,10 @@ def own_evaluation(folder: Path | None) -> dict[str, Any] | None:
 
 
 def origin(model: ModelInUse) -> dict[str, str]:
-    """Where the weights came from, by name of the fact: origin, commit, SHA-256, version of the code."""
+    """Where the weights came from, by name of the fact: origin, commit, SHA-256, version of the code.
+
+    And, where it is so, that their probabilities are not calibrated.
+    """
     kinds = {"embedded": "embedded in the app", "hub": "Hub model", "folder": "folder"}
     source = model.predictor.source
     facts = {"Weights": kinds[model.kind] if model.kind == "embedded" else f"{kinds[model.kind]} {source}"}
@@ -72,6 +75,8 @@ def origin(model: ModelInUse) -> dict[str, str]:
         if model.kind == "hub" and _COMMIT.fullmatch(folder.name):
             facts["Commit"] = folder.name
         facts["SHA-256"] = model.sha256
+    if not model.predictor.config.calibration.fitted:
+        facts["Calibration"] = "none"
     return {**facts, "Version of busi_unet": __version__}
 
 
@@ -128,9 +133,12 @@ bootstrap over groups. A missed lesion counts as Dice 0, and as the picture's di
 
 def _row(label: str, estimate: Mapping[str, float | None], *, digits: int = 3, plot: bool = True) -> str:
     head = f'<th scope="row">{escape(label)}</th>'
-    if None in (estimate["value"], estimate["ci_low"], estimate["ci_high"]):
+    if estimate["value"] is None:
         return f"<tr>{head}<td>–</td><td>not defined</td><td></td></tr>"
-    value, low, high = (float(estimate[key]) for key in ("value", "ci_low", "ci_high"))
+    value = float(estimate["value"])
+    if None in (estimate["ci_low"], estimate["ci_high"]):
+        return f"<tr>{head}<td>{value:.{digits}f}</td><td>–</td><td></td></tr>"
+    low, high = float(estimate["ci_low"]), float(estimate["ci_high"])
     interval = f"{low:.{digits}f} to {high:.{digits}f}"
     drawn = _interval_plot(value, low, high) if plot else ""
     return f"<tr>{head}<td>{value:.{digits}f}</td><td>{interval}</td><td>{drawn}</td></tr>"
@@ -164,6 +172,8 @@ def _confusion(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> str:
 def _calibration(calibration: Calibration) -> str:
     sets, band, limit = calibration.prediction_sets, calibration.edge_band, calibration.refuse_beyond
     parts = [f"temperature {calibration.temperature:.3f}"]
+    if not calibration.fitted:
+        parts = ["none: the probabilities may be far too sure"]
     if sets:
         parts.append(f"prediction sets of {sets.coverage:.0%} coverage")
     if band:

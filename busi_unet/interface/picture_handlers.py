@@ -130,8 +130,9 @@ class PictureHandlers:
         """Outlines lesions in one breast ultrasound picture and gives the probabilities of its class.
 
         For research, not a medical device. The report holds the class (normal, benign or malignant) with
-        calibrated probabilities, and for each lesion its area, diameters, shape and depth, in millimetres
-        where the size of a pixel is known, else in pixels. A picture that is not fit is refused with reasons.
+        probabilities and whether these are calibrated, and for each lesion its area, diameters, shape and
+        depth, in millimetres where the size of a pixel is known, else in pixels. A picture that is not fit is
+        refused with reasons.
 
         Args:
             picture: file of one picture: PNG, JPEG, WebP, BMP, TIFF or DICOM.
@@ -465,7 +466,9 @@ class PictureHandlers:
     ) -> dict[str, Any]:
         report = prediction.to_dict()
         if analysis.hides(prediction):
-            report |= dict.fromkeys(("label", "probabilities", "suspicious", "prediction_set", "coverage"))
+            report |= dict.fromkeys(
+                ("label", "probabilities", "calibrated", "suspicious", "prediction_set", "coverage")
+            )
         return {
             **report,
             **analysis.to_dict(),

@@ -32,6 +32,8 @@ def describe(prediction: Prediction, *, even_if_refused: bool = False) -> str:
     sentences.append(
         f"Most probable class: {prediction.label} ({prediction.probabilities[prediction.label]:.0%})."
     )
+    if not prediction.calibrated:
+        sentences.append("The probabilities are not calibrated: they may be far too sure.")
     if prediction.suspicious and prediction.label != "malignant":
         share = f"{prediction.probabilities['malignant']:.0%}"
         sentences.append(

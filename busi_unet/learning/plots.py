@@ -65,13 +65,15 @@ def _caption(row: ImageResult) -> str:
 def confusion_matrix(confusion: Sequence[Sequence[int]]) -> Figure:
     """Counts and, by shade, shares of each true class (row)."""
     counts = np.array(confusion)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    totals = counts.sum(axis=1)
+    shares = counts / np.maximum(totals, 1)[:, None]
     figure = new_figure(4.4, 4)
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if shares[row, column] > 0.6 else "black"
-        axes.text(column, row, f"{count}\n{shares[row, column]:.0%}", ha="center", va="center", color=colour)
+        share = f"\n{shares[row, column]:.0%}" if totals[row] else ""
+        axes.text(column, row, f"{count}{share}", ha="center", va="center", color=colour)
     axes.set(
         xticks=range(len(CLASS_NAMES)),
         yticks=range(len(CLASS_NAMES)),

@@ -179,19 +179,27 @@ def recalibrate(folder: Path, data: DatasetDict, *, other: Path | None = None) -
         The new config.
 
     Raises:
-        UsageError: the model was made on other data, or was trained on the images to calibrate on.
+        UsageError: the model was made on other data or does not tell on which, was trained on the images to
+            calibrate on, or the other model is not calibrated.
         IncompatibleBundleError: a folder holds no model of this package.
     """
     predictor = Predictor.from_pretrained(folder)
     config = predictor.config
     made_on = config.training.get("data", {})
     data, own = split_for(config, data)
+    if own is None:
+        raise UsageError(
+            f"{folder} does not tell which data it was made on.",
+            "Name the folder model/ of a finished run; train.py --resume finishes one.",
+        )
     if not own:
         raise UsageError(
             f"{folder} was made on another split or on other data.", "Name the data set that it was made on."
         )
     if other is not None:
         source = load_config(other)
+        if not source.calibration.fitted:
+            raise UsageError(f"{other} is not calibrated itself.", "Name a model that is.")
         calibration, thresholds = source.calibration, source.thresholds
     elif "validation" in made_on.get("trained_on", ()):
         raise UsageError(

@@ -21,11 +21,22 @@ class Split(NamedTuple):
     Attributes:
         data: with the model's own folds for testing and validation, where its record names them; as it was
             otherwise.
-        own: whether, image by image, it is the split that the model was made on.
+        own: whether, image by image, it is the split that the model was made on; None where the model has no
+            record of that.
     """
 
     data: DatasetDict
-    own: bool
+    own: bool | None
+
+    @property
+    def doubt(self) -> str:
+        """Why the model may have been trained on any of these images, a sentence; empty where not."""
+        if self.own:
+            return ""
+        made_on = "does not tell which data it was made on"
+        if self.own is False:
+            made_on = "was made on another split or on other data"
+        return f"the model {made_on}: it may have been trained on these images."
 
 
 def split_for(config: BundleConfig, data: DatasetDict) -> Split:
@@ -35,7 +46,8 @@ def split_for(config: BundleConfig, data: DatasetDict) -> Split:
     tested, validated = folds.get("test", []), folds.get("validation", [])
     if len(tested) == 1:
         data = resplit(data, tested[0], validated[0] if len(validated) == 1 else None)
-    return Split(data, made_on.get("split_sha256") == split_hash(data))
+    recorded = made_on.get("split_sha256")
+    return Split(data, None if recorded is None else recorded == split_hash(data))
 
 
 def cross_validated(folder: Path, data: DatasetDict) -> list[tuple[Path, Dataset]]:

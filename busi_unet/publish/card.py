@@ -230,12 +230,16 @@ def _calibration(config: BundleConfig, results: Sequence[Result]) -> str:
     error = (
         f"Expected calibration error: {'; '.join(measured)}." if measured else "Its error was not measured."
     )
+    temperature = f"""\
+Class probabilities are a softmax at temperature {config.calibration.temperature:.4g} (Guo et al. 2017,
+arXiv:1706.04599)."""
+    if not config.calibration.fitted:
+        temperature = "**The class probabilities are not calibrated**: they may be far too sure."
     thresholds = config.thresholds
     return f"""\
 ## Calibration and thresholds
 
-Class probabilities are a softmax at temperature {config.calibration.temperature:.4g} (Guo et al. 2017,
-arXiv:1706.04599). {error}
+{temperature} {error}
 
 | threshold | value | meaning |
 |---|---|---|

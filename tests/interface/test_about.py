@@ -51,12 +51,21 @@ def test_figures_are_not_borrowed(tiny_bundle: Path) -> None:
 
 def test_own_figures_are_shown(tiny_bundle: Path, own: dict) -> None:
     own["estimates"]["auc_malignant"] |= {"value": None, "ci_low": None, "ci_high": None}
+    own["estimates"]["malignant_sensitivity"] |= {"value": 1.0, "ci_low": None, "ci_high": None}
     write_evaluation(tiny_bundle, own)
     page = about_model(load_model(str(tiny_bundle)))
     dice = own["estimates"]["lesion_dice"]
     assert f"<td>{dice['value']:.3f}</td><td>{dice['ci_low']:.3f} to {dice['ci_high']:.3f}</td>" in page
     assert "<td>–</td><td>not defined</td>" in page
+    assert "<td>1.000</td><td>–</td>" in page, "defined, though no resample tells how sure it is"
     assert '<th scope="row">malignant</th>' in page
+
+
+def test_weights_without_calibration_say_so(tiny_bundle: Path) -> None:
+    page = about_model(load_model(str(tiny_bundle)))
+    assert "<dt>Calibration</dt><dd>none: the probabilities may be far too sure;" in page
+    assert "temperature" not in page
+    assert "<dt>Calibration</dt><dd>temperature" in about_model(load_model(None))
 
 
 @pytest.mark.parametrize("content", ["not JSON", "[]", '{"provenance": {}}'])
@@ -87,6 +96,7 @@ def test_origin_of_embedded_folder_and_hub_weights(tiny_bundle: Path, tmp_path: 
     assert origin(folder) == {
         "Weights": f"folder {tiny_bundle}",
         "SHA-256": weights_hash(tiny_bundle),
+        "Calibration": "none",
         "Version of busi_unet": __version__,
     }
     commit = "0123456789abcdef0123456789abcdef01234567"

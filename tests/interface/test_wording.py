@@ -27,6 +27,7 @@ def _prediction(
         reasons=reasons,
         measurements=measure_lesions(mask, spacing_mm=spacing_mm),
         class_evidence=np.zeros((2, 2), dtype=np.float32),
+        calibrated=True,
     )
 
 
@@ -58,6 +59,12 @@ def test_one_lesion(box: tuple[int, int, int, int], shape: str) -> None:
     assert shape in words
     assert "benign (80%)" in words
     assert "disagree" not in words
+
+
+def test_probabilities_that_are_not_calibrated_are_not_passed_off_as_such() -> None:
+    calibrated = _prediction(_mask(), "normal")
+    assert "not calibrated" not in describe(calibrated)
+    assert "The probabilities are not calibrated" in describe(replace(calibrated, calibrated=False))
 
 
 def test_a_known_pixel_size_gives_millimetres() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from made_up import CASES, LEFT_HALF, SQUARE, MadeUpPredictor, box, make_split
 
 from busi_unet.config import EdgeBand
 from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.learning.evaluation import evaluate
+from busi_unet.learning.report import to_markdown
 
 
 @pytest.fixture(scope="module")
@@ -117,14 +120,48 @@ def test_auc_interval_by_hand(evaluation):
     assert estimate.undefined_resamples / 2000 == pytest.approx(undefined, abs=0.03)
 
 
-def test_absent_classes_are_undefined_and_said_to_be():
-    cases = CASES[:2]
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("normal (1)", "normal (2)"),
+        ("benign (1)", "benign (2)"),
+        ("malignant (1)", "malignant (2)"),
+        ("benign (1)",),
+        ("normal (1)",),
+        ("benign (1)", "malignant (2)"),
+        ("normal (1)", "benign (1)"),
+    ],
+    ids=" ".join,
+)
+def test_what_the_classes_at_hand_do_not_define_is_absent(names):
+    cases = [case for case in CASES if case[0] in names]
     evaluation = evaluate(MadeUpPredictor(cases), make_split(cases), progress=False)
-    for name in ("macro_f1", "auc_malignant", "malignant_dice", "normal_false_mask_share"):
-        assert evaluation.estimates[name].value is None
-    assert evaluation.estimates["normal_false_mask_share"].n == 0
-    assert evaluation.estimates["lesion_dice"].value == pytest.approx(5 / 6)
-    assert str(evaluation.estimates["macro_f1"]) == "undefined"
+    present = {name.split()[0] for name in names}
+    tumours = present & {"benign", "malignant"}
+
+    def defined(figure):
+        if figure in ("accuracy", "ece"):
+            return True
+        if figure.startswith(("set_", "edge_")):
+            return False  # This predictor states neither.
+        needed = {
+            "macro_f1": len(present) == 3,
+            "auc_malignant": len(tumours) == 2,
+            "malignant_sensitivity": "malignant" in present,
+            "malignant_specificity": present != {"malignant"},
+            "normal_false_mask_share": "normal" in present,
+        }
+        kind = figure.split("_")[0]
+        return needed.get(figure, bool(tumours) if kind == "lesion" else kind in present)
+
+    for figure, estimate in evaluation.estimates.items():
+        assert (estimate.value is not None) == defined(figure), figure
+        if not defined(figure):
+            assert str(estimate) == "undefined"
+            assert (estimate.count, estimate.ci_low, estimate.ci_high) == (None, None, None)
+    if len({case[1] for case in cases}) == 1:
+        assert all(estimate.ci_low is None for estimate in evaluation.estimates.values()), "one group"
+    assert not re.search(r"\bnan\b", to_markdown(evaluation))
 
 
 def test_refusing_changes_no_figure(evaluation):

@@ -11,6 +11,7 @@ import pytest
 from made_up import CASES, PIXELS, MadeUpPredictor, make_split
 from PIL import Image as PILImage
 
+from busi_unet.learning import plots
 from busi_unet.learning.evaluation import evaluate
 from busi_unet.learning.report import to_markdown
 
@@ -109,6 +110,12 @@ def test_normals_alone_make_a_report(tmp_path):
     assert not (tmp_path / "dice_histogram.png").exists()
     assert not (tmp_path / "roc.png").exists()
     assert (tmp_path / "reliability.png").exists()
+
+
+def test_a_class_without_images_has_no_shares_in_the_confusion_matrix():
+    figure = plots.confusion_matrix([[0, 0, 0], [0, 3, 1], [0, 0, 2]])
+    cells = [text.get_text() for text in figure.axes[0].texts]
+    assert cells == ["0", "0", "0", "0\n0%", "3\n75%", "1\n25%", "0\n0%", "0\n0%", "2\n100%"]
 
 
 def test_tables_say_what_is_undefined_and_what_was_refused():

@@ -38,17 +38,19 @@ def runs(tmp_path: Path, tiny_bundle: Path, data) -> Path:
 @pytest.mark.parametrize("folds", [(0, None), (2, None), (2, 0)])
 def test_a_model_gets_its_own_split(data, folds):
     split = split_for(BundleConfig(training=made_on(data, *folds)), data)
-    assert split.own
+    assert split.own and not split.doubt
     assert set(split.data["test"]["fold"]) == {folds[0]}
     assert set(split.data["validation"]["fold"]) == {(folds[0] + 1) % 5 if folds[1] is None else folds[1]}
 
 
 def test_a_model_of_other_data_is_told_apart(data):
-    assert split_for(BundleConfig(), data) == (data, False)
+    assert split_for(BundleConfig(), data) == (data, None)
+    assert "does not tell" in split_for(BundleConfig(), data).doubt
     record = made_on(data, 1)
     record["data"]["split_sha256"] = "other"
     split = split_for(BundleConfig(training=record), data)
-    assert not split.own and set(split.data["test"]["fold"]) == {1}
+    assert split.own is False and "another split" in split.doubt
+    assert set(split.data["test"]["fold"]) == {1}
 
 
 def test_every_image_has_the_network_that_kept_it(runs, data):

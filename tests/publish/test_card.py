@@ -136,6 +136,14 @@ def test_config_is_told_as_it_is():
     assert "A picture of anything else is analysed all the same" in text
 
 
+def test_weights_without_calibration_never_look_calibrated(tmp_path):
+    result = read_result(write_evaluation(tmp_path / "m.json", DIGEST))
+    text = card(replace(OTHER_DATA, calibration=Calibration()), results=[result]).text
+    assert "**The class probabilities are not calibrated**" in text
+    assert "softmax at temperature" not in text
+    assert "not calibrated" not in card(OTHER_DATA).text
+
+
 STATED = Calibration(
     prediction_sets=PredictionSets(coverage=0.9, cut=0.2345),
     edge_band=EdgeBand(coverage=0.8, inner=0.31, outer=0.42),

@@ -73,7 +73,7 @@ def test_audits_a_cross_validation_each_fold_by_its_own_network(
 
 def test_a_model_of_unknown_origin_is_warned_about(script, prepared, tiny_bundle, capsys):
     assert script.main([str(tiny_bundle), "--data", str(prepared), "--only", "square", "--json"]) == 0
-    assert "warning: the model was made on another split" in capsys.readouterr().err
+    assert "warning: the model does not tell which data it was made on" in capsys.readouterr().err
 
 
 def test_marks_decide_where_strokes_are_painted_out(script, prepared, tiny_bundle, capsys):

@@ -18,8 +18,8 @@ FITTED = Calibration(1.5, PredictionSets(0.9, 0.1), EdgeBand(0.9, 0.2, 0.4))
 @pytest.fixture
 def model(tmp_path) -> Path:
     architecture = Architecture("plain", 4)
-    save_bundle(tmp_path / "model", UNet(architecture), BundleConfig(architecture))
-    return tmp_path / "model"
+    # Not beside `tiny_bundle` under one name: the two would be one.
+    return save_bundle(tmp_path / "own", UNet(architecture), BundleConfig(architecture))
 
 
 def test_what_another_model_states_is_taken_over(tiny_bundle, model, prepared, capsys):
@@ -41,9 +41,25 @@ def test_what_another_model_states_is_taken_over(tiny_bundle, model, prepared, c
 
 
 def test_a_model_that_is_no_run_of_this_data_is_refused(model, prepared, capsys):
+    other = {"data": {"split_sha256": "0" * 64, "folds": {"test": [0]}}}
+    save_config(model, replace(load_config(model), training=other))
     before = load_config(model)
 
     assert main([str(model), "--data", str(prepared)]) == 2
 
     assert "was made on another split" in capsys.readouterr().err
+    assert load_config(model) == before
+
+
+def test_a_model_without_a_record_is_refused(model, prepared, capsys):
+    assert main([str(model), "--data", str(prepared)]) == 2
+    assert "does not tell which data it was made on" in capsys.readouterr().err
+
+
+def test_nothing_is_taken_from_a_model_that_is_not_calibrated(tiny_bundle, model, prepared, capsys):
+    split = {"data": {"split_sha256": split_hash(load_prepared(prepared)), "folds": {"test": [0]}}}
+    save_config(model, replace(load_config(model), training=split, calibration=FITTED))
+    before = load_config(model)
+    assert main([str(model), "--data", str(prepared), "--from", str(tiny_bundle)]) == 2
+    assert "is not calibrated itself" in capsys.readouterr().err
     assert load_config(model) == before

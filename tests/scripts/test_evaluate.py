@@ -17,7 +17,7 @@ import torch
 from datasets import DatasetDict, load_from_disk
 
 from busi_unet.bundle import load_config, save_bundle, save_config
-from busi_unet.config import CLASS_NAMES, Architecture, BundleConfig, Preprocess, Thresholds
+from busi_unet.config import CLASS_NAMES, Architecture, BundleConfig, Calibration, Preprocess, Thresholds
 from busi_unet.data.busi import prepare, split_hash
 from busi_unet.imaging.decode import decode_image, decode_mask
 from busi_unet.model.unet import UNet
@@ -119,12 +119,21 @@ def test_judges_a_model_folder(script, data, tmp_path):
         assert float(row["p_benign"]) == pytest.approx(expected.probabilities["benign"], abs=1e-6)
 
 
+def test_a_model_that_tells_nothing_of_itself_is_not_taken_at_its_word(script, data, tiny_bundle, capsys):
+    assert script.main([str(tiny_bundle), "--data", str(data), "--device", "cpu", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert "does not tell which data it was made on" in printed.err
+    assert "not calibrated" in printed.err
+    assert json.loads(printed.out)["provenance"]["split_is_the_models_own"] is None
+
+
 def test_a_model_is_judged_on_the_fold_it_was_made_to_be_tested_on(
     script, data, phantom_root, tmp_path, tiny_bundle, capsys
 ):
     rotated = prepare(phantom_root, tmp_path / "rotated", test_fold=2, progress=False)
     made_on = {"split_sha256": split_hash(rotated), "folds": {"test": [2]}}
-    save_config(tiny_bundle, replace(load_config(tiny_bundle), training={"data": made_on}))
+    config = replace(load_config(tiny_bundle), training={"data": made_on}, calibration=Calibration(1.5))
+    save_config(tiny_bundle, config)
     assert script.main([str(tiny_bundle), "--data", str(data), "--device", "cpu", "--json"]) == 0
     printed = capsys.readouterr()
     assert "warning" not in printed.err

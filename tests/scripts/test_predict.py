@@ -28,6 +28,8 @@ def test_json_lines_on_stdout_and_files_beside(tiny_bundle, tmp_path):
     (line,) = result.stdout.splitlines()
     assert set(json.loads(line)["probabilities"]) == {"normal", "benign", "malignant"}
     assert (tmp_path / "out" / "a_mask.png").exists()
+    assert "not calibrated" in result.stderr and json.loads(line)["calibrated"] is False
+    assert "not calibrated" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_folder_and_a_zip_with_a_bad_file_each(tiny_bundle, tmp_path):
