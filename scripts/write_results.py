@@ -1,4 +1,4 @@
-"""Writes docs/results.md and the README's results table from docs/results; takes new reports in first.
+"""Writes the pages of results and the README's table from docs/results; takes new reports in first.
 
 Exit codes: 0 success, 1 failure, 2 wrong usage. What was written goes to stdout.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from busi_unet.cli import command
+from busi_unet.publish.audit_page import AUDITS, keep_audit
 from busi_unet.publish.recipes_page import keep_recipes
 from busi_unet.publish.results_page import SOURCES, keep_report, write_results
 
@@ -26,12 +27,19 @@ def main(argv: Sequence[str] | None = None) -> None:
             flag, metavar="REPORT", type=Path, help=f"report folder to show as: {source.heading}"
         )
     parser.add_argument("--recipes", metavar="FILE", type=Path, help="written by scripts/compare_recipes.py")
+    for name, source in AUDITS.items():
+        parser.add_argument(
+            "--" + name.replace("_", "-"), metavar="REPORT", type=Path, help=f"audit of {source.meaning}"
+        )
     args = parser.parse_args(argv)
     for name, source in SOURCES.items():
         if (report := getattr(args, name)) is not None:
             keep_report(report, ROOT, source)
     if args.recipes is not None:
         keep_recipes(args.recipes, ROOT)
+    for name, source in AUDITS.items():
+        if (report := getattr(args, name)) is not None:
+            keep_audit(report, ROOT, source)
     for path in write_results(ROOT):
         print(path.relative_to(ROOT))
 

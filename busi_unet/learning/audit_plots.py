@@ -35,12 +35,12 @@ def shifts(effects: Mapping[str, Effect]) -> Figure:
         axes.plot([], [], color=colour, marker=marker, linestyle="", label=name)
     _name_lines(axes, effects)
     axes.set_xlabel("mean change of the probability, 95 % interval")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=len(CLASS_NAMES), frameon=False)
+    figure.legend(loc="outside upper center", ncols=len(CLASS_NAMES), frameon=False)
     return figure
 
 
 def figures(effects: Mapping[str, Effect], titles: Mapping[str, str]) -> Figure:
-    """Dice, accuracy and AUC before and after, a line per disturbance and a panel each.
+    """Dice, accuracy and AUC before and after, a line per disturbance and a panel per figure.
 
     Args:
         effects: by disturbance; each with figures.
@@ -53,20 +53,23 @@ def figures(effects: Mapping[str, Effect], titles: Mapping[str, str]) -> Figure:
             change = effect.figures[name]
             if change.before.value is None or change.after.value is None:
                 continue
-            axes.plot([change.before.value, change.after.value], [place] * 2, color="lightgrey", zorder=0)
             axes.plot(change.before.value, place, color=_BEFORE, marker="|", markersize=11)
-            _interval(axes, change.after, place, _AFTER, "o")
-        axes.set_xlabel(titles[name])
+            # Of the difference: that of the figure itself tells how few the images are, not what changed.
+            if (difference := change.difference).ci_low is not None:
+                ends = [change.before.value + difference.ci_low, change.before.value + difference.ci_high]
+                axes.plot(ends, [place] * 2, color=_AFTER, linewidth=1.2)
+            axes.plot(change.after.value, place, color=_AFTER, marker="o", markersize=5)
+        axes.set(xlabel=titles[name], xlim=(None, min(1.0, axes.get_xlim()[1])))
     _name_lines(panels[0], effects)
     panels[0].plot([], [], color=_BEFORE, marker="|", markersize=11, linestyle="", label="as it is")
-    panels[0].plot([], [], color=_AFTER, marker="o", linestyle="", label="disturbed, 95 % interval")
+    panels[0].plot(
+        [], [], color=_AFTER, marker="o", linestyle="", label="disturbed, 95 % interval of the difference"
+    )
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 
 def _interval(axes: Axes, value: Estimate, place: float, colour: str, marker: str) -> None:
-    if value.value is None:
-        return
     if value.ci_low is not None:
         axes.plot([value.ci_low, value.ci_high], [place] * 2, color=colour, linewidth=1.2)
     axes.plot(value.value, place, color=colour, marker=marker, markersize=5)

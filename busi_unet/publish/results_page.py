@@ -15,6 +15,7 @@ from typing import Any
 from busi_unet.errors import UsageError
 from busi_unet.learning.metrics import MISSED_DICE
 from busi_unet.learning.summary import Estimate, ImageResult, compare, read_rows
+from busi_unet.publish.audit_page import audit_page
 from busi_unet.publish.figures import FIGURES, count_of, interval_of, signed, value_of
 from busi_unet.publish.recipes_page import recipes_page
 from busi_unet.publish.results import read_result
@@ -122,10 +123,11 @@ def readme_with_results(root: Path) -> str:
 
 
 def write_results(root: Path) -> list[Path]:
-    """Writes them, and the page of recipes where they were compared; returns the paths."""
+    """Writes them, and the pages of recipes and audits where there are some; returns the paths."""
     pages = {root / "docs" / "results.md": results_page(root), root / "README.md": readme_with_results(root)}
-    if (recipes := recipes_page(root)) is not None:
-        pages[root / "docs" / "recipes.md"] = recipes
+    for name, page in (("recipes", recipes_page(root)), ("audit", audit_page(root))):
+        if page is not None:
+            pages[root / "docs" / f"{name}.md"] = page
     for path, text in pages.items():
         path.write_text(text, encoding="utf-8", newline="\n")
     return list(pages)
