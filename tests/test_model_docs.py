@@ -1,0 +1,117 @@
+"""Figures in the prose of docs/model.md, docs/trust.md and README.md are those of their files."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from busi_unet.bundle import load_config
+from busi_unet.data.fold_table import read_busi_folds
+from busi_unet.data.folds import random_split_leak
+from busi_unet.learning.summary import read_rows
+from busi_unet.learning.tuning import COVERAGE, SENSITIVITY
+from busi_unet.predictor import EMBEDDED
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def prose(path: str) -> str:
+    """A page with each run of blanks as one, so that sentences may be wrapped anywhere."""
+    return re.sub(r"\s+", " ", (ROOT / path).read_text(encoding="utf-8"))
+
+
+def results(name: str) -> dict:
+    return json.loads((ROOT / "docs" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def short(value: float, digits: int = 3) -> str:
+    """.734 for 0.734, as prose has it."""
+    return f"{value:.{digits}f}".removeprefix("0")
+
+
+@pytest.fixture(scope="module")
+def model_page() -> str:
+    return prose("docs/model.md")
+
+
+def test_both_steps_are_told_as_they_are_recorded(model_page):
+    refit = load_config(EMBEDDED).training
+    select = refit["refit_of"]
+    steps = (select, refit)
+    images = [sum(step["data"]["images"][split] for split in step["data"]["trained_on"]) for step in steps]
+    peaks = [step["options"]["learning_rate"] for step in steps]
+    for row in (
+        ("images", *images),
+        ("epochs", f"{select['epochs']}, best {select['best_epoch']}", refit["epochs"]),
+        ("seed", *(step["options"]["seed"] for step in steps)),
+        ("peak learning rate", *peaks),
+        ("validation Dice, network resolution, best epoch", f"{select['validation']['dice']:.3f}", "–"),
+        ("validation accuracy, best epoch", f"{select['validation']['accuracy']:.3f}", "–"),
+    ):
+        assert f"| {' | '.join(map(str, row))} |" in model_page
+    minutes = [round(step["seconds"] / 60) for step in steps]
+    assert re.search(rf"\| minutes on [^|]+ \| {minutes[0]} \| {minutes[1]} \|", model_page)
+
+
+def test_the_folds_are_compared_as_they_came_out(model_page):
+    by_fold = defaultdict(list)
+    for row in read_rows(ROOT / "docs" / "results" / "cross_validation_per_image.csv"):
+        by_fold[row.fold].append(row)
+    accuracy, dice = {}, {}
+    for fold, rows in by_fold.items():
+        accuracy[fold] = sum(row.label == row.predicted_label for row in rows) / len(rows)
+        scores = [row.scores.dice for row in rows if row.scores.dice is not None]
+        dice[fold] = sum(scores) / len(scores)
+    lowest_dice, highest_dice = (short(end(dice.values()), 2) for end in (min, max))
+    lowest, highest = (short(end(accuracy.values()), 2) for end in (min, max))
+    assert (
+        f"a Dice of {lowest_dice} to {highest_dice} and an accuracy of {lowest} to {highest}, "
+        "and fold 0 has the lowest of each"
+    ) in model_page
+    assert min(dice, key=dice.get) == min(accuracy, key=accuracy.get) == 0
+
+
+def test_what_objections_explain_is_what_was_measured(model_page):
+    embedded, everything = (results(name)["subsets"] for name in ("embedded_test", "cross_validation"))
+
+    def pair(subset: dict) -> list[str]:
+        return [short(subset[name]["value"]) for name in ("accuracy", "auc_malignant")]
+
+    clean, crossed, marked = (
+        pair(subset)
+        for subset in (
+            embedded["objection: none"],
+            everything["objection: none"],
+            embedded["objection: any"],
+        )
+    )
+    assert (
+        f"reach an accuracy of {clean[0]} and an AUC of {clean[1]}, where the cross-validation has "
+        f"{crossed[0]} and {crossed[1]}; on the {embedded['objection: any']['accuracy']['n']} others "
+        f"{marked[0]} and {marked[1]}."
+    ) in model_page
+
+
+def test_what_the_guard_refuses_of_fold_0_and_what_is_promised():
+    page, embedded = prose("docs/trust.md"), results("embedded_test")
+    images = sum(embedded["images"].values())
+    assert f"on the embedded weights | {embedded['refused']} of {images} |" in page
+    assert f"is among them for {COVERAGE * 100:.0f} % of new pictures" in page
+    assert f"at which {SENSITIVITY * 100:.0f} % of the malignant validation pictures are suspected" in page
+
+
+def test_the_readme_counts_what_there_is():
+    page, rows = prose("README.md"), read_busi_folds()
+    groups = [len({row.group for row in rows if row.fold == fold}) for fold in range(5)]
+    assert f"{min(groups)} to {max(groups)} groups a fold" in page
+    leak = f"{random_split_leak([row.group for row in rows]) * 100:.0f} %"
+    assert set(re.findall(r"(\d+ %) of the test (?:pictures|images)", page)) == {leak}
+    data = load_config(EMBEDDED).training["data"]
+    trained = sum(data["images"][split] for split in data["trained_on"])
+    assert f"It has seen {trained} pictures" in page
+    crossing = {row.group for row in rows if row.cross_class}
+    assert len(crossing) == 8 and "Eight groups of BUSI hold copies of one picture" in page
