@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from busi_unet.data.overlays import draw_calipers, draw_text, find_strokes
+from busi_unet.data.overlays import draw_calipers, draw_text, find_strokes, paint_out
 
 Pair = tuple[np.ndarray, np.ndarray]
 Kind = Literal["shortcut", "scanner"]
@@ -32,8 +32,6 @@ Kind = Literal["shortcut", "scanner"]
 _BORDER = 0.12
 _NEARLY_BLACK, _LIT_SHARE, _MARGIN = 8, 0.02, 0.02
 _CUT = 0.2
-# Screens draw an edge within one pixel; through the beam of a probe none is that steep.
-_STEEP_STEP, _STEEP_SHARE = 120, 0.15
 # Against the notes of Pawłowska et al. (Data in Brief 48:109247, 2023) on BUSI, by which 235 of 780 pictures
 # have something burnt in: 94 % of those lie above it, and 9 % of the others.
 _STROKES_SHARE = 0.0018
@@ -116,32 +114,12 @@ def _calipers_elsewhere(image: np.ndarray, mask: np.ndarray, generator: np.rando
     return best, mask
 
 
-def sharp_strokes(image: np.ndarray) -> np.ndarray:
-    """bool (H, W), of `find_strokes` only the pieces with edges as steep as a screen draws them.
-
-    Without the bright, narrow tissue that `find_strokes` takes along, which to paint out would be another
-    disturbance.
-    """
-    import cv2
-
-    strokes = find_strokes(image)
-    step = cv2.morphologyEx(image, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    pieces, number = ndimage.label(strokes, structure=np.ones((3, 3)))
-    area = np.bincount(pieces.ravel(), minlength=number + 1)
-    steep = np.bincount(pieces[strokes & (step >= _STEEP_STEP)], minlength=number + 1)
-    sharp = steep >= _STEEP_SHARE * area
-    sharp[0] = False
-    return sharp[pieces]
-
-
 def _has_strokes(image: np.ndarray, mask: np.ndarray) -> bool:
-    return bool(sharp_strokes(image).mean() > _STROKES_SHARE)
+    return bool(find_strokes(image).mean() > _STROKES_SHARE)
 
 
 def _strokes_out(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
-    import cv2
-
-    return cv2.inpaint(image, sharp_strokes(image).astype(np.uint8), 3, cv2.INPAINT_TELEA), mask
+    return paint_out(image), mask
 
 
 def _borders_in(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
 
 _SIDES = ("RT", "LT", "RIGHT", "LEFT")
 _PLACES = ("BREAST", "AXILLA", "UOQ", "LOQ", "UIQ", "LIQ", "SA", *(f"{hour}" for hour in range(1, 13)))
@@ -18,6 +19,8 @@ _PLACES = ("BREAST", "AXILLA", "UOQ", "LOQ", "UIQ", "LIQ", "SA", *(f"{hour}" for
 _STROKE_GREY, _STROKE_CONTRAST = 170, 70
 _STROKE_WIDTH_PX = 5
 _STROKE_HALO_PX = 2
+# Screens draw an edge within one pixel; through the beam of a probe none is that steep.
+_STEEP_STEP, _STEEP_SHARE = 120, 0.15
 
 
 def draw_text(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -77,9 +80,9 @@ def outside_sector(shape: tuple[int, int], generator: np.random.Generator) -> np
 
 
 def find_strokes(image: np.ndarray) -> np.ndarray:
-    """bool (H, W), True where something near white, narrow and sharp lies: text, calipers, pictograms.
+    """bool (H, W), True where something near white, narrow and steep-edged lies: text, calipers, pictograms.
 
-    Bright tissue that is as narrow is taken for a stroke too.
+    Bright tissue is narrow and near white too, but blurred by the beam of the probe.
     """
     import cv2
 
@@ -87,7 +90,14 @@ def find_strokes(image: np.ndarray) -> np.ndarray:
     contrast = cv2.morphologyEx(image, cv2.MORPH_TOPHAT, kernel)
     core = ((image >= _STROKE_GREY) & (contrast >= _STROKE_CONTRAST)).astype(np.uint8)
     halo = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _STROKE_HALO_PX + 1,) * 2)
-    return cv2.dilate(core, halo).astype(bool)
+    strokes = cv2.dilate(core, halo).astype(bool)
+    step = cv2.morphologyEx(image, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    pieces, number = ndimage.label(strokes, structure=np.ones((3, 3)))
+    area = np.bincount(pieces.ravel(), minlength=number + 1)
+    steep = np.bincount(pieces[strokes & (step >= _STEEP_STEP)], minlength=number + 1)
+    sharp = steep >= _STEEP_SHARE * area
+    sharp[0] = False
+    return sharp[pieces]
 
 
 def paint_out(image: np.ndarray) -> np.ndarray:
@@ -98,7 +108,7 @@ def paint_out(image: np.ndarray) -> np.ndarray:
 
 
 def _near_white(generator: np.random.Generator) -> int:
-    return int(generator.integers(190, 256))
+    return int(generator.integers(215, 256))
 
 
 def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

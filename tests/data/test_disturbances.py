@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from busi_unet.data.disturbances import DISTURBANCES, generator_for, sharp_strokes
+from busi_unet.data.disturbances import DISTURBANCES, generator_for
+from busi_unet.data.overlays import find_strokes
 
 SHAPE = (200, 260)
 
@@ -120,10 +121,10 @@ def test_strokes_are_found_and_painted_out_and_bright_tissue_is_not(pair):
     band = np.zeros(SHAPE)
     band[150:154, 40:220] = 1
     image = np.clip(image + 160 * ndimage.gaussian_filter(band, 2), 0, 255).astype(np.uint8)
-    assert not sharp_strokes(image).any()
+    assert not find_strokes(image).any()
     written = burn_in(image)
     text = np.abs(written.astype(int) - image) > 60
-    assert sharp_strokes(written)[text].mean() > 0.9
+    assert find_strokes(written)[text].mean() > 0.9
     painted, _ = DISTURBANCES["strokes_out"](written, mask, np.random.default_rng(0))
     assert np.abs(painted.astype(int) - image)[text].mean() < 30
     beside = ~ndimage.binary_dilation(text, iterations=8)

@@ -8,7 +8,7 @@ from busi_unet.data.overlays import draw_calipers, draw_text, find_strokes, outs
 def tissue() -> np.ndarray:
     """Soft mid-grey texture without a sharp stroke in it."""
     y, x = np.mgrid[0:240, 0:320]
-    return (90 + 30 * np.sin(x / 19) * np.cos(y / 23)).astype(np.uint8)
+    return (60 + 20 * np.sin(x / 19) * np.cos(y / 23)).astype(np.uint8)
 
 
 @pytest.fixture
