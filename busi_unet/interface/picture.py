@@ -53,7 +53,8 @@ def build_picture_tab(
         pictures: gives the files that the model brings to be tried with; called after the page has loaded.
     """
     handlers = PictureHandlers(model, pictures)
-    kept = gr.State(None, time_to_live=_KEPT_SECONDS)
+    # The picture that is worked on, and the same as last drawn: only a new picture writes both.
+    kept, drawn = (gr.State(None, time_to_live=_KEPT_SECONDS) for _ in range(2))
     with gr.Row(equal_height=False, elem_id="one-picture"):
         with gr.Column(scale=2, min_width=280):
             # The file reaches our own decoder untouched; gr.Image would open it first, and a browser has no
@@ -265,11 +266,11 @@ def build_picture_tab(
     look = [view, color, opacity, diameters]
     drawing = [
         *(overlay, pair, legend, probabilities, report, findings, measurements),
-        *(agreement, agreement_picture, kept),
+        *(agreement, agreement_picture, drawn),
     ]
     made = [files, link, pair_file]
     settled = [clip_frame, threshold, anyway, pixel_size, reference, editor, *made]
-    whole = [*drawing, original, *settled]
+    whole = [*drawing, kept, original, *settled]
     settings = [kept, threshold, layout, *look]
     # One run at a time over all events: they share the model and the CPU.
     run: dict[str, Any] = {
@@ -344,13 +345,13 @@ def build_picture_tab(
     redraw_after(anyway.click(handlers.analyse_again, kept, [kept, anyway], **helper))
     for change in (reference.upload, reference.clear, reference.delete):
         redraw_after(change(handlers.compare, [kept, reference], kept, **action))
-    start.click(handlers.start_correction, kept, editor, **action)
-    correction.select(handlers.open_editor, [kept, editor], editor, **action)
+    start.click(handlers.start_correction, drawn, editor, **action)
+    correction.select(handlers.open_editor, [drawn, editor], editor, **action)
     redraw_after(apply.click(handlers.correct, [kept, editor], [kept, threshold], **action))
-    redraw_after(drop.click(handlers.drop_correction, kept, [kept, threshold, editor], **action))
-    make_pair.click(handlers.training_pair, [kept, label], pair_file, **action)
-    make_files.click(handlers.downloads, kept, files, **action)
-    keep.click(handlers.keep, kept, link, **action).success(None, link, link, js=_LINK_JS, **private)
+    redraw_after(drop.click(handlers.drop_correction, [kept, drawn], [kept, threshold, editor], **action))
+    make_pair.click(handlers.training_pair, [drawn, label], pair_file, **action)
+    make_files.click(handlers.downloads, drawn, files, **action)
+    keep.click(handlers.keep, drawn, link, **action).success(None, link, link, js=_LINK_JS, **private)
     demo.load(thumbnails, outputs=examples, **helper)
     # In the queue: the Hub may take its time.
     demo.load(handlers.brought, outputs=brought, **private, show_progress="hidden")

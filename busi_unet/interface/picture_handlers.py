@@ -83,7 +83,7 @@ class Drawing(NamedTuple):
         measurements: a row per lesion.
         agreement: with the reference mask, Markdown.
         agreement_picture: RGB, where the two masks agree and differ.
-        analysis: with the settings that this was drawn with.
+        analysis: with the settings that this was drawn with: what is taken home, not what is worked on.
     """
 
     overlay: Image.Image | None
@@ -247,7 +247,7 @@ class PictureHandlers:
             )
         return (
             gr.Slider(value=frame.index + 1, maximum=max(2, frame.frames), visible=frame.frames > 1),
-            self._threshold(analysis),
+            _threshold_slider(analysis, predictor.config.thresholds.mask),
             gr.Button(visible=analysis.hides(analysis.predict(predictor))),
             gr.Number(value=analysis.pixel_size_mm, info=info),
             *emptied,
@@ -272,16 +272,16 @@ class PictureHandlers:
             answer = analyse(*arguments)
             if answer.analysis is None:
                 return self.empty(answer.findings)
-            look = astuple(answer.analysis.look)
-            drawing = self.redraw(answer.analysis, answer.analysis.threshold, layout, *look)
-            clip_frame, *others = self.settle(answer.analysis)
-            return *drawing, answer.original, gr.skip() if frame_moves else clip_frame, *others
+            kept = answer.analysis
+            drawing = self.redraw(kept, kept.threshold, layout, *astuple(kept.look))
+            clip_frame, *others = self.settle(kept)
+            return *drawing, kept, answer.original, gr.skip() if frame_moves else clip_frame, *others
 
         return wrapped
 
     def empty(self, findings: str = INVITATION) -> tuple[Any, ...]:
-        """A page without a picture, in one go: what is drawn, the original, and the controls of `settle`."""
-        return *_nothing_drawn(findings), None, *self.settle(None)
+        """A page without a picture, in one go: what is drawn, what is kept, the original, and `settle`."""
+        return *_nothing_drawn(findings), None, None, *self.settle(None)
 
     def redraw(
         self,
@@ -291,6 +291,8 @@ class PictureHandlers:
         *look: Any,
     ) -> Drawing:
         """The kept picture under other settings; the network is not asked again.
+
+        What is kept stays as it is, so that a mask that arrives while this draws is not lost.
 
         Args:
             analysis: what was kept; None where nothing has been analysed or it has been forgotten.
@@ -346,7 +348,7 @@ class PictureHandlers:
         return gr.skip() if analysis is None or _has_picture(painted) else self.start_correction(analysis)
 
     def start_correction(self, analysis: Analysis | None) -> dict[str, Any]:
-        """The picture with its mask as a layer to paint on, for the editor."""
+        """The picture with its mask as drawn, as a layer to paint on, for the editor."""
         with shown_errors():
             analysis = _required(analysis)
             mask = analysis.predict(self._model().predictor).mask
@@ -367,13 +369,13 @@ class PictureHandlers:
             if not _has_picture(painted):
                 raise UsageError("There is nothing painted yet.", "Press Start, then paint.")
             analysis = replace(analysis, corrected=_painted_mask(painted, analysis.frame.pixels.shape))
-            return analysis, self._threshold(analysis)
+            return analysis, gr.Slider(**_in_force(analysis))
 
-    def drop_correction(self, analysis: Analysis | None) -> tuple[Any, ...]:
+    def drop_correction(self, analysis: Analysis | None, drawn: Analysis | None) -> tuple[Any, ...]:
         """The kept picture with the network's own mask, the threshold in force, and a fresh editor."""
         with shown_errors():
-            analysis = replace(_required(analysis), corrected=None)
-            return analysis, self._threshold(analysis), self.start_correction(analysis)
+            analysis, drawn = (replace(_required(each), corrected=None) for each in (analysis, drawn))
+            return analysis, gr.Slider(**_in_force(analysis)), self.start_correction(drawn)
 
     def training_pair(self, analysis: Analysis | None, label: str | None) -> str:
         """A zip with the picture and its mask in BUSI's layout; returns its path."""
@@ -444,9 +446,6 @@ class PictureHandlers:
             gr.Warning(str(error), title="Not analysed", duration=30)
             return nothing(f"**Not analysed.** {error}")
 
-    def _threshold(self, analysis: Analysis) -> gr.Slider:
-        return _threshold_slider(analysis, self._model().predictor.config.thresholds.mask)
-
     def _answer(self, analysis: Analysis) -> Answer:
         prediction = analysis.predict(self._model().predictor)
         return self._show(analysis, prediction, analysis.compare(prediction))
@@ -496,13 +495,15 @@ def _nothing_drawn(findings: str) -> Drawing:
 
 
 def _threshold_slider(analysis: Analysis | None, own: float) -> gr.Slider:
-    corrected = analysis is not None and analysis.corrected is not None
     by_hand = analysis is not None and analysis.threshold is not None
-    return gr.Slider(
-        value=analysis.threshold if by_hand else own,
-        interactive=not corrected,
-        info="Not in use: the outline was corrected by hand." if corrected else THRESHOLD_INFO,
-    )
+    return gr.Slider(value=analysis.threshold if by_hand else own, **_in_force(analysis))
+
+
+def _in_force(analysis: Analysis | None) -> dict[str, Any]:
+    """Whether the threshold's slider can be moved, and what it says."""
+    if analysis is not None and analysis.corrected is not None:
+        return {"interactive": False, "info": "Not in use: the outline was corrected by hand."}
+    return {"interactive": True, "info": THRESHOLD_INFO}
 
 
 def _agreement_in_words(analysis: Analysis, agreement: Agreement | None) -> str:

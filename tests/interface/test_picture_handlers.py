@@ -169,9 +169,9 @@ def test_the_page_shows_a_result_or_the_reason_in_one_go(
 
     assert len(good) == len(bad)
     drawing = Drawing(*good[:10])
-    assert drawing.pair[1].size == good[10].size == PICTURE.size
-    assert drawing.analysis.pixel_size_mm == good[14].value == 0.1
-    assert Drawing(*bad[:10]).overlay is bad[10] is None
+    assert drawing.pair[1].size == good[11].size == PICTURE.size
+    assert drawing.analysis.pixel_size_mm == good[10].pixel_size_mm == good[15].value == 0.1
+    assert Drawing(*bad[:10]).overlay is bad[10] is bad[11] is None
     assert Drawing(*bad[:10]).findings.startswith("**Not analysed.** The file is empty (0 bytes).")
 
 
@@ -370,7 +370,7 @@ def test_a_clip_is_read_at_the_frame_asked_for(handlers: PictureHandlers, upload
     clip = upload(dicom(frames, frames=3))
     answer = handlers.analyse_frame(clip, 2, None, *LOOK)
     moving = handlers.shown(handlers.analyse_frame, frame_moves=True)(clip, 2, None, *LOOK, LAYOUTS[0])
-    assert moving[11] == gr.skip()
+    assert moving[12] == gr.skip()
 
     np.testing.assert_array_equal(np.asarray(answer.original), frames[1])
     slider = handlers.settle(answer.analysis)[0]
@@ -455,7 +455,7 @@ def test_what_is_painted_is_measured_and_given_as_a_training_pair(
     np.testing.assert_array_equal(mask, layer[..., 3].astype(bool) * 255)
     with pytest.raises(gr.Error, match="class of the training pair is not chosen"):
         handlers.training_pair(drawing.analysis, None)
-    dropped, slider, editor = handlers.drop_correction(drawing.analysis)
+    dropped, slider, editor = handlers.drop_correction(analysis, drawing.analysis)
     assert slider.interactive is True
     np.testing.assert_array_equal(
         np.asarray(editor["layers"][0])[..., 3] > 0, dropped.predict(handlers._model().predictor).mask
@@ -529,7 +529,7 @@ def test_the_report_of_a_refused_picture_tells_no_class(
 def test_a_link_opens_the_kept_result(handlers: PictureHandlers, answer: Answer) -> None:
     kept = _redraw(handlers, answer, threshold=0.3, view="Uncertainty")
     opened = handlers.open_kept(_Request(result=handlers.keep(kept.analysis)))
-    drawing, (original, _, threshold, *_) = Drawing(*opened[:10]), opened[10:]
+    drawing, (worked_on, original, _, threshold, *_) = Drawing(*opened[:10]), opened[10:]
 
     assert threshold.value == drawing.report["threshold_by_hand"] == 0.3
     assert opened[-len(LOOK) :] == ("Uncertainty", *LOOK[1:])
@@ -537,7 +537,7 @@ def test_a_link_opens_the_kept_result(handlers: PictureHandlers, answer: Answer)
     assert drawing.overlay.tobytes() == kept.overlay.tobytes()
     assert original.size == PICTURE.size
     assert "Opened from a link." in drawing.findings
-    assert "upload" not in drawing.analysis.name
+    assert "upload" not in drawing.analysis.name and "upload" not in worked_on.name
 
 
 def test_an_address_that_names_no_kept_result_leaves_the_page_alone(handlers: PictureHandlers) -> None:
@@ -549,10 +549,10 @@ def test_an_address_that_names_no_kept_result_leaves_the_page_alone(handlers: Pi
 def test_an_emptied_page_keeps_nothing_of_the_picture(handlers: PictureHandlers) -> None:
     emptied = handlers.empty("Gone.")
 
-    drawing, original = Drawing(*emptied[:10]), emptied[10]
+    drawing, kept, original = Drawing(*emptied[:10]), *emptied[10:12]
     assert drawing == (None, None, "", None, None, "Gone.", [], "", None, None)
-    assert original is None
-    assert emptied[12].value == Thresholds().mask
+    assert kept is original is None
+    assert emptied[13].value == Thresholds().mask
 
 
 class _Request:
