@@ -14,7 +14,7 @@ from typing import Any
 
 from busi_unet.errors import UsageError
 from busi_unet.learning.metrics import MISSED_DICE
-from busi_unet.learning.summary import Estimate, ImageResult, compare, read_rows
+from busi_unet.learning.summary import Estimate, ImageResult, compare, read_rows, summarise
 from busi_unet.publish.audit_page import audit_page
 from busi_unet.publish.figures import FIGURES, count_of, interval_of, signed, value_of
 from busi_unet.publish.recipes_page import recipes_page
@@ -179,15 +179,18 @@ def _section(root: Path, source: Source) -> str:
 
 
 def _comparison(root: Path, source: Source, meaning: str) -> str:
-    """Another judgement of the images of the cross-validation, beside it and in pairs with it."""
-    result, own = read_result(_file(root, source)), read_result(_file(root, CROSS_VALIDATION))
-    per_image = [read_rows(_per_image(root, each)) for each in (CROSS_VALIDATION, source)]
-    differences = compare(*per_image)
+    """Another judgement of images of the cross-validation, beside it and in pairs with it."""
+    result = read_result(_file(root, source))
+    everything, others = (read_rows(_per_image(root, each)) for each in (CROSS_VALIDATION, source))
+    judged = {row.image_id for row in others}
+    own = [row for row in everything if row.image_id in judged]
+    before, after = (summarise(rows, names=_COMPARED) for rows in (own, others))
+    differences = compare(own, others, names=_COMPARED)
     rows = [
         (
             FIGURES[name],
-            value_of(own.estimates[name], name),
-            value_of(result.estimates[name], name),
+            value_of(before[name], name),
+            value_of(after[name], name),
             f"{signed(differences[name], name)} ({interval_of(differences[name], name)})",
         )
         for name in _COMPARED
@@ -195,11 +198,13 @@ def _comparison(root: Path, source: Source, meaning: str) -> str:
     return "\n\n".join(
         [
             f"## {source.heading}",
-            meaning.format(blank=_blank_score(per_image[0])),
+            meaning.format(blank=_blank_score(everything)),
             f"```sh\n{result.provenance['command']}\n```",
             f"{_made_with(result.provenance)} [{source.name}.json](results/{source.name}.json), "
-            f"[{source.name}_per_image.csv](results/{source.name}_per_image.csv). The difference is taken "
-            "image by image; its interval is from a bootstrap over groups of copies.",
+            f"[{source.name}_per_image.csv](results/{source.name}_per_image.csv).",
+            f"The {len(own)} images that were judged this way, of {len(everything)}, here and in the "
+            "cross-validation above. The difference is taken image by image; its interval is from a "
+            "bootstrap over groups of copies.",
             _table(["figure", CROSS_VALIDATION.heading.lower(), "here", "difference (95 %)"], rows),
         ]
     )

@@ -133,6 +133,11 @@ def test_another_judgement_of_the_same_images_is_shown_beside_the_cross_validati
     (line,) = (line for line in section.splitlines() if line.startswith("| Three-class accuracy"))
     assert f"| -{sum(wrong) / len(rows):.3f} (" in line
     assert "blank mask scores 0.906" in section
+    assert f"The {len(rows)} images that were judged this way, of {len(rows)}," in section
+    write_rows(table, rows[:100])
+    part = results_page(clone)
+    assert f"The 100 images that were judged this way, of {len(rows)}," in part
+    assert "| Lesion Dice, mean | " in part[part.index(NOTEBOOK.heading) :]
     assert RANDOM_SPLIT.heading not in page
     (results / f"{CROSS_VALIDATION.name}.json").unlink()
     assert NOTEBOOK.heading not in results_page(clone)
