@@ -31,12 +31,14 @@ class Batch(NamedTuple):
         mask: float32 (N, 1, S, S), 0 or 1; in between where two pictures were mixed.
         classes: float32 (N, 3), the share of each of `CLASS_NAMES`; 0 or 1 unless mixed.
         index: int64 (N,), positions in the data set, to name images in messages.
+        partner: int64 (N,), that of the picture mixed in; `index` itself where there is none.
     """
 
     image: Tensor
     mask: Tensor
     classes: Tensor
     index: Tensor
+    partner: Tensor
 
 
 class LesionDataset(Dataset):
@@ -91,9 +93,11 @@ class LesionDataset(Dataset):
     def __getitem__(self, index: int) -> Batch:
         generator = np.random.default_rng((self.seed, self.epoch, index))
         image, mask, classes = self._draw(index, generator)
+        partner = index
         if self.mixup and generator.random() < _MIXED_SHARE:
             share = np.float32(generator.beta(self.mixup, self.mixup))
-            other = self._draw(int(generator.integers(len(self))), generator)
+            partner = int(generator.integers(len(self)))
+            other = self._draw(partner, generator)
             image, mask, classes = (
                 (1 - share) * own + share * added
                 for own, added in zip((image, mask, classes), other, strict=True)
@@ -103,6 +107,7 @@ class LesionDataset(Dataset):
             mask=torch.from_numpy(mask[None]),
             classes=torch.from_numpy(classes),
             index=torch.tensor(index),
+            partner=torch.tensor(partner),
         )
 
     def _draw(self, index: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

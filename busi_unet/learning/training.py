@@ -238,13 +238,18 @@ def check_loss(run: Run, loss: Tensor, batch: Batch) -> None:
     """Stops all processes where one has a loss (N,) that is no number.
 
     Raises:
-        TrainingError: names the images that have it.
+        TrainingError: names the images that have it, and those mixed into them.
     """
     bad = ~loss.isfinite()
     if not any(distributed.highest([bad.any().item()], run.accelerator.device)):
         return
     image_ids = run.train_loader.dataset.image_ids
-    names = distributed.collect([image_ids[index] for index in batch.index[bad].tolist()])
+    names = distributed.collect(
+        [
+            image_ids[own] if own == other else f"{image_ids[own]} mixed with {image_ids[other]}"
+            for own, other in zip(batch.index[bad].tolist(), batch.partner[bad].tolist(), strict=True)
+        ]
+    )
     values = distributed.collect(loss[bad].tolist())
     raise TrainingError(
         f"The loss of epoch {run.progress.epoch + 1} is {values[0]} for: {', '.join(names)}.",

@@ -250,8 +250,9 @@ def test_training_learns_the_phantoms(options):
     assert losses[-1] < 0.75 * losses[0]
 
 
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
 @pytest.mark.parametrize("broken", [[1], [0, 1, 2, 3]], ids=["one image", "all"])
-def test_a_loss_that_is_no_number_names_the_images_that_have_it(options, monkeypatch, broken):
+def test_a_loss_that_is_no_number_names_the_images_that_have_it(options, monkeypatch, broken, mixup):
     combined_loss, check_loss = training.combined_loss, training.check_loss
     batches = []
 
@@ -261,15 +262,18 @@ def test_a_loss_that_is_no_number_names_the_images_that_have_it(options, monkeyp
 
     def spy(run, loss, batch):
         image_ids = run.train_loader.dataset.image_ids
-        batches.append([image_ids[index] for index in batch.index.tolist()])
+        pairs = zip(batch.index.tolist(), batch.partner.tolist(), strict=True)
+        names = [[image_ids[index] for index in dict.fromkeys(pair)] for pair in pairs]
+        batches.append([" mixed with ".join(pair) for pair in names])
         check_loss(run, loss, batch)
 
     monkeypatch.setattr(training, "combined_loss", broken_loss)
     monkeypatch.setattr(training, "check_loss", spy)
     with pytest.raises(TrainingError, match="in another --output with a lower --learning-rate") as caught:
-        train(options)
+        train(dataclasses.replace(options, mixup=mixup))
     names = ", ".join(batches[-1][index] for index in broken)
     assert caught.value.message == f"The loss of epoch 1 is nan for: {names}."
+    assert any("mixed with" in name for name in batches[-1]) == (mixup > 0)
     assert not (options.output / "checkpoint.pt").exists()
 
 
