@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-from collections import defaultdict
 from collections.abc import Callable
-from itertools import combinations
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from busi_unet.data.duplicates import MIN_SCORE, CopyPair, find_copies, group_copies
-from busi_unet.data.layout import scan_folder
 from busi_unet.data.phantom import make_phantom
-from busi_unet.imaging.decode import decode_image
 
 COUNT = 8
 COPIED = 4
@@ -145,33 +139,3 @@ def test_groups_are_chains_numbered_by_first_member() -> None:
 
     assert group_copies(7, [pair(3, 5), pair(1, 6), pair(5, 6)]) == [0, 1, 2, 1, 3, 1, 1]
     assert group_copies(3, []) == [0, 1, 2]
-
-
-@pytest.mark.slow
-@pytest.mark.busi
-def test_reaches_its_figures_on_busi(busi_root: Path) -> None:
-    table = busi_root.parent / "groups.csv"
-    if not table.is_file():
-        pytest.skip(f"{table} is missing: no list of copies to measure against")
-    cases = scan_folder(busi_root)
-    with table.open(encoding="utf-8", newline="") as stream:
-        listed = {row["image"]: row for row in csv.DictReader(stream)}
-    rows = [listed[case.image_id] for case in cases]
-
-    pairs = find_copies([decode_image(case.image_path) for case in cases])
-    groups = group_copies(len(cases), pairs)
-
-    published = _pairs_within([row["published_group"] for row in rows])
-    linked = _pairs_within(groups)
-    within = _pairs_within([row["group"] for row in rows])
-    direct = {(pair.first, pair.second) for pair in pairs}
-    assert len(published & linked) / len(published) >= 0.98
-    assert len(linked - within) / len(linked) <= 0.05
-    assert len(direct - within) / len(direct) <= 0.05
-
-
-def _pairs_within(groups: list) -> set[tuple[int, int]]:
-    members = defaultdict(list)
-    for index, group in enumerate(groups):
-        members[group].append(index)
-    return {pair for group in members.values() for pair in combinations(group, 2)}

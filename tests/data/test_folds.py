@@ -16,7 +16,6 @@ from busi_unet.data.folds import (
     assign_folds,
     build_folds,
     pixel_hash,
-    publish_folds,
     random_split_leak,
 )
 from busi_unet.data.layout import scan_folder
@@ -177,15 +176,3 @@ def test_published_conflicts_are_mutual(published: list[FoldRow]) -> None:
 
 def test_a_random_split_of_busi_would_leak_more_than_a_third(published: list[FoldRow]) -> None:
     assert random_split_leak([row.group for row in published]) == pytest.approx(0.384, abs=0.001)
-
-
-@pytest.mark.busi
-def test_published_hashes_are_those_of_the_pixels(busi_root: Path, published: list[FoldRow]) -> None:
-    hashes = {case.image_id: pixel_hash(decode_image(case.image_path)) for case in scan_folder(busi_root)}
-    assert hashes == {row.image_id: row.pixel_sha256 for row in published}
-
-
-@pytest.mark.slow
-@pytest.mark.busi
-def test_published_table_can_be_made_again(busi_root: Path, tmp_path: Path, published: list[FoldRow]) -> None:
-    assert publish_folds(busi_root, tmp_path / "folds.csv") == published
