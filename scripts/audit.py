@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from busi_unet.bundle import bundle_hash, weights_hash
 from busi_unet.cli import command, print_json, warn
 from busi_unet.data.busi import load_prepared
 from busi_unet.data.disturbances import DISTURBANCES
@@ -22,7 +21,7 @@ from busi_unet.learning.audit import audit
 from busi_unet.learning.audit_report import to_markdown
 from busi_unet.learning.marks import add_marks_flag, marks_of
 from busi_unet.learning.report import default_folder
-from busi_unet.learning.unseen import cross_validated, split_for
+from busi_unet.learning.unseen import cross_validated, hashes, subject
 from busi_unet.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -103,20 +102,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _model(
     args: argparse.Namespace, data: DatasetDict
 ) -> tuple[list[tuple[Predictor, Dataset]], dict[str, Any]]:
-    predictor = Predictor.from_pretrained(
-        None if args.model == "embedded" else args.model, device=args.device
-    )
-    split = split_for(predictor.config, data)
-    if split.doubt:
-        warn(split.doubt)
-    name = args.split or "test"
-    return [(predictor, split.data[name])], {
-        "model": predictor.source,
-        "weights_sha256": weights_hash(predictor.folder),
-        "bundle_sha256": bundle_hash(predictor.folder),
-        "split": name,
-        "split_is_the_models_own": split.own,
-    }
+    judged = subject(args.model, data, args.split or "test", device=args.device)
+    for doubt in judged.doubts:
+        warn(doubt)
+    return [(judged.predictor, judged.images)], judged.provenance
 
 
 def _folds(
@@ -124,13 +113,7 @@ def _folds(
 ) -> tuple[list[tuple[Predictor, Dataset]], dict[str, Any]]:
     pairs = cross_validated(args.cross_validation, data)
     parts = [
-        {
-            "fold": fold,
-            "model": model.as_posix(),
-            "weights_sha256": weights_hash(model),
-            "bundle_sha256": bundle_hash(model),
-        }
-        for fold, (model, _) in enumerate(pairs)
+        {"fold": fold, "model": model.as_posix(), **hashes(model)} for fold, (model, _) in enumerate(pairs)
     ]
     predictors = [(Predictor.from_pretrained(model, device=args.device), split) for model, split in pairs]
     return predictors, {"split": "cross-validation", "parts": parts}

@@ -13,14 +13,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from busi_unet.bundle import bundle_hash, weights_hash
 from busi_unet.cli import command, print_json, warn
 from busi_unet.data.busi import load_prepared
 from busi_unet.learning.evaluation import evaluate
 from busi_unet.learning.marks import add_marks_flag, marks_of
 from busi_unet.learning.report import default_folder, to_markdown
-from busi_unet.learning.unseen import split_for
-from busi_unet.predictor import Predictor
+from busi_unet.learning.unseen import subject
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -54,27 +52,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     marks = marks_of(args.by)
 
     data = load_prepared(args.data)
-    predictor = Predictor.from_pretrained(
-        None if args.model == "embedded" else args.model, device=args.device
-    )
-    split = split_for(predictor.config, data)
-    if split.doubt:
-        warn(split.doubt)
-    if not predictor.config.calibration.fitted:
-        warn("the model's probabilities are not calibrated: they may be far too sure.")
+    judged = subject(args.model, data, args.split, device=args.device)
+    for doubt in judged.doubts:
+        warn(doubt)
     evaluation = evaluate(
-        predictor,
-        split.data[args.split],
+        judged.predictor,
+        judged.images,
         output=output,
         seed=args.seed,
-        provenance={
-            "command": shlex.join(["scripts/evaluate.py", *argv]),
-            "model": predictor.source,
-            "weights_sha256": weights_hash(predictor.folder),
-            "bundle_sha256": bundle_hash(predictor.folder),
-            "split": args.split,
-            "split_is_the_models_own": split.own,
-        },
+        provenance={"command": shlex.join(["scripts/evaluate.py", *argv]), **judged.provenance},
         marks=marks,
     )
 

@@ -14,15 +14,16 @@ from typing import Any
 
 from datasets import concatenate_datasets
 
-from busi_unet.bundle import bundle_hash, weights_hash
 from busi_unet.data.busi import load_prepared, resplit
 from busi_unet.data.folds import N_FOLDS
 from busi_unet.errors import TrainingStopped, UsageError
 from busi_unet.learning.checkpoint import has_checkpoint
-from busi_unet.learning.evaluation import Evaluation, Marks, evaluate, merge
+from busi_unet.learning.evaluation import Evaluation, evaluate, merge
+from busi_unet.learning.marks import Marks
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.report import require_matplotlib, write_report
 from busi_unet.learning.training import train
+from busi_unet.learning.unseen import hashes
 from busi_unet.predictor import Predictor
 
 
@@ -74,12 +75,7 @@ def cross_validate(
             stopped.hint = "Run the same command again: it goes on from there."
             raise
         predictors[fold] = Predictor.from_pretrained(model)
-        weights = {
-            "fold": fold,
-            "model": model.as_posix(),
-            "weights_sha256": weights_hash(model),
-            "bundle_sha256": bundle_hash(model),
-        }
+        weights = {"fold": fold, "model": model.as_posix(), **hashes(model)}
         evaluations.append(
             evaluate(predictors[fold], split, output=run / "report", progress=progress, provenance=weights)
         )

@@ -6,8 +6,8 @@ folder of trials
 │   └── fold-2        …
 └── <another recipe>
 
-Thresholds and temperature are fitted to the same validation images, so that every figure is a little too
-good, and alike so for every recipe. Test images are never read.
+Epoch, thresholds and temperature are chosen on the same validation images, so that every figure is a little
+too good, and alike so for every recipe. Test images are never judged.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from busi_unet.bundle import bundle_hash
+from busi_unet.bundle import load_config
 from busi_unet.errors import UsageError
 from busi_unet.learning.evaluation import evaluate
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.summary import ImageResult, compare, read_rows, summarise
-from busi_unet.learning.unseen import split_for
+from busi_unet.learning.unseen import hashes, split_for
 from busi_unet.predictor import Predictor
 from busi_unet.version import commit
 
@@ -46,6 +46,8 @@ FIGURES = (
 )
 # What says nothing about the recipe.
 _NO_PART = {"data", "output", "resume", "fold", "validation_fold", "workers", "checkpoint_minutes", "tracker"}
+# It takes no part in any trial, so that it can still judge the recipe that is chosen.
+_TEST_FOLD = 0
 _TIMED_PASSES = 12
 
 
@@ -78,7 +80,7 @@ def compare_recipes(
 
     Raises:
         UsageError: no such folder or baseline, a recipe that lacks a fold of the baseline's, or a model that
-            was made on other data.
+            was made on other data or folds, or trained on the images to judge it on.
         IncompatibleBundleError: a model folder that cannot be read.
     """
     trials = _trials(folder)
@@ -140,23 +142,40 @@ def _trials(folder: Path) -> dict[str, dict[str, Path]]:
 
 def _judge(run: Path, data: DatasetDict, progress: bool) -> Sequence[ImageResult]:
     model, report = run / "model", run / "validation"
-    bundle = bundle_hash(model)
-    metrics = report / "metrics.json"
-    if (
-        metrics.is_file()
-        and json.loads(metrics.read_text(encoding="utf-8"))["provenance"]["bundle"] == bundle
-    ):
-        return read_rows(report / "per_image.csv")
-    predictor = Predictor.from_pretrained(model)
-    split = split_for(predictor.config, data)
+    split = split_for(load_config(model), data)
     if not split.own:
         raise UsageError(
             f"{model} was made on another split or on other data.", "Name the data set that it was made on."
         )
-    provenance = {"bundle": bundle, "split": "validation"}
+    if "validation" in split.trained_on:
+        raise UsageError(
+            f"{model} was trained on its validation images too: nothing unseen is left to judge it on.",
+            "Compare runs without --refit.",
+        )
+    folds = {name: set(split.data[name]["fold"]) for name in ("test", "validation")}
+    if folds["test"] != {_TEST_FOLD} or run.name not in {f"fold-{fold}" for fold in folds["validation"]}:
+        raise UsageError(
+            f"{run} was not trained with --fold {_TEST_FOLD} --validation-fold {run.name[5:]}.",
+            "Name each run of a recipe by its validation fold, and keep the same fold out of all of them.",
+        )
+    made_with = {**hashes(model), "split": "validation"}
+    if _judged(report / "metrics.json") == made_with["bundle_sha256"]:
+        return read_rows(report / "per_image.csv")
     return evaluate(
-        predictor, split.data["validation"], output=report, progress=progress, provenance=provenance
+        Predictor.from_pretrained(model),
+        split.data["validation"],
+        output=report,
+        progress=progress,
+        provenance=made_with,
     ).rows
+
+
+def _judged(metrics: Path) -> str | None:
+    """Hash of the model that a report is about; None where there is none."""
+    try:
+        return json.loads(metrics.read_text(encoding="utf-8"))["provenance"]["bundle_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _options(run: Path) -> dict[str, Any]:

@@ -185,8 +185,7 @@ def recalibrate(folder: Path, data: DatasetDict, *, other: Path | None = None) -
     """
     predictor = Predictor.from_pretrained(folder)
     config = predictor.config
-    made_on = config.training.get("data", {})
-    data, own = split_for(config, data)
+    data, own, trained_on = split_for(config, data)
     if own is None:
         raise UsageError(
             f"{folder} does not tell which data it was made on.",
@@ -201,7 +200,7 @@ def recalibrate(folder: Path, data: DatasetDict, *, other: Path | None = None) -
         if not source.calibration.fitted:
             raise UsageError(f"{other} is not calibrated itself.", "Name a model that is.")
         calibration, thresholds = source.calibration, source.thresholds
-    elif "validation" in made_on.get("trained_on", ()):
+    elif "validation" in trained_on:
         raise UsageError(
             f"{folder} was trained on its validation images too: nothing unseen is left to fit to.",
             "Take what was fitted to the model it came from: --from OTHER.",

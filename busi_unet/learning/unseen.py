@@ -1,15 +1,17 @@
-"""Which images a model was made to be judged on, by the record that its training left in its config."""
+"""Which images a model has not seen, by the record that its training left in its config."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from busi_unet.bundle import load_config
+from busi_unet.bundle import bundle_hash, load_config, weights_hash
 from busi_unet.config import BundleConfig
 from busi_unet.data.busi import resplit, split_hash
 from busi_unet.data.folds import N_FOLDS
 from busi_unet.errors import UsageError
+from busi_unet.predictor import Predictor
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -23,20 +25,76 @@ class Split(NamedTuple):
             otherwise.
         own: whether, image by image, it is the split that the model was made on; None where the model has no
             record of that.
+        trained_on: names of the splits whose images the weights have seen, if it is that split.
     """
 
     data: DatasetDict
     own: bool | None
+    trained_on: tuple[str, ...]
 
-    @property
-    def doubt(self) -> str:
-        """Why the model may have been trained on any of these images, a sentence; empty where not."""
-        if self.own:
-            return ""
-        made_on = "does not tell which data it was made on"
-        if self.own is False:
-            made_on = "was made on another split or on other data"
-        return f"the model {made_on}: it may have been trained on these images."
+    def doubt(self, name: str) -> str:
+        """Why figures on the split of this name may flatter the model, a sentence; empty for a fair test."""
+        if self.own is None:
+            return (
+                "the model does not tell which data it was made on: it may have been trained on these images."
+            )
+        if not self.own:
+            return (
+                "the model was made on another split or on other data: it may have been trained on these "
+                "images."
+            )
+        if name in self.trained_on:
+            return "the model was trained on these images: the figures say nothing about new ones."
+        if name == "validation":
+            return "epoch, temperature and thresholds were chosen on these images: the figures flatter."
+        return ""
+
+
+class Subject(NamedTuple):
+    """A model and the images that it is to be judged on.
+
+    Attributes:
+        predictor: the model.
+        images: one split of the data.
+        provenance: which model and split these are, for the provenance of the figures.
+        doubts: what the figures suffer from, a sentence each.
+    """
+
+    predictor: Predictor
+    images: Dataset
+    provenance: dict[str, Any]
+    doubts: list[str]
+
+
+def subject(model: str, data: DatasetDict, split: str, *, device: str = "auto") -> Subject:
+    """What scripts/evaluate.py and scripts/audit.py judge: a model on a split of the folds it was made for.
+
+    Args:
+        model: model folder, Hub id, or "embedded".
+        data: the prepared data set, whatever fold it was prepared for.
+        split: "train", "validation" or "test".
+        device: as `Predictor.from_pretrained` takes it.
+
+    Raises:
+        BusiUNetError: as `Predictor.from_pretrained` does.
+    """
+    predictor = Predictor.from_pretrained(None if model == "embedded" else model, device=device)
+    found = split_for(predictor.config, data)
+    doubts = [found.doubt(split)]
+    if not predictor.config.calibration.fitted:
+        doubts.append("the model's probabilities are not calibrated: they may be far too sure.")
+    provenance = {
+        "model": predictor.source,
+        **hashes(predictor.folder),
+        "split": split,
+        "split_is_the_models_own": found.own,
+    }
+    return Subject(predictor, found.data[split], provenance, [doubt for doubt in doubts if doubt])
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """What tells a model folder from every other, for the provenance of figures."""
+    return {"weights_sha256": weights_hash(folder), "bundle_sha256": bundle_hash(folder)}
 
 
 def split_for(config: BundleConfig, data: DatasetDict) -> Split:
@@ -47,7 +105,14 @@ def split_for(config: BundleConfig, data: DatasetDict) -> Split:
     if len(tested) == 1:
         data = resplit(data, tested[0], validated[0] if len(validated) == 1 else None)
     recorded = made_on.get("split_sha256")
-    return Split(data, None if recorded is None else recorded == split_hash(data))
+    own = None if recorded is None else recorded == split_hash(data)
+    return Split(data, own, trained_on(config.training))
+
+
+def trained_on(training: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the splits whose images the weights have seen, by the record of their training."""
+    refit = training.get("options", {}).get("refit")
+    return tuple(training.get("data", {}).get("trained_on", ("train", "validation") if refit else ("train",)))
 
 
 def cross_validated(folder: Path, data: DatasetDict) -> list[tuple[Path, Dataset]]:

@@ -20,7 +20,7 @@ def keep_recipes(file: Path, root: Path) -> None:
     Raises:
         UsageError: it is something else.
     """
-    _read(file)
+    _page(file)
     kept = _file(root)
     kept.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(file, kept)
@@ -28,9 +28,21 @@ def keep_recipes(file: Path, root: Path) -> None:
 
 def recipes_page(root: Path) -> str | None:
     """The page; None where no comparison is kept."""
-    if not _file(root).is_file():
-        return None
-    found = _read(_file(root))
+    return _page(_file(root)) if _file(root).is_file() else None
+
+
+def _page(file: Path) -> str:
+    try:
+        return _written(json.loads(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read ({error.strerror}).", "Name recipes.json.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{file} compares no recipes.", "Name the file that scripts/compare_recipes.py wrote."
+        ) from error
+
+
+def _written(found: Mapping[str, Any]) -> str:
     recipes, baseline = found["recipes"], found["baseline"]
     names = [baseline, *(name for name in recipes if name != baseline)]
     figures = list(recipes[baseline]["estimates"])
@@ -79,19 +91,6 @@ def recipes_page(root: Path) -> str | None:
     )
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        found["recipes"][found["baseline"]]["estimates"]
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read ({error.strerror}).", "Name recipes.json.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"{file} compares no recipes.", "Name the file that scripts/compare_recipes.py wrote."
-        ) from error
-    return found
-
-
 def _file(root: Path) -> Path:
     return root / "docs" / "results" / "recipes.json"
 
@@ -114,8 +113,8 @@ def _changed(options: Mapping[str, Any]) -> str:
 
 _HEAD = """\
 Each recipe was trained on three of the folds 1 to 4 and judged on the one left out, at native resolution; the
-figures below are over the {images} images of {folds} together. Fold 0 takes no part. Temperature and
-thresholds are fitted to the images that are judged, so that all figures are a little too good, and alike so.
+figures below are over the {images} images of {folds} together. Fold 0 takes no part. Epoch, temperature and
+thresholds are chosen on the images that are judged, so that all figures are a little too good, and alike so.
 One run each: what a repetition with another seed would change is not in the intervals.
 
 ```sh

@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 
+from busi_unet.bundle import load_config, save_config
 from busi_unet.data.busi import load_prepared
 from busi_unet.errors import UsageError
 from busi_unet.learning import recipes
@@ -75,7 +76,29 @@ def test_mistakes_are_named(found, trials, prepared, tmp_path):
     shutil.rmtree(lacking / "wide" / "fold-3")
     with pytest.raises(UsageError, match=r"wide was tried on fold-1, base on fold-1, fold-3"):
         compare_recipes(lacking, data, baseline="base")
-    shutil.rmtree(trials / "base" / "fold-1" / "validation")
     data["test"] = data["test"].select(range(1))
     with pytest.raises(UsageError, match="another split or on other data"):
         compare_recipes(trials, data, baseline="base")
+
+
+def test_trials_that_saw_what_they_are_judged_on_are_refused(found, trials, prepared, tmp_path):
+    data = load_prepared(prepared)
+    renamed = shutil.copytree(trials, tmp_path / "renamed")
+    for recipe in ("base", "smooth", "wide"):
+        (renamed / recipe / "fold-3").rename(renamed / recipe / "fold-2")
+    with pytest.raises(UsageError, match=r"base.fold-2 was not trained with --fold 0 --validation-fold 2"):
+        compare_recipes(renamed, data, baseline="base", progress=False)
+
+    model = shutil.copytree(trials, tmp_path / "refit") / "base" / "fold-1" / "model"
+    config = load_config(model)
+    made_on = {**config.training["data"], "trained_on": ["train", "validation"]}
+    save_config(model, dataclasses.replace(config, training={**config.training, "data": made_on}))
+    with pytest.raises(UsageError, match="trained on its validation images too"):
+        compare_recipes(tmp_path / "refit", data, baseline="base", progress=False)
+
+
+def test_a_damaged_report_is_written_again(found, trials, prepared, tmp_path):
+    folder = shutil.copytree(trials, tmp_path / "trials")
+    (folder / "base" / "fold-1" / "validation" / "metrics.json").write_text("{", encoding="utf-8")
+    again = compare_recipes(folder, load_prepared(prepared), baseline="base", resamples=50, progress=False)
+    assert again["recipes"]["base"]["estimates"] == found["recipes"]["base"]["estimates"]

@@ -38,19 +38,34 @@ def runs(tmp_path: Path, tiny_bundle: Path, data) -> Path:
 @pytest.mark.parametrize("folds", [(0, None), (2, None), (2, 0)])
 def test_a_model_gets_its_own_split(data, folds):
     split = split_for(BundleConfig(training=made_on(data, *folds)), data)
-    assert split.own and not split.doubt
+    assert split.own and not split.doubt("test")
+    assert "chosen on these images" in split.doubt("validation")
+    assert "was trained on these images" in split.doubt("train")
     assert set(split.data["test"]["fold"]) == {folds[0]}
     assert set(split.data["validation"]["fold"]) == {(folds[0] + 1) % 5 if folds[1] is None else folds[1]}
 
 
 def test_a_model_of_other_data_is_told_apart(data):
-    assert split_for(BundleConfig(), data) == (data, None)
-    assert "does not tell" in split_for(BundleConfig(), data).doubt
+    split = split_for(BundleConfig(), data)
+    assert (split.data, split.own) == (data, None)
+    assert "does not tell" in split.doubt("test")
     record = made_on(data, 1)
     record["data"]["split_sha256"] = "other"
     split = split_for(BundleConfig(training=record), data)
-    assert split.own is False and "another split" in split.doubt
+    assert split.own is False and "another split" in split.doubt("test")
     assert set(split.data["test"]["fold"]) == {1}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{"options": {"refit": "runs/busi/model"}}, {"data": {"trained_on": ["train", "validation"]}}],
+)
+def test_a_refit_has_seen_its_validation_images(data, record):
+    training = made_on(data, 0)
+    training = {**record, "data": {**training["data"], **record.get("data", {})}}
+    split = split_for(BundleConfig(training=training), data)
+    assert "was trained on these images" in split.doubt("validation")
+    assert not split.doubt("test")
 
 
 def test_every_image_has_the_network_that_kept_it(runs, data):

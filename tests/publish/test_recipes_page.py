@@ -77,6 +77,15 @@ def test_the_baseline_comes_first_and_the_others_beside_their_difference(file: P
     ]
 
 
+def test_a_file_that_lacks_a_part_is_not_kept(file: Path, tmp_path: Path) -> None:
+    found = json.loads(file.read_text(encoding="utf-8"))
+    del found["recipes"]["a_strong"]["minutes"]
+    file.write_text(json.dumps(found), encoding="utf-8")
+    with pytest.raises(UsageError, match="compares no recipes"):
+        keep_recipes(file, tmp_path / "clone")
+    assert not (tmp_path / "clone").exists()
+
+
 @pytest.mark.parametrize("text", ["", "{}", '{"recipes": {}, "baseline": "a"}', "[]"])
 def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "other.json"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from busi_unet.bundle import bundle_hash, load_config, save_config
+from busi_unet.config import Calibration
 from busi_unet.data.busi import load_prepared, resplit, split_hash
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "audit.py"
@@ -36,6 +37,7 @@ def made_for(folder: Path, data, fold: int) -> None:
 
 def test_audits_a_model(script, prepared, tiny_bundle, capsys):
     made_for(tiny_bundle, load_prepared(prepared), 0)
+    save_config(tiny_bundle, replace(load_config(tiny_bundle), calibration=Calibration(1.5)))
     arguments = [str(tiny_bundle), "--data", str(prepared), "--only", "text_in", "half_size", "--seed", "7"]
     assert script.main(arguments) == 0
     printed = capsys.readouterr()
@@ -73,7 +75,9 @@ def test_audits_a_cross_validation_each_fold_by_its_own_network(
 
 def test_a_model_of_unknown_origin_is_warned_about(script, prepared, tiny_bundle, capsys):
     assert script.main([str(tiny_bundle), "--data", str(prepared), "--only", "square", "--json"]) == 0
-    assert "warning: the model does not tell which data it was made on" in capsys.readouterr().err
+    warned = capsys.readouterr().err
+    assert "warning: the model does not tell which data it was made on" in warned
+    assert "warning: the model's probabilities are not calibrated" in warned
 
 
 def test_marks_decide_where_strokes_are_painted_out(script, prepared, tiny_bundle, capsys):
