@@ -5,7 +5,6 @@ docs/results holds one JSON and one CSV (a row per image) for each evaluation, d
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 from busi_unet.errors import UsageError
 from busi_unet.learning.metrics import MISSED_DICE
+from busi_unet.learning.report import table
 from busi_unet.learning.summary import Estimate, ImageResult, compare, read_rows, summarise
 from busi_unet.publish.audit_page import audit_page
 from busi_unet.publish.figures import FIGURES, count_of, interval_of, signed, value_of
@@ -52,15 +52,17 @@ class Source:
     Attributes:
         name: of its files in docs/results.
         heading: in docs/results.md, and of its column in the README.
+        ignores_copies: whether its folds were dealt image by image, each image a group of its own.
     """
 
     name: str
     heading: str
+    ignores_copies: bool = False
 
 
 CROSS_VALIDATION = Source("cross_validation", "Five-fold cross-validation")
 EMBEDDED = Source("embedded_test", "Embedded weights, fold 0")
-RANDOM_SPLIT = Source("random_split", "What a random split would have claimed")
+RANDOM_SPLIT = Source("random_split", "What a random split would have claimed", ignores_copies=True)
 NOTEBOOK = Source("notebook", "The notebook's network")
 SOURCES = {
     "embedded": EMBEDDED,
@@ -80,9 +82,20 @@ def keep_report(report: Path, root: Path, source: Source) -> None:
         source: as what it is kept.
 
     Raises:
-        UsageError: it is no report folder.
+        UsageError: it is no report folder, its parts are of two evaluations, or it is of another kind.
     """
-    read_result(report / "metrics.json")
+    result, rows = read_result(report / "metrics.json"), read_rows(report / "per_image.csv")
+    if len(rows) != sum(result.images.values()) or len({row.group for row in rows}) != result.groups:
+        raise UsageError(
+            f"metrics.json and per_image.csv in {report} are of two evaluations.",
+            "Write the report anew with scripts/evaluate.py or scripts/cross_validate.py.",
+        )
+    if source.ignores_copies != all(row.group == row.image_id for row in rows):
+        raise UsageError(
+            f"{report} cannot be shown as: {source.heading}. Its folds "
+            f"{'keep copies together' if source.ignores_copies else 'ignore copies'}.",
+            "Name another report.",
+        )
     results, images = root / "docs" / "results", root / "docs" / "images" / "results"
     for folder in (results, images):
         folder.mkdir(parents=True, exist_ok=True)
@@ -170,8 +183,8 @@ def _section(root: Path, source: Source) -> str:
             f"```sh\n{provenance['command']}\n```",
             f"{_made_with(provenance)} Every figure: [{source.name}.json](results/{source.name}.json); a row "
             f"per image: [{source.name}_per_image.csv](results/{source.name}_per_image.csv).",
-            _table(["figure", "value", "95 % interval"], rows),
-            *_by_fold(_per_image(root, source)),
+            table(["figure", "value", "95 % interval"], rows),
+            *_by_fold(read_rows(_per_image(root, source))),
             *_subsets(result.subsets),
             *plots,
         ]
@@ -205,7 +218,7 @@ def _comparison(root: Path, source: Source, meaning: str) -> str:
             f"The {len(own)} images that were judged this way, of {len(everything)}, here and in the "
             "cross-validation above. The difference is taken image by image; its interval is from a "
             "bootstrap over groups of copies.",
-            _table(["figure", CROSS_VALIDATION.heading.lower(), "here", "difference (95 %)"], rows),
+            table(["figure", CROSS_VALIDATION.heading.lower(), "here", "difference (95 %)"], rows),
         ]
     )
 
@@ -220,32 +233,28 @@ def _blank_score(rows: Sequence[ImageResult]) -> float:
     return sum(shares) / len(shares)
 
 
-def _by_fold(per_image: Path) -> list[str]:
+def _by_fold(images: Sequence[ImageResult]) -> list[str]:
     """The plainest figures of each fold, where there are several."""
-    with per_image.open(newline="", encoding="utf-8") as stream:
-        images = list(csv.DictReader(stream))
-    folds = sorted({image.get("fold", "") for image in images})
+    folds = sorted({image.fold for image in images})
     if len(folds) < 2:
         return []
+    names = ("lesion_dice", "accuracy", "normal_false_mask_share")
     rows = []
     for fold in folds:
-        held = [image for image in images if image["fold"] == fold]
-        dice = [float(image["dice"]) for image in held if image["dice"]]
-        right = sum(image["label"] == image["predicted_label"] for image in held)
-        normals = [image["false_mask"] == "True" for image in held if not image["dice"]]
+        # Without intervals, which so few groups hardly tell.
+        found = summarise([image for image in images if image.fold == fold], names=names, resamples=1)
+        dice, right, false = (found[name] for name in names)
         rows.append(
             (
-                fold,
-                f"{sum(dice) / len(dice):.3f} (of {len(dice)})" if dice else "–",
-                f"{right / len(held):.3f} ({right} of {len(held)})",
-                f"{sum(normals)} of {len(normals)}",
+                str(fold),
+                "–" if dice.value is None else f"{value_of(dice, names[0])} (of {dice.n})",
+                value_of(right, names[1]) + count_of(right),
+                "–" if false.value is None else f"{false.count} of {false.n}",
             )
         )
     return [
         "Fold by fold:",
-        _table(
-            ["fold", FIGURES["lesion_dice"], FIGURES["accuracy"], FIGURES["normal_false_mask_share"]], rows
-        ),
+        table(["fold", *(FIGURES[name] for name in names)], rows),
     ]
 
 
@@ -273,7 +282,7 @@ def _subsets(subsets: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
         "The same by what Pawłowska et al. (*Data in Brief* 48:109247, 2023) noted on the images: an "
         "objection (axilla, needle, a copy in another class) or something burnt in (calipers, text, another "
         "overlay). The images without objection are the clean core.",
-        _table(["figure", *subsets], rows),
+        table(["figure", *subsets], rows),
     ]
 
 
@@ -286,7 +295,7 @@ def _readme_table(root: Path) -> str:
         for name in _IN_README
         if any(name in result.estimates for result in results.values())
     ]
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def _with_interval(estimate: Estimate | None, name: str) -> str:
@@ -297,11 +306,6 @@ def _with_interval(estimate: Estimate | None, name: str) -> str:
 
 def _counted(estimate: Estimate) -> str:
     return "" if estimate.value is None else f" (of {estimate.n})"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 _PROTOCOL = f"""\
@@ -321,8 +325,9 @@ Written by `scripts/write_results.py` from the files in [results](results); noth
 
 _RANDOM_SPLIT = """\
 The same recipe, with the folds dealt image by image, as most papers on BUSI do it: over a third of the test
-images then have a copy in training (`scripts/prepare_data.py --ignore-copies`). Every image is judged once
-under either split, so the difference below is what such a split adds without any better network."""
+images then have a copy among the images that are trained or validated on
+(`scripts/prepare_data.py --ignore-copies`). The images are the same under either split, so the difference below
+is what such a split adds without any better network."""
 
 _NOTEBOOK = """\
 The network of the course notebook that this project grew from, Ronneberger's U-Net of width 64 (31 M

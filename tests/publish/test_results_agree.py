@@ -47,8 +47,8 @@ def expected(name: str) -> Shown:
 
 
 def cells(text: str, header: str) -> list[list[str]]:
-    """The rows below a table's header, which begins as given."""
-    rows = iter(text.splitlines())
+    """The rows below a table's header, which begins as given but for blanks."""
+    rows = iter(re.sub(r" +", " ", text).splitlines())
     for row in rows:
         if row.startswith(header):
             break
@@ -66,7 +66,7 @@ def in_readme(name: str) -> Shown:
     (header,) = (line for line in table.splitlines() if HEADINGS[name] in line)
     column = next(index for index, cell in enumerate(header.strip("|").split("|")) if HEADINGS[name] in cell)
     shown = {}
-    for title, *columns in cells(table, header):
+    for title, *columns in cells(table, "| | "):
         match = re.fullmatch(r"\*\*([\d.]+)\*\* \(([\d.]+ to [\d.]+|–)\)", columns[column - 1])
         assert match, (title, columns)
         shown[title] = (match[1], None if match[2] == "–" else match[2])
@@ -134,3 +134,19 @@ def test_the_figures_follow_from_the_rows_of_the_images(name):
     for figure, estimate in kept["estimates"].items():
         assert found[figure].value == pytest.approx(estimate["value"], abs=1e-9), figure
         assert (found[figure].n, found[figure].count) == (estimate["n"], estimate["count"]), figure
+
+
+def networks(result: dict) -> set[str]:
+    """Hashes of the models that a file is about."""
+    provenance = result["provenance"]
+    return {part["bundle_sha256"] for part in provenance.get("parts", [provenance])}
+
+
+def test_the_audit_is_of_networks_whose_figures_are_shown():
+    if not (RESULTS / "audit.json").is_file():
+        pytest.skip("no audit is kept")
+    audited, judged = (
+        networks(stored("audit")),
+        networks(stored("cross_validation")) | networks(stored("embedded_test")),
+    )
+    assert audited <= judged, "audit them, and run: python scripts/write_results.py --audit REPORT"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from busi_unet.errors import UsageError
+from busi_unet.learning.report import write_csv
 from busi_unet.learning.summary import ImageResult, read_rows
 from busi_unet.publish.results_page import (
     CROSS_VALIDATION,
@@ -24,6 +25,7 @@ from busi_unet.publish.results_page import (
 
 ROOT = Path(__file__).resolve().parents[2]
 SUMMARY = json.loads((ROOT / "docs" / "results" / "embedded_test.json").read_text(encoding="utf-8"))
+ROWS = read_rows(ROOT / "docs" / "results" / "embedded_test_per_image.csv")
 
 
 @pytest.fixture
@@ -39,17 +41,19 @@ def clone(tmp_path: Path) -> Path:
 def report(folder: Path, **changes: object) -> Path:
     folder.mkdir()
     (folder / "metrics.json").write_text(json.dumps({**SUMMARY, **changes}), encoding="utf-8")
-    (folder / "per_image.csv").write_text("image_id\n", encoding="utf-8")
+    write_rows(folder / "per_image.csv", ROWS)
     for plot in ("roc", "gallery_worst"):
         (folder / f"{plot}.png").write_bytes(b"a picture")
     return folder
 
 
 def write_rows(path: Path, rows: list[ImageResult]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0].to_row()))
-        writer.writeheader()
-        writer.writerows(row.to_row() for row in rows)
+    write_csv(path, [row.to_row() for row in rows])
+
+
+def unpadded(page: str) -> str:
+    """A page whose tables have one blank between a cell and its border."""
+    return re.sub(r" +", " ", page)
 
 
 def test_the_repository_is_up_to_date() -> None:
@@ -64,11 +68,11 @@ def test_both_pages_show_the_figures_of_the_file(clone: Path, tmp_path: Path) ->
 
     dice = SUMMARY["estimates"]["lesion_dice"]
     value, interval = f"{dice['value']:.3f}", f"{dice['ci_low']:.3f} to {dice['ci_high']:.3f}"
-    page = (clone / "docs" / "results.md").read_text(encoding="utf-8")
+    page = unpadded((clone / "docs" / "results.md").read_text(encoding="utf-8"))
     assert f"| Lesion Dice, mean | {value} | {interval} |" in page
     assert SUMMARY["provenance"]["command"] in page
     assert CROSS_VALIDATION.heading not in page
-    readme = (clone / "README.md").read_text(encoding="utf-8")
+    readme = unpadded((clone / "README.md").read_text(encoding="utf-8"))
     assert f"| Lesion Dice, mean | **{value}** ({interval}) |" in readme
     assert readme.startswith("# Title\n") and readme.endswith("\n\nEnd.\n")
     assert "\nold\n" not in readme
@@ -89,30 +93,52 @@ def test_subsets_and_what_is_undefined(clone: Path, tmp_path: Path) -> None:
     estimates = {**SUMMARY["estimates"], "auc_malignant": none}
     subsets = {"objection: none": SUMMARY["estimates"], "objection: any": estimates}
     keep_report(report(tmp_path / "report", estimates=estimates, subsets=subsets), clone, CROSS_VALIDATION)
-    page = results_page(clone)
+    page = unpadded(results_page(clone))
     assert "| figure | objection: none | objection: any |" in page
     assert "| AUC, benign against malignant | undefined | – |" in page
 
 
 def test_folds_are_told_apart_where_there_are_several(clone: Path, tmp_path: Path) -> None:
-    folder = report(tmp_path / "report")
-    (folder / "per_image.csv").write_text(
-        "image_id,fold,label,predicted_label,dice,false_mask\n"
-        "a,0,benign,benign,0.5,\nb,0,normal,benign,,True\nc,1,benign,benign,0.75,\nd,1,benign,normal,0,\n",
-        encoding="utf-8",
-    )
-    keep_report(folder, clone, CROSS_VALIDATION)
-    page = results_page(clone)
-    assert "| 0 | 0.500 (of 1) | 0.500 (1 of 2) | 1 of 1 |" in page
-    assert "| 1 | 0.375 (of 2) | 0.500 (1 of 2) | 0 of 0 |" in page
+    page = unpadded(results_page(ROOT))
+    rows = read_rows(ROOT / "docs" / "results" / "cross_validation_per_image.csv")
+    for fold in range(5):
+        own = [row for row in rows if row.fold == fold]
+        dice = [row.scores.dice for row in own if row.scores.dice is not None]
+        right = sum(row.label == row.predicted_label for row in own)
+        false = sum(row.scores.false_mask for row in own)
+        assert (
+            f"| {fold} | {sum(dice) / len(dice):.3f} (of {len(dice)}) | {right / len(own):.3f} ({right} of "
+            f"{len(own)}) | {false} of {len(own) - len(dice)} |"
+        ) in page
+    keep_report(report(tmp_path / "report"), clone, EMBEDDED)
+    assert "Fold by fold" not in results_page(clone)
 
 
 def test_mistakes_are_named(clone: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"metrics\.json cannot be read"):
         keep_report(tmp_path, clone, EMBEDDED)
+    folder = report(tmp_path / "report")
+    write_rows(folder / "per_image.csv", ROWS[1:])
+    with pytest.raises(UsageError, match="are of two evaluations"):
+        keep_report(folder, clone, EMBEDDED)
+    (folder / "per_image.csv").unlink()
+    with pytest.raises(UsageError, match=r"per_image\.csv cannot be read"):
+        keep_report(folder, clone, EMBEDDED)
+    assert not (clone / "docs" / "results").exists()
     (clone / "README.md").write_text("no marks", encoding="utf-8")
     with pytest.raises(UsageError, match="lacks the marks"):
         readme_with_results(clone)
+
+
+def test_a_split_that_ignores_copies_is_shown_as_nothing_else(clone: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be shown as: What a random split .* keep copies together"):
+        keep_report(report(tmp_path / "honest"), clone, RANDOM_SPLIT)
+    leaky = report(tmp_path / "leaky", groups=len(ROWS))
+    write_rows(leaky / "per_image.csv", [replace(row, group=row.image_id) for row in ROWS])
+    with pytest.raises(UsageError, match="cannot be shown as: Five-fold cross-validation.* ignore copies"):
+        keep_report(leaky, clone, CROSS_VALIDATION)
+    keep_report(leaky, clone, RANDOM_SPLIT)
+    assert (clone / "docs" / "results" / "random_split.json").is_file()
 
 
 def test_another_judgement_of_the_same_images_is_shown_beside_the_cross_validation(clone: Path) -> None:
@@ -128,14 +154,14 @@ def test_another_judgement_of_the_same_images_is_shown_beside_the_cross_validati
         table,
         [replace(row, predicted_label="benign") if w else row for row, w in zip(rows, wrong, strict=True)],
     )
-    page = results_page(clone)
+    page = unpadded(results_page(clone))
     section = page[page.index(f"## {NOTEBOOK.heading}") :]
     (line,) = (line for line in section.splitlines() if line.startswith("| Three-class accuracy"))
     assert f"| -{sum(wrong) / len(rows):.3f} (" in line
     assert "blank mask scores 0.906" in section
     assert f"The {len(rows)} images that were judged this way, of {len(rows)}," in section
     write_rows(table, rows[:100])
-    part = results_page(clone)
+    part = unpadded(results_page(clone))
     assert f"The 100 images that were judged this way, of {len(rows)}," in part
     assert "| Lesion Dice, mean | " in part[part.index(NOTEBOOK.heading) :]
     assert RANDOM_SPLIT.heading not in page
