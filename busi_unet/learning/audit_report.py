@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.learning import audit_plots
-from busi_unet.learning.effects import Change, Effect
-from busi_unet.learning.metrics import MISSED_DICE
+from busi_unet.learning.effects import FIGURES, Change, Effect
 from busi_unet.learning.report import require_matplotlib, save_figures, table, write_csv, write_json
-from busi_unet.learning.summary import Estimate
+from busi_unet.learning.summary import TITLES, Estimate
 
 if TYPE_CHECKING:
     from busi_unet.learning.audit import Audit
@@ -37,15 +36,7 @@ _SHIFTS = {
         f"p_lesion_on_{name}": f"{name} images" for name in CLASS_NAMES
     },
 }
-_FIGURES = {
-    "accuracy": "Three-class accuracy",
-    "auc_malignant": "AUC, benign against malignant",
-    "malignant_sensitivity": "Malignant images suspected",
-    "lesion_dice": "Lesion Dice, mean",
-    "lesion_missed_share": f"Lesions missed (Dice < {MISSED_DICE})",
-    "normal_false_mask_share": "Normals with any false mask",
-    "refused_share": "Images refused",
-}
+_FIGURES = {**{name: TITLES[name] for name in FIGURES}, "refused_share": "Images refused"}
 PLOTS = {
     "shifts": "How far the class probabilities move",
     "figures": "Dice, accuracy and AUC before and after",

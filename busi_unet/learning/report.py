@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import MissingDependencyError
 from busi_unet.learning import metrics, plots
+from busi_unet.learning.summary import TITLES
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -34,6 +35,28 @@ if TYPE_CHECKING:
     from busi_unet.learning.summary import ImageResult
 
 GALLERY_SIZE = 6
+
+_CLASSIFICATION = (
+    "normal_false_mask_share",
+    "accuracy",
+    "macro_f1",
+    "auc_malignant",
+    "malignant_sensitivity",
+    "malignant_specificity",
+    "ece",
+    "set_coverage",
+    "set_size",
+    "edge_coverage",
+)
+_BY_SUBSET = (
+    "lesion_dice",
+    "malignant_dice",
+    "lesion_missed_share",
+    "normal_false_mask_share",
+    "accuracy",
+    "auc_malignant",
+    "ece",
+)
 
 
 def write_report(folder: Path, evaluation: Evaluation, split: Dataset, mask_of: plots.MaskOf) -> None:
@@ -118,35 +141,16 @@ def to_markdown(evaluation: Evaluation) -> str:
         )
     ]
     classification = [
-        [title, str(evaluation.estimates[key])]
-        for title, key in (
-            ("Normal images with a false mask", "normal_false_mask_share"),
-            ("Accuracy, three classes", "accuracy"),
-            ("Macro-F1, three classes", "macro_f1"),
-            ("AUC, malignant against benign", "auc_malignant"),
-            ("Malignant images suspected (sensitivity)", "malignant_sensitivity"),
-            ("Other images not suspected (specificity)", "malignant_specificity"),
-            (f"Expected calibration error, {metrics.ECE_BINS} bins", "ece"),
-            ("Class in the prediction set", "set_coverage"),
-            ("Classes in a set, mean", "set_size"),
-            ("Share of the edge within its band, mean", "edge_coverage"),
-        )
-        if evaluation.estimates[key].n
+        [TITLES[name], str(evaluation.estimates[name])]
+        for name in _CLASSIFICATION
+        if evaluation.estimates[name].n
     ]
     confusion = [
         [f"true {name}", *map(str, row)] for name, row in zip(CLASS_NAMES, evaluation.confusion, strict=True)
     ]
     by_subset = [
-        [title, *(str(estimates[key]) for estimates in evaluation.subsets.values())]
-        for title, key in (
-            ("Lesion Dice, mean", "lesion_dice"),
-            ("Malignant lesion Dice, mean", "malignant_dice"),
-            ("Lesions missed", "lesion_missed_share"),
-            ("Normal images with a false mask", "normal_false_mask_share"),
-            ("Accuracy, three classes", "accuracy"),
-            ("AUC, malignant against benign", "auc_malignant"),
-            ("Expected calibration error", "ece"),
-        )
+        [TITLES[name], *(str(estimates[name]) for estimates in evaluation.subsets.values())]
+        for name in _BY_SUBSET
     ]
     subsets = [table(["Marked as", *evaluation.subsets], by_subset)] if evaluation.subsets else []
     return "\n\n".join(

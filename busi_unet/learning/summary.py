@@ -16,6 +16,27 @@ from busi_unet.learning import metrics
 
 LEVEL = 0.95
 
+TITLES = {
+    "lesion_dice": "Lesion Dice, mean",
+    "lesion_dice_median": "Lesion Dice, median",
+    "benign_dice": "Lesion Dice, mean, benign",
+    "malignant_dice": "Lesion Dice, mean, malignant",
+    "lesion_iou": "Lesion IoU, mean",
+    "lesion_hd95_px": "HD95 on lesion images, px",
+    "lesion_missed_share": f"Lesions missed (Dice < {metrics.MISSED_DICE})",
+    "normal_false_mask_share": "Normals with any false mask",
+    "accuracy": "Three-class accuracy",
+    "macro_f1": "Macro-F1",
+    "auc_malignant": "AUC, benign against malignant",
+    "malignant_sensitivity": "Malignant images suspected (sensitivity)",
+    "malignant_specificity": "Other images not suspected (specificity)",
+    "ece": f"Expected calibration error, {metrics.ECE_BINS} bins",
+    "set_coverage": "Class within the 90 % prediction set",
+    "set_size": "Classes in a set, mean",
+    "edge_coverage": "Share of the edge within its 90 % band, mean",
+}
+"""Of the figures of `summarise` that are shown one by one."""
+
 # Weights (..., N), how often each of N images counts, to a figure (...), NaN where it is undefined.
 Statistic = Callable[[np.ndarray], np.ndarray]
 
@@ -155,9 +176,11 @@ def compare(
     resamples: int = 2000,
     names: Collection[str] | None = None,
 ) -> dict[str, Estimate]:
-    """By how much the figures of the others lie above those of the rows, image by image the same pictures.
+    """By how much the figures of the others lie above those of the rows, over the same pictures.
 
     Both are resampled together, so that the interval tells whether they differ, not how hard the images are.
+    A figure that is undefined on some image of one of them alone, such as the precision of an empty mask,
+    is over other images in each.
 
     Args:
         rows: their groups count.

@@ -2,28 +2,10 @@
 
 from __future__ import annotations
 
-from busi_unet.learning.metrics import ECE_BINS, MISSED_DICE
-from busi_unet.learning.summary import Estimate
+from busi_unet.learning.summary import TITLES, Estimate
 
-FIGURES = {
-    "lesion_dice": "Lesion Dice, mean",
-    "lesion_dice_median": "Lesion Dice, median",
-    "benign_dice": "Lesion Dice, mean, benign",
-    "malignant_dice": "Lesion Dice, mean, malignant",
-    "lesion_iou": "Lesion IoU, mean",
-    "lesion_hd95_px": "HD95 on lesion images, px",
-    "lesion_missed_share": f"Lesions missed (Dice < {MISSED_DICE})",
-    "normal_false_mask_share": "Normals with any false mask",
-    "accuracy": "Three-class accuracy",
-    "macro_f1": "Macro-F1",
-    "auc_malignant": "AUC, benign against malignant",
-    "malignant_sensitivity": "Malignant images suspected (sensitivity)",
-    "malignant_specificity": "Other images not suspected (specificity)",
-    "ece": f"Expected calibration error, {ECE_BINS} bins",
-    "set_coverage": "Class within the 90 % prediction set",
-    "set_size": "Classes in a set, mean",
-    "edge_coverage": "Share of the edge within its 90 % band, mean",
-}
+FIGURES = TITLES
+"""Title of each figure that they show, in this order."""
 
 
 def value_of(estimate: Estimate, name: str) -> str:
