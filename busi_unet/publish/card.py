@@ -12,6 +12,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from busi_unet.config import BundleConfig
+from busi_unet.learning.unseen import trained_on
 from busi_unet.publish.figures import FIGURES, count_of, interval_of, value_of
 from busi_unet.publish.results import Result
 from busi_unet.publish.wording import BUSI_CITATION, BUSI_LICENCE, NOT_A_DEVICE, busi_test_fold
@@ -205,7 +206,7 @@ def _relation(result: Result, training: dict[str, Any]) -> str:
         "test": "By the manifest, the training never read this split.",
         "validation": "**Epoch, temperature and thresholds were chosen on this split: it flatters.**",
     }.get(result.split, "")
-    if result.split in _trained_on(training):
+    if result.split in trained_on(training):
         sentence = "**The model was trained on these images: the figures say nothing about new ones.**"
     if own is None:
         sentence += " The evaluation file does not say whether it is the split that the model was made on."
@@ -268,7 +269,7 @@ def _statements(config: BundleConfig) -> str:
             f"inside and {band.outer:.2g} outside of the\n  outline, in radii of a circle of the lesion's "
             "area (Angelopoulos et al. 2024, arXiv:2208.02814)."
         )
-    if (sets or band) and "validation" in _trained_on(config.training):
+    if (sets or band) and "validation" in trained_on(config.training):
         lines.append(
             "- **Sets and band were fitted for the model before the refit**, as temperature and thresholds "
             "were: how far\n  they hold for this one, only a test tells."
@@ -297,7 +298,7 @@ def _training(training: dict[str, Any], busi_fold: int | None) -> str:
     for split, count in data.get("images", {}).items():
         lines.append(f"| {split} | {count} | {', '.join(map(str, folds.get(split, []))) or '–'} |")
     steps = [
-        f"- Trained on: {' and '.join(_trained_on(training))}.",
+        f"- Trained on: {' and '.join(trained_on(training))}.",
         f"- Split, SHA-256 over image ids and classes: `{data.get('split_sha256', 'not recorded')}`.",
     ]
     if training.get("refit_of"):
@@ -314,12 +315,6 @@ def _training(training: dict[str, Any], busi_fold: int | None) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in training.get("versions", {}).items())
     steps += [f"- Versions: {versions}."] if versions else []
     return "\n".join([*lines, "", *steps])
-
-
-def _trained_on(training: dict[str, Any]) -> list[str]:
-    """The splits whose images the weights have seen."""
-    refit = training.get("options", {}).get("refit")
-    return training.get("data", {}).get("trained_on", ["train", "validation"] if refit else ["train"])
 
 
 def _examples(examples: Sequence[str]) -> str:
