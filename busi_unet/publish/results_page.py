@@ -325,9 +325,9 @@ Written by `scripts/write_results.py` from the files in [results](results); noth
 
 _RANDOM_SPLIT = """\
 The same recipe, with the folds dealt image by image, as most papers on BUSI do it: over a third of the test
-images then have a copy among the images that are trained or validated on
-(`scripts/prepare_data.py --ignore-copies`). The images are the same under either split, so the difference below
-is what such a split adds without any better network."""
+images then have a copy among those that are trained or validated on (`scripts/prepare_data.py
+--ignore-copies`). The images are the same under either split, so the difference below is what such a split
+adds without any better network."""
 
 _NOTEBOOK = """\
 The network of the course notebook that this project grew from, Ronneberger's U-Net of width 64 (31 M

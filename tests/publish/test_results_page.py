@@ -131,11 +131,11 @@ def test_mistakes_are_named(clone: Path, tmp_path: Path) -> None:
 
 
 def test_a_split_that_ignores_copies_is_shown_as_nothing_else(clone: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be shown as: What a random split .* keep copies together"):
+    with pytest.raises(UsageError, match=r"cannot be shown as: What a random split .* keep copies together"):
         keep_report(report(tmp_path / "honest"), clone, RANDOM_SPLIT)
     leaky = report(tmp_path / "leaky", groups=len(ROWS))
     write_rows(leaky / "per_image.csv", [replace(row, group=row.image_id) for row in ROWS])
-    with pytest.raises(UsageError, match="cannot be shown as: Five-fold cross-validation.* ignore copies"):
+    with pytest.raises(UsageError, match=r"cannot be shown as: Five-fold cross-validation.* ignore copies"):
         keep_report(leaky, clone, CROSS_VALIDATION)
     keep_report(leaky, clone, RANDOM_SPLIT)
     assert (clone / "docs" / "results" / "random_split.json").is_file()
