@@ -31,6 +31,7 @@ from busi_unet.learning.distributed import share_batches
 from busi_unet.learning.interruption import leave_signals_to_the_parent
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.progress import Progress
+from busi_unet.learning.unseen import trained_on
 from busi_unet.model.unet import UNet
 
 if TYPE_CHECKING:
@@ -191,8 +192,8 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
     """The network with its start weights, which must not know what this run holds back.
 
     Raises:
-        UsageError: the start model is none, is another network, was made on another split, or was
-            tuned for another input size.
+        UsageError: the start model is none, is another network, was made on another split, was trained on
+            the images that this run validates on, or was tuned for another input size.
     """
     plain = options.encoder == "plain"
     architecture = Architecture(options.encoder, options.width if plain else None)
@@ -214,6 +215,11 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
         raise UsageError(
             f"{flag} {start} was trained on another split of the data, so it may know the test images.",
             "Use the data and the --fold it was trained with, or start from imagenet.",
+        )
+    if not options.refit and "validation" in trained_on(config.training):
+        raise UsageError(
+            f"--init {start} was trained on the validation images too: nothing unseen is left to choose by.",
+            "Use the model that it was a refit of, or start from imagenet.",
         )
     if options.refit and config.preprocess.size != options.size:
         raise UsageError(

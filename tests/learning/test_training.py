@@ -358,6 +358,10 @@ def test_a_model_folder_can_be_trained_on(options, tiny_bundle, tmp_path):
         train(dataclasses.replace(run, width=8, output=tmp_path / "wider"))
     with pytest.raises(UsageError, match="is no model folder"):
         train(dataclasses.replace(run, init="imagnet", output=tmp_path / "typo"))
+    refit = {"data": {"trained_on": ["train", "validation"]}}
+    save_config(tiny_bundle, dataclasses.replace(load_config(tiny_bundle), training=refit))
+    with pytest.raises(UsageError, match="was trained on the validation images too"):
+        train(dataclasses.replace(run, output=tmp_path / "after_a_refit"))
 
 
 def test_calibration_can_be_fitted_again(prepared, options, tmp_path):
