@@ -343,6 +343,12 @@ def _read_folder(folder: Path, scratch: Path, progress: bool) -> _Findings:
     inside = list(folders(folder))
     for inner in inside:
         if (inner / "dataset_dict.json").is_file():
+            if read_record(inner).get("folds_from") == IMAGE_BY_IMAGE:
+                # Its groups say that no picture has a copy, and would be taken at their word from here on.
+                raise DataLayoutError(
+                    f"{inner} was split image by image, for a study of leaks: its groups tell nothing.",
+                    hint="Prepare its pictures instead.",
+                )
             return _read_prepared(load_prepared(inner), progress)
     if found := scan(folder):
         return _read_scanned(found, progress)

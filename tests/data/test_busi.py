@@ -119,6 +119,12 @@ def test_ignoring_copies_deals_image_by_image(source, prepared, tmp_path):
     assert {row["image_id"]: row["fold"] for part in again.values() for row in part} == fold_of
 
 
+def test_a_split_that_ignores_copies_is_no_source(phantom_root, tmp_path):
+    prepare(phantom_root, tmp_path / "leaky", ignore_copies=True, progress=False)
+    with pytest.raises(DataLayoutError, match="leaky was split image by image"):
+        prepare(tmp_path / "leaky", tmp_path / "washed", progress=False)
+
+
 def test_another_test_fold_of_a_prepared_data_set_keeps_groups_and_folds(prepared, tmp_path):
     rotated = prepare(prepared, tmp_path / "rotated", test_fold=4, progress=False)
     assert [set(rotated[split]["fold"]) for split in rotated] == [{1, 2, 3}, {0}, {4}]
