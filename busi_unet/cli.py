@@ -60,6 +60,13 @@ def command(main: Main) -> Callable[..., int]:
     return wrapped
 
 
+def seed(text: str) -> int:
+    """Type of a --seed that goes to a bootstrap; refuses, before the work, what no generator takes."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0")
+    return int(text)
+
+
 def warn(message: str) -> None:
     """Prints a warning on stderr."""
     print(f"warning: {message}", file=sys.stderr)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from busi_unet.cli import command, print_json, warn
+from busi_unet.cli import command, print_json, seed, warn
 from busi_unet.data.busi import load_prepared
 from busi_unet.data.disturbances import DISTURBANCES
 from busi_unet.learning.audit import audit
@@ -61,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, help="report folder (reports/NAME-audit); shows no picture")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (%(default)s)")
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the disturbances and the bootstrap (%(default)s)"
+        "--seed", type=seed, default=0, help="of the disturbances and the bootstrap (%(default)s)"
     )
     add_marks_flag(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON instead of tables")

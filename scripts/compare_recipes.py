@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from busi_unet.cli import command
+from busi_unet.cli import command, seed
 from busi_unet.data.busi import load_prepared
 
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--data", type=Path, default=Path("data/busi"), help="prepared data set (%(default)s)"
     )
     parser.add_argument("--output", type=Path, help="file to write (FOLDER/recipes.json)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (%(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the bootstrap (%(default)s)")
     args = parser.parse_args(argv)
     output = args.output or args.folder / "recipes.json"
     from busi_unet.learning.recipes import compare_recipes

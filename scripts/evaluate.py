@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from busi_unet.cli import command, print_json, warn
+from busi_unet.cli import command, print_json, seed, warn
 from busi_unet.data.busi import load_prepared
 from busi_unet.learning.evaluation import evaluate
 from busi_unet.learning.marks import add_marks_flag, marks_of
@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="report folder (reports/RUN-MODEL-SPLIT); its galleries show the data: do not publish them",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (%(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the bootstrap (%(default)s)")
     add_marks_flag(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON instead of tables")
     return parser

@@ -99,6 +99,7 @@ def test_marks_decide_where_strokes_are_painted_out(script, prepared, tiny_bundl
         ["embedded", "--only", "snow"],
         ["embedded", "--only"],
         ["embedded", "--seed", "x"],
+        ["embedded", "--seed", "-1"],
     ],
 )
 def test_wrong_usage(script, wrong, capsys):

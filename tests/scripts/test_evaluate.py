@@ -182,7 +182,7 @@ def test_empty_split_fails_with_a_message(script, asked, data, monkeypatch, caps
     assert "no images" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("wrong", [[], ["embedded", "--split", "holdout"], ["embedded", "--seed", "x"]])
+@pytest.mark.parametrize("wrong", [[], ["embedded", "--split", "holdout"], ["embedded", "--seed", "-1"]])
 def test_wrong_usage(script, wrong, capsys):
     with pytest.raises(SystemExit) as stopped:
         script.main(wrong)
