@@ -87,18 +87,10 @@ def tune(
         scores = [outcome(replace(thresholds, mask=float(value)))[0] for value in _MASK_GRID]
         thresholds = replace(thresholds, mask=nearest_half(_MASK_GRID, scores, _DICE_TOLERANCE))
         by_area = {value: outcome(replace(thresholds, min_area=value)) for value in _AREA_GRID}
-        best, fewest = (
-            max(score for score, _ in by_area.values()),
-            min(empty for _, empty in by_area.values()),
-        )
-        thresholds = replace(
-            thresholds,
-            min_area=max(
-                value
-                for value, (score, empty) in by_area.items()
-                if score >= best - _DICE_TOLERANCE and empty == fewest
-            ),
-        )
+        fewest = min(empty for _, empty in by_area.values())
+        kept = {value: score for value, (score, empty) in by_area.items() if empty == fewest}
+        good = [value for value, score in kept.items() if score >= max(kept.values()) - _DICE_TOLERANCE]
+        thresholds = replace(thresholds, min_area=max(good))
     if has_lesion.any() and not has_lesion.all():
         masks = [mask_from_probability(map_, 1.0, thresholds) for map_ in maps]
         shown = np.array(

@@ -77,6 +77,15 @@ def test_a_small_lesion_is_never_taken_for_a_speck():
     assert 0 < tuned(cases)[1].min_area <= 4 / 1600
 
 
+def test_a_small_lesion_is_kept_even_where_dropping_specks_pays():
+    cases = [case(i, 1, inside=0.9, outside=0.1, logits=(0, 2, 0)) for i in range(20)]
+    for _, _, _, output in cases[:10]:
+        output.probability[0, :7] = 0.9
+    cases.append(case(20, 1, inside=0.1, outside=0.1, logits=(0, 2, 0)))
+    cases[-1][3].probability[10:12, 10:12] = 0.9
+    assert tuned(cases)[1].min_area <= 4 / 1600
+
+
 def test_without_lesions_or_without_normals_the_defaults_stay():
     normals = [case(i, 0, inside=0.2, outside=0.1, logits=(2, 0, 0)) for i in range(3)]
     assert tuned(normals)[1] == Thresholds()
