@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -108,40 +108,39 @@ class Augmentation:
         return image
 
 
+# Grey values as one scanner varies them by itself; geometry as operators and settings differ.
+_MILD = Augmentation(
+    flip=0.5,
+    rotation=15.0,
+    zoom=0.25,
+    aspect=0.12,
+    shift=0.1,
+    gain=0.08,
+    contrast=0.12,
+    gamma=0.2,
+    time_gain=0.08,
+    speckle=0.05,
+    blur=0.5,
+)
+# Pictures of all classes alike, so that what is burnt in tells nothing of the class.
+_ANNOTATED = replace(_MILD, text=0.25, calipers=0.2, paint_out=0.5)
+# As far as other scanners and settings differ, too.
+_STRONG = replace(
+    _ANNOTATED,
+    aspect=0.15,
+    gain=0.1,
+    contrast=0.18,
+    gamma=0.3,
+    time_gain=0.12,
+    speckle=0.1,
+    blur=0.8,
+    sector=0.1,
+)
 AUGMENTATIONS: dict[str, Augmentation | None] = {
     "none": None,
-    # Grey values as one scanner varies them by itself; geometry as operators and settings differ.
-    "mild": Augmentation(
-        flip=0.5,
-        rotation=15.0,
-        zoom=0.25,
-        aspect=0.12,
-        shift=0.1,
-        gain=0.08,
-        contrast=0.12,
-        gamma=0.2,
-        time_gain=0.08,
-        speckle=0.05,
-        blur=0.5,
-    ),
-    # As far as other scanners, settings and habits of annotation differ.
-    "strong": Augmentation(
-        flip=0.5,
-        rotation=15.0,
-        zoom=0.25,
-        aspect=0.15,
-        shift=0.1,
-        gain=0.1,
-        contrast=0.18,
-        gamma=0.3,
-        time_gain=0.12,
-        speckle=0.1,
-        blur=0.8,
-        sector=0.1,
-        text=0.25,
-        calipers=0.2,
-        paint_out=0.5,
-    ),
+    "mild": _MILD,
+    "annotated": _ANNOTATED,
+    "strong": _STRONG,
 }
 """By name, as `--augment` takes them."""
 

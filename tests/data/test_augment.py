@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -92,3 +93,11 @@ def test_a_sector_never_hides_a_part_of_the_lesion(pair):
     cut = [sector(image, mask, np.random.default_rng(seed))[0] for seed in range(40)]
     assert any((drawn == 0).any() for drawn in cut)
     assert all((drawn[mask] == 230).all() for drawn in cut)
+
+
+def test_each_set_adds_to_the_one_before():
+    sets = [dataclasses.asdict(AUGMENTATIONS[name]) for name in ("mild", "annotated", "strong")]
+    for weaker, stronger in itertools.pairwise(sets):
+        assert weaker != stronger
+        assert all(stronger[name] >= value for name, value in weaker.items())
+    assert not any(sets[0][name] for name in ("text", "calipers", "paint_out"))
