@@ -53,17 +53,21 @@ class Source:
         name: of its files in docs/results.
         heading: in docs/results.md, and of its column in the README.
         ignores_copies: whether its folds were dealt image by image, each image a group of its own.
+        plotted: whether its plots are kept; what is only compared has none.
     """
 
     name: str
     heading: str
     ignores_copies: bool = False
+    plotted: bool = True
 
 
 CROSS_VALIDATION = Source("cross_validation", "Five-fold cross-validation")
 EMBEDDED = Source("embedded_test", "Embedded weights, fold 0")
-RANDOM_SPLIT = Source("random_split", "What a random split would have claimed", ignores_copies=True)
-NOTEBOOK = Source("notebook", "The notebook's network")
+RANDOM_SPLIT = Source(
+    "random_split", "What a random split would have claimed", ignores_copies=True, plotted=False
+)
+NOTEBOOK = Source("notebook", "The notebook's network", plotted=False)
 SOURCES = {
     "embedded": EMBEDDED,
     "cross_validation": CROSS_VALIDATION,
@@ -101,7 +105,7 @@ def keep_report(report: Path, root: Path, source: Source) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(report / "metrics.json", results / f"{source.name}.json")
     shutil.copyfile(report / "per_image.csv", results / f"{source.name}_per_image.csv")
-    for plot in PLOTS:
+    for plot in PLOTS if source.plotted else ():
         target = images / f"{source.name}_{plot}.png"
         target.unlink(missing_ok=True)
         if (report / f"{plot}.png").is_file():

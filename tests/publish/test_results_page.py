@@ -88,6 +88,11 @@ def test_no_pixels_of_the_data_are_kept(clone: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_what_is_only_compared_keeps_no_plots(clone: Path, tmp_path: Path) -> None:
+    keep_report(report(tmp_path / "report"), clone, NOTEBOOK)
+    assert not list((clone / "docs" / "images" / "results").glob("*.png"))
+
+
 def test_subsets_and_what_is_undefined(clone: Path, tmp_path: Path) -> None:
     none = {"value": None, "ci_low": None, "ci_high": None, "n": 0, "count": None, "undefined_resamples": 0}
     estimates = {**SUMMARY["estimates"], "auc_malignant": none}
