@@ -115,3 +115,20 @@ def test_the_readme_counts_what_there_is():
     assert f"It has seen {trained} pictures" in page
     crossing = {row.group for row in rows if row.cross_class}
     assert len(crossing) == 8 and "Eight groups of BUSI hold copies of one picture" in page
+
+
+def test_what_strong_augmentation_trains_away_is_what_the_audit_found(model_page):
+    mild, strong = (results(name)["effects"] for name in ("audit", "audit_strong"))
+
+    def shift(effects: dict, disturbance: str, name: str) -> float:
+        return effects[disturbance]["shifts"][name]["value"]
+
+    changed = [100 * shift(effects, "text_in", "class_changed") for effects in (strong, mild)]
+    moved = [shift(effects, "strokes_out", "p_malignant") for effects in (strong, mild)]
+    accuracy = [effects["scanner"]["figures"]["accuracy"]["after"]["value"] for effects in (strong, mild)]
+    assert (
+        "changes the class of {:.1f} % of the pictures of fold 1 instead of {:.1f} %".format(*changed)
+        in model_page
+    )
+    assert "probability of malignant by {} instead of {}".format(*map(short, moved)) in model_page
+    assert "worse (accuracy {} instead of {})".format(*map(short, accuracy)) in model_page
