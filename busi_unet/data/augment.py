@@ -97,15 +97,20 @@ class Augmentation:
         return np.round(np.clip(grey, 0, 1) * 255).astype(np.uint8)
 
     def _burn_in(self, image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        if generator.random() < self.sector:
+        if happens(self.sector, generator):
             outside = outside_sector(image.shape, generator)
             if not (outside & mask).any():
                 image = np.where(outside, np.uint8(0), image)
-        if generator.random() < self.calipers:
+        if happens(self.calipers, generator):
             image = draw_calipers(image, mask if generator.random() < 0.5 else None, generator)
-        if generator.random() < self.text:
+        if happens(self.text, generator):
             image = draw_text(image, generator)
         return image
+
+
+def happens(probability: float, generator: np.random.Generator) -> bool:
+    """Draws only where there is something to decide: what is off leaves all other changes as they were."""
+    return probability > 0 and generator.random() < probability
 
 
 # Grey values as one scanner varies them by itself; geometry as operators and settings differ.

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.augment import Augmentation
+from busi_unet.data.augment import Augmentation, happens
 from busi_unet.data.overlays import paint_out
 from busi_unet.imaging.decode import decode_image, decode_mask
 from busi_unet.imaging.preprocess import Preprocessor
@@ -114,7 +114,7 @@ class LesionDataset(Dataset):
         """One picture, augmented: float32 image (S, S), mask (S, S) and class shares (3,)."""
         frame, mask = self.frames[index], self.masks[index]
         if self.augmentation is not None:
-            if generator.random() < self.augmentation.paint_out:
+            if happens(self.augmentation.paint_out, generator):
                 frame = self.painted_out[index]
             frame, mask = self.augmentation(frame, mask, generator)
         classes = np.eye(len(CLASS_NAMES), dtype=np.float32)[self.labels[index]]

@@ -4,7 +4,7 @@ import itertools
 import numpy as np
 import pytest
 
-from busi_unet.data.augment import AUGMENTATIONS, Augmentation
+from busi_unet.data.augment import AUGMENTATIONS, Augmentation, happens
 
 OFF = Augmentation()
 STRONG = AUGMENTATIONS["strong"]
@@ -101,3 +101,11 @@ def test_each_set_adds_to_the_one_before():
         assert weaker != stronger
         assert all(stronger[name] >= value for name, value in weaker.items())
     assert not any(sets[0][name] for name in ("text", "calipers", "paint_out"))
+
+
+def test_what_is_off_draws_nothing():
+    """So that runs of a set can be repeated after other sets have got something new."""
+    generator, untouched = (np.random.default_rng(4) for _ in range(2))
+    assert not happens(0.0, generator)
+    assert generator.random() == untouched.random()
+    assert happens(1.0, generator)
