@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import permutations
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.busi import split_hash
+from busi_unet.data.busi import SPLITS, split_hash, split_of_fold
 from busi_unet.data.fold_table import read_busi_folds
 from busi_unet.data.folds import N_FOLDS
 
@@ -26,15 +27,15 @@ def busi_test_fold(split_sha256: str | None) -> int | None:
 
 @cache
 def _busi_splits() -> dict[str, int]:
+    """The test fold by the hash of the split, whichever of the other folds validates."""
     rows = read_busi_folds()
     hashes = {}
-    for fold in range(N_FOLDS):
-        parts: dict[str, dict[str, list]] = {
-            split: {"image_id": [], "label": []} for split in ("train", "validation", "test")
-        }
+    for test, validation in permutations(range(N_FOLDS), 2):
+        split_of = split_of_fold(test, validation)
+        parts: dict[str, dict[str, list]] = {split: {"image_id": [], "label": []} for split in SPLITS}
         for row in rows:
-            split = {fold: "test", (fold + 1) % N_FOLDS: "validation"}.get(row.fold, "train")
-            parts[split]["image_id"].append(row.image_id)
-            parts[split]["label"].append(CLASS_NAMES.index(row.label))
-        hashes[split_hash(parts)] = fold
+            part = parts[split_of[row.fold]]
+            part["image_id"].append(row.image_id)
+            part["label"].append(CLASS_NAMES.index(row.label))
+        hashes[split_hash(parts)] = test
     return hashes
