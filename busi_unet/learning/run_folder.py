@@ -21,7 +21,7 @@ import torch
 
 from busi_unet.bundle import load_bundle, load_config, save_bundle
 from busi_unet.config import BundleConfig, Preprocess
-from busi_unet.data.busi import split_hash
+from busi_unet.data.busi import read_record, split_hash
 from busi_unet.errors import TrainingError, UsageError
 from busi_unet.files import replace_file
 from busi_unet.learning.checkpoint import CHECKPOINT_NAME, has_checkpoint, writing
@@ -153,6 +153,7 @@ def build_manifest(run: Run, data: DatasetDict) -> dict[str, Any]:
             "images": {split: len(data[split]) for split in ("train", "validation", "test")},
             "folds": {split: sorted(set(data[split]["fold"])) for split in ("train", "validation", "test")},
             "split_sha256": split_hash(data),
+            "folds_from": read_record(run.options.data).get("folds_from"),
             "trained_on": ["train", "validation"] if run.options.refit else ["train"],
         },
         "best_epoch": progress.best_epoch,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from busi_unet.bundle import bundle_hash, load_config, weights_hash
 from busi_unet.config import BundleConfig
-from busi_unet.data.busi import resplit, split_hash
+from busi_unet.data.busi import IMAGE_BY_IMAGE, resplit, split_hash
 from busi_unet.data.folds import N_FOLDS
 from busi_unet.errors import UsageError
 from busi_unet.predictor import Predictor
@@ -81,6 +81,8 @@ def subject(model: str, data: DatasetDict, split: str, *, device: str = "auto") 
     predictor = Predictor.from_pretrained(None if model == "embedded" else model, device=device)
     found = split_for(predictor.config, data)
     doubts = [found.doubt(split)]
+    if ignored_copies(predictor.config.training):
+        doubts.append("the model's folds ignore copies: it was trained on copies of these images.")
     if not predictor.config.calibration.fitted:
         doubts.append("the model's probabilities are not calibrated: they may be far too sure.")
     provenance = {
@@ -113,6 +115,11 @@ def trained_on(training: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the splits whose images the weights have seen, by the record of their training."""
     refit = training.get("options", {}).get("refit")
     return tuple(training.get("data", {}).get("trained_on", ("train", "validation") if refit else ("train",)))
+
+
+def ignored_copies(training: Mapping[str, Any]) -> bool:
+    """Whether copies of one picture lay in several folds, by the record of a training."""
+    return training.get("data", {}).get("folds_from") == IMAGE_BY_IMAGE
 
 
 def cross_validated(folder: Path, data: DatasetDict) -> list[tuple[Path, Dataset]]:

@@ -12,7 +12,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from busi_unet.config import BundleConfig
-from busi_unet.learning.unseen import trained_on
+from busi_unet.learning.unseen import ignored_copies, trained_on
 from busi_unet.publish.figures import FIGURES, count_of, interval_of, value_of
 from busi_unet.publish.results import Result
 from busi_unet.publish.wording import BUSI_CITATION, BUSI_LICENCE, NOT_A_DEVICE, busi_test_fold
@@ -288,6 +288,10 @@ def _training(training: dict[str, Any], busi_fold: int | None) -> str:
     data, options = training.get("data", {}), training.get("options", {})
     if busi_fold is None:
         source = "A data set that is not BUSI with its published folds; this card cannot name it."
+        if ignored_copies(training):
+            source += (
+                "\n**Its folds ignore copies: test pictures have copies in training, and all figures leak.**"
+            )
     else:
         source = (
             "BUSI (Breast Ultrasound Images, Cairo 2018), 780 pictures, with its folds of busi_unet:\n"

@@ -70,6 +70,7 @@ def test_a_run_leaves_a_model_that_predicts_and_a_record(options, prepared):
     assert model.architecture.width == 4
     assert config.training["options"]["seed"] == options.seed
     assert config.training["data"]["folds"]["test"] == [0]
+    assert config.training["data"]["folds_from"] == "computed"
     image = load_prepared(prepared)["test"][0]["image"]
     assert Predictor.from_pretrained(folder).predict(image).mask.shape == (image.height, image.width)
 

@@ -10,7 +10,7 @@ from busi_unet.bundle import load_config, save_config
 from busi_unet.config import BundleConfig
 from busi_unet.data.busi import load_prepared, resplit, split_hash
 from busi_unet.errors import UsageError
-from busi_unet.learning.unseen import cross_validated, split_for
+from busi_unet.learning.unseen import cross_validated, split_for, subject
 
 
 def made_on(data, test: int, validation: int | None = None) -> dict:
@@ -66,6 +66,16 @@ def test_a_refit_has_seen_its_validation_images(data, record):
     split = split_for(BundleConfig(training=training), data)
     assert "was trained on these images" in split.doubt("validation")
     assert not split.doubt("test")
+
+
+def test_folds_that_ignore_copies_are_a_doubt(runs, data):
+    model = runs / "fold-0" / "model"
+    leak = "trained on copies of these images"
+    assert not any(leak in doubt for doubt in subject(str(model), data, "test").doubts)
+    training = made_on(data, 0)
+    training["data"]["folds_from"] = "image by image"
+    save_config(model, replace(load_config(model), training=training))
+    assert any(leak in doubt for doubt in subject(str(model), data, "test").doubts)
 
 
 def test_every_image_has_the_network_that_kept_it(runs, data):

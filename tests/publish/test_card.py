@@ -125,6 +125,13 @@ def test_busi_is_named_where_its_published_split_was_used_and_only_there():
     assert "this card cannot name it" in other.text
 
 
+def test_a_model_whose_folds_ignore_copies_is_marked():
+    training = {**EMBEDDED.training, "data": {**EMBEDDED.training["data"], "split_sha256": "another"}}
+    assert "figures leak" not in str(card(replace(EMBEDDED, training=training)))
+    training["data"]["folds_from"] = "image by image"
+    assert "all figures leak" in str(card(replace(EMBEDDED, training=training)))
+
+
 def test_config_is_told_as_it_is():
     text = card(OTHER_DATA).text
     assert "Encoder `plain`, width 16" in text
