@@ -25,7 +25,8 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from busi_unet.data.overlays import draw_calipers, draw_text, find_strokes, paint_out
+from busi_unet.data.overlays import draw_calipers, draw_text, paint_out
+from busi_unet.imaging.quality import has_burnt_in_marks
 
 Pair = tuple[np.ndarray, np.ndarray]
 Kind = Literal["shortcut", "scanner"]
@@ -33,9 +34,6 @@ Kind = Literal["shortcut", "scanner"]
 _BORDER = 0.12
 _NEARLY_BLACK, _LIT_SHARE, _MARGIN = 8, 0.02, 0.02
 _CUT = 0.2
-# Against the notes of Pawłowska et al. (Data in Brief 48:109247, 2023) on BUSI, by which 235 of 780 pictures
-# have something burnt in: 94 % of those lie above it, and 9 % of the others.
-_STROKES_SHARE = 0.0018
 _TRIES = 30
 
 
@@ -115,8 +113,8 @@ def _calipers_elsewhere(image: np.ndarray, mask: np.ndarray, generator: np.rando
     return best, mask
 
 
-def _has_strokes(image: np.ndarray, mask: np.ndarray) -> bool:
-    return bool(find_strokes(image).mean() > _STROKES_SHARE)
+def _has_marks(image: np.ndarray, mask: np.ndarray) -> bool:
+    return has_burnt_in_marks(image)
 
 
 def _strokes_out(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
@@ -266,7 +264,7 @@ DISTURBANCES: dict[str, Disturbance] = {
             "shortcut",
             "text, calipers and pictograms painted out, where there are some",
             _strokes_out,
-            applies=_has_strokes,
+            applies=_has_marks,
             mark="burnt_in",
         ),
         Disturbance("borders_in", "shortcut", "black bars at the left and the right, 12 % each", _borders_in),

@@ -158,9 +158,9 @@ Written by `scripts/write_results.py` from the files in [results](results); noth
 Each picture is judged as it is, and again after a change that leaves its lesion and its class what they
 are. A network that goes by the lesion answers the same; one that goes by a shortcut does not. A
 **shortcut** is something that a network could go by and should not: in BUSI, lesions are often measured
-with calipers and normal pictures never are. Strong augmentation draws text and calipers, and paints out, by
-the same code: a network that was trained with it and withstands these has learned what it was taught, which
-does not tell about other marks. A **scanner** is a mimic of another scanner. Its operators are not those of
+with calipers and normal pictures never are. Annotated and strong augmentation draw text and calipers, and
+paint out, by the same code: a network that was trained with them and withstands these has learned what it
+was taught, which does not tell about other marks. A **scanner** is a mimic of another scanner. Its operators are not those of
 the augmentation. It is a mimic still, and good figures here do not promise good ones on another hospital's
 pictures.
 
