@@ -160,9 +160,9 @@ are. A network that goes by the lesion answers the same; one that goes by a shor
 **shortcut** is something that a network could go by and should not: in BUSI, lesions are often measured
 with calipers and normal pictures never are. Annotated and strong augmentation draw text and calipers, and
 paint out, by the same code: a network that was trained with them and withstands these has learned what it
-was taught, which does not tell about other marks. A **scanner** is a mimic of another scanner. Its operators are not those of
-the augmentation. It is a mimic still, and good figures here do not promise good ones on another hospital's
-pictures.
+was taught, which does not tell about other marks. A **scanner** is a mimic of another scanner. Its
+operators are not those of the augmentation. It is a mimic still, and good figures here do not promise good
+ones on another hospital's pictures.
 
 - **Pictures**: those that a change applies to. Before and after are figures of the same pictures, so
   *before* differs from line to line.
