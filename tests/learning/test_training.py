@@ -378,48 +378,38 @@ def test_calibration_can_be_fitted_again(prepared, options, tmp_path):
         recalibrate(folder, load_prepared(prepared))
 
 
-def test_depthwise_filters_can_be_kept(options):
+@pytest.mark.parametrize(
+    ("kept", "parts", "tensors", "trained"),
+    [
+        ({"freeze_depthwise": True}, ["depthwise.1.weight"], 16, "encoder.blocks.1.project.1.weight"),
+        (
+            {"freeze_blocks": 2},
+            ["encoder.stem.", "encoder.blocks.0.", "encoder.blocks.1."],
+            18,
+            "encoder.blocks.2.project.1.weight",
+        ),
+    ],
+)
+def test_parts_of_the_encoder_can_be_kept(options, kept, parts, tensors, trained):
     options = dataclasses.replace(
-        options,
-        encoder="efficientnet_lite0",
-        width=TrainOptions.width,
-        size=32,
-        epochs=1,
-        freeze_depthwise=True,
-        output=options.output / "frozen",
+        options, encoder="efficientnet_lite0", width=TrainOptions.width, size=32, epochs=1, **kept
     )
     start = UNet(Architecture("efficientnet_lite0"))
     start.encoder.load_imagenet()
     before, after = start.state_dict(), load_bundle(train(options))[0].state_dict()
-    depthwise = [name for name in before if "encoder" in name and "depthwise.1.weight" in name]
-    assert len(depthwise) == len(start.encoder.blocks)
-    assert all(torch.allclose(after[name], before[name], rtol=1e-3, atol=1e-5) for name in depthwise)
-    name = "encoder.blocks.1.project.1.weight"
-    assert not torch.allclose(after[name], before[name], rtol=1e-3, atol=1e-5)
+    names = [name for name, _ in start.named_parameters() if any(part in name for part in parts)]
+    assert len(names) == tensors
+
+    def same(name: str) -> bool:
+        return torch.allclose(after[name], before[name], rtol=1e-3, atol=1e-5)
+
+    assert all(map(same, names))
+    assert not same(trained)
 
 
-def test_the_first_blocks_can_be_kept(options):
-    options = dataclasses.replace(
-        options,
-        encoder="efficientnet_lite0",
-        width=TrainOptions.width,
-        size=32,
-        epochs=1,
-        freeze_blocks=2,
-        output=options.output / "frozen_blocks",
-    )
-    start = UNet(Architecture("efficientnet_lite0"))
-    start.encoder.load_imagenet()
-    before, after = start.state_dict(), load_bundle(train(options))[0].state_dict()
-    kept = [
-        name for name, _ in start.named_parameters() if name.startswith(("encoder.stem", "encoder.blocks.1."))
-    ]
-    assert kept
-    assert all(torch.allclose(after[name], before[name], rtol=1e-3, atol=1e-5) for name in kept)
-    name = "encoder.blocks.2.project.1.weight"
-    assert not torch.allclose(after[name], before[name], rtol=1e-3, atol=1e-5)
+def test_more_blocks_than_the_encoder_has_cannot_be_kept():
     with pytest.raises(UsageError, match="has 16 blocks"):
-        freeze(start, depthwise=False, blocks=17)
+        freeze(UNet(Architecture("efficientnet_lite0")), depthwise=False, blocks=17)
 
 
 def test_a_refit_adds_the_validation_images_and_keeps_what_was_tuned(options, prepared, tmp_path):
