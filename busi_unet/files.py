@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and files that are what they should be or are named."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from busi_unet.errors import BusiUNetError, first_line
+from busi_unet.errors import BusiUNetError, UsageError, first_line
 
 
 @contextlib.contextmanager
@@ -42,6 +42,26 @@ def whole_or_nothing(output: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         if output.exists():
             shutil.rmtree(previous, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def reading(path: Path, otherwise: str, hint: str) -> Iterator[None]:
+    """Around reading a file of a known form, which a user named.
+
+    Args:
+        path: of the file.
+        otherwise: what is said of a file of another form, after its name: "is no …".
+        hint: which file to name.
+
+    Raises:
+        UsageError: the file cannot be read, or what is read from it does not hold what it should.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}).", hint) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path} {otherwise} ({type(error).__name__}: {error}).", hint) from error
 
 
 def replace_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
+from busi_unet.files import reading
 from busi_unet.learning import metrics
 
 LEVEL = 0.95
@@ -220,16 +221,9 @@ def read_rows(path: str | Path) -> list[ImageResult]:
         UsageError: no such file, or another table.
     """
     path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = [ImageResult.from_row(row) for row in csv.DictReader(stream)]
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}).", "Name a per_image.csv.") from error
-    except (KeyError, ValueError) as error:
-        raise UsageError(
-            f"{path} is no table of images ({type(error).__name__}: {error}).",
-            "Name the per_image.csv in a report folder of scripts/evaluate.py.",
-        ) from error
+    hint = "Name the per_image.csv in a report folder of scripts/evaluate.py."
+    with reading(path, "is no table of images", hint), path.open(newline="", encoding="utf-8") as stream:
+        rows = [ImageResult.from_row(row) for row in csv.DictReader(stream)]
     if not rows:
         raise UsageError(f"{path} holds no image.", "Name another per_image.csv.")
     return rows

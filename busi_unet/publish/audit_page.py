@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from busi_unet.errors import UsageError
+from busi_unet.files import reading
 from busi_unet.learning.audit_report import PLOTS, tables
 from busi_unet.learning.effects import Effect
 from busi_unet.learning.report import table
@@ -134,7 +134,7 @@ def _file(root: Path, source: AuditSource) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
+    with reading(path, "is not an audit", "Name a report folder of scripts/audit.py."):
         summary = json.loads(path.read_text(encoding="utf-8"))
         for effect in summary["effects"].values():
             Effect.from_dict(effect)
@@ -142,13 +142,6 @@ def _read(path: Path) -> dict[str, Any]:
             summary[key]
         for key in ("command", "seed"):
             summary["provenance"][key]
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}).", "Name a report folder.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f"{path} is not an audit ({type(error).__name__}: {error}).",
-            "Name a report folder of scripts/audit.py.",
-        ) from error
     return summary
 
 

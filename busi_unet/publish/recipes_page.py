@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from busi_unet.errors import UsageError
+from busi_unet.files import reading
 from busi_unet.learning.report import table
 from busi_unet.learning.summary import Estimate
 from busi_unet.publish.figures import FIGURES, interval_of, signed, value_of
@@ -32,14 +32,8 @@ def recipes_page(root: Path) -> str | None:
 
 
 def _page(file: Path) -> str:
-    try:
+    with reading(file, "compares no recipes", "Name the file that scripts/compare_recipes.py wrote."):
         return _written(json.loads(file.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read ({error.strerror}).", "Name recipes.json.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f"{file} compares no recipes.", "Name the file that scripts/compare_recipes.py wrote."
-        ) from error
 
 
 def _written(found: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from busi_unet.errors import UsageError
+from busi_unet.files import reading
 from busi_unet.learning.summary import Estimate
 
 # Where scripts/evaluate.py writes unless told otherwise, and where this repository keeps its own.
@@ -58,7 +59,8 @@ def read_result(path: str | os.PathLike) -> Result:
         UsageError: the file is missing or is something else.
     """
     path = Path(path)
-    try:
+    hint = "Name the metrics.json in a report folder of scripts/evaluate.py."
+    with reading(path, "is not an evaluation file", hint):
         summary = json.loads(path.read_text(encoding="utf-8"))
         result = Result(
             path=path,
@@ -70,13 +72,6 @@ def read_result(path: str | os.PathLike) -> Result:
         )
         for key in ("split", "bootstrap", "command"):
             result.provenance[key]
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}).", "Name an evaluation file.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f"{path} is not an evaluation file ({type(error).__name__}: {error}).",
-            "Name the metrics.json in a report folder of scripts/evaluate.py.",
-        ) from error
     return result
 
 
