@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -30,6 +32,21 @@ def soft_dice_loss(mask_logits: Tensor, target: Tensor) -> Tensor:
     return torch.where(present, loss, 0.0)
 
 
+def mask_loss(mask_logits: Tensor, mask: Tensor, *, dice_weight: float = 1.0) -> Tensor:
+    """Weighted Dice loss + binary cross-entropy, per image.
+
+    Args:
+        mask_logits: (N, 1, S, S).
+        mask: (N, 1, S, S), 0 to 1.
+        dice_weight: of the Dice term.
+
+    Returns:
+        (N,).
+    """
+    bce = F.binary_cross_entropy_with_logits(mask_logits, mask, reduction="none").flatten(1).mean(dim=1)
+    return dice_weight * soft_dice_loss(mask_logits, mask) + bce
+
+
 def combined_loss(
     output: UNetOutput,
     mask: Tensor,
@@ -37,8 +54,9 @@ def combined_loss(
     *,
     class_weight: float = 0.5,
     label_smoothing: float = 0.05,
+    dice_weight: float = 1.0,
 ) -> Tensor:
-    """Dice + binary cross-entropy on the mask, and weighted cross-entropy on the class.
+    """`mask_loss`, and weighted cross-entropy on the class.
 
     No image's loss depends on the others', so that the mean over equal shards of a batch equals the
     loss of the whole batch, whatever the number of processes.
@@ -49,13 +67,32 @@ def combined_loss(
         classes: float (N, 3), shares that sum to 1.
         class_weight: of the classification term.
         label_smoothing: of the classification term (Szegedy et al. 2016, arXiv:1512.00567).
+        dice_weight: of the Dice term.
 
     Returns:
         (N,); the mean over the batch is minimised.
     """
     # Autocast may have left the outputs in half precision.
     mask_logits, class_logits = output.mask_logits.to(mask.dtype), output.class_logits.to(mask.dtype)
-    mask_dice = soft_dice_loss(mask_logits, mask)
-    mask_bce = F.binary_cross_entropy_with_logits(mask_logits, mask, reduction="none").flatten(1).mean(dim=1)
     class_ce = F.cross_entropy(class_logits, classes, label_smoothing=label_smoothing, reduction="none")
-    return mask_dice + mask_bce + class_weight * class_ce
+    return mask_loss(mask_logits, mask, dice_weight=dice_weight) + class_weight * class_ce
+
+
+def coarse_mask_loss(coarse: Sequence[Tensor], mask: Tensor, *, dice_weight: float = 1.0) -> Tensor:
+    """The mean `mask_loss` over the decoder's coarser levels, per image.
+
+    Args:
+        coarse: mask logits (N, 1, s, s).
+        mask: float (N, 1, S, S), S a multiple of each s; its mean over a coarse pixel is the target there.
+        dice_weight: of the Dice term.
+
+    Returns:
+        (N,).
+    """
+    losses = [
+        mask_loss(
+            logits.to(mask.dtype), F.adaptive_avg_pool2d(mask, logits.shape[-1]), dice_weight=dice_weight
+        )
+        for logits in coarse
+    ]
+    return torch.stack(losses).mean(dim=0)

@@ -75,6 +75,15 @@ class TrainOptions:
         0.99, "per step, of the weight average that is validated and saved", type=float
     )
     class_weight: float = _option(0.5, "weight of the classification loss beside the mask losses", type=float)
+    dice_weight: float = _option(
+        1.0, "weight of the Dice loss beside the cross-entropy of the mask", type=float
+    )
+    deep_supervision: float = _option(
+        0.0,
+        "weight of the mask losses of the decoder's coarser levels, which have outputs of their own in "
+        "training alone; 0 for none",
+        type=float,
+    )
     label_smoothing: float = _option(0.05, "of the classification loss", type=float)
     augment: str = _option("mild", "random changes of the training pictures", choices=tuple(AUGMENTATIONS))
     mixup: float = _option(
@@ -98,7 +107,15 @@ class TrainOptions:
         for name in ("epochs", "batch_size", "accumulate", "patience"):
             self._require(name, getattr(self, name) >= 1, "1 or more")
         self._require("learning_rate", self.learning_rate > 0, "above 0")
-        for name in ("encoder_rate", "weight_decay", "warmup", "class_weight", "mixup"):
+        for name in (
+            "encoder_rate",
+            "weight_decay",
+            "warmup",
+            "class_weight",
+            "dice_weight",
+            "deep_supervision",
+            "mixup",
+        ):
             self._require(name, getattr(self, name) >= 0, "0 or more")
         for name in ("checkpoint_minutes", "workers", "freeze_blocks"):
             self._require(name, getattr(self, name) >= 0, "0 or more")

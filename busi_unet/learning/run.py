@@ -27,6 +27,7 @@ from busi_unet.data.busi import split_hash
 from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.imaging.preprocess import Preprocessor
 from busi_unet.learning.dataset import EpochOrder, LesionDataset
+from busi_unet.learning.deep_supervision import DeepSupervision
 from busi_unet.learning.distributed import share_batches
 from busi_unet.learning.interruption import leave_signals_to_the_parent
 from busi_unet.learning.options import TrainOptions
@@ -47,7 +48,8 @@ class Run:
     Attributes:
         options: with the accumulation that fits into memory.
         steps_per_epoch: optimizer steps.
-        ema: the weight average that is validated and saved; its buffers are averaged too.
+        model: the network, or `DeepSupervision` around it.
+        ema: the network's weight average that is validated and saved; its buffers are averaged too.
         validation_loader: None for a refit.
         saved_at: `time.monotonic()` of the last checkpoint.
     """
@@ -170,7 +172,10 @@ def build_run(
         worker_init_fn=leave_signals_to_the_parent,
     )
     ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(options.ema_decay), use_buffers=True)
-    optimizer = build_optimizer(model, options)
+    encoder = model.encoder
+    if options.deep_supervision:
+        model = DeepSupervision(model)
+    optimizer = build_optimizer(model, encoder, options)
     model, optimizer, train_loader = accelerator.prepare(model, optimizer, train_loader)
     accelerator.gradient_accumulation_steps = options.accumulate
     steps_per_epoch = len(order) // options.batch_size
@@ -255,19 +260,24 @@ def freeze(model: UNet, *, depthwise: bool, blocks: int) -> None:
             module.requires_grad_(False)
 
 
-def build_optimizer(model: UNet, options: TrainOptions) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, encoder: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
     """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); no decay on biases and norm weights.
 
     The encoder's parameters are groups of their own, with their own rate; they come last.
+
+    Args:
+        model: all that is trained.
+        encoder: the part of it.
+        options: rates and decay.
     """
-    encoder = {id(parameter) for parameter in model.encoder.parameters()}
+    of_encoder = {id(parameter) for parameter in encoder.parameters()}
     groups = [
         {
             "params": [
                 parameter
                 for parameter in model.parameters()
                 if parameter.requires_grad
-                and (id(parameter) in encoder) == in_encoder
+                and (id(parameter) in of_encoder) == in_encoder
                 and (parameter.ndim > 1) == decays
             ],
             "lr": options.learning_rate * (options.encoder_rate if in_encoder else 1),

@@ -27,8 +27,9 @@ from busi_unet.errors import TrainingError, TrainingStopped
 from busi_unet.learning import distributed
 from busi_unet.learning.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from busi_unet.learning.dataset import Batch
+from busi_unet.learning.deep_supervision import network_of, supervised
 from busi_unet.learning.interruption import StopSignals
-from busi_unet.learning.losses import combined_loss
+from busi_unet.learning.losses import coarse_mask_loss, combined_loss
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.progress import Tally
 from busi_unet.learning.run import Run, build_accelerator, build_run, check_data, load_pictures
@@ -192,14 +193,18 @@ def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:
         torch.manual_seed(_seed_of(options.seed, progress.epoch, index))
         with accelerator.accumulate(run.model):
             with accelerator.autocast():
-                output = UNetOutput(*run.model(batch.image))
+                output, coarse = supervised(run.model(batch.image))
             loss = combined_loss(
                 output,
                 batch.mask,
                 batch.classes,
                 class_weight=options.class_weight,
                 label_smoothing=options.label_smoothing,
+                dice_weight=options.dice_weight,
             )
+            if coarse:
+                deep = coarse_mask_loss(coarse, batch.mask, dice_weight=options.dice_weight)
+                loss = loss + options.deep_supervision * deep
             check_loss(run, loss, batch)
             accelerator.backward(loss.mean())
             if accelerator.sync_gradients:
@@ -209,7 +214,7 @@ def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:
         add_to_tally(progress.tally, output, batch, loss.detach())
         if accelerator.sync_gradients:
             run.scheduler.step()
-            run.ema.update_parameters(accelerator.unwrap_model(run.model))
+            run.ema.update_parameters(network_of(accelerator.unwrap_model(run.model)))
             progress.step += 1
             progress.seconds += time.monotonic() - clock
             clock = time.monotonic()
@@ -228,7 +233,12 @@ def validate(run: Run) -> Tally:
         with run.accelerator.autocast():
             output = UNetOutput(*run.ema(batch.image))
         loss = combined_loss(
-            output, batch.mask, batch.classes, class_weight=run.options.class_weight, label_smoothing=0
+            output,
+            batch.mask,
+            batch.classes,
+            class_weight=run.options.class_weight,
+            label_smoothing=0,
+            dice_weight=run.options.dice_weight,
         )
         add_to_tally(tally, output, batch, loss)
     return sum_over_processes(tally, run.accelerator)

@@ -60,22 +60,25 @@ class UNet(nn.Module):
         # size: on the slim network, convolutions at full size took half of the training time.
         stride = self.encoder.first_stride
         self.mask_head = nn.Sequential(
-            nn.Conv2d(self.decoder.out_channels, stride**2, kernel_size=1), nn.PixelShuffle(stride)
+            nn.Conv2d(self.decoder.widths[-1], stride**2, kernel_size=1), nn.PixelShuffle(stride)
         )
         self.class_head = ClassHead(self.encoder.channels[-1])
 
     def forward(self, x: Tensor) -> UNetOutput:
         """x (N, 1, S, S), normalised; S a multiple of 32."""
-        return self._outputs(self.encoder(x))
+        features = self.encoder(x)
+        return self.outputs(features, self.decoder(features))
+
+    def outputs(self, features: list[Tensor], levels: list[Tensor]) -> UNetOutput:
+        """What the heads make of the encoder's maps and the decoder's."""
+        return UNetOutput(self.mask_head(levels[-1]), self.class_head(features[-1]))
 
     def explain(self, x: Tensor) -> Explained:
         """`forward`, and what tells how far to trust it."""
         features = self.encoder(x)
         pooled = torch.cat([level.mean(dim=(2, 3)) for level in features], dim=1)
-        return Explained(self._outputs(features), self.class_head.evidence(features[-1]), pooled)
-
-    def _outputs(self, features: list[Tensor]) -> UNetOutput:
-        return UNetOutput(self.mask_head(self.decoder(features)), self.class_head(features[-1]))
+        output = self.outputs(features, self.decoder(features))
+        return Explained(output, self.class_head.evidence(features[-1]), pooled)
 
 
 class Decoder(nn.Module):
@@ -93,7 +96,8 @@ class Decoder(nn.Module):
         skips.reverse()
         self.upsample = nn.ModuleList()
         self.convolve = nn.ModuleList()
-        for skip, width in zip(skips, _SLIM_DECODER if slim else skips, strict=True):
+        self.widths = _SLIM_DECODER if slim else tuple(skips)
+        for skip, width in zip(skips, self.widths, strict=True):
             if slim:
                 self.upsample.append(nn.Upsample(scale_factor=2, mode="nearest"))
             else:
@@ -101,14 +105,18 @@ class Decoder(nn.Module):
                 channels = width
             self.convolve.append(double_conv(channels + skip, width))
             channels = width
-        self.out_channels = channels
 
-    def forward(self, features: list[Tensor]) -> Tensor:
-        """Maps from fine to coarse to one map of the finest map's size, (N, out_channels, s, s)."""
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """Maps from fine to coarse to one per level, (N, widths[i], s, s), coarse to fine.
+
+        The last one has the size of the finest of the maps.
+        """
         *skips, x = features
+        levels = []
         for upsample, convolve, skip in zip(self.upsample, self.convolve, reversed(skips), strict=True):
             x = convolve(torch.cat([upsample(x), skip], dim=1))
-        return x
+            levels.append(x)
+        return levels
 
 
 class ClassHead(nn.Module):

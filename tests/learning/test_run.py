@@ -24,7 +24,7 @@ def test_the_schedule_warms_up_and_ends_at_zero():
 def test_the_encoder_has_a_rate_of_its_own_and_the_same_schedule():
     model = UNet(Architecture("plain", width=4))
     options = TrainOptions(learning_rate=0.1, encoder_rate=0.25, weight_decay=0.5, warmup=0, epochs=1)
-    optimizer = build_optimizer(model, options)
+    optimizer = build_optimizer(model, model.encoder, options)
     settings = {
         id(parameter): (group["lr"], group["weight_decay"])
         for group in optimizer.param_groups
