@@ -157,6 +157,22 @@ class TrainOptions:
         }
 
 
+NOT_IN_PRETEXT = (
+    "resume",
+    "refit",
+    "accumulate",
+    "class_weight",
+    "dice_weight",
+    "deep_supervision",
+    "label_smoothing",
+    "mixup",
+    "patience",
+    "checkpoint_minutes",
+    "tracker",
+)
+"""What `busi_unet.learning.pretext` makes no use of: it has one stage, is short, and looks at no label."""
+
+
 def build_parser(*, without: Container[str] = (), **arguments: Any) -> argparse.ArgumentParser:
     """A parser with one flag per field of `TrainOptions`, but for the fields named in `without`."""
     parser = argparse.ArgumentParser(**arguments)
