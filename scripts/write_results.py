@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from busi_unet.cli import command
 from busi_unet.publish.audit_page import AUDITS, keep_audit
-from busi_unet.publish.recipes_page import keep_recipes
+from busi_unet.publish.recipes_page import COMPARISONS, keep_recipes
 from busi_unet.publish.results_page import SOURCES, keep_report, write_results
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,7 +26,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(
             flag, metavar="REPORT", type=Path, help=f"report folder to show as: {source.heading}"
         )
-    parser.add_argument("--recipes", metavar="FILE", type=Path, help="written by scripts/compare_recipes.py")
+    for name, comparison in COMPARISONS.items():
+        parser.add_argument(
+            "--" + name.replace("_", "-"),
+            metavar="FILE",
+            type=Path,
+            help=f"written by scripts/compare_recipes.py: {comparison.heading.lower()}",
+        )
     for name, source in AUDITS.items():
         parser.add_argument(
             "--" + name.replace("_", "-"), metavar="REPORT", type=Path, help=f"audit of {source.meaning}"
@@ -35,8 +41,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, source in SOURCES.items():
         if (report := getattr(args, name)) is not None:
             keep_report(report, ROOT, source)
-    if args.recipes is not None:
-        keep_recipes(args.recipes, ROOT)
+    for name, comparison in COMPARISONS.items():
+        if (file := getattr(args, name)) is not None:
+            keep_recipes(file, ROOT, comparison)
     for name, source in AUDITS.items():
         if (report := getattr(args, name)) is not None:
             keep_audit(report, ROOT, source)

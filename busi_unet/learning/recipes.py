@@ -8,30 +8,35 @@ folder of trials
 
 Epoch, thresholds and temperature are chosen on the same validation images, so that every figure is a little
 too good, and alike so for every recipe. Test images are never judged.
+
+Beside the recipes stand other ways to use the networks: the baseline without its presence rule, the baseline
+with mirror images, and all recipes with its encoder and input size together.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from busi_unet.bundle import load_config
 from busi_unet.errors import UsageError
+from busi_unet.learning.averaged import Averaged
 from busi_unet.learning.evaluation import evaluate
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.summary import ImageResult, compare, read_rows, summarise
+from busi_unet.learning.tuning import tune_on
 from busi_unet.learning.unseen import hashes, split_for
 from busi_unet.predictor import Predictor
 from busi_unet.version import commit
 
 if TYPE_CHECKING:
-    from datasets import DatasetDict
+    from datasets import Dataset, DatasetDict
 
 FIGURES = (
     "lesion_dice",
@@ -73,10 +78,12 @@ def compare_recipes(
         progress: shows bars on stderr.
 
     Returns:
-        JSON-ready: `baseline`, `folds` (those that validated), `images`, `commit`, `bootstrap` and, by
-        recipe, `changed` (options that differ from the baseline's), `estimates`, `differences` (figures less
-        those of the baseline), `parameters`, `time` (of a forward pass, as a multiple of the baseline's) and
-        `minutes` (of training, all folds together).
+        JSON-ready: `baseline`, `baseline_options` (those that differ from the defaults), `folds` (those that
+        validated), `images`, `commit`, `bootstrap`, and by name
+        `recipes` and `uses`, each with `estimates`, `differences` (figures less those of the baseline) and
+        `time` (of the forward passes of a picture, as a multiple of the baseline's). A recipe has `changed`
+        (options that differ from the baseline's), `parameters` and `minutes` (of training, all folds
+        together), too.
 
     Raises:
         UsageError: no such folder or baseline, a recipe that lacks a fold of the baseline's, or a model that
@@ -95,38 +102,84 @@ def compare_recipes(
                 f"{name} was tried on {', '.join(sorted(runs))}, {baseline} on {', '.join(folds)}.",
                 "Train both on the same folds, or move one of them elsewhere.",
             )
+    held_out = {name: [_held_out(runs[fold], data) for fold in folds] for name, runs in trials.items()}
     rows = {
-        name: [row for fold in folds for row in _judge(runs[fold], data, progress)]
-        for name, runs in trials.items()
+        name: [row for trial in held_out[name] for row in _judge(trial, "validation", progress)]
+        for name in trials
     }
     options = {name: _options(runs[folds[0]]) for name, runs in trials.items()}
-    models = {
-        name: Predictor.from_pretrained(runs[folds[0]] / "model").model for name, runs in trials.items()
-    }
-    sizes = {name: options[name]["size"] for name in trials}
-    times = _times(models, sizes)
-    recipes = {}
-    for name, runs in trials.items():
-        estimates = summarise(rows[name], seed=seed, resamples=resamples, names=FIGURES)
-        differences = compare(rows[baseline], rows[name], seed=seed, resamples=resamples, names=FIGURES)
-        recipes[name] = {
-            "changed": {
-                key: value for key, value in options[name].items() if value != options[baseline].get(key)
-            },
+    models = {name: held_out[name][0].predictor.model for name in trials}
+    times = _times(models, {name: options[name]["size"] for name in trials})
+
+    def figures(name: str, found: Sequence[ImageResult], time: float) -> dict[str, Any]:
+        estimates = summarise(found, seed=seed, resamples=resamples, names=FIGURES)
+        differences = compare(rows[baseline], found, seed=seed, resamples=resamples, names=FIGURES)
+        return {
             "estimates": {figure: asdict(estimates[figure]) for figure in FIGURES},
             "differences": {figure: asdict(differences[figure]) for figure in FIGURES},
+            "time": round(time / times[baseline], 2),
+        }
+
+    recipes = {
+        name: {
+            "changed": _changes(options[name], options[baseline]),
+            **figures(name, rows[name], times[name]),
             "parameters": sum(parameter.numel() for parameter in models[name].parameters()),
-            "time": round(times[name] / times[baseline], 2),
             "minutes": round(sum(_seconds(run) for run in runs.values()) / 60),
         }
+        for name, runs in trials.items()
+    }
+    alike = [
+        name
+        for name in trials
+        if all(options[name][key] == options[baseline][key] for key in ("encoder", "width", "size"))
+    ]
+    uses = {}
+    for name, use in _uses(alike, baseline).items():
+        found = [
+            row
+            for index in range(len(folds))
+            for row in _judge(use.made_of({key: held_out[key][index] for key in trials}), name, progress)
+        ]
+        uses[name] = figures(name, found, sum(times[key] for key in use.passes))
     return {
         "baseline": baseline,
+        "baseline_options": _changes(options[baseline], TrainOptions().to_dict()),
         "folds": folds,
         "images": len(rows[baseline]),
         "commit": commit(),
         "bootstrap": {"seed": seed, "resamples": resamples},
         "recipes": recipes,
+        "uses": uses,
     }
+
+
+class _Trial(NamedTuple):
+    """A trained network, or several as one, and what to judge it on.
+
+    Attributes:
+        run: folder that reports are kept beside each other in.
+        predictor: with calibration and thresholds for `images`.
+        images: the validation split.
+        made_with: which model and split these are, for the provenance of the figures.
+    """
+
+    run: Path
+    predictor: Predictor
+    images: Dataset
+    made_with: dict[str, Any]
+
+
+class _Use(NamedTuple):
+    """A way to use trained networks: from the trials of one fold, by recipe, to what is judged.
+
+    Attributes:
+        made_of: that.
+        passes: recipes whose network takes a forward pass, once for each pass.
+    """
+
+    made_of: Callable[[Mapping[str, _Trial]], _Trial]
+    passes: Sequence[str]
 
 
 def _trials(folder: Path) -> dict[str, dict[str, Path]]:
@@ -140,8 +193,8 @@ def _trials(folder: Path) -> dict[str, dict[str, Path]]:
     return trials
 
 
-def _judge(run: Path, data: DatasetDict, progress: bool) -> Sequence[ImageResult]:
-    model, report = run / "model", run / "validation"
+def _held_out(run: Path, data: DatasetDict) -> _Trial:
+    model = run / "model"
     split = split_for(load_config(model), data)
     if not split.own:
         raise UsageError(
@@ -158,16 +211,65 @@ def _judge(run: Path, data: DatasetDict, progress: bool) -> Sequence[ImageResult
             f"{run} was not trained with --fold {_TEST_FOLD} --validation-fold {run.name[5:]}.",
             "Name each run of a recipe by its validation fold, and keep the same fold out of all of them.",
         )
-    made_with = {**hashes(model), "split": "validation"}
-    if _judged(report / "metrics.json") == made_with["bundle_sha256"]:
-        return read_rows(report / "per_image.csv")
-    return evaluate(
+    return _Trial(
+        run,
         Predictor.from_pretrained(model),
         split.data["validation"],
-        output=report,
-        progress=progress,
-        provenance=made_with,
+        {**hashes(model), "split": "validation"},
+    )
+
+
+def _judge(trial: _Trial, name: str, progress: bool) -> Sequence[ImageResult]:
+    """The rows of a report that is there already, or of a new one under this name."""
+    report = trial.run / name
+    if _judged(report / "metrics.json") == trial.made_with["bundle_sha256"]:
+        return read_rows(report / "per_image.csv")
+    predictor = trial.predictor
+    if isinstance(predictor, Averaged):
+        calibration, thresholds = tune_on(predictor, trial.images, progress=progress)
+        predictor.config = replace(predictor.config, calibration=calibration, thresholds=thresholds)
+    return evaluate(
+        predictor, trial.images, output=report, progress=progress, provenance=trial.made_with
     ).rows
+
+
+def _uses(recipes: Sequence[str], baseline: str) -> dict[str, _Use]:
+    """By name, under which each leaves a report beside the baseline's model.
+
+    Args:
+        recipes: those whose networks give maps of one size, the baseline among them.
+        baseline: its name.
+    """
+
+    def ungated(trials: Mapping[str, _Trial]) -> _Trial:
+        trial = trials[baseline]
+        config = trial.predictor.config
+        thresholds = replace(config.thresholds, presence=0.0)
+        always = Predictor(
+            trial.predictor.model, replace(config, thresholds=thresholds), trial.predictor.guard
+        )
+        return trial._replace(predictor=always)
+
+    def mirrored(trials: Mapping[str, _Trial]) -> _Trial:
+        trial = trials[baseline]
+        return trial._replace(predictor=Averaged([trial.predictor], mirror=True))
+
+    def together(trials: Mapping[str, _Trial]) -> _Trial:
+        trial = trials[baseline]
+        members = [trials[name] for name in recipes]
+        made_of = " ".join(member.made_with["bundle_sha256"] for member in members)
+        return trial._replace(
+            predictor=Averaged([member.predictor for member in members]),
+            made_with={**trial.made_with, "bundle_sha256": made_of},
+        )
+
+    uses = {
+        "without_presence_rule": _Use(ungated, [baseline]),
+        "with_mirror_image": _Use(mirrored, [baseline, baseline]),
+    }
+    if len(recipes) > 1:
+        uses["all_recipes_together"] = _Use(together, recipes)
+    return uses
 
 
 def _judged(metrics: Path) -> str | None:
@@ -182,6 +284,10 @@ def _options(run: Path) -> dict[str, Any]:
     told = json.loads((run / "options.json").read_text(encoding="utf-8"))
     defaults = TrainOptions().to_dict()
     return {name: told.get(name, value) for name, value in defaults.items() if name not in _NO_PART}
+
+
+def _changes(options: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value != base.get(name)}
 
 
 def _seconds(run: Path) -> float:

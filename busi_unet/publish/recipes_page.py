@@ -1,10 +1,12 @@
-"""docs/recipes.md: what each change of the recipe gave, written from docs/results/recipes.json."""
+"""docs/recipes.md: what each change of the recipe gave, written from docs/results."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,43 +16,74 @@ from busi_unet.learning.summary import Estimate
 from busi_unet.publish.figures import FIGURES, interval_of, signed, value_of
 
 
-def keep_recipes(file: Path, root: Path) -> None:
+@dataclass(frozen=True)
+class Comparison:
+    """Recipes that were compared with one baseline.
+
+    Attributes:
+        name: of its file in docs/results.
+        heading: of its section.
+        meaning: what is compared and why.
+    """
+
+    name: str
+    heading: str
+    meaning: str
+
+
+COMPARISONS = {
+    "recipes": Comparison("recipes", "Whole trainings", "Recipes that could be the published one."),
+    "recipes_short": Comparison(
+        "recipes_short",
+        "Short trainings",
+        "One change at a time, on trainings cut short: half of the epochs, the first blocks of the encoder "
+        "kept as they start. What needs long to show is not seen here.",
+    ),
+}
+"""By the argument of scripts/write_results.py that takes a new file of it."""
+
+
+def keep_recipes(file: Path, root: Path, comparison: Comparison) -> None:
     """Copies what scripts/compare_recipes.py wrote into the repository.
 
     Raises:
         UsageError: it is something else.
     """
-    _page(file)
-    kept = _file(root)
+    _section(file, comparison)
+    kept = _file(root, comparison)
     kept.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(file, kept)
 
 
 def recipes_page(root: Path) -> str | None:
     """The page; None where no comparison is kept."""
-    return _page(_file(root)) if _file(root).is_file() else None
+    sections = [
+        _section(_file(root, comparison), comparison)
+        for comparison in COMPARISONS.values()
+        if _file(root, comparison).is_file()
+    ]
+    return "\n\n".join(["# Recipes", _HEAD, *sections]) + "\n" if sections else None
 
 
-def _page(file: Path) -> str:
+def _section(file: Path, comparison: Comparison) -> str:
     with reading(file, "compares no recipes", "Name the file that scripts/compare_recipes.py wrote."):
-        return _written(json.loads(file.read_text(encoding="utf-8")))
+        return _written(json.loads(file.read_text(encoding="utf-8")), comparison)
 
 
-def _written(found: Mapping[str, Any]) -> str:
-    recipes, baseline = found["recipes"], found["baseline"]
+def _written(found: Mapping[str, Any], comparison: Comparison) -> str:
+    recipes, baseline, uses = found["recipes"], found["baseline"], found["uses"]
     names = [baseline, *(name for name in recipes if name != baseline)]
     figures = list(recipes[baseline]["estimates"])
-    values = [
-        (
-            name,
-            _changed(recipes[name]["changed"]) if name != baseline else "baseline",
-            *(value_of(_estimate(recipes[name]["estimates"][figure]), figure) for figure in figures),
-        )
-        for name in names
-    ]
-    differences = [
-        (name, *(_difference(recipes[name]["differences"][figure], figure) for figure in figures))
-        for name in names[1:]
+    titles = [FIGURES[figure] for figure in figures]
+
+    def values(entry: Mapping[str, Any]) -> list[str]:
+        return [value_of(_estimate(entry["estimates"][figure]), figure) for figure in figures]
+
+    def differences(entry: Mapping[str, Any]) -> list[str]:
+        return [_difference(entry["differences"][figure], figure) for figure in figures]
+
+    changed = [
+        (name, _changed(recipes[name]["changed"]) or "baseline", *values(recipes[name])) for name in names
     ]
     costs = [
         (
@@ -61,32 +94,38 @@ def _written(found: Mapping[str, Any]) -> str:
         )
         for name in names
     ]
-    titles = [FIGURES[figure] for figure in figures]
-    return (
-        "\n\n".join(
-            [
-                "# Recipes",
-                _HEAD.format(
-                    images=found["images"],
-                    folds=", ".join(found["folds"]),
-                    command=found["command"],
-                    commit=found["commit"] or "not recorded",
-                    seed=found["bootstrap"]["seed"],
-                ),
-                table(["recipe", "changed", *titles], values),
-                "Less the baseline, image by image, with 95 % intervals over groups of copies:",
-                table(["recipe", *titles], differences),
-                "What they cost: the time of a forward pass, and minutes of training, all folds together, on "
-                "a machine that had other work:",
-                table(["recipe", "parameters", "time", "minutes"], costs),
-            ]
-        )
-        + "\n"
-    )
+    parts = [
+        f"## {comparison.heading}",
+        comparison.meaning,
+        _MADE.format(
+            name=comparison.name,
+            images=found["images"],
+            folds=", ".join(found["folds"]),
+            options=_changed(found["baseline_options"]) or "none",
+            folder=shlex.split(found["command"])[1],
+            command=found["command"],
+            commit=found["commit"] or "not recorded",
+            seed=found["bootstrap"]["seed"],
+        ),
+        table(["recipe", "changed", *titles], changed),
+        "Less the baseline, image by image, with 95 % intervals over groups of copies:",
+        table(["recipe", *titles], [(name, *differences(recipes[name])) for name in names[1:]]),
+        "What they cost: the time of a forward pass, and minutes of training, all folds together, on "
+        "a machine that had other work:",
+        table(["recipe", "parameters", "time", "minutes"], costs),
+        _USES.format(baseline=baseline),
+        table(
+            ["use", "time", *titles],
+            [(_words(name), f"{use['time']:.2f} ×", *values(use)) for name, use in uses.items()],
+        ),
+        "Less the baseline:",
+        table(["use", *titles], [(_words(name), *differences(use)) for name, use in uses.items()]),
+    ]
+    return "\n\n".join(parts)
 
 
-def _file(root: Path) -> Path:
-    return root / "docs" / "results" / "recipes.json"
+def _file(root: Path, comparison: Comparison) -> Path:
+    return root / "docs" / "results" / f"{comparison.name}.json"
 
 
 def _estimate(written: Mapping[str, Any]) -> Estimate:
@@ -105,16 +144,30 @@ def _changed(options: Mapping[str, Any]) -> str:
     )
 
 
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
 _HEAD = """\
-Each recipe was trained on three of the folds 1 to 4 and judged on the one left out, at native resolution; the
-figures below are over the {images} images of {folds} together. Fold 0 takes no part. Epoch, temperature and
-thresholds are chosen on the images that are judged, so that all figures are a little too good, and alike so.
-One run each: what a repetition with another seed would change is not in the intervals.
+Each recipe was trained on three of the folds 1 to 4 and judged on the one left out, at native resolution;
+fold 0 takes no part. Epoch, temperature and thresholds are chosen on the images that are judged, so that all
+figures are a little too good, and alike so. One run each: what a repetition with another seed would change is
+not in the intervals. Written by `scripts/write_results.py`."""
+
+_MADE = """\
+Over the {images} images of {folds} together; the options of the baseline beside the defaults: {options}.
 
 ```sh
-scripts/train.py --fold 0 --validation-fold K --output runs/recipes/RECIPE/fold-K OPTIONS
+scripts/train.py --fold 0 --validation-fold K --output {folder}/RECIPE/fold-K OPTIONS
 {command}
 ```
 
-Written by `scripts/write_results.py`; bootstrap seed {seed}, judged at commit {commit}. Every figure:
-[recipes.json](results/recipes.json)."""
+Bootstrap seed {seed}, judged at commit {commit}. Every figure: [{name}.json](results/{name}.json)."""
+
+_USES = """\
+### The same networks, used otherwise
+
+Nothing is trained here: {baseline} without the rule that a picture with a low probability of any lesion gets
+no mask; the mean of its outputs for the picture and for the mirror image; the mean over all recipes above
+that have its encoder and input size. Temperature and thresholds are fitted anew to each mean, on the images
+that are judged, as above."""

@@ -18,7 +18,7 @@ from busi_unet.learning.summary import Estimate, ImageResult, compare, read_rows
 from busi_unet.publish.audit_page import audit_page
 from busi_unet.publish.figures import FIGURES, count_of, interval_of, signed, value_of
 from busi_unet.publish.recipes_page import recipes_page
-from busi_unet.publish.results import read_result
+from busi_unet.publish.results import Result, read_result
 
 README_MARKS = ("<!-- results: written by scripts/write_results.py -->", "<!-- end of results -->")
 # Plots that hold no pixels of the data set.
@@ -54,23 +54,32 @@ class Source:
         heading: in docs/results.md, and of its column in the README.
         ignores_copies: whether its folds were dealt image by image, each image a group of its own.
         plotted: whether its plots are kept; what is only compared has none.
+        beside: what it is compared with, in pairs; None for what has a section of its own.
     """
 
     name: str
     heading: str
     ignores_copies: bool = False
     plotted: bool = True
+    beside: Source | None = None
 
 
 CROSS_VALIDATION = Source("cross_validation", "Five-fold cross-validation")
 EMBEDDED = Source("embedded_test", "Embedded weights, fold 0")
+# The recipe of the random split, which stays what it was when the cross-validation gets another one.
+GROUPED_SPLIT = Source("grouped_split", "Copies kept together", plotted=False)
 RANDOM_SPLIT = Source(
-    "random_split", "What a random split would have claimed", ignores_copies=True, plotted=False
+    "random_split",
+    "What a random split would have claimed",
+    ignores_copies=True,
+    plotted=False,
+    beside=GROUPED_SPLIT,
 )
-NOTEBOOK = Source("notebook", "The notebook's network", plotted=False)
+NOTEBOOK = Source("notebook", "The notebook's network", plotted=False, beside=CROSS_VALIDATION)
 SOURCES = {
     "embedded": EMBEDDED,
     "cross_validation": CROSS_VALIDATION,
+    "grouped_split": GROUPED_SPLIT,
     "random_split": RANDOM_SPLIT,
     "notebook": NOTEBOOK,
 }
@@ -115,10 +124,9 @@ def keep_report(report: Path, root: Path, source: Source) -> None:
 def results_page(root: Path) -> str:
     """docs/results.md."""
     parts = ["# Results", _PROTOCOL, *(_section(root, source) for source in _kept(root))]
-    if _file(root, CROSS_VALIDATION).is_file():
-        for source, meaning in ((RANDOM_SPLIT, _RANDOM_SPLIT), (NOTEBOOK, _NOTEBOOK)):
-            if _file(root, source).is_file():
-                parts.append(_comparison(root, source, meaning))
+    for source, meaning in ((RANDOM_SPLIT, _RANDOM_SPLIT), (NOTEBOOK, _NOTEBOOK)):
+        if _file(root, source).is_file() and _file(root, source.beside).is_file():
+            parts.append(_comparison(root, source, meaning))
     return "\n\n".join(parts) + "\n"
 
 
@@ -196,9 +204,9 @@ def _section(root: Path, source: Source) -> str:
 
 
 def _comparison(root: Path, source: Source, meaning: str) -> str:
-    """Another judgement of images of the cross-validation, beside it and in pairs with it."""
-    result = read_result(_file(root, source))
-    everything, others = (read_rows(_per_image(root, each)) for each in (CROSS_VALIDATION, source))
+    """Another judgement of the same images, beside what it is compared with and in pairs with it."""
+    result, base = read_result(_file(root, source)), read_result(_file(root, source.beside))
+    everything, others = (read_rows(_per_image(root, each)) for each in (source.beside, source))
     judged = {row.image_id for row in others}
     own = [row for row in everything if row.image_id in judged]
     before, after = (summarise(rows, names=_COMPARED) for rows in (own, others))
@@ -217,13 +225,21 @@ def _comparison(root: Path, source: Source, meaning: str) -> str:
             f"## {source.heading}",
             meaning.format(blank=_blank_score(everything)),
             f"```sh\n{result.provenance['command']}\n```",
-            f"{_made_with(result.provenance)} [{source.name}.json](results/{source.name}.json), "
-            f"[{source.name}_per_image.csv](results/{source.name}_per_image.csv).",
-            f"The {len(own)} images that were judged this way, of {len(everything)}, here and in the "
-            "cross-validation above. The difference is taken image by image; its interval is from a "
-            "bootstrap over groups of copies.",
-            table(["figure", CROSS_VALIDATION.heading.lower(), "here", "difference (95 %)"], rows),
+            _told(source, result),
+            f"Beside it, “{source.beside.heading.lower()}”:",
+            f"```sh\n{base.provenance['command']}\n```",
+            _told(source.beside, base),
+            f"The {len(own)} images that were judged here, of {len(everything)} there. The difference is "
+            "taken image by image; its interval is from a bootstrap over groups of copies.",
+            table(["figure", source.beside.heading.lower(), "here", "difference (95 %)"], rows),
         ]
+    )
+
+
+def _told(source: Source, result: Result) -> str:
+    return (
+        f"{_made_with(result.provenance)} [{source.name}.json](results/{source.name}.json), "
+        f"[{source.name}_per_image.csv](results/{source.name}_per_image.csv)."
     )
 
 
@@ -328,10 +344,10 @@ Written by `scripts/write_results.py` from the files in [results](results); noth
 - Refused pictures stay in every figure, with an empty mask and the class they were given."""
 
 _RANDOM_SPLIT = """\
-The same recipe, with the folds dealt image by image, as most papers on BUSI do it: over a third of the test
-images then have a copy among those that are trained or validated on (`scripts/prepare_data.py
---ignore-copies`). The images are the same under either split, so the difference below is what such a split
-adds without any better network."""
+One recipe under two splits: the folds dealt image by image, as most papers on BUSI do it, so that over a
+third of the test images have a copy among those that are trained or validated on (`scripts/prepare_data.py
+--ignore-copies`), and the folds that keep copies together. The images are the same, so the difference is
+what such a split adds without any better network."""
 
 _NOTEBOOK = """\
 The network of the course notebook that this project grew from, Ronneberger's U-Net of width 64 (31 M

@@ -40,6 +40,13 @@ def test_each_recipe_is_judged_on_the_folds_left_out(found, prepared):
 
 def test_what_was_changed_is_told_by_its_options(found):
     changed = {name: recipe["changed"] for name, recipe in found["recipes"].items()}
+    assert found["baseline_options"] == {
+        "encoder": "plain",
+        "width": 4,
+        "size": 32,
+        "epochs": 1,
+        "batch_size": 4,
+    }
     assert changed == {"base": {}, "smooth": {"label_smoothing": 0.2}, "wide": {"width": 8}}
 
 
@@ -57,6 +64,25 @@ def test_costs_are_told(found):
     assert recipes_found["wide"]["parameters"] > 3 * recipes_found["base"]["parameters"]
 
 
+def test_other_uses_of_the_networks_are_judged_beside_the_recipes(found, trials):
+    uses = found["uses"]
+    assert list(uses) == ["without_presence_rule", "with_mirror_image", "all_recipes_together"]
+    assert uses["without_presence_rule"]["time"] == 1
+    assert uses["with_mirror_image"]["time"] == 2
+    # base and smooth; wide has another network.
+    assert uses["all_recipes_together"]["time"] == pytest.approx(
+        1 + found["recipes"]["smooth"]["time"], abs=0.01
+    )
+    for use in uses.values():
+        assert use["estimates"]["accuracy"]["n"] == found["images"]
+    same = uses["without_presence_rule"]["estimates"]["accuracy"]
+    assert same == found["recipes"]["base"]["estimates"]["accuracy"]
+    gated = found["recipes"]["base"]["estimates"]["normal_false_mask_share"]["value"]
+    assert uses["without_presence_rule"]["estimates"]["normal_false_mask_share"]["value"] >= gated
+    config = load_config(trials / "base" / "fold-1" / "model")
+    assert config.thresholds.presence > 0
+
+
 def test_what_was_judged_is_not_judged_again(found, trials, prepared, monkeypatch):
     def no_evaluation(*_, **__):
         raise AssertionError("judged again")
@@ -64,6 +90,10 @@ def test_what_was_judged_is_not_judged_again(found, trials, prepared, monkeypatc
     monkeypatch.setattr(recipes, "evaluate", no_evaluation)
     again = compare_recipes(trials, load_prepared(prepared), baseline="base", resamples=50, progress=False)
     assert again["recipes"]["wide"]["estimates"] == found["recipes"]["wide"]["estimates"]
+    assert (
+        again["uses"]["all_recipes_together"]["estimates"]
+        == found["uses"]["all_recipes_together"]["estimates"]
+    )
 
 
 def test_mistakes_are_named(found, trials, prepared, tmp_path):

@@ -14,6 +14,7 @@ from busi_unet.learning.summary import ImageResult, read_rows
 from busi_unet.publish.results_page import (
     CROSS_VALIDATION,
     EMBEDDED,
+    GROUPED_SPLIT,
     NOTEBOOK,
     RANDOM_SPLIT,
     README_MARKS,
@@ -164,11 +165,26 @@ def test_another_judgement_of_the_same_images_is_shown_beside_the_cross_validati
     (line,) = (line for line in section.splitlines() if line.startswith("| Three-class accuracy"))
     assert f"| -{sum(wrong) / len(rows):.3f} (" in line
     assert "blank mask scores 0.906" in section
-    assert f"The {len(rows)} images that were judged this way, of {len(rows)}," in section
+    assert f"The {len(rows)} images that were judged here, of {len(rows)} there" in section
+    # Both commands, its own and that of what it is compared with.
+    assert section.count("scripts/cross_validate.py") == 2
     write_rows(table, rows[:100])
     part = unpadded(results_page(clone))
-    assert f"The 100 images that were judged this way, of {len(rows)}," in part
+    assert f"The 100 images that were judged here, of {len(rows)} there" in part
     assert "| Lesion Dice, mean | " in part[part.index(NOTEBOOK.heading) :]
     assert RANDOM_SPLIT.heading not in page
     (results / f"{CROSS_VALIDATION.name}.json").unlink()
     assert NOTEBOOK.heading not in results_page(clone)
+
+
+def test_the_random_split_is_compared_with_its_own_recipe() -> None:
+    kept = ROOT / "docs" / "results"
+    commands = [
+        json.loads((kept / f"{source.name}.json").read_text(encoding="utf-8"))["provenance"]["command"]
+        for source in (GROUPED_SPLIT, RANDOM_SPLIT)
+    ]
+    # Where data and folds lie, and which marks to split by, is all that may differ.
+    places = re.compile(r" --(output|data|by|folds)( [^-]\S*)+")
+    assert places.sub("", commands[0]) == places.sub("", commands[1])
+    section = results_page(ROOT).partition(f"## {RANDOM_SPLIT.heading}")[2]
+    assert commands[0] in section and commands[1] in section
