@@ -177,6 +177,10 @@ def load_prepared(path: str | os.PathLike) -> DatasetDict:
     hint = "Write one from its pictures with: python scripts/prepare_data.py SOURCE --output FOLDER"
     if not (Path(path) / "dataset_dict.json").is_file():
         raise DataLayoutError(f"{path} is not a prepared data set.", hint=hint)
+    # `datasets` writes a split without images, and stumbles over it here.
+    empty = [f"{split}: no images" for split in SPLITS if _is_empty(Path(path) / split)]
+    if empty:
+        raise DataLayoutError(f"{path} cannot be used:", empty, hint)
     try:
         dataset = datasets.load_from_disk(str(path))
     except Exception as error:
@@ -186,6 +190,14 @@ def load_prepared(path: str | os.PathLike) -> DatasetDict:
     if problems:
         raise DataLayoutError(f"{path} cannot be used:", problems, hint)
     return dataset
+
+
+def _is_empty(split: Path) -> bool:
+    """Whether this part of a prepared data set was written without images; False for what is unreadable."""
+    try:
+        return json.loads((split / "state.json").read_text(encoding="utf-8"))["_data_files"] == []
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def resplit(data: DatasetDict, test_fold: int, validation_fold: int | None = None) -> DatasetDict:

@@ -441,6 +441,14 @@ def test_folds_of_the_source_that_leave_a_split_empty_are_not_called_too_few_pic
     assert not (tmp_path / "out").exists()
 
 
+def test_a_split_without_images_is_named(prepared: Path, tmp_path: Path) -> None:
+    data = load_prepared(prepared)
+    data["validation"] = data["validation"].select([])
+    data.save_to_disk(tmp_path / "data")
+    with pytest.raises(DataLayoutError, match=r"cannot be used:\n.*validation: no images"):
+        load_prepared(tmp_path / "data")
+
+
 def test_load_prepared_refuses_damage(prepared, tmp_path):
     copy = shutil.copytree(prepared, tmp_path / "copy")
     (copy / "test" / "state.json").write_text("{")

@@ -45,6 +45,14 @@ def test_busi_with_pictures_from_elsewhere(published: list[FoldRow]) -> None:
     assert sentence.startswith("780 of 781 pictures are BUSI's, the others not:")
 
 
+def test_pictures_of_busi_under_another_class(published: list[FoldRow]) -> None:
+    first = replace(published[0], label="malignant" if published[0].label == "benign" else "benign")
+    (sentence,) = departures([placed(row) for row in [first, *published[1:]]], published)
+    assert sentence.startswith(
+        f"1 of {len(published)} pictures are BUSI's but have another class there ({first.image_id}):"
+    )
+
+
 def test_folds_that_are_not_the_published_ones(published: list[FoldRow]) -> None:
     moved = [placed(replace(row, fold=(row.fold + 1) % 5)) for row in published]
     (sentence,) = departures(moved, published)
