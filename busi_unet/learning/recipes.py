@@ -10,7 +10,8 @@ Epoch, thresholds and temperature are chosen on the same validation images, so t
 too good, and alike so for every recipe. Test images are never judged.
 
 Beside the recipes stand other ways to use the networks: the baseline without its presence rule, the baseline
-with mirror images, and all recipes with its encoder and input size together.
+with mirror images, all recipes with its encoder and input size together, and the mean of the weights of those
+that started from the same.
 """
 
 from __future__ import annotations
@@ -19,16 +20,18 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from busi_unet.bundle import load_config
+from busi_unet.bundle import load_config, weights_hash
 from busi_unet.errors import UsageError
-from busi_unet.learning.averaged import Averaged
+from busi_unet.learning.ensemble import Ensemble
 from busi_unet.learning.evaluation import evaluate
 from busi_unet.learning.options import TrainOptions
+from busi_unet.learning.soup import average_models
 from busi_unet.learning.summary import ImageResult, compare, read_rows, summarise
 from busi_unet.learning.tuning import tune_on
 from busi_unet.learning.unseen import hashes, split_for
@@ -134,8 +137,13 @@ def compare_recipes(
         for name in trials
         if all(options[name][key] == options[baseline][key] for key in ("encoder", "width", "size"))
     ]
+    related = [
+        name
+        for name in alike
+        if all(options[name][key] == options[baseline][key] for key in ("init", "seed"))
+    ]
     uses = {}
-    for name, use in _uses(alike, baseline).items():
+    for name, use in _uses(alike, related, baseline, data, progress).items():
         found = [
             row
             for index in range(len(folds))
@@ -225,7 +233,7 @@ def _judge(trial: _Trial, name: str, progress: bool) -> Sequence[ImageResult]:
     if _judged(report / "metrics.json") == trial.made_with["bundle_sha256"]:
         return read_rows(report / "per_image.csv")
     predictor = trial.predictor
-    if isinstance(predictor, Averaged):
+    if isinstance(predictor, Ensemble):
         calibration, thresholds = tune_on(predictor, trial.images, progress=progress)
         predictor.config = replace(predictor.config, calibration=calibration, thresholds=thresholds)
     return evaluate(
@@ -233,12 +241,17 @@ def _judge(trial: _Trial, name: str, progress: bool) -> Sequence[ImageResult]:
     ).rows
 
 
-def _uses(recipes: Sequence[str], baseline: str) -> dict[str, _Use]:
+def _uses(
+    alike: Sequence[str], related: Sequence[str], baseline: str, data: DatasetDict, progress: bool
+) -> dict[str, _Use]:
     """By name, under which each leaves a report beside the baseline's model.
 
     Args:
-        recipes: those whose networks give maps of one size, the baseline among them.
+        alike: recipes whose networks give maps of one size, the baseline among them.
+        related: those of them that started from the same weights.
         baseline: its name.
+        data: what the trials were made on.
+        progress: shows bars on stderr.
     """
 
     def ungated(trials: Mapping[str, _Trial]) -> _Trial:
@@ -252,23 +265,37 @@ def _uses(recipes: Sequence[str], baseline: str) -> dict[str, _Use]:
 
     def mirrored(trials: Mapping[str, _Trial]) -> _Trial:
         trial = trials[baseline]
-        return trial._replace(predictor=Averaged([trial.predictor], mirror=True))
+        return trial._replace(predictor=Ensemble([trial.predictor], mirror=True))
 
     def together(trials: Mapping[str, _Trial]) -> _Trial:
         trial = trials[baseline]
-        members = [trials[name] for name in recipes]
+        members = [trials[name] for name in alike]
         made_of = " ".join(member.made_with["bundle_sha256"] for member in members)
         return trial._replace(
-            predictor=Averaged([member.predictor for member in members]),
+            predictor=Ensemble([member.predictor for member in members]),
             made_with={**trial.made_with, "bundle_sha256": made_of},
+        )
+
+    def averaged(trials: Mapping[str, _Trial]) -> _Trial:
+        trial = trials[baseline]
+        models = [trials[name].run / "model" for name in related]
+        # Named by its members: another set of them is another model.
+        members = sha256("".join(weights_hash(model) for model in models).encode()).hexdigest()
+        output = trial.run / f"averaged-{members[:12]}"
+        if not output.exists():
+            average_models(models, data, output, progress=progress)
+        return trial._replace(
+            predictor=Predictor.from_pretrained(output), made_with={**trial.made_with, **hashes(output)}
         )
 
     uses = {
         "without_presence_rule": _Use(ungated, [baseline]),
         "with_mirror_image": _Use(mirrored, [baseline, baseline]),
     }
-    if len(recipes) > 1:
-        uses["all_recipes_together"] = _Use(together, recipes)
+    if len(alike) > 1:
+        uses["all_recipes_together"] = _Use(together, alike)
+    if len(related) > 1:
+        uses["with_averaged_weights"] = _Use(averaged, [baseline])
     return uses
 
 

@@ -168,6 +168,7 @@ _USES = """\
 ### The same networks, used otherwise
 
 Nothing is trained here: {baseline} without the rule that a picture with a low probability of any lesion gets
-no mask; the mean of its outputs for the picture and for the mirror image; the mean over all recipes above
-that have its encoder and input size. Temperature and thresholds are fitted anew to each mean, on the images
-that are judged, as above."""
+no mask; the mean of its outputs for the picture and for the mirror image; the mean of the outputs of all
+recipes above that have its encoder and input size; one network whose weights are the mean of those of
+them that started from the same (`scripts/average_models.py`). Temperature and thresholds are fitted anew to
+each mean, on the images that are judged, as above."""

@@ -66,9 +66,15 @@ def test_costs_are_told(found):
 
 def test_other_uses_of_the_networks_are_judged_beside_the_recipes(found, trials):
     uses = found["uses"]
-    assert list(uses) == ["without_presence_rule", "with_mirror_image", "all_recipes_together"]
+    assert list(uses) == [
+        "without_presence_rule",
+        "with_mirror_image",
+        "all_recipes_together",
+        "with_averaged_weights",
+    ]
     assert uses["without_presence_rule"]["time"] == 1
     assert uses["with_mirror_image"]["time"] == 2
+    assert uses["with_averaged_weights"]["time"] == 1
     # base and smooth; wide has another network.
     assert uses["all_recipes_together"]["time"] == pytest.approx(
         1 + found["recipes"]["smooth"]["time"], abs=0.01
@@ -81,6 +87,9 @@ def test_other_uses_of_the_networks_are_judged_beside_the_recipes(found, trials)
     assert uses["without_presence_rule"]["estimates"]["normal_false_mask_share"]["value"] >= gated
     config = load_config(trials / "base" / "fold-1" / "model")
     assert config.thresholds.presence > 0
+    (averaged,) = (trials / "base" / "fold-1").glob("averaged-*")
+    members = [each["options"]["label_smoothing"] for each in load_config(averaged).training["average_of"]]
+    assert members == [TrainOptions.label_smoothing, 0.2]
 
 
 def test_what_was_judged_is_not_judged_again(found, trials, prepared, monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 from busi_unet.predictor import Predictor, RawOutput
 
 
-class Averaged(Predictor):
+class Ensemble(Predictor):
     """The mean of what several passes say of a picture; everything else is as the first member has it.
 
     Lesion and class probabilities are averaged, not logits, so that a network that is sure of itself

@@ -6,7 +6,7 @@ import torch
 
 from busi_unet.config import Architecture, BundleConfig, Preprocess
 from busi_unet.data.phantom import make_phantom
-from busi_unet.learning.averaged import Averaged
+from busi_unet.learning.ensemble import Ensemble
 from busi_unet.model.unet import UNet
 from busi_unet.predictor import Predictor
 
@@ -29,7 +29,7 @@ def shares(logits: np.ndarray) -> np.ndarray:
 def test_probabilities_are_the_mean_of_those_of_the_members(frame):
     members = [member(seed) for seed in range(3)]
     raws = [one.run([frame])[0] for one in members]
-    (mean,) = Averaged(members).run([frame])
+    (mean,) = Ensemble(members).run([frame])
     np.testing.assert_allclose(
         mean.probability, np.mean([raw.probability for raw in raws], axis=0), rtol=1e-5
     )
@@ -43,15 +43,15 @@ def test_with_mirror_images_a_mirrored_picture_gets_the_mirrored_answer(frame):
     mirrored = np.ascontiguousarray(frame[:, ::-1])
     plain = one.run([frame, mirrored])
     assert not np.allclose(plain[0].probability, plain[1].probability[:, ::-1], atol=1e-4)
-    first, second = Averaged([one], mirror=True).run([frame, mirrored])
+    first, second = Ensemble([one], mirror=True).run([frame, mirrored])
     np.testing.assert_allclose(first.probability, second.probability[:, ::-1], atol=1e-6)
     np.testing.assert_allclose(first.class_evidence, second.class_evidence[:, :, ::-1], atol=1e-5)
     np.testing.assert_allclose(shares(first.class_logits), shares(second.class_logits), rtol=1e-5)
 
 
 def test_it_predicts_by_its_own_thresholds(frame):
-    averaged = Averaged([member(0), member(1)])
+    ensemble = Ensemble([member(0), member(1)])
     for threshold, everything in ((0.0, True), (1.0, False)):
-        thresholds = dataclasses.replace(averaged.config.thresholds, mask=threshold, presence=0.0)
-        averaged.config = dataclasses.replace(averaged.config, thresholds=thresholds)
-        assert averaged.predict(frame).mask.all() == everything
+        thresholds = dataclasses.replace(ensemble.config.thresholds, mask=threshold, presence=0.0)
+        ensemble.config = dataclasses.replace(ensemble.config, thresholds=thresholds)
+        assert ensemble.predict(frame).mask.all() == everything

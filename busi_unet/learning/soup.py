@@ -1,0 +1,161 @@
+"""One network from several: the mean of their weights (model soups, Wortsman et al. 2022, arXiv:2203.05482).
+
+It answers like an ensemble of them at the time of one. That holds for networks that were trained from the
+same start weights, which the same `--init` and `--seed` give, and otherwise differently: augmentation,
+epochs, regularisation. The mean of networks from different starts knows nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.optim.swa_utils import update_bn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from busi_unet.bundle import load_bundle, save_bundle
+from busi_unet.config import BundleConfig
+from busi_unet.errors import UsageError
+from busi_unet.learning.checkpoint import writing
+from busi_unet.learning.options import TrainOptions
+from busi_unet.learning.run import load_pictures
+from busi_unet.learning.tuning import fit_guard_on, tune_on
+from busi_unet.learning.unseen import split_for
+from busi_unet.model.unet import UNet
+from busi_unet.predictor import Predictor
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+
+def average_models(
+    models: Sequence[Path], data: DatasetDict, output: Path, *, device: str = "auto", progress: bool = True
+) -> Path:
+    """Averages networks, and saves the result as a model of its own.
+
+    Batch statistics do not average: they are taken anew, from the training pictures with the augmentation
+    of the first member. Temperature, thresholds and all else that is fitted after training are fitted anew on
+    the validation images; where the members were refitted on those, they are the first member's, but for the
+    guard.
+
+    Args:
+        models: model folders, two or more, of one architecture, split and input size.
+        data: the prepared data set that they were made on, whatever fold it was prepared for.
+        output: model folder to write; there must be none yet.
+        device: as `Predictor` takes it.
+        progress: shows bars on stderr.
+
+    Returns:
+        `output`.
+
+    Raises:
+        UsageError: too few members, some that do not belong together, other data, or an output that exists.
+        IncompatibleBundleError: a member cannot be read.
+        TrainingError: the output cannot be written.
+    """
+    if output.exists():
+        raise UsageError(f"{output} exists already.", "Name another folder.")
+    if len(models) < 2:
+        raise UsageError("One model is its own average.", "Name two or more.")
+    members = [load_bundle(folder) for folder in models]
+    configs = [member.config for member in members]
+    for folder, config in zip(models[1:], configs[1:], strict=True):
+        _require_alike(models[0], configs[0], folder, config)
+    split = split_for(configs[0], data)
+    if not split.own:
+        raise UsageError(
+            f"{models[0]} was made on another split or on other data.",
+            "Name the data set that it was made on.",
+        )
+    refitted = "validation" in split.trained_on
+    model = _mean([member.model for member in members])
+    predictor = Predictor(model, configs[0], device=device)
+    _take_batch_statistics(predictor, configs[0], split.data, refitted=refitted, progress=progress)
+    if refitted:
+        calibration, thresholds = configs[0].calibration, configs[0].thresholds
+    else:
+        calibration, thresholds = tune_on(predictor, split.data["validation"], progress=progress)
+    guard, limit = fit_guard_on(predictor, split.data, progress=progress) or (None, None)
+    config = replace(
+        configs[0],
+        calibration=replace(calibration, refuse_beyond=limit),
+        thresholds=thresholds,
+        training=_record(configs),
+    )
+    with writing(output):
+        save_bundle(output, predictor.model.cpu(), config, guard)
+    return output
+
+
+def _require_alike(first: Path, one: BundleConfig, second: Path, other: BundleConfig) -> None:
+    what = {
+        "network": (one.architecture, other.architecture),
+        "preprocessing": (one.preprocess, other.preprocess),
+        "split": tuple(config.training.get("data", {}).get("split_sha256") for config in (one, other)),
+        "training images": tuple(
+            config.training.get("data", {}).get("trained_on") for config in (one, other)
+        ),
+        "start weights": tuple(
+            [config.training.get("options", {}).get(name) for name in ("init", "seed")]
+            for config in (one, other)
+            # Those of a refit are another model's, with a seed of their own.
+            if not config.training.get("refit_of")
+        ),
+    }
+    for name, values in what.items():
+        if len(values) == 2 and values[0] != values[1]:
+            raise UsageError(
+                f"{second} has another {name} than {first}: {values[1]}, not {values[0]}.",
+                "Average models of one network and split, trained from the same --init and --seed.",
+            )
+
+
+def _mean(models: Sequence[UNet]) -> UNet:
+    states = [model.state_dict() for model in models]
+    model = models[0]
+    model.load_state_dict(
+        {
+            name: torch.stack([state[name] for state in states]).mean(dim=0)
+            if tensor.is_floating_point()
+            else tensor
+            for name, tensor in states[0].items()
+        }
+    )
+    return model
+
+
+def _take_batch_statistics(
+    predictor: Predictor, config: BundleConfig, data: DatasetDict, *, refitted: bool, progress: bool
+) -> None:
+    told = config.training.get("options", {})
+    options = TrainOptions(
+        size=config.preprocess.size,
+        augment=told.get("augment", TrainOptions.augment),
+        mixup=told.get("mixup", TrainOptions.mixup),
+        seed=told.get("seed", TrainOptions.seed),
+        batch_size=told.get("batch_size", TrainOptions.batch_size),
+        refit="the same images" if refitted else None,
+    )
+    pictures, _ = load_pictures(options, data, progress=progress)
+    loader = DataLoader(pictures, batch_size=options.batch_size, shuffle=False, drop_last=True)
+    update_bn(tqdm(loader, desc="batch statistics", disable=not progress), predictor.model, predictor.device)
+
+
+def _record(configs: Sequence[BundleConfig]) -> dict[str, Any]:
+    """The first member's, for what is the same of all, and each of them whole."""
+    first = configs[0].training
+    same = {
+        name: value
+        for name, value in first.get("options", {}).items()
+        if all(config.training.get("options", {}).get(name) == value for config in configs)
+    }
+    return {
+        "options": same,
+        "data": first["data"],
+        "average_of": [config.training for config in configs],
+        "versions": first.get("versions", {}),
+    }
