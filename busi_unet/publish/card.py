@@ -305,7 +305,13 @@ def _training(training: dict[str, Any], busi_fold: int | None) -> str:
         f"- Trained on: {' and '.join(trained_on(training))}.",
         f"- Split, SHA-256 over image ids and classes: `{data.get('split_sha256', 'not recorded')}`.",
     ]
-    if training.get("refit_of"):
+    members = training.get("average_of", [training])
+    if len(members) > 1:
+        steps.append(
+            f"- The weights are the mean of those of {len(members)} trainings from the same start; the "
+            "options below are what they have in common."
+        )
+    if any(member.get("refit_of") for member in members):
         steps.append(
             "- The model of a first run was trained on with the validation images added; temperature and "
             "thresholds are those of the first run, chosen without that."
@@ -315,7 +321,8 @@ def _training(training: dict[str, Any], busi_fold: int | None) -> str:
         # There are none: it starts at random.
         options = {**options, "init": "random"}
     known = ", ".join(f"{name} {options[name]}" for name in named if options.get(name) is not None)
-    steps += [f"- Options: {known}; all of them in `manifest.json`."] if known else []
+    record = "manifest.json" if len(members) == 1 else "config.json"
+    steps += [f"- Options: {known}; all of them in `{record}`."] if known else []
     versions = ", ".join(f"{name} {version}" for name, version in training.get("versions", {}).items())
     steps += [f"- Versions: {versions}."] if versions else []
     return "\n".join([*lines, "", *steps])

@@ -114,6 +114,20 @@ def test_a_refit_says_that_validation_was_trained_on(tmp_path):
     assert "Trained on: train and validation." in text
 
 
+def test_a_mean_of_several_trainings_says_so():
+    members = [
+        {**OTHER_DATA.training, "options": {"encoder": "plain", "seed": 0, "epochs": n}} for n in (3, 4)
+    ]
+    training = {**OTHER_DATA.training, "options": {"encoder": "plain", "seed": 0}, "average_of": members}
+    text = card(replace(OTHER_DATA, training=training)).text
+    assert "the mean of those of 2 trainings" in text
+    assert "encoder plain, seed 0; all of them in `config.json`." in text
+    assert "validation images added" not in text
+    members[0]["refit_of"] = {"options": {}}
+    assert "validation images added" in card(replace(OTHER_DATA, training=training)).text
+    assert "the mean of those of" not in card(OTHER_DATA).text
+
+
 def test_busi_is_named_where_its_published_split_was_used_and_only_there():
     busi, other = card(EMBEDDED), card(OTHER_DATA)
     assert "Tested on fold 0" in busi.text
