@@ -85,7 +85,9 @@ class TrainOptions:
         type=float,
     )
     label_smoothing: float = _option(0.05, "of the classification loss", type=float)
-    augment: str = _option("mild", "random changes of the training pictures", choices=tuple(AUGMENTATIONS))
+    augment: str = _option(
+        "annotated", "random changes of the training pictures", choices=tuple(AUGMENTATIONS)
+    )
     mixup: float = _option(
         0.4,
         "Beta parameter of the blend with another picture, for half of the training pictures; 0 for none",

@@ -23,7 +23,7 @@ def options(prepared):
 def members(options, tmp_path_factory):
     """Two runs from the same start weights."""
     folder = tmp_path_factory.mktemp("members")
-    changes = {"mild": {}, "none": {"augment": "none", "mixup": 0.0}}
+    changes = {"mild": {"augment": "mild"}, "none": {"augment": "none", "mixup": 0.0}}
     return [
         train(dataclasses.replace(options, output=folder / name, **change))
         for name, change in changes.items()
