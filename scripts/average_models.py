@@ -17,15 +17,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from busi_unet.cli import command
 
 
-@command
-def main(argv: Sequence[str] | None = None) -> None:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="average_models.py", description=__doc__.partition("\n")[0])
     parser.add_argument("models", metavar="MODEL", nargs="+", type=Path, help="model folders, two or more")
     parser.add_argument("--output", type=Path, required=True, help="model folder to write")
     parser.add_argument(
         "--data", type=Path, default=Path("data/busi"), help="prepared data set (%(default)s)"
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> None:
+    args = build_parser().parse_args(argv)
     from busi_unet.data.busi import load_prepared
     from busi_unet.learning.soup import average_models
 

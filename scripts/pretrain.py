@@ -4,6 +4,7 @@ The network restores what was blotted out of the pictures; masks and classes are
 success, 1 failure, 2 wrong usage. The model folder goes to stdout, progress to stderr.
 """
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +15,13 @@ from busi_unet.cli import command
 from busi_unet.learning.options import NOT_IN_PRETEXT, TrainOptions, build_parser
 
 
+def pretext_parser() -> argparse.ArgumentParser:
+    return build_parser(without=NOT_IN_PRETEXT, prog="pretrain.py", description=__doc__.partition("\n")[0])
+
+
 @command
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = build_parser(without=NOT_IN_PRETEXT, prog="pretrain.py", description=__doc__.partition("\n")[0])
-    options = TrainOptions(**vars(parser.parse_args(argv)))
+    options = TrainOptions(**vars(pretext_parser().parse_args(argv)))
     # After the arguments, so that --help and a wrong flag are answered at once.
     from busi_unet.learning.pretext import pretrain
 

@@ -6,19 +6,26 @@ import argparse
 import importlib.util
 import re
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "options.md"
 COMMAND = "python tests/options_table.py"
 
 
+def script(name: str) -> ModuleType:
+    """The module scripts/NAME.py."""
+    spec = importlib.util.spec_from_file_location(f"{name}_script", ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def train_parser() -> argparse.ArgumentParser:
     """The parser that scripts/train.py makes."""
-    spec = importlib.util.spec_from_file_location("train_script", ROOT / "scripts" / "train.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    parser = script.build_parser()
-    script.add_push_flags(parser)
+    train = script("train")
+    parser = train.build_parser()
+    train.add_push_flags(parser)
     return parser
 
 

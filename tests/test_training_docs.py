@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from options_table import COMMAND, PAGE, ROOT, options_page, train_parser
+from options_table import COMMAND, PAGE, ROOT, options_page, script, train_parser
 
 GUIDE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 COMMANDS = [
@@ -53,8 +53,12 @@ def test_the_commands_can_be_given_as_they_stand(command):
         arguments = get_args_parser().parse_args(command[command.index("torchrun") + 1 :])
         train_parser().parse_args(arguments.training_script_args)
     elif command[0] == "sbatch":
-        script = command.index("configs/slurm.sh")
-        train_parser().parse_args(["--output", *command[script + 1 :]])
+        start = command.index("configs/slurm.sh")
+        train_parser().parse_args(["--output", *command[start + 1 :]])
+    elif command[:2] == ["python", "scripts/pretrain.py"]:
+        script("pretrain").pretext_parser().parse_args(command[2:])
+    elif command[:2] == ["python", "scripts/average_models.py"]:
+        script("average_models").build_parser().parse_args(command[2:])
     else:
         assert command[:3] == ["hf", "jobs", "run"]
         (shell,) = (part for part in command if "scripts/train.py" in part)
