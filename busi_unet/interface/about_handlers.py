@@ -202,7 +202,7 @@ def _configured(config: BundleConfig) -> dict[str, str]:
     images = (training.get("data") or {}).get("images") or {}
     if images:
         facts["Pictures"] = ", ".join(f"{count} {name}" for name, count in images.items())
-        if (training.get("options") or {}).get("refit"):
+        if "validation" in (training["data"].get("trained_on") or ()):
             facts["Pictures"] += "; those of validation were added at the end of training"
     return facts
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from busi_unet.bundle import save_bundle
 from busi_unet.config import BundleConfig, Preprocess
 from busi_unet.data.busi import load_prepared, resplit, split_hash
-from busi_unet.errors import UsageError
+from busi_unet.errors import TrainingError, UsageError
 from busi_unet.learning.checkpoint import writing
 from busi_unet.learning.dataset import Batch
 from busi_unet.learning.options import NOT_IN_PRETEXT, TrainOptions
@@ -47,7 +47,7 @@ def pretrain(options: TrainOptions, *, progress: bool = True) -> Path:
     Raises:
         UsageError: options that do not fit together, several processes, or the output holds a model already.
         DataLayoutError: the data set cannot be used.
-        TrainingError: the output cannot be written.
+        TrainingError: the output cannot be written, or the loss is no number any more.
     """
     folder = options.output / "model"
     if folder.exists():
@@ -57,6 +57,9 @@ def pretrain(options: TrainOptions, *, progress: bool = True) -> Path:
     accelerator = build_accelerator(options)
     if accelerator.num_processes > 1:
         raise UsageError("The pretext runs in one process.", "Start it without a launcher.")
+    # Before the long part: a folder that cannot be written shall not cost it.
+    with writing(options.output):
+        options.output.mkdir(parents=True, exist_ok=True)
     data = load_prepared(options.data)
     if options.fold is not None:
         data = resplit(data, options.fold, options.validation_fold)
@@ -78,6 +81,10 @@ def pretrain(options: TrainOptions, *, progress: bool = True) -> Path:
                 with accelerator.autocast():
                     logits, _ = run.model(torch.where(blots, 0.0, batch.image))
                 loss = restoration_loss(logits.to(grey.dtype), grey, blots)
+                if not loss.isfinite():
+                    raise TrainingError(
+                        f"The loss of epoch {epoch + 1} is {loss.item()}.", "Use a lower --learning-rate."
+                    )
                 accelerator.backward(loss)
                 accelerator.clip_grad_norm_(run.model.parameters(), 1.0)
                 run.optimizer.step()

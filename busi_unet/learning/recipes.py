@@ -82,7 +82,7 @@ def compare_recipes(
 
     Returns:
         JSON-ready: `baseline`, `baseline_options` (those that differ from the defaults), `folds` (those that
-        validated), `images`, `commit`, `bootstrap`, and by name
+        validated), `images`, `commits` (by which they were judged), `bootstrap`, and by name
         `recipes` and `uses`, each with `estimates`, `differences` (figures less those of the baseline) and
         `time` (of the forward passes of a picture, as a multiple of the baseline's). A recipe has `changed`
         (options that differ from the baseline's), `parameters` and `minutes` (of training, all folds
@@ -105,12 +105,16 @@ def compare_recipes(
                 f"{name} was tried on {', '.join(sorted(runs))}, {baseline} on {', '.join(folds)}.",
                 "Train both on the same folds, or move one of them elsewhere.",
             )
+    options = {name: _options_of(name, runs) for name, runs in trials.items()}
     held_out = {name: [_held_out(runs[fold], data) for fold in folds] for name, runs in trials.items()}
-    rows = {
-        name: [row for trial in held_out[name] for row in _judge(trial, "validation", progress)]
-        for name in trials
-    }
-    options = {name: _options(runs[folds[0]]) for name, runs in trials.items()}
+    commits: set[str] = set()
+
+    def judged(trial: _Trial, name: str) -> Sequence[ImageResult]:
+        found, by = _judge(trial, name, progress)
+        commits.add(by or "not recorded")
+        return found
+
+    rows = {name: [row for trial in held_out[name] for row in judged(trial, "validation")] for name in trials}
     models = {name: held_out[name][0].predictor.model for name in trials}
     times = _times(models, {name: options[name]["size"] for name in trials})
 
@@ -139,7 +143,7 @@ def compare_recipes(
     ]
     related = [
         name
-        for name in alike
+        for name in [baseline, *(other for other in alike if other != baseline)]
         if all(options[name][key] == options[baseline][key] for key in ("init", "seed"))
     ]
     uses = {}
@@ -147,7 +151,7 @@ def compare_recipes(
         found = [
             row
             for index in range(len(folds))
-            for row in _judge(use.made_of({key: held_out[key][index] for key in trials}), name, progress)
+            for row in judged(use.made_of({key: held_out[key][index] for key in trials}), name)
         ]
         uses[name] = figures(name, found, sum(times[key] for key in use.passes))
     return {
@@ -155,7 +159,7 @@ def compare_recipes(
         "baseline_options": _changes(options[baseline], TrainOptions().to_dict()),
         "folds": folds,
         "images": len(rows[baseline]),
-        "commit": commit(),
+        "commits": sorted(commits),
         "bootstrap": {"seed": seed, "resamples": resamples},
         "recipes": recipes,
         "uses": uses,
@@ -227,18 +231,21 @@ def _held_out(run: Path, data: DatasetDict) -> _Trial:
     )
 
 
-def _judge(trial: _Trial, name: str, progress: bool) -> Sequence[ImageResult]:
-    """The rows of a report that is there already, or of a new one under this name."""
+def _judge(trial: _Trial, name: str, progress: bool) -> tuple[Sequence[ImageResult], str | None]:
+    """The rows of a report that is there already or of a new one, and the commit that judged them."""
     report = trial.run / name
-    if _judged(report / "metrics.json") == trial.made_with["bundle_sha256"]:
-        return read_rows(report / "per_image.csv")
+    before = _provenance(report / "metrics.json")
+    if before.get("bundle_sha256") == trial.made_with["bundle_sha256"]:
+        rows = read_rows(report / "per_image.csv")
+        if [row.image_id for row in rows] == list(trial.images["image_id"]):
+            return rows, before.get("commit")
     predictor = trial.predictor
     if isinstance(predictor, Ensemble):
         calibration, thresholds = tune_on(predictor, trial.images, progress=progress)
+        calibration = replace(calibration, refuse_beyond=predictor.config.calibration.refuse_beyond)
         predictor.config = replace(predictor.config, calibration=calibration, thresholds=thresholds)
-    return evaluate(
-        predictor, trial.images, output=report, progress=progress, provenance=trial.made_with
-    ).rows
+    found = evaluate(predictor, trial.images, output=report, progress=progress, provenance=trial.made_with)
+    return found.rows, found.provenance["commit"]
 
 
 def _uses(
@@ -279,9 +286,9 @@ def _uses(
     def averaged(trials: Mapping[str, _Trial]) -> _Trial:
         trial = trials[baseline]
         models = [trials[name].run / "model" for name in related]
-        # Named by its members: another set of them is another model.
-        members = sha256("".join(weights_hash(model) for model in models).encode()).hexdigest()
-        output = trial.run / f"averaged-{members[:12]}"
+        # Another set of members, or other code, makes another model.
+        parts = [commit() or "", *(weights_hash(model) for model in models)]
+        output = trial.run / f"averaged-{sha256(' '.join(parts).encode()).hexdigest()[:12]}"
         if not output.exists():
             average_models(models, data, output, progress=progress)
         return trial._replace(
@@ -299,18 +306,33 @@ def _uses(
     return uses
 
 
-def _judged(metrics: Path) -> str | None:
-    """Hash of the model that a report is about; None where there is none."""
+def _provenance(metrics: Path) -> dict[str, Any]:
+    """What a report says that it comes from; empty where there is none."""
     try:
-        return json.loads(metrics.read_text(encoding="utf-8"))["provenance"]["bundle_sha256"]
+        return dict(json.loads(metrics.read_text(encoding="utf-8"))["provenance"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return {}
 
 
-def _options(run: Path) -> dict[str, Any]:
-    told = json.loads((run / "options.json").read_text(encoding="utf-8"))
+def _options_of(name: str, runs: Mapping[str, Path]) -> dict[str, Any]:
+    """The options of a recipe, the same in all of its runs but for the folder of the start weights."""
     defaults = TrainOptions().to_dict()
-    return {name: told.get(name, value) for name, value in defaults.items() if name not in _NO_PART}
+    options = {}
+    for fold, run in runs.items():
+        told = json.loads((run / "options.json").read_text(encoding="utf-8"))
+        own = {option: told.get(option, default) for option, default in defaults.items()}
+        options[fold] = {option: value for option, value in own.items() if option not in _NO_PART}
+    first, *others = options
+    for other in others:
+        changed = sorted(_changes(options[other], options[first]).keys() - {"init"})
+        if changed:
+            raise UsageError(
+                f"{name} was trained with another {', '.join(changed)} on {other} than on {first}.",
+                "Train all folds of a recipe alike, or name them two recipes.",
+            )
+    if len({each["init"] for each in options.values()}) > 1:
+        options[first]["init"] = options[first]["init"].replace(first, "fold-K")
+    return options[first]
 
 
 def _changes(options: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
@@ -327,8 +349,10 @@ def _times(models: dict[str, torch.nn.Module], sizes: dict[str, int]) -> dict[st
     times: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(_TIMED_PASSES):
         for name, model in models.items():
-            picture = torch.zeros(1, 1, sizes[name], sizes[name])
+            device = next(model.parameters()).device
+            picture = torch.zeros(1, 1, sizes[name], sizes[name], device=device)
             started = time.perf_counter()
-            model(picture)
+            # The answer on the CPU is there only when the device is done.
+            model(picture).class_logits.cpu()
             times[name].append(time.perf_counter() - started)
     return {name: min(taken) for name, taken in times.items()}

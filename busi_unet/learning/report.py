@@ -74,9 +74,10 @@ def write_report(folder: Path, evaluation: Evaluation, split: Dataset, mask_of: 
     """
     require_matplotlib()
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "metrics.json", evaluation.summary)
-    (folder / "summary.md").write_text(to_markdown(evaluation) + "\n", encoding="utf-8")
     write_csv(folder / "per_image.csv", [row.to_row() for row in evaluation.rows])
+    (folder / "summary.md").write_text(to_markdown(evaluation) + "\n", encoding="utf-8")
+    # After the rows: whoever finds these figures finds the rows that they are of.
+    write_json(folder / "metrics.json", evaluation.summary)
 
     lesions = [row for row in evaluation.rows if row.scores.dice is not None]
     figures = {

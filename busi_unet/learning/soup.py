@@ -1,18 +1,19 @@
 """One network from several: the mean of their weights (model soups, Wortsman et al. 2022, arXiv:2203.05482).
 
-It answers like an ensemble of them at the time of one. That holds for networks that were trained from the
-same start weights, which the same `--init` and `--seed` give, and otherwise differently: augmentation,
+It answers much like an ensemble of them, at the time of one. That holds for networks that were trained from
+the same start weights, which the same `--init` and `--seed` give, and otherwise differently: augmentation,
 epochs, regularisation. The mean of networks from different starts knows nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -20,16 +21,20 @@ from tqdm import tqdm
 from busi_unet.bundle import load_bundle, save_bundle
 from busi_unet.config import BundleConfig
 from busi_unet.errors import UsageError
-from busi_unet.learning.checkpoint import writing
+from busi_unet.files import whole_or_nothing
+from busi_unet.learning.dataset import Batch, EpochOrder
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.run import load_pictures
 from busi_unet.learning.tuning import fit_guard_on, tune_on
-from busi_unet.learning.unseen import split_for
+from busi_unet.learning.unseen import split_for, trained_on
 from busi_unet.model.unet import UNet
 from busi_unet.predictor import Predictor
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
+
+# Over the training pictures, each time augmented otherwise.
+_PASSES = 3
 
 
 def average_models(
@@ -55,7 +60,7 @@ def average_models(
     Raises:
         UsageError: too few members, some that do not belong together, other data, or an output that exists.
         IncompatibleBundleError: a member cannot be read.
-        TrainingError: the output cannot be written.
+        BusiUNetError: the output cannot be written.
     """
     if output.exists():
         raise UsageError(f"{output} exists already.", "Name another folder.")
@@ -65,6 +70,10 @@ def average_models(
     configs = [member.config for member in members]
     for folder, config in zip(models[1:], configs[1:], strict=True):
         _require_alike(models[0], configs[0], folder, config)
+    if "task" in configs[0].training:
+        raise UsageError(
+            f"{models[0]} is a start for training, no model.", "Average what was trained from it."
+        )
     split = split_for(configs[0], data)
     if not split.own:
         raise UsageError(
@@ -86,8 +95,8 @@ def average_models(
         thresholds=thresholds,
         training=_record(configs),
     )
-    with writing(output):
-        save_bundle(output, predictor.model.cpu(), config, guard)
+    with whole_or_nothing(output) as partial:
+        save_bundle(partial, predictor.model.cpu(), config, guard)
     return output
 
 
@@ -96,22 +105,28 @@ def _require_alike(first: Path, one: BundleConfig, second: Path, other: BundleCo
         "network": (one.architecture, other.architecture),
         "preprocessing": (one.preprocess, other.preprocess),
         "split": tuple(config.training.get("data", {}).get("split_sha256") for config in (one, other)),
-        "training images": tuple(
-            config.training.get("data", {}).get("trained_on") for config in (one, other)
-        ),
-        "start weights": tuple(
-            [config.training.get("options", {}).get(name) for name in ("init", "seed")]
-            for config in (one, other)
-            # Those of a refit are another model's, with a seed of their own.
-            if not config.training.get("refit_of")
-        ),
+        "training images": tuple(trained_on(config.training) for config in (one, other)),
+        "start": tuple(_start(config.training) for config in (one, other)),
     }
     for name, values in what.items():
-        if len(values) == 2 and values[0] != values[1]:
+        if values[0] != values[1]:
             raise UsageError(
-                f"{second} has another {name} than {first}: {values[1]}, not {values[0]}.",
-                "Average models of one network and split, trained from the same --init and --seed.",
+                f"{second} has another {name} than {first}.",
+                "Average models of one network and split, trained from the same --init and --seed, or refits "
+                "of one model.",
             )
+
+
+def _start(training: Mapping[str, Any]) -> Any:
+    """What tells the start weights of a training from others, by its record."""
+    if training.get("refit_of"):
+        return training["refit_of"]
+    options = training.get("options", {})
+    # Whatever the seed, the weights of a model folder are what they are.
+    return [
+        options.get("init"),
+        options.get("seed") if options.get("init") in ("imagenet", "random") else None,
+    ]
 
 
 def _mean(models: Sequence[UNet]) -> UNet:
@@ -141,8 +156,16 @@ def _take_batch_statistics(
         refit="the same images" if refitted else None,
     )
     pictures, _ = load_pictures(options, data, progress=progress)
-    loader = DataLoader(pictures, batch_size=options.batch_size, shuffle=False, drop_last=True)
-    update_bn(tqdm(loader, desc="batch statistics", disable=not progress), predictor.model, predictor.device)
+    # Shuffled as in training: batches of one class would hide the variance between classes.
+    order = EpochOrder(pictures, options.batch_size)
+    loader = DataLoader(pictures, batch_size=options.batch_size, sampler=order)
+
+    def passes() -> Iterator[Tensor]:
+        for pictures.epoch in range(_PASSES):
+            for batch in tqdm(loader, desc="batch statistics", disable=not progress):
+                yield Batch(*batch).image
+
+    update_bn(passes(), predictor.model, predictor.device)
 
 
 def _record(configs: Sequence[BundleConfig]) -> dict[str, Any]:

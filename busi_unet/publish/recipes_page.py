@@ -104,7 +104,7 @@ def _written(found: Mapping[str, Any], comparison: Comparison) -> str:
             options=_changed(found["baseline_options"]) or "none",
             folder=shlex.split(found["command"])[1],
             command=found["command"],
-            commit=found["commit"] or "not recorded",
+            commits=", ".join(found["commits"]),
             seed=found["bootstrap"]["seed"],
         ),
         table(["recipe", "changed", *titles], changed),
@@ -113,7 +113,7 @@ def _written(found: Mapping[str, Any], comparison: Comparison) -> str:
         "What they cost: the time of a forward pass, and minutes of training, all folds together, on "
         "a machine that had other work:",
         table(["recipe", "parameters", "time", "minutes"], costs),
-        _USES.format(baseline=baseline),
+        _USES.format(uses="; ".join(_MEANINGS[name].format(baseline=baseline) for name in uses)),
         table(
             ["use", "time", *titles],
             [(_words(name), f"{use['time']:.2f} ×", *values(use)) for name, use in uses.items()],
@@ -162,13 +162,19 @@ scripts/train.py --fold 0 --validation-fold K --output {folder}/RECIPE/fold-K OP
 {command}
 ```
 
-Bootstrap seed {seed}, judged at commit {commit}. Every figure: [{name}.json](results/{name}.json)."""
+Bootstrap seed {seed}, judged at commit {commits}. Every figure: [{name}.json](results/{name}.json)."""
+
+_MEANINGS = {
+    "without_presence_rule": "{baseline} without the rule that a picture with a low probability of any "
+    "lesion gets no mask",
+    "with_mirror_image": "the mean of its outputs for the picture and for the mirror image",
+    "all_recipes_together": "the mean of the outputs of all recipes above with its encoder and input size",
+    "with_averaged_weights": "one network whose weights are the mean of those of them that started from the "
+    "same (`scripts/average_models.py`)",
+}
 
 _USES = """\
 ### The same networks, used otherwise
 
-Nothing is trained here: {baseline} without the rule that a picture with a low probability of any lesion gets
-no mask; the mean of its outputs for the picture and for the mirror image; the mean of the outputs of all
-recipes above that have its encoder and input size; one network whose weights are the mean of those of
-them that started from the same (`scripts/average_models.py`). Temperature and thresholds are fitted anew to
-each mean, on the images that are judged, as above."""
+Nothing is trained here: {uses}. Temperature and thresholds are fitted anew to each mean, on the images that
+are judged, as above."""

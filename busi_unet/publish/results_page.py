@@ -193,6 +193,7 @@ def _section(root: Path, source: Source) -> str:
             f"## {source.heading}",
             f"{sum(result.images.values())} images ({listed}) in {result.groups} groups of copies.",
             f"```sh\n{provenance['command']}\n```",
+            *_recipe(provenance),
             f"{_made_with(provenance)} Every figure: [{source.name}.json](results/{source.name}.json); a row "
             f"per image: [{source.name}_per_image.csv](results/{source.name}_per_image.csv).",
             table(["figure", "value", "95 % interval"], rows),
@@ -201,6 +202,15 @@ def _section(root: Path, source: Source) -> str:
             *plots,
         ]
     )
+
+
+def _recipe(provenance: Mapping[str, Any]) -> list[str]:
+    """All options of the training, named in the command or not."""
+    options = provenance.get("training_options", {})
+    told = ", ".join(
+        f"{name.replace('_', ' ')} {value}" for name, value in options.items() if value is not None
+    )
+    return [f"Options: {told}."] if told else []
 
 
 def _comparison(root: Path, source: Source, meaning: str) -> str:
@@ -347,7 +357,8 @@ _RANDOM_SPLIT = """\
 One recipe under two splits: the folds dealt image by image, as most papers on BUSI do it, so that over a
 third of the test images have a copy among those that are trained or validated on (`scripts/prepare_data.py
 --ignore-copies`), and the folds that keep copies together. The images are the same, so the difference is
-what such a split adds without any better network."""
+what such a split adds without any better network. Both commands took the defaults of commit a798cb3, which
+are not today's: `--augment mild`, a dropout of .5 and a weight decay of .05."""
 
 _NOTEBOOK = """\
 The network of the course notebook that this project grew from, Ronneberger's U-Net of width 64 (31 M

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from busi_unet.bundle import load_config
-from busi_unet.errors import UsageError
+from busi_unet.errors import TrainingError, UsageError
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.pretext import blotted, pretrain, restoration_loss
 from busi_unet.learning.training import train
@@ -65,3 +65,15 @@ def test_the_network_learns_to_restore_and_is_a_start_for_training(prepared, tmp
     )
     with pytest.raises(UsageError, match="trained on another split"):
         train(dataclasses.replace(run, fold=1, output=tmp_path / "other"))
+
+
+def test_a_loss_that_is_no_number_and_a_folder_that_is_a_file_end_it(prepared, tmp_path):
+    options = TrainOptions(
+        data=prepared, output=tmp_path / "run", encoder="plain", width=4, size=32, epochs=2, batch_size=4
+    )
+    with pytest.raises(TrainingError, match=r"The loss of epoch \d is nan.*lower --learning-rate"):
+        pretrain(dataclasses.replace(options, learning_rate=1e30), progress=False)
+    assert not (tmp_path / "run" / "model").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainingError, match="file"):
+        pretrain(dataclasses.replace(options, output=tmp_path / "file"), progress=False)

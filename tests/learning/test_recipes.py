@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import shutil
 
 import pytest
@@ -90,6 +91,36 @@ def test_other_uses_of_the_networks_are_judged_beside_the_recipes(found, trials)
     (averaged,) = (trials / "base" / "fold-1").glob("averaged-*")
     members = [each["options"]["label_smoothing"] for each in load_config(averaged).training["average_of"]]
     assert members == [TrainOptions.label_smoothing, 0.2]
+
+
+def test_an_ensemble_refuses_what_its_first_member_refuses(found, trials, prepared, tmp_path):
+    folder = shutil.copytree(trials, tmp_path / "trials")
+    for fold in (1, 3):
+        model = folder / "base" / f"fold-{fold}" / "model"
+        config = load_config(model)
+        strict = dataclasses.replace(config.calibration, refuse_beyond=1e-6)
+        save_config(model, dataclasses.replace(config, calibration=strict))
+    compare_recipes(folder, load_prepared(prepared), baseline="base", resamples=10, progress=False)
+    for name in ("validation", "with_mirror_image"):
+        report = json.loads((folder / "base" / "fold-1" / name / "metrics.json").read_text(encoding="utf-8"))
+        assert report["refused"] == sum(report["images"].values()) > 0, name
+
+
+def test_all_folds_of_a_recipe_must_be_trained_alike(trials, prepared, tmp_path):
+    folder = shutil.copytree(trials, tmp_path / "trials")
+    file = folder / "wide" / "fold-3" / "options.json"
+    told = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**told, "init": "runs/pretext/fold-3/model"}), encoding="utf-8")
+    first = folder / "wide" / "fold-1" / "options.json"
+    first.write_text(
+        json.dumps({**json.loads(first.read_text(encoding="utf-8")), "init": "runs/pretext/fold-1/model"}),
+        encoding="utf-8",
+    )
+    again = compare_recipes(folder, load_prepared(prepared), baseline="base", resamples=10, progress=False)
+    assert again["recipes"]["wide"]["changed"]["init"] == "runs/pretext/fold-K/model"
+    file.write_text(json.dumps({**told, "epochs": 9}), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"wide was trained with another epochs on fold-3 than on fold-1"):
+        compare_recipes(folder, load_prepared(prepared), baseline="base", resamples=10, progress=False)
 
 
 def test_what_was_judged_is_not_judged_again(found, trials, prepared, monkeypatch):

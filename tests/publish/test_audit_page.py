@@ -82,10 +82,10 @@ def test_the_page_shows_the_figures_of_the_file(tmp_path: Path) -> None:
 
 
 def test_two_audits_lie_side_by_side(tmp_path: Path) -> None:
-    keep_audit(report(tmp_path / "old", 0.6, ("text_in",)), tmp_path, AUDITS["audit_strong"])
+    keep_audit(report(tmp_path / "old", 0.6, ("text_in",)), tmp_path, AUDITS["audit_mild"])
     keep_audit(report(tmp_path / "new", 0.7), tmp_path, AUDITS["audit"])
     page = audit_page(tmp_path)
-    assert "| published: before → after" in page and "| strong: before → after" in page
+    assert "| published: before → after" in page and "| mild: before → after" in page
     accuracy = row_of(page, "Three-class accuracy", "text_in")
     assert (accuracy[0], accuracy[2]) == ("0.800 → 0.700", "0.800 → 0.600")
     assert row_of(page, "Three-class accuracy", "scanner")[2:] == ["–", "–"]

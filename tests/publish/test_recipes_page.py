@@ -29,7 +29,7 @@ def file(tmp_path: Path) -> Path:
         "baseline_options": {"epochs": 12, "freeze_depthwise": True},
         "folds": ["fold-1", "fold-2"],
         "images": 312,
-        "commit": None,
+        "commits": ["abc", "def"],
         "bootstrap": {"seed": 0, "resamples": 2000},
         "recipes": {
             "a_strong": {
@@ -106,6 +106,10 @@ def test_each_comparison_has_a_section_with_its_own_baseline(file: Path, tmp_pat
     assert "beside the defaults: none." in short
     assert "--output runs/short/RECIPE/fold-K" in short
     assert short.count("### The same networks, used otherwise") == 1
+    assert "judged at commit abc, def." in short
+    assert (
+        "Nothing is trained here: the mean of its outputs for the picture and for the mirror image." in short
+    )
 
 
 def test_a_file_that_lacks_a_part_is_not_kept(file: Path, tmp_path: Path) -> None:
