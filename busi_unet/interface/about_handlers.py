@@ -194,8 +194,12 @@ def _configured(config: BundleConfig) -> dict[str, str]:
         "Network": f"U-Net, encoder {config.architecture.encoder}, {config.preprocess.size} × "
         f"{config.preprocess.size} pixels",
         "Thresholds": f"mask {thresholds.mask:g} per pixel; an outline is drawn where the probability of any "
-        f"lesion is at least {thresholds.presence:g}; regions below {thresholds.min_area:.1%} of the "
-        "picture are dropped",
+        f"lesion is at least {thresholds.presence:g}"
+        + (
+            f"; regions below {thresholds.min_area:.1%} of the picture are dropped"
+            if thresholds.min_area
+            else ""
+        ),
         "Calibration": _calibration(config.calibration),
     }
     training = config.training or {}

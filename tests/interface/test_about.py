@@ -8,7 +8,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from busi_unet.bundle import EVALUATION_NAME, bundle_hash, weights_hash
+from busi_unet.bundle import EVALUATION_NAME, bundle_hash, load_config, save_config, weights_hash
 from busi_unet.interface.about import build_about_tab
 from busi_unet.interface.about_handlers import about_model, origin, own_evaluation
 from busi_unet.interface.model import ModelInUse, load_model
@@ -104,6 +104,17 @@ def test_origin_of_embedded_folder_and_hub_weights(tiny_bundle: Path, tmp_path: 
     folder.predictor.folder, folder.predictor.source = snapshot, "someone/busi@v1"
     facts = origin(ModelInUse(folder.predictor, "hub"))
     assert (facts["Weights"], facts["Commit"]) == ("Hub model someone/busi@v1", commit)
+
+
+def test_a_smallest_region_is_told_where_there_is_one(tiny_bundle: Path) -> None:
+    config = load_config(tiny_bundle)
+    for area, told in ((0.0, False), (0.003, True)):
+        thresholds = replace(config.thresholds, min_area=area)
+        save_config(tiny_bundle, replace(config, thresholds=thresholds))
+        assert (
+            "regions below 0.3% of the picture are dropped" in about_model(load_model(str(tiny_bundle)))
+        ) == told
+        assert "0.0%" not in about_model(load_model(str(tiny_bundle)))
 
 
 def test_the_tab_waits_until_it_is_opened() -> None:
