@@ -2,15 +2,17 @@ import dataclasses
 import json
 import shutil
 
+import numpy as np
 import pytest
 
-from busi_unet.bundle import load_config, save_config
+from busi_unet.bundle import load_bundle, load_config, save_bundle, save_config
 from busi_unet.data.busi import load_prepared
 from busi_unet.errors import UsageError
 from busi_unet.learning import recipes
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.recipes import compare_recipes
 from busi_unet.learning.training import train
+from busi_unet.trust.guard import fit_guard
 
 
 @pytest.fixture(scope="module")
@@ -96,10 +98,13 @@ def test_other_uses_of_the_networks_are_judged_beside_the_recipes(found, trials)
 def test_an_ensemble_refuses_what_its_first_member_refuses(found, trials, prepared, tmp_path):
     folder = shutil.copytree(trials, tmp_path / "trials")
     for fold in (1, 3):
-        model = folder / "base" / f"fold-{fold}" / "model"
-        config = load_config(model)
+        path = folder / "base" / f"fold-{fold}" / "model"
+        model, config, _ = load_bundle(path)
+        # The pictures here are too few to fit one to them.
+        features = np.random.default_rng(0).normal(size=(120, sum(model.encoder.channels)))
+        guard, _ = fit_guard(features.astype(np.float32), [str(number) for number in range(120)])
         strict = dataclasses.replace(config.calibration, refuse_beyond=1e-6)
-        save_config(model, dataclasses.replace(config, calibration=strict))
+        save_bundle(path, model, dataclasses.replace(config, calibration=strict), guard)
     compare_recipes(folder, load_prepared(prepared), baseline="base", resamples=10, progress=False)
     for name in ("validation", "with_mirror_image"):
         report = json.loads((folder / "base" / "fold-1" / name / "metrics.json").read_text(encoding="utf-8"))
