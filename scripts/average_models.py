@@ -1,4 +1,4 @@
-"""Averages the weights of several models into one, which answers like all of them at the time of one.
+"""Averages the weights of several models into one.
 
 The models must have been trained on the same split from the same start weights (--init, --seed), and differ
 in augmentation, epochs or other options. Exit codes: 0 success, 1 failure, 2 wrong usage. The new model
@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
     from busi_unet.data.busi import load_prepared
-    from busi_unet.learning.soup import average_models
+    from busi_unet.learning.averaging import average_models
 
     print(average_models(args.models, load_prepared(args.data), args.output))
 

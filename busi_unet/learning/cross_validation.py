@@ -26,17 +26,6 @@ from busi_unet.learning.training import train
 from busi_unet.learning.unseen import hashes
 from busi_unet.predictor import Predictor
 
-_NOT_OF_THE_RECIPE = (
-    "data",
-    "fold",
-    "validation_fold",
-    "output",
-    "resume",
-    "workers",
-    "tracker",
-    "checkpoint_minutes",
-)
-
 
 def cross_validate(
     options: TrainOptions,
@@ -91,10 +80,9 @@ def cross_validate(
             evaluate(predictors[fold], split, output=run / "report", progress=progress, provenance=weights)
         )
     # Defaults change; a command that names none of them does not tell what was trained.
-    recipe = {name: value for name, value in options.to_dict().items() if name not in _NOT_OF_THE_RECIPE}
     everything = merge(
         evaluations,
-        provenance={"split": "cross-validation", "training_options": recipe, **(provenance or {})},
+        provenance={"split": "cross-validation", "training_options": options.recipe(), **(provenance or {})},
         marks=marks,
     )
     write_report(

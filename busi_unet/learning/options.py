@@ -158,6 +158,10 @@ class TrainOptions:
             for name, value in dataclasses.asdict(self).items()
         }
 
+    def recipe(self) -> dict[str, Any]:
+        """`to_dict` without what says nothing of the recipe: places, folds, record-keeping."""
+        return {name: value for name, value in self.to_dict().items() if name not in _NOT_OF_THE_RECIPE}
+
 
 NOT_IN_PRETEXT = (
     "resume",
@@ -173,6 +177,18 @@ NOT_IN_PRETEXT = (
     "tracker",
 )
 """What `busi_unet.learning.pretext` makes no use of: it has one stage, is short, and looks at no label."""
+
+
+_NOT_OF_THE_RECIPE = {
+    "data",
+    "fold",
+    "validation_fold",
+    "output",
+    "resume",
+    "workers",
+    "tracker",
+    "checkpoint_minutes",
+}
 
 
 def build_parser(*, without: Container[str] = (), **arguments: Any) -> argparse.ArgumentParser:

@@ -28,10 +28,10 @@ import torch
 
 from busi_unet.bundle import load_config, weights_hash
 from busi_unet.errors import UsageError
+from busi_unet.learning.averaging import average_models
 from busi_unet.learning.ensemble import Ensemble
 from busi_unet.learning.evaluation import evaluate
 from busi_unet.learning.options import TrainOptions
-from busi_unet.learning.soup import average_models
 from busi_unet.learning.summary import ImageResult, compare, read_rows, summarise
 from busi_unet.learning.tuning import tune_on
 from busi_unet.learning.unseen import hashes, split_for
@@ -52,8 +52,6 @@ FIGURES = (
     "malignant_specificity",
     "ece",
 )
-# What says nothing about the recipe.
-_NO_PART = {"data", "output", "resume", "fold", "validation_fold", "workers", "checkpoint_minutes", "tracker"}
 # It takes no part in any trial, so that it can still judge the recipe that is chosen.
 _TEST_FOLD = 0
 _TIMED_PASSES = 12
@@ -118,7 +116,7 @@ def compare_recipes(
     models = {name: held_out[name][0].predictor.model for name in trials}
     times = _times(models, {name: options[name]["size"] for name in trials})
 
-    def figures(name: str, found: Sequence[ImageResult], time: float) -> dict[str, Any]:
+    def figures(found: Sequence[ImageResult], time: float) -> dict[str, Any]:
         estimates = summarise(found, seed=seed, resamples=resamples, names=FIGURES)
         differences = compare(rows[baseline], found, seed=seed, resamples=resamples, names=FIGURES)
         return {
@@ -130,7 +128,7 @@ def compare_recipes(
     recipes = {
         name: {
             "changed": _changes(options[name], options[baseline]),
-            **figures(name, rows[name], times[name]),
+            **figures(rows[name], times[name]),
             "parameters": sum(parameter.numel() for parameter in models[name].parameters()),
             "minutes": round(sum(_seconds(run) for run in runs.values()) / 60),
         }
@@ -138,12 +136,12 @@ def compare_recipes(
     }
     alike = [
         name
-        for name in trials
+        for name in [baseline, *(other for other in trials if other != baseline)]
         if all(options[name][key] == options[baseline][key] for key in ("encoder", "width", "size"))
     ]
     related = [
         name
-        for name in [baseline, *(other for other in alike if other != baseline)]
+        for name in alike
         if all(options[name][key] == options[baseline][key] for key in ("init", "seed"))
     ]
     uses = {}
@@ -153,10 +151,10 @@ def compare_recipes(
             for index in range(len(folds))
             for row in judged(use.made_of({key: held_out[key][index] for key in trials}), name)
         ]
-        uses[name] = figures(name, found, sum(times[key] for key in use.passes))
+        uses[name] = figures(found, sum(times[key] for key in use.passes))
     return {
         "baseline": baseline,
-        "baseline_options": _changes(options[baseline], TrainOptions().to_dict()),
+        "baseline_options": _changes(options[baseline], TrainOptions().recipe()),
         "folds": folds,
         "images": len(rows[baseline]),
         "commits": sorted(commits),
@@ -316,12 +314,11 @@ def _provenance(metrics: Path) -> dict[str, Any]:
 
 def _options_of(name: str, runs: Mapping[str, Path]) -> dict[str, Any]:
     """The options of a recipe, the same in all of its runs but for the folder of the start weights."""
-    defaults = TrainOptions().to_dict()
+    defaults = TrainOptions().recipe()
     options = {}
     for fold, run in runs.items():
         told = json.loads((run / "options.json").read_text(encoding="utf-8"))
-        own = {option: told.get(option, default) for option, default in defaults.items()}
-        options[fold] = {option: value for option, value in own.items() if option not in _NO_PART}
+        options[fold] = {option: told.get(option, default) for option, default in defaults.items()}
     first, *others = options
     for other in others:
         changed = sorted(_changes(options[other], options[first]).keys() - {"init"})

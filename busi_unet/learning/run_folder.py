@@ -15,6 +15,7 @@ import json
 import os
 import platform
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -112,6 +113,12 @@ def keep_epoch(run: Run) -> None:
             if better:
                 save_bundle(output / "best", ema, config)
             write_curves(output, progress.history)
+
+
+def is_finished(output: Path) -> bool:
+    """Whether `finish` came to its end: fitted again, the guard could differ in its last digits."""
+    # The manifest is written last.
+    return (output / "manifest.json").is_file() and (output / "model").is_dir()
 
 
 def finish(run: Run, data: DatasetDict) -> None:

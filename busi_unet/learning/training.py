@@ -33,7 +33,7 @@ from busi_unet.learning.losses import coarse_mask_loss, combined_loss
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.progress import Tally
 from busi_unet.learning.run import Run, build_accelerator, build_run, check_data, load_pictures
-from busi_unet.learning.run_folder import finish, keep_epoch, open_run_folder
+from busi_unet.learning.run_folder import finish, is_finished, keep_epoch, open_run_folder
 from busi_unet.learning.tracking import close_trackers, log_epoch, log_overlays, open_trackers
 from busi_unet.model.unet import UNetOutput
 
@@ -70,7 +70,7 @@ def train(options: TrainOptions) -> Path | None:
         open_run_folder(options, accelerator, data)
         run = fit_into_memory(options, accelerator, data)
         accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
+        if accelerator.is_main_process and not is_finished(options.output):
             finish_or_stop(run, data)
         accelerator.wait_for_everyone()
     finally:

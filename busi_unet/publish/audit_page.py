@@ -36,7 +36,9 @@ class AuditSource:
 AUDITS = {
     "audit": AuditSource("audit", "published", "the recipe of the cross-validation"),
     "audit_mild": AuditSource(
-        "audit_mild", "mild", "mild augmentation, which burns nothing in and paints nothing out"
+        "audit_mild",
+        "mild",
+        "the recipe of the leakage study: mild augmentation, nothing burnt in or painted out",
     ),
 }
 """By the argument of scripts/write_results.py that takes a new report of it; in the order of the columns."""

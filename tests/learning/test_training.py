@@ -3,6 +3,7 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -181,6 +182,25 @@ def assert_resumes_to(unbroken: Path, options: TrainOptions) -> None:
         )
     )
     assert left == right
+
+
+def test_a_finished_run_that_is_resumed_ends_at_once_and_stays_what_it_is(
+    unbroken, options, tmp_path, monkeypatch
+):
+    copy = shutil.copytree(unbroken, tmp_path / "copy")
+
+    def fail(*_):
+        raise AssertionError("finished again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "finish", fail)
+        model = train(dataclasses.replace(options, output=copy, resume=True))
+    assert weights_file(model) == weights_file(unbroken / "model")
+    # Stopped before its manifest, it is not finished.
+    (copy / "manifest.json").unlink()
+    shutil.rmtree(model)
+    again = train(dataclasses.replace(options, output=copy, resume=True))
+    assert weights_file(again) == weights_file(unbroken / "model")
 
 
 def test_accumulation_survives_a_stop_within_an_epoch(options, tmp_path, monkeypatch):

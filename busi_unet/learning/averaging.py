@@ -1,8 +1,8 @@
 """One network from several: the mean of their weights (model soups, Wortsman et al. 2022, arXiv:2203.05482).
 
-It answers much like an ensemble of them, at the time of one. That holds for networks that were trained from
-the same start weights, which the same `--init` and `--seed` give, and otherwise differently: augmentation,
-epochs, regularisation. The mean of networks from different starts knows nothing.
+It keeps part of what an ensemble of them gives, at the time of one. That holds for networks that were trained
+from the same start weights, which the same `--init` and `--seed` give, and otherwise differently:
+augmentation, epochs, regularisation. The mean of networks from different starts knows nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from datasets import concatenate_datasets
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
@@ -20,11 +21,12 @@ from tqdm import tqdm
 
 from busi_unet.bundle import load_bundle, save_bundle
 from busi_unet.config import BundleConfig
+from busi_unet.data.augment import AUGMENTATIONS
 from busi_unet.errors import UsageError
 from busi_unet.files import whole_or_nothing
-from busi_unet.learning.dataset import Batch, EpochOrder
+from busi_unet.imaging.preprocess import Preprocessor
+from busi_unet.learning.dataset import Batch, EpochOrder, LesionDataset
 from busi_unet.learning.options import TrainOptions
-from busi_unet.learning.run import load_pictures
 from busi_unet.learning.tuning import fit_guard_on, tune_on
 from busi_unet.learning.unseen import split_for, trained_on
 from busi_unet.model.unet import UNet
@@ -80,11 +82,10 @@ def average_models(
             f"{models[0]} was made on another split or on other data.",
             "Name the data set that it was made on.",
         )
-    refitted = "validation" in split.trained_on
     model = _mean([member.model for member in members])
     predictor = Predictor(model, configs[0], device=device)
-    _take_batch_statistics(predictor, configs[0], split.data, refitted=refitted, progress=progress)
-    if refitted:
+    _take_batch_statistics(predictor, configs[0], split.data, progress)
+    if "validation" in split.trained_on:
         calibration, thresholds = configs[0].calibration, configs[0].thresholds
     else:
         calibration, thresholds = tune_on(predictor, split.data["validation"], progress=progress)
@@ -144,21 +145,20 @@ def _mean(models: Sequence[UNet]) -> UNet:
 
 
 def _take_batch_statistics(
-    predictor: Predictor, config: BundleConfig, data: DatasetDict, *, refitted: bool, progress: bool
+    predictor: Predictor, config: BundleConfig, data: DatasetDict, progress: bool
 ) -> None:
-    told = config.training.get("options", {})
-    options = TrainOptions(
-        size=config.preprocess.size,
-        augment=told.get("augment", TrainOptions.augment),
-        mixup=told.get("mixup", TrainOptions.mixup),
-        seed=told.get("seed", TrainOptions.seed),
-        batch_size=told.get("batch_size", TrainOptions.batch_size),
-        refit="the same images" if refitted else None,
+    options = {**TrainOptions().to_dict(), **config.training.get("options", {})}
+    pictures = LesionDataset(
+        concatenate_datasets([data[name] for name in trained_on(config.training)]),
+        Preprocessor(config.preprocess),
+        augmentation=AUGMENTATIONS[options["augment"]],
+        mixup=options["mixup"],
+        seed=options["seed"],
+        progress=progress,
     )
-    pictures, _ = load_pictures(options, data, progress=progress)
     # Shuffled as in training: batches of one class would hide the variance between classes.
-    order = EpochOrder(pictures, options.batch_size)
-    loader = DataLoader(pictures, batch_size=options.batch_size, sampler=order)
+    order = EpochOrder(pictures, options["batch_size"])
+    loader = DataLoader(pictures, batch_size=options["batch_size"], sampler=order)
 
     def passes() -> Iterator[Tensor]:
         for pictures.epoch in range(_PASSES):

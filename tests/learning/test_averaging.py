@@ -8,12 +8,12 @@ from torch.optim.swa_utils import update_bn
 from busi_unet.bundle import load_bundle, load_config
 from busi_unet.data.busi import load_prepared
 from busi_unet.errors import UsageError
+from busi_unet.learning.averaging import average_models
 from busi_unet.learning.dataset import EpochOrder
 from busi_unet.learning.evaluation import evaluate
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.pretext import pretrain
 from busi_unet.learning.run import load_pictures
-from busi_unet.learning.soup import average_models
 from busi_unet.learning.training import train
 from busi_unet.predictor import Predictor
 
