@@ -244,13 +244,13 @@ def score(prediction: Any, target: np.ndarray, item: Mapping[str, Any], label: s
         suspicious=bool(prediction.suspicious),
         scores=scores,
         prediction_set=prediction.prediction_set,
-        edge_within=_edge_within(prediction, target),
+        edge_within=_edge_within(prediction, target, scores.dice),
     )
 
 
-def _edge_within(prediction: Any, target: np.ndarray) -> float | None:
+def _edge_within(prediction: Any, target: np.ndarray, dice: float | None) -> float | None:
     band = prediction.edge_band
-    if band is None or not (prediction.mask & target).any():
+    if band is None or dice is None or dice < metrics.MISSED_DICE:
         return None
     distances = edge_distances(prediction.mask, target)
     return float(np.mean((distances >= -band.inner) & (distances <= band.outer)))

@@ -48,7 +48,7 @@ class ImageResult:
 
     `probabilities` are in the order of CLASS_NAMES; `scores` are None where undefined
     (see `metrics.SegmentationScores`). `prediction_set` is None where none is stated. `edge_within` is the
-    share of the true edge within the stated band; None without a band or where the mask misses the lesion.
+    share of the true edge within the stated band; None without a band or where the lesion is missed.
     """
 
     image_id: str

@@ -97,8 +97,12 @@ def test_sets_and_bands_are_judged_where_they_are_stated(evaluation):
 def test_missing_a_lesion_is_counted_even_where_a_sliver_was_drawn():
     sliver = box(11, 11, 13, 13)  # One pixel in common with the square: Dice 2 / 68.
     cases = (("benign (1)", "a", SQUARE, sliver, *CASES[0][4:]), *CASES[1:])
-    estimates = evaluate(MadeUpPredictor(cases), make_split(cases), progress=False).estimates
+    predictor = MadeUpPredictor(cases)
+    for answer in predictor.answers.values():
+        answer.edge_band = EdgeBand(coverage=0.9, inner=0.35, outer=0.35)
+    estimates = evaluate(predictor, make_split(cases), progress=False).estimates
     assert (estimates["benign_missed_share"].count, estimates["benign_empty_share"].count) == (1, 0)
+    assert estimates["edge_coverage"].n == 2, "where the lesion was missed, no edge was stated"
 
 
 def test_interval_comes_from_whole_groups(evaluation):
