@@ -72,7 +72,7 @@ def average_models(
     configs = [member.config for member in members]
     for folder, config in zip(models[1:], configs[1:], strict=True):
         _require_alike(models[0], configs[0], folder, config)
-    if "task" in configs[0].training:
+    if configs[0].only_a_start:
         raise UsageError(
             f"{models[0]} is a start for training, no model.", "Average what was trained from it."
         )
