@@ -50,7 +50,9 @@ def tune(
     mask is empty and 0 if it is not. Mask and presence threshold are the nearest to a half of those that are
     as good but for chance: the very best on one fold is not on another. At the malignant threshold the share
     `SENSITIVITY` of the malignant images is suspected. The prediction sets are fitted on all images, the edge
-    band on the lesions that are found (Dice of `MISSED_DICE` or more). Copies share one vote everywhere.
+    band on the lesions that are found (Dice of `MISSED_DICE` or more). Temperature and mask thresholds serve
+    figures that are means over images, and count each image; the rest are statements about new cases, for
+    which copies share one vote.
 
     Args:
         predictor: the trained network; its own temperature and thresholds are not used.
@@ -68,8 +70,7 @@ def tune(
     for frame in tqdm(frames, desc="calibrate", unit="image", disable=not progress):
         raw += predictor.run([frame])
     logits = np.stack([output.class_logits for output in raw])
-    votes = group_votes(groups)
-    temperature = fit_temperature(logits, np.asarray(labels), votes)
+    temperature = fit_temperature(logits, np.asarray(labels))
     probabilities = calibrated_probabilities(logits, temperature)
     presence = 1 - probabilities[:, 0]
 
@@ -83,7 +84,7 @@ def tune(
             """Mean Dice, and how many lesion images get no mask at all."""
             masks = [mask_from_probability(maps[i], 1.0, candidate) for i in lesions]
             scores = [dice(mask, targets[i]) for mask, i in zip(masks, lesions, strict=True)]
-            return float(np.average(scores, weights=votes[lesions])), sum(not mask.any() for mask in masks)
+            return float(np.mean(scores)), sum(not mask.any() for mask in masks)
 
         scores = [outcome(replace(thresholds, mask=float(value)))[0] for value in _MASK_GRID]
         thresholds = replace(thresholds, mask=nearest_half(_MASK_GRID, scores, _DICE_TOLERANCE))
@@ -100,15 +101,12 @@ def tune(
                 for mask, target in zip(masks, targets, strict=True)
             ]
         )
-        scores = [
-            np.average(np.where(presence >= value, shown, ~has_lesion), weights=votes)
-            for value in _PRESENCE_GRID
-        ]
+        scores = [np.where(presence >= value, shown, ~has_lesion).mean() for value in _PRESENCE_GRID]
         thresholds = replace(thresholds, presence=nearest_half(_PRESENCE_GRID, scores, _SCORE_TOLERANCE))
     malignant = np.asarray(labels) == CLASS_NAMES.index("malignant")
     if malignant.any():
-        malignant_votes = group_votes(np.asarray(groups)[malignant])
-        cut = sensitive_cut(probabilities[malignant, -1], malignant_votes, SENSITIVITY)
+        votes = group_votes(np.asarray(groups)[malignant])
+        cut = sensitive_cut(probabilities[malignant, -1], votes, SENSITIVITY)
         thresholds = replace(thresholds, malignant=cut)
     thresholds = _rounded(thresholds)
     cut = fit_class_cut(probabilities, np.asarray(labels), groups, COVERAGE)

@@ -12,23 +12,21 @@ def calibrated_probabilities(class_logits: np.ndarray, temperature: float) -> np
     return softmax(np.asarray(class_logits, dtype=np.float64) / temperature, axis=-1)
 
 
-def fit_temperature(class_logits: np.ndarray, labels: np.ndarray, votes: np.ndarray) -> float:
+def fit_temperature(class_logits: np.ndarray, labels: np.ndarray) -> float:
     """Temperature scaling (Guo et al. 2017, arXiv:1706.04599).
 
     Args:
         class_logits: (N, C) of images that the network was not trained on.
         labels: int (N,), the true classes.
-        votes: (N,), what each image counts.
 
     Returns:
-        The temperature between 0.05 and 20 with the smallest mean negative log-likelihood.
+        The temperature between 0.05 and 20 with the smallest negative log-likelihood.
     """
     logits = np.asarray(class_logits, dtype=np.float64)
     rows = np.arange(len(labels))
 
     def negative_log_likelihood(log_temperature: float) -> float:
-        log_likelihoods = log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels]
-        return -np.average(log_likelihoods, weights=votes)
+        return -log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels].mean()
 
     best = minimize_scalar(negative_log_likelihood, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
     return float(np.exp(best.x))

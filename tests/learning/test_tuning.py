@@ -37,9 +37,9 @@ def case(number: int, label: int, *, inside: float, outside: float, logits: tupl
     )
 
 
-def tuned(cases, groups=None) -> tuple[Calibration, Thresholds]:
+def tuned(cases) -> tuple[Calibration, Thresholds]:
     frames, targets, labels, outputs = zip(*cases, strict=True)
-    groups = groups or [str(number) for number in range(len(cases))]
+    groups = [str(number) for number in range(len(cases))]
     return tune(Scripted(dict(enumerate(outputs))), frames, targets, labels, groups, progress=False)
 
 
@@ -130,19 +130,6 @@ def test_sets_and_band_are_fitted_where_there_are_enough_cases():
     few = tuned(sure[:5])[0]
     assert few.prediction_sets.cut == 0
     assert few.edge_band is None
-
-
-def test_copies_share_one_vote_in_temperature_and_mask_thresholds():
-    # One lesion in twelve copies asks for a low cut, five others for a high one.
-    copies = [case(i, 1, inside=0.4, outside=0.0, logits=(0, 2, 0)) for i in range(12)]
-    others = [case(12 + i, 1, inside=0.9, outside=0.6, logits=(0, 0, 2)) for i in range(5)]
-    alone = [str(number) for number in range(17)]
-    together = ["copies"] * 12 + alone[12:]
-    apart = tuned(copies + others, alone)
-    joined = tuned(copies + others, together)
-    assert apart[1].mask <= 0.4
-    assert joined[1].mask >= 0.6
-    assert joined[0].temperature > apart[0].temperature, "most of the other lesions get the wrong class"
 
 
 def test_a_lesion_that_is_barely_touched_has_no_edge_to_be_sure_of():

@@ -15,17 +15,7 @@ def draws(temperature: float, count: int = 4000) -> tuple[np.ndarray, np.ndarray
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_the_temperature_of_over_and_underconfident_logits_is_found(temperature):
-    logits, labels = draws(temperature)
-    assert fit_temperature(logits, labels, np.ones(len(labels))) == pytest.approx(temperature, rel=0.1)
-
-
-def test_an_image_counts_as_much_as_its_vote():
-    logits, labels = draws(3.0, count=200)
-    repeated, twice = np.repeat(logits, 2, axis=0), np.repeat(labels, 2)
-    once = fit_temperature(logits, labels, np.ones(200))
-    assert fit_temperature(repeated, twice, np.full(400, 0.5)) == pytest.approx(once, rel=1e-3)
-    wrong = logits.argmax(axis=1) != labels
-    assert fit_temperature(logits, labels, np.where(wrong, 0.1, 1)) < once
+    assert fit_temperature(*draws(temperature)) == pytest.approx(temperature, rel=0.1)
 
 
 def test_calibration_keeps_the_order_and_sums_to_one():
