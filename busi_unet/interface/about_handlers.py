@@ -38,7 +38,9 @@ _SHARES = (
     ("Other pictures not suspected (specificity)", "malignant_specificity"),
     ("Expected calibration error", "ece"),
     ("Class in the prediction set", "set_coverage"),
+    ("– copies sharing one vote", "set_coverage_by_group"),
     ("Share of the edge within its range, mean", "edge_coverage"),
+    ("– copies sharing one vote", "edge_coverage_by_group"),
 )
 _LENGTHS = (("HD95 on lesion images, px", "lesion_hd95_px"),)
 

@@ -106,6 +106,8 @@ def evaluate(
     if output is not None:
         require_matplotlib()
         Path(output).mkdir(parents=True, exist_ok=True)
+    # Before the long part: it shall tell the code that judged.
+    judged_at = commit()
     check_split(split)
     label_names = split.features["label"].names
     content = hashlib.sha256()
@@ -123,6 +125,7 @@ def evaluate(
         provenance={
             "data_sha256": content.hexdigest(),
             "split": str(split.split) if split.split is not None else None,
+            "commit": judged_at,
             **(provenance or {}),
         },
         marks=marks,
@@ -147,6 +150,7 @@ def merge(
         marks: as for `evaluate`.
     """
     bootstrap = parts[0].provenance["bootstrap"]
+    commits = {str(part.provenance["commit"] or "not recorded") for part in parts}
     return _evaluation(
         [row for part in parts for row in part.rows],
         seed=bootstrap["seed"],
@@ -156,6 +160,7 @@ def merge(
                 {key: value for key, value in part.provenance.items() if key not in ("bootstrap", "versions")}
                 for part in parts
             ],
+            "commit": ", ".join(sorted(commits)),
             **(provenance or {}),
         },
         marks=marks,
@@ -180,7 +185,6 @@ def _evaluation(
         confusion=tuple(tuple(int(cell) for cell in row) for row in confusion_of(rows)),
         provenance={
             "bootstrap": {"level": LEVEL, "resamples": resamples, "seed": seed, "unit": "group"},
-            "commit": commit(),
             "versions": versions("datasets", "numpy", "pillow", "scipy", "torch"),
             **provenance,
         },

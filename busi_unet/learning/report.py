@@ -45,8 +45,10 @@ _CLASSIFICATION = (
     "malignant_specificity",
     "ece",
     "set_coverage",
+    "set_coverage_by_group",
     "set_size",
     "edge_coverage",
+    "edge_coverage_by_group",
 )
 _BY_SUBSET = (
     "lesion_dice",

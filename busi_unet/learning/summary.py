@@ -14,6 +14,7 @@ from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
 from busi_unet.files import reading
 from busi_unet.learning import metrics
+from busi_unet.trust.conformal import group_votes
 
 LEVEL = 0.95
 
@@ -33,8 +34,10 @@ TITLES = {
     "malignant_specificity": "Other images not suspected (specificity)",
     "ece": f"Expected calibration error, {metrics.ECE_BINS} bins",
     "set_coverage": "Class within the 90 % prediction set",
+    "set_coverage_by_group": "Class within the set, copies sharing one vote",
     "set_size": "Classes in a set, mean",
     "edge_coverage": "Share of the edge within its 90 % band, mean",
+    "edge_coverage_by_group": "Share of the edge within, copies sharing one vote",
 }
 """Of the figures of `summarise` that are shown one by one."""
 
@@ -159,7 +162,8 @@ def summarise(
         over all images; `auc_malignant` over the benign and malignant ones; at the model's
         operating point `malignant_sensitivity` over the malignant images and `malignant_specificity` over the
         others; where they are stated, `set_coverage` and `set_size` of the prediction sets, and
-        `edge_coverage` of the band around the edge.
+        `edge_coverage` of the band around the edge. What is stated holds for groups of copies with one vote
+        each, which `set_coverage_by_group` and `edge_coverage_by_group` tell.
     """
     groups = [row.group for row in rows]
     return {
@@ -259,6 +263,11 @@ def _figures(rows: Sequence[ImageResult]) -> dict[str, _Figure]:
         hits = np.array(list(hits), dtype=bool)
         return replace(average(hits, among), count=int((hits & among).sum()) if among.any() else None)
 
+    def by_group(figure: _Figure, among: np.ndarray) -> _Figure:
+        votes = np.zeros(len(rows))
+        votes[among] = group_votes([row.group for row, counts in zip(rows, among, strict=True) if counts])
+        return _Figure(lambda weights: figure.statistic(weights * votes), figure.n)
+
     figures = {}
     for kind, among in (
         ("lesion", lesion),
@@ -302,6 +311,9 @@ def _figures(rows: Sequence[ImageResult]) -> dict[str, _Figure]:
     figures["set_coverage"] = share((row.label in (row.prediction_set or ()) for row in rows), stated)
     figures["set_size"] = average((len(row.prediction_set or ()) for row in rows), stated)
     figures["edge_coverage"] = average((row.edge_within for row in rows), everyone)
+    found = np.array([row.edge_within is not None for row in rows])
+    figures["set_coverage_by_group"] = by_group(figures["set_coverage"], stated)
+    figures["edge_coverage_by_group"] = by_group(figures["edge_coverage"], found)
     return figures
 
 

@@ -118,7 +118,7 @@ def group_votes(groups: Sequence[str]) -> np.ndarray:
 
 def _scaled_distance(mask: np.ndarray) -> np.ndarray:
     """float (H, W): distance from the mask's outline in equivalent radii, negative inside."""
-    labels, count = ndimage.label(mask)
+    labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
     outside, nearest = ndimage.distance_transform_edt(~mask, return_indices=True)
     # Padded, so that a lesion cut by the border of the picture is not taken to end there.
     inside = ndimage.distance_transform_edt(np.pad(mask, 1, mode="edge"))[1:-1, 1:-1]

@@ -74,7 +74,13 @@ def test_counts(evaluation):
 
 
 def test_sets_and_bands_are_judged_where_they_are_stated(evaluation):
-    for name in ("set_coverage", "set_size", "edge_coverage"):
+    for name in (
+        "set_coverage",
+        "set_coverage_by_group",
+        "set_size",
+        "edge_coverage",
+        "edge_coverage_by_group",
+    ):
         absent = evaluation.estimates[name]
         assert (absent.value, absent.n, absent.count) == (None, 0, None)
 

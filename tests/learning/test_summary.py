@@ -97,3 +97,23 @@ def test_what_is_undefined_stays_so(rows):
     for name in ("lesion_dice", "macro_f1", "auc_malignant", "malignant_sensitivity", "edge_coverage"):
         assert figures[name].value is None, name
     assert compare(normals, normals)["lesion_dice"].value is None
+
+
+def test_what_is_stated_of_new_pictures_is_judged_with_one_vote_per_group(rows):
+    lesions = [item for item in rows if item.label != "normal"]
+    # Six copies are all left out; six pictures of their own are not.
+    copies = [
+        replace(item, group="copies", prediction_set=("normal",), edge_within=0.0) for item in lesions[:6]
+    ]
+    own = [
+        replace(item, group=item.image_id, prediction_set=(item.label,), edge_within=1.0)
+        for item in lesions[6:12]
+    ]
+    # Nothing is stated of the last: it takes no part of its group's vote.
+    unstated = replace(lesions[12], group="copies", prediction_set=None, edge_within=None)
+    figures = summarise([*copies, *own, unstated])
+    for name in ("set_coverage", "edge_coverage"):
+        assert figures[name].value == pytest.approx(1 / 2)
+        assert figures[f"{name}_by_group"].value == pytest.approx(6 / 7)
+        assert figures[f"{name}_by_group"].n == 12
+        assert figures[f"{name}_by_group"].ci_low < 6 / 7

@@ -112,3 +112,13 @@ def test_a_lesion_cut_by_the_border_has_no_edge_there() -> None:
     inner, _ = edge_band(cut, 0.25, 0.5)
 
     assert inner[0, 60]
+
+
+def test_a_pixel_at_a_corner_of_a_lesion_is_no_lesion_of_its_own() -> None:
+    outline = _disc(20)
+    row, column = np.argwhere(outline)[0]
+    corner = outline.copy()
+    corner[row - 1, column - 1] = True
+    _, outer = edge_band(corner, 0.25, 0.5)
+
+    assert (edge_band(outline, 0.25, 0.5)[1] <= outer).all()
