@@ -19,7 +19,7 @@ from busi_unet.data.disturbances import DISTURBANCES, Disturbance, generator_for
 from busi_unet.learning.audit_report import write_audit
 from busi_unet.learning.effects import Effect, effect_of
 from busi_unet.learning.evaluation import Segmenter, check_split, decode_pair, fingerprint, score
-from busi_unet.learning.marks import Marks, by_mark
+from busi_unet.learning.marks import Marks, by_mark, check_marks
 from busi_unet.learning.report import require_matplotlib
 from busi_unet.learning.summary import LEVEL, ImageResult
 from busi_unet.version import commit, versions
@@ -128,7 +128,7 @@ def audit(
 
     Raises:
         DataLayoutError: a split is empty, lacks a column, or a mask does not fit its image.
-        UsageError: a predicted mask or class does not fit the image.
+        UsageError: a predicted mask or class does not fit the image, or no image has any of the marks.
         MissingDependencyError: a report is asked for without matplotlib installed.
     """
     if output is not None:
@@ -136,6 +136,7 @@ def audit(
         Path(output).mkdir(parents=True, exist_ok=True)
     for _, split in pairs:
         check_split(split)
+    check_marks(marks, [image_id for _, split in pairs for image_id in split["image_id"]])
     # Before the long part: it shall tell the code that ran, and not fail after it.
     made_with = {
         "bootstrap": {"level": LEVEL, "resamples": resamples, "seed": seed, "unit": "group"},

@@ -19,7 +19,7 @@ from busi_unet.data.folds import N_FOLDS
 from busi_unet.errors import TrainingStopped, UsageError
 from busi_unet.learning.checkpoint import has_checkpoint
 from busi_unet.learning.evaluation import Evaluation, evaluate, merge
-from busi_unet.learning.marks import Marks
+from busi_unet.learning.marks import Marks, check_marks
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.report import require_matplotlib, write_report
 from busi_unet.learning.training import train
@@ -51,8 +51,8 @@ def cross_validate(
         The judgement of the images of these folds together.
 
     Raises:
-        UsageError: a fold that does not exist, a run folder that was made with other options, or several
-            processes, whose group ends with the first training.
+        UsageError: a fold that does not exist, a run folder that was made with other options, marks that no
+            image has, or several processes, whose group ends with the first training.
         DataLayoutError, TrainingError, TrainingStopped: as `train` does.
         MissingDependencyError: matplotlib is not installed.
     """
@@ -64,6 +64,7 @@ def cross_validate(
     require_matplotlib()
     data = load_prepared(options.data)
     splits = {fold: resplit(data, fold)["test"] for fold in folds}
+    check_marks(marks, [image_id for split in splits.values() for image_id in split["image_id"]])
     predictors, evaluations = {}, []
     for fold, split in splits.items():
         run = options.output / f"fold-{fold}"

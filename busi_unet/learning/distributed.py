@@ -42,7 +42,8 @@ def share_batches(model: nn.Module, device: torch.device) -> None:
     """Has the network treat the shares of the processes as one batch, in place.
 
     Batch norm then takes its statistics over all processes, and dropout draws one noise for all.
-    Names and weights stay as they are. The processes must have equal shares and equal random states.
+    Names and weights stay as they are, frozen ones frozen. The processes must have equal shares and equal
+    random states.
     """
     if process_count() == 1:
         return
@@ -52,6 +53,8 @@ def share_batches(model: nn.Module, device: torch.device) -> None:
             kind = SharedBatchNorm2d if device.type == "cpu" else nn.SyncBatchNorm
             shared = kind(module.num_features, module.eps, module.momentum)
             shared.load_state_dict(module.state_dict())
+            for own, former in zip(shared.parameters(), module.parameters(), strict=True):
+                own.requires_grad_(former.requires_grad)
             model.set_submodule(name, shared)
         elif isinstance(module, nn.Dropout):
             model.set_submodule(name, SharedDropout(module.p))

@@ -16,7 +16,7 @@ from busi_unet.data.busi import COLUMNS
 from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.imaging.decode import decode_image, decode_mask
 from busi_unet.learning import metrics
-from busi_unet.learning.marks import Marks, by_mark
+from busi_unet.learning.marks import Marks, by_mark, check_marks
 from busi_unet.learning.report import require_matplotlib, write_report
 from busi_unet.learning.summary import LEVEL, Estimate, ImageResult, confusion_of, summarise
 from busi_unet.trust.conformal import edge_distances
@@ -100,7 +100,7 @@ def evaluate(
 
     Raises:
         DataLayoutError: the split is empty, lacks a column, or a mask does not fit its image.
-        UsageError: a predicted mask or class does not fit the image.
+        UsageError: a predicted mask or class does not fit the image, or no image has any of the marks.
         MissingDependencyError: a report is asked for without matplotlib installed.
     """
     if output is not None:
@@ -109,6 +109,7 @@ def evaluate(
     # Before the long part: it shall tell the code that judged.
     judged_at = commit()
     check_split(split)
+    check_marks(marks, split["image_id"])
     label_names = split.features["label"].names
     content = hashlib.sha256()
     rows = []

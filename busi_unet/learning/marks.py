@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from busi_unet.errors import UsageError
+from busi_unet.files import reading
 
 # Image ids by the name of a mark.
 Marks = Mapping[str, Set[str]]
@@ -43,12 +44,16 @@ def read_marks(table: str | Path, columns: Iterable[str]) -> Marks:
         columns: names of other columns.
 
     Raises:
-        UsageError: no such file or column.
+        UsageError: no such file or column, or it is no table.
     """
     path = Path(table)
     if not path.is_file():
         raise UsageError(f"There is no table {path}.", "Name a CSV with a row per image.")
-    with path.open(newline="", encoding="utf-8") as stream:
+    # With the mark that spreadsheets put at the head of a file, or without.
+    with (
+        reading(path, "is no CSV in UTF-8", "Name a CSV with a row per image."),
+        path.open(newline="", encoding="utf-8-sig") as stream,
+    ):
         rows = list(csv.DictReader(stream))
     known = rows[0].keys() if rows else ()
     key = next((name for name in ("image", "image_id") if name in known), None)
@@ -58,7 +63,18 @@ def read_marks(table: str | Path, columns: Iterable[str]) -> Marks:
             f"{path} has no column {missing[0] if missing else 'image'}.",
             f"It has: {', '.join(known) or 'no rows'}.",
         )
-    return {name: frozenset(row[key] for row in rows if row[name].strip()) for name in columns}
+    # A row may be shorter than the head.
+    return {name: frozenset(row[key] for row in rows if (row[name] or "").strip()) for name in columns}
+
+
+def check_marks(marks: Marks | None, image_ids: Iterable[str]) -> None:
+    """Raises UsageError where no image has any of the marks: the table is about others."""
+    known = set(image_ids)
+    if marks and not any(known & images for images in marks.values()):
+        raise UsageError(
+            f"The table marks none of these {len(known)} images under {', '.join(marks)}.",
+            f"Name them as the data set does, such as {min(known)!r}, or leave out --by.",
+        )
 
 
 def by_mark(

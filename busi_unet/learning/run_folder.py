@@ -30,7 +30,7 @@ from busi_unet.learning.curves import write_curves
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.tuning import fit_guard_on, tune_on
 from busi_unet.predictor import Predictor
-from busi_unet.version import versions
+from busi_unet.version import commit, versions
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from busi_unet.learning.run import Run
 
-_OPTIONS_NAME, _SPLIT = "options.json", "split_sha256"
+_OPTIONS_NAME, _SPLIT, _COMMIT = "options.json", "split_sha256", "commit"
 # What may change between the parts of a resumed run. Accumulation is for one that ran out of memory.
 _FREE = {"resume", "data", "output", "tracker", "workers", "checkpoint_minutes", "accumulate"}
 
@@ -57,13 +57,18 @@ def open_run_folder(options: TrainOptions, accelerator: Accelerator, data: Datas
     split = split_hash(data)
     if options.resume:
         _require_same_run(options, split)
+    elif is_finished(output) and not has_checkpoint(output):
+        raise UsageError(
+            f"{output} already holds a finished run, without its {CHECKPOINT_NAME}.", "Name another --output."
+        )
     elif has_checkpoint(output):
         raise UsageError(
             f"{output} already holds a run.", "Add --resume to go on with it, or name another --output."
         )
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        text = json.dumps({**options.to_dict(), _SPLIT: split}, indent=2) + "\n"
+        started_at = _recorded(output).get(_COMMIT) if options.resume else commit()
+        text = json.dumps({**options.to_dict(), _SPLIT: split, _COMMIT: started_at}, indent=2) + "\n"
         with writing(output):
             output.mkdir(parents=True, exist_ok=True)
             replace_file(output / _OPTIONS_NAME, lambda file: file.write(text.encode()))
@@ -75,12 +80,8 @@ def _require_same_run(options: TrainOptions, split: str) -> None:
         raise TrainingError(
             f"{output} holds no {CHECKPOINT_NAME} to resume from.", "Start it without --resume."
         )
-    path = output / _OPTIONS_NAME
-    try:
-        # Options that came later than the run have their defaults in it.
-        before = {**TrainOptions().to_dict(), **json.loads(path.read_text(encoding="utf-8"))}
-    except (OSError, ValueError, TypeError) as error:
-        raise TrainingError(f"{path} is missing or damaged.", "Start anew in another --output.") from error
+    # Options that came later than the run have their defaults in it.
+    before = {**TrainOptions().to_dict(), **_recorded(output)}
     changed = sorted(name for name in now if name not in _FREE and before[name] != now[name])
     if changed:
         listed = ", ".join(f"--{name.replace('_', '-')} was {before[name]}" for name in changed)
@@ -91,6 +92,14 @@ def _require_same_run(options: TrainOptions, split: str) -> None:
             f"{output} was started on another split of the data, so it may know the test images.",
             "Resume with the --data it was started with, or start anew in another --output.",
         )
+
+
+def _recorded(output: Path) -> dict[str, Any]:
+    path = output / _OPTIONS_NAME
+    try:
+        return {**json.loads(path.read_text(encoding="utf-8"))}
+    except (OSError, ValueError, TypeError) as error:
+        raise TrainingError(f"{path} is missing or damaged.", "Start anew in another --output.") from error
 
 
 def keep_epoch(run: Run) -> None:
@@ -147,7 +156,7 @@ def finish(run: Run, data: DatasetDict) -> None:
 
 
 def build_manifest(run: Run, data: DatasetDict) -> dict[str, Any]:
-    """How the weights came about; it travels in `config.json`."""
+    """How the weights came about; it travels in `config.json`. The commit is that at which the run began."""
     accelerator, progress = run.accelerator, run.progress
     best = progress.history[progress.best_epoch - 1]
     return {
@@ -176,5 +185,6 @@ def build_manifest(run: Run, data: DatasetDict) -> dict[str, Any]:
             "cores": os.cpu_count(),
             "machine": platform.machine(),
         },
+        "commit": _recorded(run.options.output).get(_COMMIT),
         "versions": versions("accelerate", "datasets", "numpy", "pillow", "scipy", "torch"),
     }

@@ -133,6 +133,15 @@ def test_without_a_process_group_nothing_is_shared():
     assert distributed.collect(["a"]) == ["a"]
 
 
+def test_what_is_frozen_stays_so_where_batches_are_shared(monkeypatch):
+    model = nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(2))
+    model[0].requires_grad_(False)
+    monkeypatch.setattr(distributed, "process_count", lambda: 2)
+    distributed.share_batches(model, torch.device("cpu"))
+    assert all(isinstance(module, distributed.SharedBatchNorm2d) for module in model)
+    assert [parameter.requires_grad for parameter in model.parameters()] == [False, False, True, True]
+
+
 @pytest.fixture
 def group_of_one(tmp_path):
     """A process group of this process alone, so that what is shared must equal what is not."""

@@ -5,7 +5,7 @@ from made_up import MadeUpPredictor, make_split
 
 from busi_unet.errors import UsageError
 from busi_unet.learning.evaluation import evaluate
-from busi_unet.learning.marks import add_marks_flag, marks_of, read_marks
+from busi_unet.learning.marks import add_marks_flag, check_marks, marks_of, read_marks
 from busi_unet.learning.report import to_markdown
 
 TABLE = """image,objection,burnt_in
@@ -45,6 +45,23 @@ def test_mistakes_are_named(table, tmp_path):
         read_marks(tmp_path / "other.csv", ["objection"])
     with pytest.raises(UsageError, match=r"no column quality.*image, objection, burnt_in"):
         read_marks(table, ["quality"])
+    latin = tmp_path / "latin.csv"
+    latin.write_bytes("image,quality\nbenign (1),mäßig\n".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"latin\.csv is no CSV in UTF-8"):
+        read_marks(latin, ["quality"])
+
+
+def test_tables_of_spreadsheets_and_short_rows_are_read(tmp_path):
+    path = tmp_path / "marks.csv"
+    path.write_text("image,objection\nbenign (1),axilla\nbenign (2)\n", encoding="utf-8-sig")
+    assert read_marks(path, ["objection"]) == {"objection": {"benign (1)"}}
+
+
+def test_a_table_about_other_images_is_refused_before_the_long_part():
+    marks = {"objection": {"benign_1"}, "burnt_in": {"malignant_1"}}
+    with pytest.raises(UsageError, match=r"marks none of these 6 images under objection, burnt_in"):
+        evaluate(None, make_split(), progress=False, marks=marks)
+    check_marks({"objection": set(), "burnt_in": {"benign (1)"}}, ["benign (1)"])
 
 
 def test_marked_images_and_the_others_are_judged_apart(table):

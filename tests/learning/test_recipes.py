@@ -123,6 +123,10 @@ def test_all_folds_of_a_recipe_must_be_trained_alike(trials, prepared, tmp_path)
     )
     again = compare_recipes(folder, load_prepared(prepared), baseline="base", resamples=10, progress=False)
     assert again["recipes"]["wide"]["changed"]["init"] == "runs/pretext/fold-K/model"
+    first.write_text(json.dumps({**told, "init": "random"}), encoding="utf-8")
+    with pytest.raises(UsageError, match="wide was trained with another init on fold-3 than on fold-1"):
+        compare_recipes(folder, load_prepared(prepared), baseline="base", resamples=10, progress=False)
+    first.write_text(json.dumps(told), encoding="utf-8")
     file.write_text(json.dumps({**told, "epochs": 9}), encoding="utf-8")
     with pytest.raises(UsageError, match=r"wide was trained with another epochs on fold-3 than on fold-1"):
         compare_recipes(folder, load_prepared(prepared), baseline="base", resamples=10, progress=False)

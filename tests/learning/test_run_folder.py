@@ -7,6 +7,7 @@ from datasets import DatasetDict
 from made_up import CASES, make_split
 
 from busi_unet.errors import TrainingError, UsageError
+from busi_unet.learning import run_folder
 from busi_unet.learning.checkpoint import CHECKPOINT_NAME
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.run_folder import open_run_folder
@@ -42,6 +43,25 @@ def test_two_runs_are_not_mixed(started):
     with pytest.raises(UsageError, match=r"other options: --epochs was 3\. Resume with those"):
         open_folder(dataclasses.replace(started, epochs=5))
     open_folder(dataclasses.replace(started, workers=2, accumulate=2))
+
+
+def test_a_finished_run_is_not_taken_for_an_empty_folder(tmp_path):
+    """Without its checkpoint, as people copy it: a training there would end with the old model."""
+    options = TrainOptions(output=tmp_path / "run")
+    (options.output / "model").mkdir(parents=True)
+    (options.output / "manifest.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"already holds a finished run.*Name another --output"):
+        open_folder(options)
+
+
+def test_the_commit_is_that_at_which_the_run_began(started, monkeypatch):
+    monkeypatch.setattr(run_folder, "commit", lambda: "later")
+    edit_options(started, commit="earlier")
+    open_folder(started)
+    assert json.loads((started.output / "options.json").read_text(encoding="utf-8"))["commit"] == "earlier"
+    other = dataclasses.replace(started, output=started.output.with_name("other"), resume=False)
+    open_folder(other)
+    assert json.loads((other.output / "options.json").read_text(encoding="utf-8"))["commit"] == "later"
 
 
 def test_another_split_under_the_same_flags_is_not_resumed(started):
