@@ -6,6 +6,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,16 @@ def test_the_folds_are_compared_as_they_came_out(model_page):
         f"fold {min(accuracy, key=accuracy.get)} has the lowest accuracy, "
         f"fold {min(dice, key=dice.get)} the lowest Dice"
     ) in model_page
+
+
+def test_on_fold_0_accuracy_and_dice_of_the_networks_cannot_be_told_apart():
+    pages = [
+        [row for row in read_rows(ROOT / "docs" / "results" / f"{name}_per_image.csv") if row.fold == 0]
+        for name in ("cross_validation", "grouped_split", "embedded_test")
+    ]
+    for first, second in combinations(pages, 2):
+        for name, difference in compare(first, second, names=("accuracy", "lesion_dice")).items():
+            assert difference.ci_low < 0 < difference.ci_high, name
 
 
 def test_what_the_deal_of_the_folds_does_to_one_of_them(model_page):

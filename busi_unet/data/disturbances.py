@@ -2,7 +2,7 @@
 
 Shortcuts are things that a network could go by and should not: what is burnt in, borders, the size and the
 shape of the file. Text and calipers are drawn, and painted out, by `busi_unet.data.overlays`, as in training
-with strong augmentation: to withstand these tells that it worked, not what other marks would do.
+with annotated or strong augmentation: to withstand these tells that it worked, not what other marks would do.
 
 Scanners are mimics of another scanner: other beam geometry, other grey values, other grain. None of their
 operators is one of `busi_unet.data.augment` (affine maps, linear contrast, gamma, a curve over depth,

@@ -49,6 +49,7 @@ FIGURES = (
     "accuracy",
     "macro_f1",
     "auc_malignant",
+    "malignant_sensitivity",
     "malignant_specificity",
     "ece",
 )

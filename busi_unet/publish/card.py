@@ -260,14 +260,14 @@ def _statements(config: BundleConfig) -> str:
     if sets:
         lines.append(
             f"- Prediction sets: every class from a probability of {sets.cut:.4g} on. They hold the true "
-            f"class in {sets.coverage:.0%} of pictures\n  like those they were fitted on "
+            f"class in about {sets.coverage:.0%} of\n  pictures like those they were fitted on "
             "(Sadinle et al. 2019, arXiv:1609.00451)."
         )
     if band:
         lines.append(
-            f"- Edge band: on average {band.coverage:.0%} of a lesion's edge lies between {band.inner:.2g} "
-            f"inside and {band.outer:.2g} outside of the\n  outline, in radii of a circle of the lesion's "
-            "area (Angelopoulos et al. 2024, arXiv:2208.02814)."
+            f"- Edge band: on average about {band.coverage:.0%} of a lesion's edge lies between "
+            f"{band.inner:.2g} inside and {band.outer:.2g} outside\n  of the outline, in radii of a circle of "
+            "the lesion's area (Angelopoulos et al. 2024, arXiv:2208.02814)."
         )
     if (sets or band) and "validation" in trained_on(config.training):
         lines.append(

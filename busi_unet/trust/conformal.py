@@ -1,7 +1,8 @@
-"""Statements that hold in a stated share of cases, whatever the network: split-conformal prediction.
+"""Statements that hold in a stated share of cases: split-conformal prediction.
 
-Both are fitted on images that the network was not trained on and hold for new ones like those. Copies of one
-picture count as one case, since each says the same.
+Both are fitted on images that the network was not trained on and hold for new ones like those: nearly so, as
+`train.py` chooses epoch, temperature and thresholds by the same images. Copies of one picture count as one
+case, since each says the same.
 """
 
 from __future__ import annotations

@@ -174,8 +174,8 @@ STATED = Calibration(
 
 def test_what_the_weights_state_is_told():
     text = card(replace(OTHER_DATA, calibration=STATED)).text
-    assert "every class from a probability of 0.2345 on. They hold the true class in 90% of pictures" in text
-    assert "on average 80% of a lesion's edge lies between 0.31 inside and 0.42 outside" in text
+    assert "every class from a probability of 0.2345 on. They hold the true class in about 90% of" in text
+    assert "on average about 80% of a lesion's edge lies between 0.31 inside and 0.42 outside" in text
     assert "farther than 2.34 from the usual" in text
     assert "A picture of anything else" not in text
     assert "before the refit" not in text
