@@ -266,8 +266,8 @@ def _statements(config: BundleConfig) -> str:
     if band:
         lines.append(
             f"- Edge band: on average about {band.coverage:.0%} of a lesion's edge lies between "
-            f"{band.inner:.2g} inside and {band.outer:.2g} outside\n  of the outline, in radii of a circle of "
-            "the lesion's area (Angelopoulos et al. 2024, arXiv:2208.02814)."
+            f"{band.inner:.2g} inside and {band.outer:.2g} outside\n  of the outline, in radii of a "
+            "circle of its area (Angelopoulos et al. 2024, arXiv:2208.02814)."
         )
     if (sets or band) and "validation" in trained_on(config.training):
         lines.append(
