@@ -362,7 +362,7 @@ are not today's: `--augment mild`, a dropout of .5 and a weight decay of .05."""
 
 _NOTEBOOK = """\
 The network of the course notebook that this project grew from, Ronneberger's U-Net of width 64 (31 M
-parameters) at 128 × 128 from random weights, without augmentation and without an average of weights, on the
-same folds, with the losses and the presence rule of this package. The notebook reported 0.910 on its test
-set: `dice` of masks cast to integers, which turns every probability below 1 into 0, with background counted as
-a class. A blank mask scores {blank:.3f} that way on the lesion images here."""
+parameters) at 128 × 128 from random weights, without augmentation and without an average of weights, on
+the same folds, with the losses and the presence rule of this package. The notebook reported 0.910 on its
+test set: `dice` of masks cast to integers, which turns every probability below 1 into 0, with background
+counted as a class. A blank mask scores {blank:.3f} that way on the lesion images here."""
