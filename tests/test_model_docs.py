@@ -172,6 +172,23 @@ def test_the_readme_counts_what_there_is():
     assert len(crossing) == 8 and "Eight groups of BUSI hold copies of one picture" in page
 
 
+def test_what_short_trainings_gave_is_in_their_file(model_page):
+    recipes = results("recipes_short")["recipes"]
+
+    def change(recipe: str, figure: str) -> str:
+        return signed_short(Estimate(**recipes[recipe]["differences"][figure]))
+
+    assert (
+        f"changed the accuracy by {change('seed_1', 'accuracy')} and the false masks on normals by "
+        f"{change('seed_1', 'normal_false_mask_share')}"
+    ) in model_page
+    assert f"Dice: {change('no_ema', 'lesion_dice')} without the average of weights" in model_page
+    assert f"and {change('cross_entropy_only', 'lesion_dice')} with cross-entropy alone" in model_page
+    assert (
+        f"an accuracy of {change('size_320', 'accuracy')} for {recipes['size_320']['time']} times the time"
+    ) in model_page
+
+
 def test_what_annotated_augmentation_trains_away_is_what_the_audit_found(model_page):
     annotated, mild = (results(name)["effects"] for name in ("audit", "audit_mild"))
 
