@@ -72,7 +72,9 @@ class TrainOptions:
     weight_decay: float = _option(0.02, "of AdamW, on convolution and linear weights", type=float)
     warmup: float = _option(1.0, "epochs until the peak learning rate; a cosine to 0 follows", type=float)
     ema_decay: float = _option(
-        0.99, "per step, of the weight average that is validated and saved", type=float
+        0.99,
+        "per step, of the weight average that is validated and saved; less at the start",
+        type=float,
     )
     class_weight: float = _option(0.5, "weight of the classification loss beside the mask losses", type=float)
     dice_weight: float = _option(

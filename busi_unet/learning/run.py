@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration, set_seed
 from datasets import concatenate_datasets
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
@@ -171,7 +171,7 @@ def build_run(
         num_workers=options.workers,
         worker_init_fn=leave_signals_to_the_parent,
     )
-    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(options.ema_decay), use_buffers=True)
+    ema = build_average(model, options.ema_decay)
     encoder = model.encoder
     if options.deep_supervision:
         model = DeepSupervision(model)
@@ -287,6 +287,20 @@ def build_optimizer(model: nn.Module, encoder: nn.Module, options: TrainOptions)
         for decays in (True, False)
     ]
     return torch.optim.AdamW(groups)
+
+
+def build_average(model: nn.Module, decay: float) -> AveragedModel:
+    """The exponential moving average of weights and batch statistics, one update a step.
+
+    The n-th update keeps (1 + n) / (10 + n) of the average where that is less than the decay: a fixed decay
+    would keep start weights, and lag behind, for several epochs of a small data set.
+    """
+
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        grown = (1 + int(count)) / (10 + int(count))
+        get_ema_multi_avg_fn(min(decay, grown))(averaged, current, count)
+
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
 
 
 def build_schedule(
