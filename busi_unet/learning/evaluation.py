@@ -151,7 +151,7 @@ def merge(
         marks: as for `evaluate`.
     """
     bootstrap = parts[0].provenance["bootstrap"]
-    commits = {str(part.provenance["commit"] or "not recorded") for part in parts}
+    commits = {part.provenance["commit"] for part in parts}
     return _evaluation(
         [row for part in parts for row in part.rows],
         seed=bootstrap["seed"],
@@ -161,7 +161,7 @@ def merge(
                 {key: value for key, value in part.provenance.items() if key not in ("bootstrap", "versions")}
                 for part in parts
             ],
-            "commit": ", ".join(sorted(commits)),
+            "commit": None if None in commits else ", ".join(sorted(commits)),
             **(provenance or {}),
         },
         marks=marks,

@@ -171,7 +171,7 @@ def build_run(
         num_workers=options.workers,
         worker_init_fn=leave_signals_to_the_parent,
     )
-    ema = build_average(model, options.ema_decay)
+    ema = build_ema(model, options.ema_decay)
     encoder = model.encoder
     if options.deep_supervision:
         model = DeepSupervision(model)
@@ -289,15 +289,16 @@ def build_optimizer(model: nn.Module, encoder: nn.Module, options: TrainOptions)
     return torch.optim.AdamW(groups)
 
 
-def build_average(model: nn.Module, decay: float) -> AveragedModel:
+def build_ema(model: nn.Module, decay: float) -> AveragedModel:
     """The exponential moving average of weights and batch statistics, one update a step.
 
-    The n-th update keeps (1 + n) / (10 + n) of the average where that is less than the decay: a fixed decay
-    would keep start weights, and lag behind, for several epochs of a small data set.
+    The n-th update keeps (1 + n) / (10 + n) of the average where that is less than the decay, as TensorFlow's
+    ExponentialMovingAverage does: a fixed decay keeps start weights for several epochs of a small data set.
     """
 
     def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        grown = (1 + int(count)) / (10 + int(count))
+        steps = int(count)
+        grown = (1 + steps) / (10 + steps)
         get_ema_multi_avg_fn(min(decay, grown))(averaged, current, count)
 
     return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
