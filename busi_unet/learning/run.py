@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,7 +105,20 @@ def build_accelerator(options: TrainOptions) -> Accelerator:
             f"with {options.accumulate} accumulation steps.",
             f"Use a multiple of {shares}.",
         )
+    if options.precision == "bf16" and accelerator.device.type == "cpu" and accelerator.is_local_main_process:
+        _warn_of_emulation()
     return accelerator
+
+
+def _warn_of_emulation() -> None:
+    """Says so where this CPU has no instructions for bfloat16, so that it is emulated."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    if capability in ("DEFAULT", "AVX2"):
+        print(
+            f"warning: This CPU ({capability}) does not calculate in bfloat16: a step may take over ten "
+            "times as long as with --precision fp32.",
+            file=sys.stderr,
+        )
 
 
 def check_data(data: DatasetDict) -> None:

@@ -1,10 +1,24 @@
 import pytest
 import torch
+from accelerate.state import AcceleratorState, PartialState
 
 from busi_unet.config import Architecture
 from busi_unet.learning.options import TrainOptions
-from busi_unet.learning.run import build_ema, build_optimizer, build_schedule
+from busi_unet.learning.run import build_accelerator, build_ema, build_optimizer, build_schedule
 from busi_unet.model.unet import UNet
+
+
+@pytest.mark.parametrize(
+    ("precision", "capability", "slow"),
+    [("bf16", "AVX2", True), ("bf16", "AVX512", False), ("fp32", "AVX2", False)],
+)
+def test_a_cpu_that_only_emulates_bfloat16_is_said(monkeypatch, capsys, precision, capability, slow):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    for state in (AcceleratorState, PartialState):  # They keep the precision of the first in a process.
+        monkeypatch.setattr(state, "_shared_state", {})
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    build_accelerator(TrainOptions(precision=precision))
+    assert ("--precision fp32" in capsys.readouterr().err) == slow
 
 
 def test_the_schedule_warms_up_and_ends_at_zero():
