@@ -74,20 +74,22 @@ class Preprocess:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """When a probability becomes a decision; chosen on the validation fold.
+    """When a probability becomes a decision; the first three are chosen on the validation fold.
 
     Args:
         mask: lesion probability of a pixel at and above which it belongs to the mask.
         presence: calibrated probability of any lesion (1 - normal) below which the mask is empty.
         min_area: smallest share of the picture that one connected lesion may cover.
         malignant: calibrated probability of malignant at and above which malignancy is suspected, whatever
-            the likeliest class: low, because a cancer missed costs more than a look too many.
+            the likeliest class: low, because a cancer missed costs more than a look too many. Not fitted:
+            the default is where BI-RADS goes from low to moderate suspicion (4A to 4B; D'Orsi et al., ACR
+            BI-RADS Atlas, 2013).
     """
 
     mask: float = 0.5
     presence: float = 0.5
     min_area: float = 0.0
-    malignant: float = 0.5
+    malignant: float = 0.1
 
     def __post_init__(self) -> None:
         for name in ("mask", "presence", "min_area", "malignant"):

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from busi_unet.bundle import load_config
+from busi_unet.config import Thresholds
 from busi_unet.data.fold_table import read_busi_folds
 from busi_unet.data.folds import assign_folds, random_split_leak
-from busi_unet.learning.summary import Estimate, ImageResult, compare, read_rows
-from busi_unet.learning.tuning import COVERAGE, SENSITIVITY
+from busi_unet.learning.summary import Estimate, ImageResult, compare, read_rows, summarise
+from busi_unet.learning.tuning import COVERAGE
 from busi_unet.predictor import EMBEDDED
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -156,7 +157,19 @@ def test_what_the_guard_refuses_of_fold_0_and_what_is_promised():
     images = sum(embedded["images"].values())
     assert f"on the embedded weights | {embedded['refused']} of {images} |" in page
     assert f"is among them for {COVERAGE * 100:.0f} % of new pictures" in page
-    assert f"at which {SENSITIVITY * 100:.0f} % of the malignant validation pictures are suspected" in page
+    level, crossed, grouped = (
+        Thresholds.malignant,
+        *(results(name)["estimates"] for name in ("cross_validation", "grouped_split")),
+    )
+    assert f"a probability of malignant of {level * 100:.0f} % or more" in page
+    suspected, spared = ("malignant_sensitivity", "malignant_specificity")
+    assert f"the same probabilities give {short(crossed[spared]['value'])}" in page
+    assert f"malignant pictures suspected ({short(crossed[suspected]['value'])})" in page
+    assert f"those of the leakage study {short(grouped[spared]['value'])} instead of" in page
+    assert f"again with as many ({short(grouped[suspected]['value'])})" in page
+    rows = read_rows(ROOT / "docs" / "results" / "cross_validation_per_image.csv")
+    alone = summarise([row for row in rows if row.fold], names=[suspected], resamples=1)[suspected].value
+    assert f"on folds 1 to 4 alone is {short(alone)}" in page
 
 
 def test_the_readme_counts_what_there_is():

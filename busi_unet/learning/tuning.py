@@ -11,7 +11,7 @@ from datasets import Dataset, DatasetDict
 from tqdm import tqdm
 
 from busi_unet.bundle import load_config, save_bundle
-from busi_unet.config import CLASS_NAMES, BundleConfig, Calibration, EdgeBand, PredictionSets, Thresholds
+from busi_unet.config import BundleConfig, Calibration, EdgeBand, PredictionSets, Thresholds
 from busi_unet.errors import UsageError
 from busi_unet.imaging.decode import decode_image, decode_mask
 from busi_unet.imaging.postprocess import mask_from_probability
@@ -19,11 +19,10 @@ from busi_unet.learning.metrics import MISSED_DICE, dice
 from busi_unet.learning.unseen import split_for
 from busi_unet.predictor import Predictor, RawOutput
 from busi_unet.trust.calibration import calibrated_probabilities, fit_temperature
-from busi_unet.trust.conformal import edge_distances, fit_class_cut, fit_edge_band, group_votes
+from busi_unet.trust.conformal import edge_distances, fit_class_cut, fit_edge_band
 from busi_unet.trust.guard import Guard, fit_guard
 
 COVERAGE = 0.9
-SENSITIVITY = 0.97
 
 _MASK_GRID = np.arange(0.2, 0.81, 0.05)
 _AREA_GRID = (0.0, 0.001, 0.002, 0.003, 0.005)
@@ -48,11 +47,10 @@ def tune(
     is shown as a lesion, while a small lesion that is dropped is missed. The presence threshold maximises the
     mean score over all images, where a lesion image scores its Dice and an image without a lesion 1 if its
     mask is empty and 0 if it is not. Mask and presence threshold are the nearest to a half of those that are
-    as good but for chance: the very best on one fold is not on another. At the malignant threshold the share
-    `SENSITIVITY` of the malignant images is suspected. The prediction sets are fitted on all images, the edge
-    band on the lesions that are found (Dice of `MISSED_DICE` or more). Temperature and mask thresholds serve
-    figures that are means over images, and count each image; the rest are statements about new cases, for
-    which copies share one vote.
+    as good but for chance: the very best on one fold is not on another. The malignant threshold keeps its
+    default. The prediction sets are fitted on all images, the edge band on the lesions that are found (Dice
+    of `MISSED_DICE` or more). Temperature and mask thresholds serve figures that are means over images, and
+    count each image; sets and band are statements about new cases, for which copies share one vote.
 
     Args:
         predictor: the trained network; its own temperature and thresholds are not used.
@@ -103,11 +101,6 @@ def tune(
         )
         scores = [np.where(presence >= value, shown, ~has_lesion).mean() for value in _PRESENCE_GRID]
         thresholds = replace(thresholds, presence=nearest_half(_PRESENCE_GRID, scores, _SCORE_TOLERANCE))
-    malignant = np.asarray(labels) == CLASS_NAMES.index("malignant")
-    if malignant.any():
-        votes = group_votes(np.asarray(groups)[malignant])
-        cut = sensitive_cut(probabilities[malignant, -1], votes, SENSITIVITY)
-        thresholds = replace(thresholds, malignant=cut)
     thresholds = _rounded(thresholds)
     cut = fit_class_cut(probabilities, np.asarray(labels), groups, COVERAGE)
     masks = [
@@ -123,18 +116,6 @@ def tune(
         edge_band=band and EdgeBand(COVERAGE, *band),
     )
     return calibration, thresholds
-
-
-def sensitive_cut(scores: np.ndarray, votes: np.ndarray, sensitivity: float) -> float:
-    """The highest cut, rounded down to 1e-4, at and above which the share `sensitivity` of the votes lies.
-
-    Args:
-        scores: (N,) of the positives.
-        votes: (N,), what each counts.
-    """
-    order = np.argsort(-scores)
-    reached = np.cumsum(votes[order]) >= sensitivity * votes.sum() - 1e-9
-    return float(np.floor(scores[order][np.argmax(reached)] * 1e4) / 1e4)
 
 
 def tune_on(predictor: Predictor, split: Dataset, *, progress: bool = True) -> tuple[Calibration, Thresholds]:

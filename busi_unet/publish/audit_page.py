@@ -117,12 +117,13 @@ def _origin(source: AuditSource, summary: Mapping[str, Any]) -> str:
     commit = (
         f"audited at commit {provenance['commit']}" if provenance.get("commit") else "commit not recorded"
     )
+    note = f"{provenance['note']} " if "note" in provenance else ""
     return "\n\n".join(
         [
             f"**{source.heading.capitalize()}**: {source.meaning}. {sum(images.values())} images ({listed}) "
             f"in {summary['groups']} groups of copies.",
             f"```sh\n{provenance['command']}\n```",
-            f"Seed {provenance['seed']}; {commit}. "
+            f"Seed {provenance['seed']}; {commit}. {note}"
             f"Every figure: [{source.name}.json](results/{source.name}.json); a row per image and "
             f"disturbance: [{source.name}_per_image.csv](results/{source.name}_per_image.csv).",
         ]

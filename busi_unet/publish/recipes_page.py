@@ -31,13 +31,24 @@ class Comparison:
     meaning: str
 
 
+_FITTED_LEVEL = (
+    " The level of suspicion was then still fitted, on the images that are judged: the highest that 97 % of "
+    "the malignant ones reach."
+)
 COMPARISONS = {
-    "recipes": Comparison("recipes", "Whole trainings", "Recipes that could be the published one."),
+    "recipes": Comparison(
+        "recipes", "Whole trainings", "Recipes that could be the published one." + _FITTED_LEVEL
+    ),
     "recipes_short": Comparison(
         "recipes_short",
         "Short trainings",
         "One change at a time, on trainings cut short: half of the epochs, the first blocks of the encoder "
-        "kept as they start. What needs long to show is not seen here.",
+        "kept as they start. What needs long to show is not seen here." + _FITTED_LEVEL,
+    ),
+    "recipes_growing": Comparison(
+        "recipes_growing",
+        "Short trainings with the growing average",
+        "The same, other changes, since the decay of the weight average grows with the steps.",
     ),
 }
 """By the argument of scripts/write_results.py that takes a new file of it."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from busi_unet.config import Thresholds
 from busi_unet.errors import UsageError
 from busi_unet.learning.metrics import MISSED_DICE
 from busi_unet.learning.report import table
@@ -295,7 +296,8 @@ def _made_with(provenance: Mapping[str, Any]) -> str:
             f"Training seed {provenance['training_seed']}, bootstrap seed {provenance['bootstrap']['seed']}"
         )
     commit = provenance.get("commit")
-    return f"{seeds}; {f'judged at commit {commit}' if commit else 'commit not recorded'}."
+    judged = f"judged at commit {commit}" if commit else "commit not recorded"
+    return " ".join([f"{seeds}; {judged}.", *filter(None, [provenance.get("note")])])
 
 
 def _subsets(subsets: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
@@ -345,9 +347,9 @@ Written by `scripts/write_results.py` from the files in [results](results); noth
   in two of them. BUSI has no patient ids, so pictures of one patient may be.
 - **Scale.** Masks are compared at the picture's own size. A missed lesion counts as Dice 0, and as the
   picture's diagonal in HD95. Lesion figures are means over the images that have a lesion.
-- **Operating point.** Temperature, thresholds, prediction sets, edge band and guard are fitted on
-  pictures that are not judged. *Suspected* is a picture whose probability of malignant reaches the
-  operating point, whatever its class.
+- **Operating point.** Temperature, mask thresholds, prediction sets, edge band and guard are fitted on
+  pictures that are not judged. *Suspected* is a picture whose probability of malignant is
+  {Thresholds.malignant:g} or more, whatever its class; that level is not fitted ([trust.md](trust.md)).
 - **Intervals.** 95 %, from a bootstrap over groups of copies.
 - **Missed** is a lesion with Dice below {MISSED_DICE}; a **false mask** is any pixel on a picture without
   a lesion.

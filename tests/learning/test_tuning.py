@@ -1,7 +1,7 @@
 import numpy as np
 
 from busi_unet.config import Calibration, Thresholds
-from busi_unet.learning.tuning import nearest_half, sensitive_cut, tune
+from busi_unet.learning.tuning import nearest_half, tune
 from busi_unet.predictor import RawOutput
 from busi_unet.trust.calibration import calibrated_probabilities
 
@@ -105,17 +105,10 @@ def test_of_thresholds_that_are_as_good_the_one_nearest_to_a_half_is_taken():
     assert nearest_half(grid, [0.8, 0.7, 0.7, 0.799], 0) == 0.2
 
 
-def test_the_operating_point_catches_what_is_asked_and_copies_count_once():
-    scores, votes = np.array([0.9, 0.8, 0.6, 0.25125, 0.1]), np.ones(5)
-    assert sensitive_cut(scores, votes, 0.8) == 0.2512
-    assert sensitive_cut(scores, votes, 1) == 0.1
-    assert sensitive_cut(scores, np.array([1, 1, 1, 1, 0.01]), 0.97) == 0.2512
-
+def test_the_level_of_suspicion_is_not_fitted():
     logits = {1: (0, 2, 0), 2: (0, 0, 2)}
     cases = [case(i, 1 + i % 2, inside=0.9, outside=0.1, logits=logits[1 + i % 2]) for i in range(40)]
-    assert tuned(cases)[1].malignant > 0.5
-    one_like_benign = case(40, 2, inside=0.9, outside=0.1, logits=(0, 2, 0))
-    assert tuned([*cases, one_like_benign])[1].malignant < 0.5, "20 of 21 are fewer than asked"
+    assert tuned(cases)[1].malignant == Thresholds().malignant
 
 
 def test_sets_and_band_are_fitted_where_there_are_enough_cases():
