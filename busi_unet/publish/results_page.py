@@ -17,6 +17,7 @@ from busi_unet.learning.metrics import MISSED_DICE
 from busi_unet.learning.report import table
 from busi_unet.learning.summary import Estimate, ImageResult, compare, read_rows, summarise
 from busi_unet.publish.audit_page import audit_page
+from busi_unet.publish.comparison_page import comparison_page
 from busi_unet.publish.figures import FIGURES, count_of, interval_of, signed, value_of
 from busi_unet.publish.recipes_page import recipes_page
 from busi_unet.publish.results import Result, read_result
@@ -149,9 +150,13 @@ def readme_with_results(root: Path) -> str:
 
 
 def write_results(root: Path) -> list[Path]:
-    """Writes them, and the pages of recipes and audits where there are some; returns the paths."""
+    """Writes them, and the other pages that there are files for; returns the paths."""
     pages = {root / "docs" / "results.md": results_page(root), root / "README.md": readme_with_results(root)}
-    for name, page in (("recipes", recipes_page(root)), ("audit", audit_page(root))):
+    for name, page in (
+        ("comparison", comparison_page(root)),
+        ("recipes", recipes_page(root)),
+        ("audit", audit_page(root)),
+    ):
         if page is not None:
             pages[root / "docs" / f"{name}.md"] = page
     for path, text in pages.items():

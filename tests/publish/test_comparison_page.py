@@ -1,0 +1,72 @@
+import json
+import math
+import re
+import shutil
+from pathlib import Path
+
+from busi_unet.learning.metrics import MISSED_DICE
+from busi_unet.learning.summary import read_rows
+from busi_unet.publish.comparison_page import AIMS, comparison_page
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "docs" / "results"
+
+
+def test_the_page_is_what_its_files_say():
+    written = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
+    assert comparison_page(ROOT) == written, "run: python scripts/write_results.py"
+
+
+def test_without_a_cross_validation_there_is_no_page(tmp_path):
+    assert comparison_page(tmp_path) is None
+
+
+def test_an_aim_is_reached_from_the_right_side():
+    reached = {aim.figure: aim for aim in AIMS}
+    assert reached["accuracy"].reached_by(0.92) and not reached["accuracy"].reached_by(0.919)
+    assert reached["ece"].reached_by(0.04) and not reached["ece"].reached_by(0.041)
+    for aim in AIMS:
+        assert (aim.aim < aim.at_least) == aim.low_is_good, aim.figure
+
+
+def test_what_is_missing_is_counted_in_the_rows():
+    lesions = [
+        row for row in read_rows(RESULTS / "cross_validation_per_image.csv") if row.scores.target_area_px > 0
+    ]
+    missed = [row for row in lesions if row.scores.dice < MISSED_DICE]
+    blank = [row for row in missed if row.scores.predicted_area_px == 0]
+    page = comparison_page(ROOT)
+    assert f"{len(missed)} of {len(lesions)} count as Dice 0" in page
+    assert f"{len(blank)} of them get no mask" in page
+    assert f"{len(missed) - len(blank)} are outlined elsewhere" in page
+
+
+def test_results_without_marks_have_no_clean_core(tmp_path):
+    (tmp_path / "docs" / "results").mkdir(parents=True)
+    for file in RESULTS.glob("cross_validation*"):
+        shutil.copy(file, tmp_path / "docs" / "results")
+    file = tmp_path / "docs" / "results" / "cross_validation.json"
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**stored, "subsets": {}}), encoding="utf-8")
+    page = comparison_page(tmp_path)
+    assert "the same, clean core" not in page and "objection (axilla" not in page
+    assert re.search(r"Three-class accuracy +\| 0.92 .*\| – +\| (yes|no)", page)
+
+
+def test_no_recipe_moved_more_than_the_page_says():
+    recipes = {}
+    for file in RESULTS.glob("recipes*.json"):
+        recipes |= {
+            (file.stem, name): recipe["differences"]
+            for name, recipe in json.loads(file.read_text(encoding="utf-8"))["recipes"].items()
+        }
+    moved = {
+        figure: max(abs(differences[figure]["value"]) for differences in recipes.values())
+        for figure in ("lesion_dice", "accuracy")
+    }
+    seed = recipes["recipes_short", "seed_1"]["accuracy"]["value"]
+    dice, accuracy = (f"{math.ceil(moved[figure] * 100) / 100:.2f}"[1:] for figure in moved)
+    assert (
+        f"moved Dice by more than {dice} or the accuracy by more than {accuracy}; another seed alone moved "
+        f"the accuracy by {seed:.3f}".replace("0.", ".")
+    ) in re.sub(r"\s+", " ", comparison_page(ROOT))
