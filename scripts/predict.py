@@ -55,6 +55,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             "the model's probabilities are not calibrated, they may be far too sure: "
             "use the folder model/ of a finished run."
         )
+    if (args.output / JSON_LINES_NAME).exists():
+        warn(
+            f"{args.output} holds an earlier run: masks and overlays of other pictures than these stay in it."
+        )
     results = []
     with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
         files = find_pictures(args.images, Path(scratch))
@@ -70,9 +74,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                 write_summary(results, args.output, model=weights, date=f"{date.today()}")
     failures = sum(result.failed for result in results)
     if failures:
+        some = f"{failures} of {len(results)} pictures could not be used; the others were."
+        none = "No picture could be used."
         raise UnreadableImageError(
-            f"{failures} of {len(results)} pictures could not be used; the others were.",
-            f"See {args.output / JSON_LINES_NAME}.",
+            some if failures < len(results) else none, f"See {args.output / JSON_LINES_NAME}."
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -183,6 +183,37 @@ def test_the_readme_counts_what_there_is():
     assert f"It has seen {trained} pictures" in page
     crossing = {row.group for row in rows if row.cross_class}
     assert len(crossing) == 8 and "Eight groups of BUSI hold copies of one picture" in page
+
+
+def test_the_readme_tells_what_copies_give_away_as_measured():
+    page = prose("README.md")
+    grouped, random = (
+        read_rows(ROOT / "docs" / "results" / f"{name}_per_image.csv")
+        for name in ("grouped_split", "random_split")
+    )
+    sizes = Counter(row.group for row in grouped)
+    judged = {row.image_id: row for row in random}
+    names = ("lesion_dice", "accuracy")
+    found = []
+    for copied in (True, False):
+        own = [row for row in grouped if row.image_id in judged and (sizes[row.group] > 1) == copied]
+        found.append(compare(own, [judged[row.image_id] for row in own], names=names))
+    dice, accuracy = (short(found[0][name].value) for name in names)
+    assert f"on the pictures that have a copy, by {dice} in Dice and {accuracy} in accuracy;" in page
+    assert all(found[0][name].ci_low > 0 for name in names)
+    assert all(found[1][name].ci_low < 0 for name in names), "on the others not at all"
+
+
+def test_the_picture_that_is_there_seven_times_costs_what_the_readme_says():
+    rows = read_rows(ROOT / "docs" / "results" / "embedded_test_per_image.csv")
+    ((group, count),) = Counter(row.group for row in rows).most_common(1)
+    copies = [row for row in rows if row.group == group]
+    page = prose("README.md")
+    numbers = sorted(int(re.search(r"\d+", row.image_id)[0]) for row in copies)
+    assert count == 7 and f"(benign {', '.join(map(str, numbers))})" in page
+    assert all(row.scores.dice == 0 for row in copies)
+    rest = summarise([row for row in rows if row.group != group], names=["lesion_dice"], resamples=1)
+    assert f"on the rest of the fold their Dice is {short(rest['lesion_dice'].value)}." in page
 
 
 def test_what_short_trainings_gave_is_in_their_file(model_page):

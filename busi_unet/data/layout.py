@@ -22,7 +22,7 @@ LAYOUT_HINT = (
     "BUSI has one folder per class, normal, benign and malignant, and beside each picture its masks: "
     "'benign (1).png', 'benign (1)_mask.png', 'benign (1)_mask_1.png'."
 )
-FIX_HINT = "Mend or move away the files named above, then run this again; nothing has been written."
+FIX_HINT = "Mend what is named above, or move it away, then run this again; nothing has been written."
 
 _MASK_STEM = re.compile(r"(?P<image>.+)_mask(?:_\d+)?", re.IGNORECASE)
 _SEARCH_DEPTH = 4

@@ -34,11 +34,14 @@ class AuditSource:
 
 
 AUDITS = {
-    "audit": AuditSource("audit", "published", "the recipe of the cross-validation"),
+    "audit": AuditSource(
+        "audit", "published", "networks of the cross-validation, of the recipe of the embedded weights"
+    ),
     "audit_mild": AuditSource(
         "audit_mild",
         "mild",
-        "the recipe of the leakage study: mild augmentation, nothing burnt in or painted out",
+        "networks of the leakage study: mild augmentation, nothing burnt in or painted out; with another "
+        "dropout and weight decay and fewer epochs, too. Its `runs/cv` is that of the other recipe",
     ),
 }
 """By the argument of scripts/write_results.py that takes a new report of it; in the order of the columns."""

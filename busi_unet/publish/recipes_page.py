@@ -162,8 +162,9 @@ def _words(name: str) -> str:
 _HEAD = """\
 Each recipe was trained on three of the folds 1 to 4 and judged on the one left out, at native resolution;
 fold 0 takes no part. Epoch, temperature and thresholds are chosen on the images that are judged, so that all
-figures are a little too good, and alike so. One run each: what a repetition with another seed would change is
-not in the intervals. Written by `scripts/write_results.py`."""
+figures are a little too good, and alike so. One run each, with training seed 0 where no other is named: what
+a repetition with another seed would change is not in the intervals. Resampling pictures adds to a calibration
+error, so that its intervals lie above its values. Written by `scripts/write_results.py`."""
 
 _MADE = """\
 Over the {images} images of {folds} together; the options of the baseline beside the defaults: {options}.

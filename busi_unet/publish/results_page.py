@@ -6,12 +6,13 @@ docs/results holds one JSON and one CSV (a row per image) for each evaluation, d
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from busi_unet.config import Thresholds
+from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.errors import UsageError
 from busi_unet.learning.metrics import MISSED_DICE
 from busi_unet.learning.report import table
@@ -203,6 +204,7 @@ def _section(root: Path, source: Source) -> str:
             f"{_made_with(provenance)} Every figure: [{source.name}.json](results/{source.name}.json); a row "
             f"per image: [{source.name}_per_image.csv](results/{source.name}_per_image.csv).",
             table(["figure", "value", "95 % interval"], rows),
+            *_by_class(read_rows(_per_image(root, source))),
             *_by_fold(read_rows(_per_image(root, source))),
             *_subsets(result.subsets),
             *plots,
@@ -248,8 +250,29 @@ def _comparison(root: Path, source: Source, meaning: str) -> str:
             f"The {len(own)} images that were judged here, of {len(everything)} there. The difference is "
             "taken image by image; its interval is from a bootstrap over groups of copies.",
             table(["figure", source.beside.heading.lower(), "here", "difference (95 %)"], rows),
+            *(_by_copies(everything, others) if source.ignores_copies else ()),
         ]
     )
+
+
+def _by_copies(everything: Sequence[ImageResult], others: Sequence[ImageResult]) -> list[str]:
+    """The same difference on the pictures that have a copy somewhere, and on those that have none."""
+    sizes = Counter(row.group for row in everything)
+    judged = {row.image_id: row for row in others}
+    names = ("lesion_dice", "accuracy")
+    columns = {}
+    for heading, copied in (("a copy somewhere", True), ("no copy", False)):
+        own = [row for row in everything if row.image_id in judged and (sizes[row.group] > 1) == copied]
+        found = compare(own, [judged[row.image_id] for row in own], names=names)
+        columns[f"{heading}, {len(own)} images"] = [
+            f"{signed(found[name], name)} ({interval_of(found[name], name)})" for name in names
+        ]
+    rows = list(zip((FIGURES[name] for name in names), *columns.values(), strict=True))
+    return [
+        "By how much the random split lies above, on the images that a copy could have given away and on the "
+        "others:",
+        table(["figure", *columns], rows),
+    ]
 
 
 def _told(source: Source, result: Result) -> str:
@@ -267,6 +290,22 @@ def _blank_score(rows: Sequence[ImageResult]) -> float:
         if row.scores.target_area_px
     ]
     return sum(shares) / len(shares)
+
+
+def _by_class(images: Sequence[ImageResult]) -> list[str]:
+    """What the prediction sets hold of each class, for which nothing is stated."""
+    found = {
+        label: summarise(
+            [image for image in images if image.label == label], names=("set_coverage",), resamples=1
+        )["set_coverage"]
+        for label in CLASS_NAMES
+    }
+    shares = [
+        f"{label} {value_of(coverage, 'set_coverage')}{count_of(coverage)}"
+        for label, coverage in found.items()
+        if coverage.value is not None
+    ]
+    return [f"The class is within its set, class by class: {', '.join(shares)}."] if shares else []
 
 
 def _by_fold(images: Sequence[ImageResult]) -> list[str]:
@@ -355,15 +394,22 @@ Written by `scripts/write_results.py` from the files in [results](results); noth
 - **Operating point.** Temperature, mask thresholds, prediction sets, edge band and guard are fitted on
   pictures that are not judged. *Suspected* is a picture whose probability of malignant is
   {Thresholds.malignant:g} or more, whatever its class; that level is not fitted ([trust.md](trust.md)).
-- **Intervals.** 95 %, from a bootstrap over groups of copies.
+- **Intervals.** 95 %, from a bootstrap over groups of copies. They hold the chance of the pictures, not
+  that of the training, which ran once each; what another seed alone does:
+  [recipes.md](recipes.md#short-trainings).
+- **Choices.** Recipes were compared on folds 1 and 2, which the cross-validation judges, too. The embedded
+  weights were fitted without fold 0; how often it was looked at: [model.md](model.md#looks-at-fold-0).
+- **AUC** is of the probability of malignant as a share of that of malignant and benign.
 - **Missed** is a lesion with Dice below {MISSED_DICE}; a **false mask** is any pixel on a picture without
   a lesion.
-- Refused pictures stay in every figure, with an empty mask and the class they were given."""
+- Refused pictures stay in every figure, with an empty mask and the class they were given.
+- `data/busi_marks.csv` in the commands is [`busi_marks.csv`](../busi_unet/data/busi_marks.csv) of the
+  package."""
 
 _RANDOM_SPLIT = """\
-One recipe under two splits: the folds dealt image by image, as most papers on BUSI do it, so that over a
-third of the test images have a copy among those that are trained or validated on (`scripts/prepare_data.py
---ignore-copies`), and the folds that keep copies together. The images are the same, so the difference is
+One recipe under two splits: the folds dealt image by image, so that over a third of the test images have a
+copy among those that are trained or validated on (`scripts/prepare_data.py kaggle --ignore-copies --output
+data/busi_random`), and the folds that keep copies together. The images are the same, so the difference is
 what such a split adds without any better network. Both commands took the defaults of commit a798cb3, which
 are not today's: `--augment mild`, a dropout of .5 and a weight decay of .05."""
 

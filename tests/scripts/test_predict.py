@@ -42,6 +42,7 @@ def test_a_folder_and_a_zip_with_a_bad_file_each(tiny_bundle, tmp_path):
     result = run(tmp_path / "in", tmp_path / "more.zip", "--model", tiny_bundle, "--output", out)
     assert (result.returncode, "Traceback" in result.stderr) == (1, False)
     assert "2 of 4 pictures could not be used; the others were." in result.stderr
+    assert "earlier run" not in result.stderr
     lines = result.stdout.splitlines()
     assert len(lines) == 4
     assert f"{Path('more.zip')}/study/empty.png is empty" in result.stdout
@@ -54,8 +55,13 @@ def test_a_folder_and_a_zip_with_a_bad_file_each(tiny_bundle, tmp_path):
 def test_exit_codes_tell_a_bad_picture_from_a_bad_call(tiny_bundle, tmp_path):
     bad = tmp_path / "b.png"
     bad.write_text("no picture")
-    result = run(bad, "--model", tiny_bundle, "--output", tmp_path / "out")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "predictions.jsonl").touch()
+    result = run(bad, "--model", tiny_bundle, "--output", out)
     assert (result.returncode, "Traceback" in result.stderr) == (1, False)
+    assert "error: No picture could be used." in result.stderr
+    assert f"warning: {out} holds an earlier run" in result.stderr
     assert "b.png is not a picture" in result.stdout
     result = run(tmp_path, "--model", tmp_path / "absent")
     assert (result.returncode, "Traceback" in result.stderr) == (2, False)
