@@ -278,11 +278,12 @@ class Predictor:
         probabilities = dict(zip(self.config.class_names, classes.tolist(), strict=True))
         reasons = self._reasons_to_refuse(frame, raw)
         label = max(probabilities, key=probabilities.__getitem__)
-        mask = mask_from_probability(
-            probability, 1 - probabilities["normal"], thresholds or self.config.thresholds
-        )
         if reasons and not even_if_refused:
-            mask = np.zeros_like(mask)
+            mask = np.zeros(frame.shape, dtype=bool)
+        else:
+            mask = mask_from_probability(
+                probability, 1 - probabilities["normal"], thresholds or self.config.thresholds
+            )
         sets, names = self.config.calibration.prediction_sets, self.config.class_names
         own = names.index(label)
         others = np.delete(raw.class_evidence, own, axis=0)
