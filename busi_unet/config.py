@@ -81,9 +81,7 @@ class Thresholds:
         presence: calibrated probability of any lesion (1 - normal) below which the mask is empty.
         min_area: smallest share of the picture that one connected lesion may cover.
         malignant: calibrated probability of malignant at and above which malignancy is suspected, whatever
-            the likeliest class: low, because a cancer missed costs more than a look too many. Not fitted:
-            the default is where BI-RADS goes from low to moderate suspicion (4A to 4B; D'Orsi et al., ACR
-            BI-RADS Atlas, 2013).
+            the likeliest class: low, because a cancer missed costs more than a look too many. Not fitted.
     """
 
     mask: float = 0.5

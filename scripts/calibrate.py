@@ -41,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"temperature {calibration.temperature:.3f}")
     print(
         f"mask from {thresholds.mask:.2f}, presence from {thresholds.presence:.2f}, "
-        f"lesions from {thresholds.min_area:.2%} of the picture"
+        f"lesions from {thresholds.min_area:.2%} of the picture, malignancy suspected from "
+        f"{thresholds.malignant:.2f}"
     )
     print(f"prediction sets: {sets.coverage:.0%} coverage, cut at {sets.cut:.3f}" if sets else "no sets")
     if band:

@@ -74,11 +74,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                 write_summary(results, args.output, model=weights, date=f"{date.today()}")
     failures = sum(result.failed for result in results)
     if failures:
-        some = f"{failures} of {len(results)} pictures could not be used; the others were."
-        none = "No picture could be used."
-        raise UnreadableImageError(
-            some if failures < len(results) else none, f"See {args.output / JSON_LINES_NAME}."
-        )
+        message = f"{failures} of {len(results)} pictures could not be used; the others were."
+        if failures == len(results):
+            message = "No picture could be used."
+        raise UnreadableImageError(message, f"See {args.output / JSON_LINES_NAME}.")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from busi_unet.data.folds import assign_folds, random_split_leak
 from busi_unet.learning.summary import Estimate, ImageResult, compare, read_rows, summarise
 from busi_unet.learning.tuning import COVERAGE
 from busi_unet.predictor import EMBEDDED
+from busi_unet.publish.results_page import leaked_by
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -157,6 +158,10 @@ def test_what_the_guard_refuses_of_fold_0_and_what_is_promised():
     images = sum(embedded["images"].values())
     assert f"on the embedded weights | {embedded['refused']} of {images} |" in page
     assert f"is among them for {COVERAGE * 100:.0f} % of new pictures" in page
+
+
+def test_what_the_level_of_suspicion_does():
+    page = prose("docs/trust.md")
     level, crossed, grouped = (
         Thresholds.malignant,
         *(results(name)["estimates"] for name in ("cross_validation", "grouped_split")),
@@ -168,8 +173,17 @@ def test_what_the_guard_refuses_of_fold_0_and_what_is_promised():
     assert f"those of the leakage study {short(grouped[spared]['value'])} instead of" in page
     assert f"again with as many ({short(grouped[suspected]['value'])})" in page
     rows = read_rows(ROOT / "docs" / "results" / "cross_validation_per_image.csv")
-    alone = summarise([row for row in rows if row.fold], names=[suspected], resamples=1)[suspected].value
-    assert f"on folds 1 to 4 alone is {short(alone)}" in page
+    names = (suspected, spared)
+    alone = summarise([row for row in rows if row.fold], names=names, resamples=1)
+    told = [short(alone[name].value) for name in names]
+    assert f"{told[0]} of the malignant pictures instead of .976, for a specificity of {told[1]}" in page
+    folds = [
+        summarise([row for row in rows if row.fold == fold], names=names, resamples=1)[spared].value
+        for fold in range(5)
+    ]
+    assert f"from {short(min(folds))} to {short(max(folds))} by fold" in page
+    near = [row.label == "malignant" for row in rows if 0.05 <= row.probabilities[-1] <= 0.15]
+    assert f"with .05 to .15, {100 * np.mean(near):.1f} % are malignant" in page
 
 
 def test_the_readme_counts_what_there_is():
@@ -191,17 +205,17 @@ def test_the_readme_tells_what_copies_give_away_as_measured():
         read_rows(ROOT / "docs" / "results" / f"{name}_per_image.csv")
         for name in ("grouped_split", "random_split")
     )
-    sizes = Counter(row.group for row in grouped)
     judged = {row.image_id: row for row in random}
+    leaked = leaked_by(grouped, random)
     names = ("lesion_dice", "accuracy")
     found = []
-    for copied in (True, False):
-        own = [row for row in grouped if row.image_id in judged and (sizes[row.group] > 1) == copied]
+    for is_leaked in (True, False):
+        own = [row for row in grouped if row.image_id in judged and (row.image_id in leaked) == is_leaked]
         found.append(compare(own, [judged[row.image_id] for row in own], names=names))
     dice, accuracy = (short(found[0][name].value) for name in names)
-    assert f"on the pictures that have a copy, by {dice} in Dice and {accuracy} in accuracy;" in page
+    assert f"on the pictures with such a copy, by {dice} in Dice and {accuracy} in accuracy;" in page
     assert all(found[0][name].ci_low > 0 for name in names)
-    assert all(found[1][name].ci_low < 0 for name in names), "on the others not at all"
+    assert all(found[1][name].ci_low < 0 for name in names), "on the others no gain can be told"
 
 
 def test_the_picture_that_is_there_seven_times_costs_what_the_readme_says():

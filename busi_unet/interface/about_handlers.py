@@ -201,7 +201,8 @@ def _configured(config: BundleConfig) -> dict[str, str]:
             f"; regions below {thresholds.min_area:.1%} of the picture are dropped"
             if thresholds.min_area
             else ""
-        ),
+        )
+        + f"; malignancy is suspected from a probability of {thresholds.malignant:.3g} on",
         "Calibration": _calibration(config.calibration),
     }
     training = config.training or {}

@@ -37,8 +37,8 @@ def describe(prediction: Prediction, *, even_if_refused: bool = False) -> str:
     if prediction.suspicious and prediction.label != "malignant":
         share = f"{prediction.probabilities['malignant']:.0%}"
         sentences.append(
-            f"Malignancy is suspected all the same: its probability ({share}) reaches the level chosen "
-            "so that few cancers stay below it, which many benign lesions reach too."
+            f"Malignancy is suspected all the same: its probability ({share}) reaches the level from which "
+            "it is, as that of many benign lesions does."
         )
     if bool(lesions) == (prediction.label == "normal"):
         # The outline follows a threshold of its own, so the two can differ; saying so beats hiding it.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import sys
 import time
 from dataclasses import dataclass, field
@@ -113,7 +114,8 @@ def build_accelerator(options: TrainOptions) -> Accelerator:
 def _warn_of_emulation() -> None:
     """Says so where this CPU has no instructions for bfloat16, so that it is emulated."""
     capability = torch.backends.cpu.get_cpu_capability()
-    if capability in ("DEFAULT", "AVX2"):
+    # ARM's, which may calculate in it, are called DEFAULT too.
+    if platform.machine() in ("x86_64", "AMD64") and capability in ("DEFAULT", "AVX2"):
         print(
             f"warning: This CPU ({capability}) does not calculate in bfloat16: a step may take over ten "
             "times as long as with --precision fp32.",

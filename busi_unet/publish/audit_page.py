@@ -16,6 +16,7 @@ from busi_unet.files import reading
 from busi_unet.learning.audit_report import PLOTS, tables
 from busi_unet.learning.effects import Effect
 from busi_unet.learning.report import table
+from busi_unet.publish.results import note_of
 
 
 @dataclass(frozen=True)
@@ -25,23 +26,25 @@ class AuditSource:
     Attributes:
         name: of its files in docs/results.
         heading: of its columns.
-        meaning: one sentence, which network it is of.
+        meaning: half a sentence, which networks it is of.
+        remark: more about them.
     """
 
     name: str
     heading: str
     meaning: str
+    remark: str = ""
 
 
 AUDITS = {
     "audit": AuditSource(
-        "audit", "published", "networks of the cross-validation, of the recipe of the embedded weights"
+        "audit", "published", "the cross-validation", " The embedded weights are of the same recipe."
     ),
     "audit_mild": AuditSource(
         "audit_mild",
         "mild",
-        "networks of the leakage study: mild augmentation, nothing burnt in or painted out; with another "
-        "dropout and weight decay and fewer epochs, too. Its `runs/cv` is that of the other recipe",
+        "the leakage study: mild augmentation, nothing burnt in or painted out",
+        " Dropout, weight decay and epochs are others, too; its `runs/cv` is that of this recipe.",
     ),
 }
 """By the argument of scripts/write_results.py that takes a new report of it; in the order of the columns."""
@@ -120,13 +123,12 @@ def _origin(source: AuditSource, summary: Mapping[str, Any]) -> str:
     commit = (
         f"audited at commit {provenance['commit']}" if provenance.get("commit") else "commit not recorded"
     )
-    note = f"{provenance['note']} " if "note" in provenance else ""
     return "\n\n".join(
         [
-            f"**{source.heading.capitalize()}**: {source.meaning}. {sum(images.values())} images ({listed}) "
-            f"in {summary['groups']} groups of copies.",
+            f"**{source.heading.capitalize()}**: {source.meaning}.{source.remark} "
+            f"{sum(images.values())} images ({listed}) in {summary['groups']} groups of copies.",
             f"```sh\n{provenance['command']}\n```",
-            f"Seed {provenance['seed']}; {commit}. {note}"
+            f"Seed {provenance['seed']}; {commit}.{note_of(provenance)} "
             f"Every figure: [{source.name}.json](results/{source.name}.json); a row per image and "
             f"disturbance: [{source.name}_per_image.csv](results/{source.name}_per_image.csv).",
         ]

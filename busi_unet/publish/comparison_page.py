@@ -12,8 +12,17 @@ from busi_unet.learning.summary import Estimate, ImageResult, read_rows, summari
 from busi_unet.publish.figures import FIGURES, count_of, interval_of, value_of
 from busi_unet.publish.results import Result, read_result
 
+OPERATING_POINT = ("malignant_sensitivity", "malignant_specificity")
 CLEAN, OBJECTED = "objection: none", "objection: any"
-_COLUMNS = ("lesion_dice", "malignant_dice", "normal_false_mask_share", "accuracy", "auc_malignant")
+_COLUMNS = (
+    "lesion_dice",
+    "malignant_dice",
+    "normal_false_mask_share",
+    "accuracy",
+    "auc_malignant",
+    "malignant_sensitivity",
+    "malignant_specificity",
+)
 
 
 @dataclass(frozen=True)
@@ -36,24 +45,32 @@ OTHERS = (
         "Aumente-Maestro, Díez and Remeseiro, [Comput. Methods Programs Biomed. 260:108540]"
         "(https://doi.org/10.1016/j.cmpb.2024.108540): U-Net++, mask and class together",
         "450 curated pictures without copies, four folds, 128 × 128",
-        {"lesion_dice": "benign .773", "malignant_dice": ".711", "accuracy": ".802 ± .018"},
+        {
+            "lesion_dice": "benign .773",
+            "malignant_dice": ".711",
+            "normal_false_mask_share": "Dice .781, 1 for an empty mask",
+            "accuracy": ".802 ± .018",
+        },
     ),
     Reported(
         "Fadnavis, [Breast-ultrasound-lesion-segmentation]"
         "(https://github.com/surabhif/Breast-ultrasound-lesion-segmentation) v1.0.0, as it is served: "
         "U-Net on a ResNet-18",
-        "copies grouped by perceptual hash, one held-out part, 160 × 160",
+        "copies grouped by perceptual hash, one held-out part of 112 pictures, 160 × 160",
         {
-            "lesion_dice": ".764 (.706 to .820)",
+            "lesion_dice": ".764 (.705 to .821)",
+            "malignant_dice": ".797 (.734 to .844)",
             "normal_false_mask_share": "12 of 19",
             "auc_malignant": ".931",
+            "malignant_sensitivity": ".867",
+            "malignant_specificity": ".841",
         },
     ),
     Reported(
         "[BreastUS-CAD](https://github.com/thomasf45566/breast-us-cad): five vision transformers, benign "
         "against malignant",
         "trained on another hospital's pictures (BUS-BRA), tested on 379 of a cleaned BUSI",
-        {"auc_malignant": ".934"},
+        {"auc_malignant": ".934", "malignant_sensitivity": ".957", "malignant_specificity": ".630"},
     ),
 )
 
@@ -65,32 +82,32 @@ class Aim:
     Attributes:
         figure: its name.
         at_least: what would do.
-        aim: what was hoped for.
-        low_is_good: whether less is better.
+        aim: what was hoped for; beyond `at_least`, on the side that is better.
     """
 
     figure: str
     at_least: float
     aim: float
-    low_is_good: bool = False
 
-    def reached_by(self, value: float) -> bool:
-        """Whether it would do."""
-        return value <= self.at_least if self.low_is_good else value >= self.at_least
+    def reached_by(self, value: float | None) -> bool:
+        """Whether a value would do; one that is undefined does not."""
+        if value is None:
+            return False
+        return value <= self.at_least if self.aim < self.at_least else value >= self.at_least
 
 
 AIMS = (
     Aim("lesion_dice", 0.82, 0.85),
     Aim("malignant_dice", 0.77, 0.81),
-    Aim("lesion_hd95_px", 50, 35, low_is_good=True),
-    Aim("normal_false_mask_share", 0.08, 0.04, low_is_good=True),
-    Aim("lesion_missed_share", 0.03, 0.01, low_is_good=True),
+    Aim("lesion_hd95_px", 50, 35),
+    Aim("normal_false_mask_share", 0.08, 0.04),
+    Aim("lesion_missed_share", 0.03, 0.01),
     Aim("accuracy", 0.92, 0.95),
     Aim("macro_f1", 0.91, 0.94),
     Aim("auc_malignant", 0.97, 0.985),
     Aim("malignant_sensitivity", 0.95, 0.97),
     Aim("malignant_specificity", 0.90, 0.95),
-    Aim("ece", 0.04, 0.02, low_is_good=True),
+    Aim("ece", 0.04, 0.02),
 )
 
 
@@ -141,6 +158,10 @@ def _reported(result: Result) -> list[tuple[str, ...]]:
 
 def _aimed(result: Result) -> list[tuple[str, ...]]:
     clean = result.subsets.get(CLEAN, {})
+    reached = {aim.figure: aim.reached_by(result.estimates[aim.figure].value) for aim in AIMS}
+    # Either is had for the asking at the cost of the other.
+    for figure in OPERATING_POINT:
+        reached[figure] = all(reached[figure] for figure in OPERATING_POINT)
     return [
         (
             FIGURES[aim.figure],
@@ -148,7 +169,7 @@ def _aimed(result: Result) -> list[tuple[str, ...]]:
             f"{aim.aim:g}",
             _with_interval(result.estimates[aim.figure], aim.figure),
             value_of(clean[aim.figure], aim.figure) if aim.figure in clean else "–",
-            "yes" if aim.reached_by(result.estimates[aim.figure].value) else "no",
+            "yes" if reached[aim.figure] else "no",
         )
         for aim in AIMS
     ]
@@ -164,12 +185,10 @@ def _shortfall(result: Result, rows: Sequence[ImageResult]) -> list[str]:
         names=("lesion_dice", "lesion_hd95_px"),
         resamples=1,
     )
-    normal = result.estimates["normal_false_mask_share"]
     lines = [
         f"- **Missed lesions.** {len(missed)} of {len(lesions)} count as Dice 0, and as the picture's "
-        f"diagonal in HD95. {blank} of them get no mask, mostly by the rule that leaves "
-        f"{normal.n - normal.count} of {normal.n} normal pictures without one; {len(missed) - blank} are "
-        "outlined elsewhere. Those that are found have a mean Dice of "
+        f"diagonal in HD95. {blank} of them get no mask, {len(missed) - blank} are outlined "
+        "elsewhere. Those that are found have a mean Dice of "
         f"{value_of(found['lesion_dice'], 'lesion_dice')} and a mean HD95 of "
         f"{value_of(found['lesion_hd95_px'], 'lesion_hd95_px')} px."
     ]
@@ -178,9 +197,9 @@ def _shortfall(result: Result, rows: Sequence[ImageResult]) -> list[str]:
         wrong = sum(result.images.values()) - result.estimates["accuracy"].count
         of_them = objected["accuracy"].n - objected["accuracy"].count
         lines.append(
-            f"- **Pictures that are not what their folder says.** {of_them} of {wrong} wrong classes and "
+            f"- **Pictures with an objection.** {of_them} of {wrong} wrong classes and "
             f"{objected['lesion_missed_share'].count} of the {len(missed)} misses lie on the "
-            f"{objected['accuracy'].n} pictures with an objection (axilla, needle, a copy in another class)."
+            f"{objected['accuracy'].n} pictures that have one (axilla, needle, a copy in another class)."
         )
     return ["\n".join(lines)]
 
@@ -195,16 +214,17 @@ Written by `scripts/write_results.py`: our figures from the files in [results](r
 in [results.md](results.md); those of others as their authors give them, looked up in November 2026."""
 
 _OTHERS_HEAD = """\
-Figures on BUSI where a copy of a test picture cannot have been trained on. They are no ranking: pictures,
-folds, sizes and the treatment of empty masks differ. Most published figures (.79 to .81 in Dice, .96 and more
-in accuracy) are from splits by picture, where over a third of the test pictures have a copy in training."""
+Figures on BUSI whose authors kept copies of test pictures out of training, by means of their own. They are no
+ranking: pictures, folds, sizes and the treatment of empty masks differ. Specificity is over the benign
+pictures there, over benign and normal ones here."""
 
 _AIMS_HEAD = """\
-Set before the work, for the cross-validation over all pictures. The clean core leaves out the pictures to
-which Pawłowska et al. (*Data in Brief* 48:109247, 2023) object."""
+For the cross-validation over all pictures. The clean core leaves out the pictures to which Pawłowska et al.
+(*Data in Brief* 48:109247, 2023) object. Sensitivity and specificity count together: either can be had at the
+cost of the other."""
 
 _TRIED = """\
 What was tried to come closer, and what each try gave: [recipes.md](recipes.md) and
-[model.md](model.md#what-was-tried). No change of recipe moved Dice by more than .03 or the accuracy by more
-than .06; another seed alone moved the accuracy by .045. What was not at hand is a network that was trained on
-ultrasound before, and the pictures of a second hospital."""
+[model.md](model.md#what-was-tried). No change of recipe there moved Dice by more than .03 or the accuracy by
+more than .06; another seed alone moved the accuracy by .045. What was not at hand is a network that was
+trained on ultrasound before, and the pictures of a second hospital."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ class Result:
         estimates: figure by name, see `busi_unet.learning.summary.summarise`.
         images: number of images by class.
         groups: number of groups of copies.
-        provenance: split, command, seed of the bootstrap, hash of the model, versions.
+        provenance: split, command, seed of the bootstrap, hash of the model, versions; a note, if the file
+            was worked on later.
         subsets: the estimates of a part of the images, by its name.
     """
 
@@ -111,6 +112,11 @@ def results_of(bundle_sha256: str, given: Iterable[str | os.PathLike] = ()) -> l
             if result.provenance.get("bundle_sha256") == bundle_sha256:
                 results.setdefault(result.file_name, result)
     return [results[name] for name in sorted(results)]
+
+
+def note_of(provenance: Mapping[str, Any]) -> str:
+    """What was done to a file after the judging, as a sentence to go behind another; empty for most."""
+    return f" {provenance['note']}" if "note" in provenance else ""
 
 
 def _estimates(summary: dict[str, dict[str, Any]]) -> dict[str, Estimate]:

@@ -6,7 +6,6 @@ docs/results holds one JSON and one CSV (a row per image) for each evaluation, d
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from busi_unet.publish.audit_page import audit_page
 from busi_unet.publish.comparison_page import comparison_page
 from busi_unet.publish.figures import FIGURES, count_of, interval_of, signed, value_of
 from busi_unet.publish.recipes_page import recipes_page
-from busi_unet.publish.results import Result, read_result
+from busi_unet.publish.results import Result, note_of, read_result
 
 README_MARKS = ("<!-- results: written by scripts/write_results.py -->", "<!-- end of results -->")
 # Plots that hold no pixels of the data set.
@@ -98,7 +97,8 @@ def keep_report(report: Path, root: Path, source: Source) -> None:
         source: as what it is kept.
 
     Raises:
-        UsageError: it is no report folder, its parts are of two evaluations, or it is of another kind.
+        UsageError: it is no report folder, its parts are of two evaluations, it is of another kind, or was
+            judged at another level of suspicion.
     """
     result, rows = read_result(report / "metrics.json"), read_rows(report / "per_image.csv")
     if len(rows) != sum(result.images.values()) or len({row.group for row in rows}) != result.groups:
@@ -111,6 +111,11 @@ def keep_report(report: Path, root: Path, source: Source) -> None:
             f"{report} cannot be shown as: {source.heading}. Its folds "
             f"{'keep copies together' if source.ignores_copies else 'ignore copies'}.",
             "Name another report.",
+        )
+    if any(row.suspicious != (row.probabilities[-1] >= Thresholds.malignant) for row in rows):
+        raise UsageError(
+            f"{report} was not judged at {Thresholds.malignant:.0%}, the level of suspicion of all results.",
+            "Judge a model whose thresholds.malignant is the default; scripts/calibrate.py sets it.",
         )
     results, images = root / "docs" / "results", root / "docs" / "images" / "results"
     for folder in (results, images):
@@ -250,29 +255,44 @@ def _comparison(root: Path, source: Source, meaning: str) -> str:
             f"The {len(own)} images that were judged here, of {len(everything)} there. The difference is "
             "taken image by image; its interval is from a bootstrap over groups of copies.",
             table(["figure", source.beside.heading.lower(), "here", "difference (95 %)"], rows),
-            *(_by_copies(everything, others) if source.ignores_copies else ()),
+            *(_by_leak(everything, others) if source.ignores_copies else ()),
         ]
     )
 
 
-def _by_copies(everything: Sequence[ImageResult], others: Sequence[ImageResult]) -> list[str]:
-    """The same difference on the pictures that have a copy somewhere, and on those that have none."""
-    sizes = Counter(row.group for row in everything)
+def _by_leak(everything: Sequence[ImageResult], others: Sequence[ImageResult]) -> list[str]:
+    """The same difference on the images with a copy in another fold of the random split, and on the rest."""
     judged = {row.image_id: row for row in others}
+    leaked = leaked_by(everything, others)
     names = ("lesion_dice", "accuracy")
     columns = {}
-    for heading, copied in (("a copy somewhere", True), ("no copy", False)):
-        own = [row for row in everything if row.image_id in judged and (sizes[row.group] > 1) == copied]
+    for heading, is_leaked in (("a copy in another fold", True), ("none", False)):
+        own = [row for row in everything if row.image_id in judged and (row.image_id in leaked) == is_leaked]
         found = compare(own, [judged[row.image_id] for row in own], names=names)
         columns[f"{heading}, {len(own)} images"] = [
             f"{signed(found[name], name)} ({interval_of(found[name], name)})" for name in names
         ]
     rows = list(zip((FIGURES[name] for name in names), *columns.values(), strict=True))
     return [
-        "By how much the random split lies above, on the images that a copy could have given away and on the "
-        "others:",
+        "By how much the random split lies above, on the images that had a copy among those that were "
+        "trained or validated on, and on the others:",
         table(["figure", *columns], rows),
     ]
+
+
+def leaked_by(everything: Sequence[ImageResult], judged: Sequence[ImageResult]) -> set[str]:
+    """Which of the judged images have a copy in another fold of the split that they were judged under.
+
+    Args:
+        everything: all images, with their true groups of copies.
+        judged: all images of some folds of a split that ignores copies.
+    """
+    fold_of = {row.image_id: row.fold for row in judged}
+    folds: dict[str, set[int | None]] = {}
+    for row in everything:
+        # What was not judged lies in one of the folds that were not.
+        folds.setdefault(row.group, set()).add(fold_of.get(row.image_id))
+    return {row.image_id for row in everything if row.image_id in fold_of and len(folds[row.group]) > 1}
 
 
 def _told(source: Source, result: Result) -> str:
@@ -294,18 +314,13 @@ def _blank_score(rows: Sequence[ImageResult]) -> float:
 
 def _by_class(images: Sequence[ImageResult]) -> list[str]:
     """What the prediction sets hold of each class, for which nothing is stated."""
-    found = {
-        label: summarise(
-            [image for image in images if image.label == label], names=("set_coverage",), resamples=1
-        )["set_coverage"]
-        for label in CLASS_NAMES
-    }
-    shares = [
-        f"{label} {value_of(coverage, 'set_coverage')}{count_of(coverage)}"
-        for label, coverage in found.items()
-        if coverage.value is not None
-    ]
-    return [f"The class is within its set, class by class: {', '.join(shares)}."] if shares else []
+    name = "set_coverage"
+    shares = []
+    for label in CLASS_NAMES:
+        found = summarise([image for image in images if image.label == label], names=(name,))[name]
+        if found.value is not None:
+            shares.append(f"{label} {value_of(found, name)}{count_of(found)}, {interval_of(found, name)}")
+    return [f"The class is within its set, class by class: {'; '.join(shares)}."] if shares else []
 
 
 def _by_fold(images: Sequence[ImageResult]) -> list[str]:
@@ -340,8 +355,9 @@ def _made_with(provenance: Mapping[str, Any]) -> str:
             f"Training seed {provenance['training_seed']}, bootstrap seed {provenance['bootstrap']['seed']}"
         )
     commit = provenance.get("commit")
-    judged = f"judged at commit {commit}" if commit else "commit not recorded"
-    return " ".join([f"{seeds}; {judged}.", *filter(None, [provenance.get("note")])])
+    return (
+        f"{seeds}; {f'judged at commit {commit}' if commit else 'commit not recorded'}.{note_of(provenance)}"
+    )
 
 
 def _subsets(subsets: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
@@ -385,7 +401,8 @@ def _counted(estimate: Estimate) -> str:
 
 
 _PROTOCOL = f"""\
-Written by `scripts/write_results.py` from the files in [results](results); nothing here is typed by hand.
+Written by `scripts/write_results.py` from the files in [results](results). No figure here is typed by hand;
+where a file was worked on after the judging, a note beside its command says so.
 
 - **Split.** Folds of [`busi_folds.csv`](../busi_unet/data/busi_folds.csv): no copy of a picture is ever
   in two of them. BUSI has no patient ids, so pictures of one patient may be.
@@ -393,11 +410,12 @@ Written by `scripts/write_results.py` from the files in [results](results); noth
   picture's diagonal in HD95. Lesion figures are means over the images that have a lesion.
 - **Operating point.** Temperature, mask thresholds, prediction sets, edge band and guard are fitted on
   pictures that are not judged. *Suspected* is a picture whose probability of malignant is
-  {Thresholds.malignant:g} or more, whatever its class; that level is not fitted ([trust.md](trust.md)).
+  {Thresholds.malignant:.0%} or more, whatever its class; that level is not fitted ([trust.md](trust.md)).
 - **Intervals.** 95 %, from a bootstrap over groups of copies. They hold the chance of the pictures, not
   that of the training, which ran once each; what another seed alone does:
   [recipes.md](recipes.md#short-trainings).
-- **Choices.** Recipes were compared on folds 1 and 2, which the cross-validation judges, too. The embedded
+- **Choices.** Recipes were compared on folds 1 and 2, which the cross-validation judges, too. The level of
+  suspicion was set after all five had been judged with fitted ones. The embedded
   weights were fitted without fold 0; how often it was looked at: [model.md](model.md#looks-at-fold-0).
 - **AUC** is of the probability of malignant as a share of that of malignant and benign.
 - **Missed** is a lesion with Dice below {MISSED_DICE}; a **false mask** is any pixel on a picture without

@@ -131,8 +131,9 @@ def test_agreement_with_a_reference() -> None:
 def test_a_suspicion_beside_another_class_is_told() -> None:
     benign = _prediction(_mask((10, 30, 10, 50)), "benign")
     assert "suspected" not in describe(benign)
-    assert "Malignancy is suspected all the same: its probability (10%)" in describe(
-        replace(benign, suspicious=True)
-    )
+    assert (
+        "Malignancy is suspected all the same: its probability (10%) reaches the level from which it is, as "
+        "that of many benign lesions does."
+    ) in describe(replace(benign, suspicious=True))
     malignant = replace(_prediction(_mask((10, 30, 10, 50)), "malignant"), suspicious=True)
     assert "suspected" not in describe(malignant)

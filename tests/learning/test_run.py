@@ -1,3 +1,5 @@
+import platform
+
 import pytest
 import torch
 from accelerate.state import AcceleratorState, PartialState
@@ -9,10 +11,16 @@ from busi_unet.model.unet import UNet
 
 
 @pytest.mark.parametrize(
-    ("precision", "capability", "slow"),
-    [("bf16", "AVX2", True), ("bf16", "AVX512", False), ("fp32", "AVX2", False)],
+    ("precision", "machine", "capability", "slow"),
+    [
+        ("bf16", "x86_64", "AVX2", True),
+        ("bf16", "x86_64", "AVX512", False),
+        ("bf16", "aarch64", "DEFAULT", False),
+        ("fp32", "x86_64", "AVX2", False),
+    ],
 )
-def test_a_cpu_that_only_emulates_bfloat16_is_said(monkeypatch, capsys, precision, capability, slow):
+def test_a_cpu_that_only_emulates_bfloat16_is_said(monkeypatch, capsys, precision, machine, capability, slow):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     for state in (AcceleratorState, PartialState):  # They keep the precision of the first in a process.
         monkeypatch.setattr(state, "_shared_state", {})

@@ -19,6 +19,7 @@ from busi_unet.publish.results_page import (
     RANDOM_SPLIT,
     README_MARKS,
     keep_report,
+    leaked_by,
     readme_with_results,
     results_page,
     write_results,
@@ -118,6 +119,29 @@ def test_folds_are_told_apart_where_there_are_several(clone: Path, tmp_path: Pat
         ) in page
     keep_report(report(tmp_path / "report"), clone, EMBEDDED)
     assert "Fold by fold" not in results_page(clone)
+
+
+def test_a_copy_leaks_from_the_other_folds_alone() -> None:
+    def row(name: str, group: str, fold: int) -> ImageResult:
+        return replace(ROWS[0], image_id=name, group=group, fold=fold)
+
+    everything = [
+        *(row(name, "apart", 0) for name in ("a", "b")),
+        *(row(name, "together", 1) for name in ("c", "d")),
+        *(row(name, "half judged", 2) for name in ("e", "f")),
+        row("g", "single", 3),
+    ]
+    judged = [
+        row(name, name, fold) for name, fold in (("a", 0), ("b", 1), ("c", 0), ("d", 0), ("e", 0), ("g", 1))
+    ]
+    assert leaked_by(everything, judged) == {"a", "b", "e"}
+
+
+def test_another_level_of_suspicion_is_refused(clone: Path, tmp_path: Path) -> None:
+    folder = report(tmp_path / "report")
+    write_rows(folder / "per_image.csv", [replace(row, suspicious=True) for row in ROWS])
+    with pytest.raises(UsageError, match="was not judged at 10%"):
+        keep_report(folder, clone, EMBEDDED)
 
 
 def test_mistakes_are_named(clone: Path, tmp_path: Path) -> None:
