@@ -151,9 +151,10 @@ def _about_copies(result: dict[str, Any]) -> list[str]:
             "use this data set to measure by how much, and for nothing else."
         ]
     lines = [f"Folds: {_FOLDS_FROM[result['folds_from']]}; no group is in two of them."]
+    groups = "one group" if result["groups_with_copies"] == 1 else f"{result['groups_with_copies']} groups"
     lines.append(
-        f"Copies: {result['images_in_copy_groups']} images are in {result['groups_with_copies']} groups of "
-        f"copies, the largest of {result['largest_group']}."
+        f"Copies: {result['images_in_copy_groups']} images are in {groups} of copies, the largest of "
+        f"{result['largest_group']}."
     )
     lines.append(
         f"A random image-level split would leave {result['random_split_leak']:.1%} of the test images with a "

@@ -48,7 +48,8 @@ COMPARISONS = {
     "recipes_growing": Comparison(
         "recipes_growing",
         "Short trainings with the growing average",
-        "The same, other changes, since the decay of the weight average grows with the steps.",
+        "Other single changes of such trainings, with the weight average of today, whose decay grows with "
+        "the steps.",
     ),
 }
 """By the argument of scripts/write_results.py that takes a new file of it."""
