@@ -247,6 +247,27 @@ def test_what_short_trainings_gave_is_in_their_file(model_page):
     ) in model_page
 
 
+def test_what_short_trainings_with_the_growing_average_gave_is_in_their_file(model_page):
+    fixed, growing = (results(name)["recipes"] for name in ("recipes_short", "recipes_growing"))
+
+    def change(recipe: str, figure: str) -> Estimate:
+        return Estimate(**growing[recipe]["differences"][figure])
+
+    before, after = (short(found["base"]["estimates"]["lesion_dice"]["value"]) for found in (fixed, growing))
+    assert f"the baseline has a Dice of {after}; the fixed average had {before}." in model_page
+    dice = [signed_short(change(name, "lesion_dice")) for name in ("encoder_rate", "lite1", "strong")]
+    assert f"the encoder changes it by {dice[0]}, EfficientNet-Lite1 by {dice[1]}, strong" in model_page
+    specificity = signed_short(change("strong", "malignant_specificity"))
+    assert f"augmentation by {dice[2]}, with a specificity of {specificity};" in model_page
+    for recipe in ("encoder_rate", "lite1", "strong"):
+        accuracy = change(recipe, "accuracy")
+        assert accuracy.ci_low <= 0 <= accuracy.ci_high, "no accuracy can be told from the baseline's"
+    false = {f"{change(name, 'normal_false_mask_share').value:+.3f}" for name in ("lite1", "strong")}
+    assert false == {"-0.170"} and "fewer normal pictures have a mask (-.170 each)" in model_page
+    missed = f"{change('strong', 'lesion_missed_share').value:+.3f}".replace("0.", ".")
+    assert f"none or are missed ({missed})" in model_page
+
+
 def test_what_annotated_augmentation_trains_away_is_what_the_audit_found(model_page):
     annotated, mild = (results(name)["effects"] for name in ("audit", "audit_mild"))
 
