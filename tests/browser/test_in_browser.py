@@ -427,13 +427,19 @@ def test_no_serious_barrier(page: Page, picture: Path, scheme: str) -> None:
     found = []
     for tab in ("Measurements", "Compare with a mask", "Correct the outline", "Download", "All values"):
         _tab(page, tab)
-        page.wait_for_timeout(300)
+        _settle(page)
         found += [(tab, each) for each in _barriers(page)]
     for tab in ("Many pictures", "About this model"):
         _tab(page, tab)
-        page.wait_for_timeout(500)
+        _settle(page)
         found += [(tab, each) for each in _barriers(page)]
     assert found == []
+
+
+def _settle(page: Page) -> None:
+    """Waits until what a tab loads is there: Gradio pales it until then, which is too little contrast."""
+    page.wait_for_timeout(500)
+    page.wait_for_function("() => document.querySelector('.pending') === null")
 
 
 def _barriers(page: Page) -> list[str]:
