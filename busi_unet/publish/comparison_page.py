@@ -211,7 +211,7 @@ def _with_interval(estimate: Estimate, name: str) -> str:
 
 _HEAD = """\
 Written by `scripts/write_results.py`: our figures from the files in [results](results), protocol and commands
-in [results.md](results.md); those of others as their authors give them, looked up in November 2026."""
+in [results.md](results.md); those of others as their authors give them."""
 
 _OTHERS_HEAD = """\
 Figures on BUSI whose authors kept copies of test pictures out of training, by means of their own. They are no

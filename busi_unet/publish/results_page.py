@@ -184,6 +184,7 @@ def _per_image(root: Path, source: Source) -> Path:
 
 def _section(root: Path, source: Source) -> str:
     result = read_result(_file(root, source))
+    images = read_rows(_per_image(root, source))
     provenance = result.provenance
     listed = ", ".join(f"{count} {name}" for name, count in result.images.items())
     plots = [
@@ -209,8 +210,8 @@ def _section(root: Path, source: Source) -> str:
             f"{_made_with(provenance)} Every figure: [{source.name}.json](results/{source.name}.json); a row "
             f"per image: [{source.name}_per_image.csv](results/{source.name}_per_image.csv).",
             table(["figure", "value", "95 % interval"], rows),
-            *_by_class(read_rows(_per_image(root, source))),
-            *_by_fold(read_rows(_per_image(root, source))),
+            *_by_class(images),
+            *_by_fold(images),
             *_subsets(result.subsets),
             *plots,
         ]
