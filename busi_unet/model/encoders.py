@@ -161,6 +161,18 @@ class InvertedResidual(nn.Module):
         return x + y if self.residual else y
 
 
+class _DepthwiseConv(nn.Conv2d):
+    """One filter per channel; trains in float32 where bfloat16 on a CPU would be the slower."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        # oneDNN's backward pass in bfloat16 takes up to ten times as long for these shapes.
+        slow = self.kernel_size[0] > 3 or self.stride[0] > 1
+        if slow and self.training and x.is_cpu and x.dtype == torch.bfloat16:
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(x.float()).to(x.dtype)
+        return super().forward(x)
+
+
 def _conv_norm(
     in_channels: int,
     out_channels: int,
@@ -175,7 +187,7 @@ def _conv_norm(
     before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2
     return nn.Sequential(
         nn.ZeroPad2d((before, after, before, after)) if before != after else nn.Identity(),
-        nn.Conv2d(
+        (nn.Conv2d if groups == 1 else _DepthwiseConv)(
             in_channels,
             out_channels,
             kernel,
