@@ -96,6 +96,12 @@ class TrainOptions:
         type=float,
     )
     patience: int = _option(12, "epochs without a better validation score before stopping", type=int)
+    select: str = _option(
+        "best",
+        "epoch whose weights become the model: best, by the mean of Dice and accuracy on the validation "
+        "images, or last, which leaves nothing to the chance of so few images",
+        choices=("best", "last"),
+    )
 
     checkpoint_minutes: float = _option(
         10.0, "time between checkpoints within an epoch; each epoch ends with one anyway", type=float
@@ -175,6 +181,7 @@ NOT_IN_PRETEXT = (
     "label_smoothing",
     "mixup",
     "patience",
+    "select",
     "checkpoint_minutes",
     "tracker",
 )

@@ -4,8 +4,8 @@ run folder
 ├── options.json      what the run was told, and the hash of its split
 ├── checkpoint.pt     replaced after every epoch, within long ones, and when told to stop
 ├── history.csv, curves.png
-├── best/             model folder of the best epoch so far
-├── model/            the result: best weights, calibrated, thresholds chosen
+├── best/, last/      model folders of the best epoch so far and of the last one, where that is selected
+├── model/            the result: weights of the best epoch or the last, calibrated, thresholds chosen
 └── manifest.json     versions, data, hardware, time, figures on validation
 """
 
@@ -82,7 +82,9 @@ def _require_same_run(options: TrainOptions, split: str) -> None:
         )
     # Options that came later than the run have their defaults in it.
     before = {**TrainOptions().to_dict(), **_recorded(output)}
-    changed = sorted(name for name in now if name not in _FREE and before[name] != now[name])
+    # Which epoch becomes the model is not asked before the end.
+    free = _FREE if is_finished(output) else _FREE | {"select"}
+    changed = sorted(name for name in now if name not in free and before[name] != now[name])
     if changed:
         listed = ", ".join(f"--{name.replace('_', '-')} was {before[name]}" for name in changed)
         raise UsageError(f"{output} was started with other options: {listed}.", "Resume with those.")
@@ -116,12 +118,17 @@ def keep_epoch(run: Run) -> None:
     if better:
         progress.best_score, progress.best_epoch = score, progress.epoch
     if run.accelerator.is_main_process:
-        output, ema = run.options.output, run.ema.module
-        config = BundleConfig(architecture=ema.architecture, preprocess=Preprocess(size=run.options.size))
-        with writing(output):
+        with writing(run.options.output):
             if better:
-                save_bundle(output / "best", ema, config)
-            write_curves(output, progress.history)
+                _save_average(run, "best")
+            write_curves(run.options.output, progress.history)
+
+
+def _save_average(run: Run, folder: str) -> None:
+    """Writes the weight average as it is now, uncalibrated, into this folder of the run."""
+    ema = run.ema.module
+    config = BundleConfig(architecture=ema.architecture, preprocess=Preprocess(size=run.options.size))
+    save_bundle(run.options.output / folder, ema, config)
 
 
 def is_finished(output: Path) -> bool:
@@ -131,13 +138,17 @@ def is_finished(output: Path) -> bool:
 
 
 def finish(run: Run, data: DatasetDict) -> None:
-    """The best weights become the model: calibrated, thresholds chosen, manifest attached.
+    """The weights of the selected epoch become the model: calibrated, thresholds chosen, manifest attached.
 
     Raises:
         TrainingError: the run folder cannot be written.
     """
     output = run.options.output
-    model, config, _ = load_bundle(output / "best")
+    if run.options.select == "last":
+        # By way of the disk, as the best: weights are rounded there, and what is fitted shall fit these.
+        with writing(output):
+            _save_average(run, "last")
+    model, config, _ = load_bundle(output / run.options.select)
     manifest = build_manifest(run, data)
     predictor = Predictor(model, config, device=str(run.accelerator.device))
     if run.options.refit:
@@ -158,7 +169,8 @@ def finish(run: Run, data: DatasetDict) -> None:
 def build_manifest(run: Run, data: DatasetDict) -> dict[str, Any]:
     """How the weights came about; it travels in `config.json`. The commit is that at which the run began."""
     accelerator, progress = run.accelerator, run.progress
-    best = progress.history[progress.best_epoch - 1]
+    kept = progress.epoch if run.options.select == "last" else progress.best_epoch
+    validated = progress.history[kept - 1]
     return {
         "options": {
             name: value
@@ -172,11 +184,11 @@ def build_manifest(run: Run, data: DatasetDict) -> dict[str, Any]:
             "folds_from": read_record(run.options.data).get("folds_from"),
             "trained_on": ["train", "validation"] if run.options.refit else ["train"],
         },
-        "best_epoch": progress.best_epoch,
+        "kept_epoch": kept,
         "epochs": progress.epoch,
         "validation": None
         if run.options.refit
-        else {name: round(best[f"validation_{name}"], 4) for name in ("loss", "dice", "accuracy")},
+        else {name: round(validated[f"validation_{name}"], 4) for name in ("loss", "dice", "accuracy")},
         "seconds": round(progress.seconds),
         "hardware": {
             "device": accelerator.device.type,

@@ -220,10 +220,10 @@ ranking: pictures, folds, sizes and the treatment of empty masks differ. Specifi
 pictures there, over benign and normal ones here."""
 
 _PEOPLE = """\
-How people do, on other pictures than these: six radiologists who read 258 examinations, half of them malignant, had
-an AUC of .921, a sensitivity of .942 and a specificity of .640 without help (Kwon et al. 2026,
-[Front. Radiol. 6:1747783](https://doi.org/10.3389/fradi.2026.1747783)); three experts who outlined the same masses
-agreed with a Fleiss kappa of .78 (Webb et al. 2021,
+How people do, on other pictures than these: six radiologists who read 258 examinations, half of them
+malignant, had an AUC of .921, a sensitivity of .942 and a specificity of .640 without help (Kwon et al. 2026,
+[Front. Radiol. 6:1747783](https://doi.org/10.3389/fradi.2026.1747783)); three experts who outlined the same
+masses agreed with a Fleiss kappa of .78 (Webb et al. 2021,
 [Comput. Biol. Med. 139:104966](https://doi.org/10.1016/j.compbiomed.2021.104966))."""
 
 _AIMS_HEAD = """\

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from busi_unet.bundle import load_bundle, load_config, save_config
+from busi_unet.bundle import load_bundle, load_config, save_bundle, save_config
 from busi_unet.config import Architecture, Calibration, Thresholds
 from busi_unet.data.busi import load_prepared
 from busi_unet.errors import TrainingError, TrainingStopped, UsageError
@@ -201,6 +201,28 @@ def test_a_finished_run_that_is_resumed_ends_at_once_and_stays_what_it_is(
     shutil.rmtree(model)
     again = train(dataclasses.replace(options, output=copy, resume=True))
     assert weights_file(again) == weights_file(unbroken / "model")
+
+
+def test_the_last_epoch_becomes_the_model_where_that_is_asked_for_before_the_end(unbroken, options, tmp_path):
+    copy = shutil.copytree(unbroken, tmp_path / "copy")
+    last = dataclasses.replace(options, output=copy, resume=True, select="last")
+    with pytest.raises(UsageError, match="--select was best"):
+        train(last)
+    (copy / "manifest.json").unlink()
+    model, config, _ = load_bundle(copy / "best")
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    save_bundle(copy / "best", model, config)
+
+    model, config, _ = load_bundle(train(last))
+
+    trained = torch.load(copy / "checkpoint.pt", weights_only=True)["ema"]
+    for name, kept in model.state_dict().items():
+        # A model folder has float16 weights.
+        assert torch.allclose(kept, trained[f"module.{name}"], rtol=1e-3, atol=1e-6), name
+    assert config.training["kept_epoch"] == options.epochs
+    last_row = list(csv.DictReader((copy / "history.csv").read_text(encoding="utf-8").splitlines()))[-1]
+    assert config.training["validation"]["dice"] == round(float(last_row["validation_dice"]), 4)
 
 
 def test_accumulation_survives_a_stop_within_an_epoch(options, tmp_path, monkeypatch):
@@ -461,5 +483,5 @@ def test_a_refit_adds_the_validation_images_and_keeps_what_was_tuned(options, pr
     config = load_bundle(folder)[1]
     assert (config.calibration, config.thresholds) == (tuned.calibration, tuned.thresholds)
     assert config.training["validation"] is None
-    assert config.training["best_epoch"] == 2
+    assert config.training["kept_epoch"] == 2
     assert config.training["refit_of"] == tuned.training
