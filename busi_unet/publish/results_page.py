@@ -33,7 +33,7 @@ PLOTS = {
     "lesion_presence": "Presence of a lesion: precision and recall",
 }
 _IN_README = [name for name in FIGURES if name not in ("lesion_dice_median", "lesion_iou", "set_size")]
-_COMPARED = (
+COMPARED = (
     "lesion_dice",
     "benign_dice",
     "malignant_dice",
@@ -77,12 +77,16 @@ RANDOM_SPLIT = Source(
     plotted=False,
     beside=GROUPED_SPLIT,
 )
+HIGHER_RATE = Source(
+    "higher_rate", "Another recipe over all five folds", plotted=False, beside=CROSS_VALIDATION
+)
 NOTEBOOK = Source("notebook", "The notebook's network", plotted=False, beside=CROSS_VALIDATION)
 SOURCES = {
     "embedded": EMBEDDED,
     "cross_validation": CROSS_VALIDATION,
     "grouped_split": GROUPED_SPLIT,
     "random_split": RANDOM_SPLIT,
+    "higher_rate": HIGHER_RATE,
     "notebook": NOTEBOOK,
 }
 """By the argument of scripts/write_results.py that takes a new report of it."""
@@ -132,7 +136,11 @@ def keep_report(report: Path, root: Path, source: Source) -> None:
 def results_page(root: Path) -> str:
     """docs/results.md."""
     parts = ["# Results", _PROTOCOL, *(_section(root, source) for source in _kept(root))]
-    for source, meaning in ((RANDOM_SPLIT, _RANDOM_SPLIT), (NOTEBOOK, _NOTEBOOK)):
+    for source, meaning in (
+        (HIGHER_RATE, _HIGHER_RATE),
+        (RANDOM_SPLIT, _RANDOM_SPLIT),
+        (NOTEBOOK, _NOTEBOOK),
+    ):
         if _file(root, source).is_file() and _file(root, source.beside).is_file():
             parts.append(_comparison(root, source, meaning))
     return "\n\n".join(parts) + "\n"
@@ -233,8 +241,8 @@ def _comparison(root: Path, source: Source, meaning: str) -> str:
     everything, others = (read_rows(_per_image(root, each)) for each in (source.beside, source))
     judged = {row.image_id for row in others}
     own = [row for row in everything if row.image_id in judged]
-    before, after = (summarise(rows, names=_COMPARED) for rows in (own, others))
-    differences = compare(own, others, names=_COMPARED)
+    before, after = (summarise(rows, names=COMPARED) for rows in (own, others))
+    differences = compare(own, others, names=COMPARED)
     rows = [
         (
             FIGURES[name],
@@ -242,7 +250,7 @@ def _comparison(root: Path, source: Source, meaning: str) -> str:
             value_of(after[name], name),
             f"{signed(differences[name], name)} ({interval_of(differences[name], name)})",
         )
-        for name in _COMPARED
+        for name in COMPARED
     ]
     return "\n\n".join(
         [
@@ -424,6 +432,12 @@ where a file was worked on after the judging, a note beside its command says so.
 - Refused pictures stay in every figure, with an empty mask and the class they were given.
 - `data/busi_marks.csv` in the commands is [`busi_marks.csv`](../busi_unet/data/busi_marks.csv) of the
   package."""
+
+_HIGHER_RATE = """\
+What had looked better on validation folds since the published networks were trained: twice the learning rate
+for two thirds of the epochs, depthwise filters trained with all others, the growing average of weights, and
+the last epoch in place of the best one. Over all five folds no figure below can be told from the published
+ones, so that these stayed."""
 
 _RANDOM_SPLIT = """\
 One recipe under two splits: the folds dealt image by image, so that over a third of the test images have a

@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+from busi_unet.config import CLASS_NAMES
 from busi_unet.learning.metrics import MISSED_DICE
 from busi_unet.learning.summary import read_rows
 from busi_unet.publish.comparison_page import AIMS, comparison_page
@@ -37,6 +38,33 @@ def test_what_is_missing_is_counted_in_the_rows():
     page = comparison_page(ROOT)
     assert f"{len(missed)} of {len(lesions)} count as Dice 0" in page
     assert f"{len(blank)} of them get no mask, {len(missed) - len(blank)} are outlined elsewhere" in page
+
+
+def test_what_other_recipes_would_add_is_counted_in_their_rows(tmp_path):
+    recipes = [
+        {row.image_id: row for row in read_rows(RESULTS / f"{name}_per_image.csv")}
+        for name in ("cross_validation", "grouped_split", "higher_rate")
+    ]
+    wrong, best, right_together = 0, [], 0
+    for image_id, row in recipes[0].items():
+        answers = [recipe[image_id] for recipe in recipes]
+        assert {(answer.label, answer.fold) for answer in answers} == {(row.label, row.fold)}
+        wrong += row.label not in {answer.predicted_label for answer in answers}
+        if row.scores.dice is not None:
+            best.append(max(answer.scores.dice for answer in answers))
+        sums = [sum(each) for each in zip(*(answer.probabilities for answer in answers), strict=True)]
+        right_together += CLASS_NAMES[sums.index(max(sums))] == row.label
+    page, images = comparison_page(ROOT), len(recipes[0])
+    assert f"{wrong} of the {images} pictures get a wrong class from all 3 recipes" in page
+    assert f"{sum(dice < MISSED_DICE for dice in best)} of the {len(best)} lesions are missed by all" in page
+    hindsight = f"an accuracy of {1 - wrong / images:.3f} and a Dice of {sum(best) / len(best):.3f}"
+    assert hindsight in page
+    assert f"The mean of their probabilities has an accuracy of {right_together / images:.3f}" in page
+
+    (tmp_path / "docs" / "results").mkdir(parents=True)
+    for file in RESULTS.glob("cross_validation*"):
+        shutil.copy(file, tmp_path / "docs" / "results")
+    assert "In hindsight" not in comparison_page(tmp_path)
 
 
 def test_sensitivity_is_not_reached_without_specificity():

@@ -10,11 +10,13 @@ import pytest
 
 from busi_unet.errors import UsageError
 from busi_unet.learning.report import write_csv
-from busi_unet.learning.summary import ImageResult, read_rows
+from busi_unet.learning.summary import ImageResult, compare, read_rows
 from busi_unet.publish.results_page import (
+    COMPARED,
     CROSS_VALIDATION,
     EMBEDDED,
     GROUPED_SPLIT,
+    HIGHER_RATE,
     NOTEBOOK,
     RANDOM_SPLIT,
     README_MARKS,
@@ -119,6 +121,16 @@ def test_folds_are_told_apart_where_there_are_several(clone: Path, tmp_path: Pat
         ) in page
     keep_report(report(tmp_path / "report"), clone, EMBEDDED)
     assert "Fold by fold" not in results_page(clone)
+
+
+def test_the_other_recipe_cannot_be_told_from_the_published_one():
+    published, other = (
+        read_rows(ROOT / "docs" / "results" / f"{source.name}_per_image.csv")
+        for source in (CROSS_VALIDATION, HIGHER_RATE)
+    )
+    assert "no figure below can be told from the published" in re.sub(r"\s+", " ", results_page(ROOT))
+    for name, difference in compare(published, other, names=COMPARED).items():
+        assert difference.ci_low <= 0 <= difference.ci_high, name
 
 
 def test_a_copy_leaks_from_the_other_folds_alone() -> None:
