@@ -230,6 +230,25 @@ def test_the_picture_that_is_there_seven_times_costs_what_the_readme_says():
     assert f"on the rest of the fold their Dice is {short(rest['lesion_dice'].value)}." in page
 
 
+def test_what_the_choice_of_the_epoch_gave_is_in_the_rows(model_page):
+    last, best = (
+        read_rows(ROOT / "docs" / "results" / f"{name}_per_image.csv")
+        for name in ("higher_rate", "best_epoch")
+    )
+    found = compare(last, best)
+    assert f"an accuracy of {signed_short(found['accuracy'])} beside the last one" in model_page
+    coverage = [
+        short(summarise(rows, names=("set_coverage",), resamples=1)["set_coverage"].value)
+        for rows in (best, last)
+    ]
+    assert "hold the class for {} instead of {}.".format(*coverage) in model_page
+    missed, false = (
+        f"{found[name].value:+.3f}".replace("0.", ".")
+        for name in ("lesion_missed_share", "normal_false_mask_share")
+    )
+    assert f"misses fewer lesions ({missed}) and draws more on normals ({false})" in model_page
+
+
 def test_what_short_trainings_gave_is_in_their_file(model_page):
     recipes = results("recipes_short")["recipes"]
 
