@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import Tensor
 
 from busi_unet.config import BundleConfig
 from busi_unet.errors import IncompatibleBundleError
@@ -62,16 +63,18 @@ def save_bundle(
         raise ValueError(f"the model is {model.architecture}, the config says {config.architecture}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: (tensor.half() if tensor.ndim > 1 else tensor).detach().cpu().contiguous()
-        for name, tensor in model.state_dict().items()
-    }
+    tensors = {name: stored(tensor).cpu().contiguous() for name, tensor in model.state_dict().items()}
     if guard is not None:
         tensors |= {_GUARD_PREFIX + name: torch.from_numpy(array) for name, array in guard.tensors().items()}
     content = save(tensors, metadata={"format": "pt"})
     replace_file(folder / WEIGHTS_NAME, lambda file: file.write(content))
     save_config(folder, config)
     return folder
+
+
+def stored(tensor: Tensor) -> Tensor:
+    """A tensor of a model as its folder rounds it: weights with more than one axis to float16."""
+    return (tensor.half() if tensor.ndim > 1 else tensor).detach()
 
 
 def save_config(folder: str | os.PathLike, config: BundleConfig) -> None:

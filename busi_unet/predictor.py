@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +234,7 @@ class Predictor:
                 self.interpret(
                     frame.pixels,
                     raw,
-                    spacing_mm=spacing_mm or frame.spacing_mm,
+                    spacing_mm=frame.spacing_mm if spacing_mm is None else spacing_mm,
                     even_if_refused=even_if_refused,
                 )
                 for frame, raw in zip(frames, self.run([frame.pixels for frame in frames]), strict=True)
@@ -271,8 +271,10 @@ class Predictor:
             frame: uint8 (H, W).
             raw: what `run` gave for it.
             spacing_mm, even_if_refused: as for `predict`.
-            thresholds: others than those of the model.
+            thresholds: others than those of the model; no range of the edge is stated for other outlines.
         """
+        own_thresholds = self.config.thresholds
+        thresholds = thresholds or own_thresholds
         probability = self.restore(raw, frame.shape)
         classes = calibrated_probabilities(raw.class_logits, self.config.calibration.temperature)
         probabilities = dict(zip(self.config.class_names, classes.tolist(), strict=True))
@@ -281,9 +283,7 @@ class Predictor:
         if reasons and not even_if_refused:
             mask = np.zeros(frame.shape, dtype=bool)
         else:
-            mask = mask_from_probability(
-                probability, 1 - probabilities["normal"], thresholds or self.config.thresholds
-            )
+            mask = mask_from_probability(probability, 1 - probabilities["normal"], thresholds)
         sets, names = self.config.calibration.prediction_sets, self.config.class_names
         own = names.index(label)
         others = np.delete(raw.class_evidence, own, axis=0)
@@ -292,14 +292,17 @@ class Predictor:
             probability=probability,
             probabilities=probabilities,
             label=label,
-            suspicious=probabilities["malignant"] >= self.config.thresholds.malignant,
+            suspicious=probabilities["malignant"] >= thresholds.malignant,
             refused=bool(reasons),
             reasons=reasons,
             measurements=measure_lesions(mask, frame, spacing_mm=spacing_mm),
             class_evidence=raw.class_evidence[own] - others.mean(axis=0),
             prediction_set=sets and tuple(names[index] for index in prediction_set(classes, sets.cut)),
             coverage=sets and sets.coverage,
-            edge_band=self.config.calibration.edge_band,
+            # Fitted to outlines at the model's own thresholds.
+            edge_band=self.config.calibration.edge_band
+            if replace(thresholds, malignant=own_thresholds.malignant) == own_thresholds
+            else None,
             calibrated=self.config.calibration.fitted,
         )
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from busi_unet.bundle import CONFIG_NAME
-from busi_unet.config import Thresholds
+from busi_unet.config import Calibration, EdgeBand, Thresholds
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import IncompatibleBundleError, UnreadableImageError, UsageError
+from busi_unet.imaging.decode import decode_image
 from busi_unet.learning.dataset import LesionDataset
 from busi_unet.predictor import Predictor
 from busi_unet.trust.guard import fit_guard
@@ -60,6 +61,27 @@ def test_lesions_are_measured_in_millimetres_where_the_pixel_size_is_known(predi
     assert measured.area_mm2 == pytest.approx(64 * 80 * 0.01)
     (overruled,) = predictor.predict(content, spacing_mm=(0.1, 0.2)).measurements
     assert overruled.area_mm2 == given.area_mm2
+
+
+@pytest.mark.parametrize("spacing", [0.1, "ab", (0.1,), (0.1, 0.0), np.array([0.1, -1.0])])
+def test_a_spacing_that_is_none_is_told_in_one_sentence(predictor, spacing):
+    with pytest.raises(UsageError, match="The pixel spacing is"):
+        predictor.predict(make_phantom("benign", seed=0, size=(64, 80)).image, spacing_mm=spacing)
+
+
+def test_other_thresholds_have_no_edge_band_and_their_own_level_of_suspicion(predictor):
+    config = dataclasses.replace(
+        predictor.config, calibration=Calibration(1.0, edge_band=EdgeBand(0.9, 0.2, 0.4))
+    )
+    predictor = Predictor(predictor.model, config, device="cpu")
+    frame = decode_image(make_phantom("benign", seed=0, size=(64, 80)).image)
+    (raw,) = predictor.run([frame])
+    assert predictor.interpret(frame, raw).edge_band == config.calibration.edge_band
+    stricter = dataclasses.replace(config.thresholds, malignant=1.0)
+    told = predictor.interpret(frame, raw, thresholds=stricter)
+    assert told.edge_band == config.calibration.edge_band and not told.suspicious
+    moved = predictor.interpret(frame, raw, thresholds=dataclasses.replace(config.thresholds, mask=0.1))
+    assert moved.edge_band is None and moved.inner is None
 
 
 def test_threads_share_a_predictor(predictor):

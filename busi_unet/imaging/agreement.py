@@ -67,6 +67,8 @@ def decode_reference(sources: Sequence[ImageSource], shape: tuple[int, int]) -> 
     united, remarks = np.zeros(shape, dtype=bool), []
     for number, source in enumerate(sources, start=1):
         name = "The reference mask" if len(sources) == 1 else f"Reference mask {number}"
+        if hasattr(source, "read"):
+            source = source.read()
         mask = decode_mask(source, name=name)
         if mask.shape != tuple(shape):
             (height, width), (rows, columns) = shape, mask.shape

@@ -93,7 +93,7 @@ def decode_frame(source: ImageSource, *, index: int = 0, name: str | None = None
 
 
 def decode_mask(source: ImageSource, *, name: str | None = None) -> np.ndarray:
-    """Reads a segmentation mask stored in any mode (1, L, P, RGB, RGBA, 16-bit).
+    """Reads a segmentation mask stored in black and white, in any mode (1, L, P, RGB, RGBA, 16-bit).
 
     A pixel is foreground where its grey value lies above half of the full range, so that
     lossy edges fall on the nearer side. Masks stored as 0/1 in an 8-bit picture are read as such.
@@ -102,10 +102,18 @@ def decode_mask(source: ImageSource, *, name: str | None = None) -> np.ndarray:
         bool (H, W).
 
     Raises:
-        UnreadableImageError: as for `decode_image`, without the lower size limit.
+        UnreadableImageError: as for `decode_image`, without the lower size limit; or it has greys above 1,
+            but none above half of the range.
     """
-    pixels = _read(source, 0, name or _name_of(source)).pixels
-    return pixels > 127 if pixels.max(initial=0) > 1 else pixels > 0
+    name = name or _name_of(source)
+    pixels = _read(source, 0, name).pixels
+    highest = pixels.max(initial=0)
+    if 1 < highest <= 127:
+        raise UnreadableImageError(
+            f"{name} is no black-and-white mask: its lightest grey is {highest} of 255.",
+            "Save it with the lesions white and the rest black; label numbers and palettes are not read.",
+        )
+    return pixels > 127 if highest > 1 else pixels > 0
 
 
 def _read(source: ImageSource, index: int, name: str) -> Frame:

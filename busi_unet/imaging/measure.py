@@ -245,7 +245,10 @@ def _calipers(corners: np.ndarray, scale: tuple[float, float]) -> tuple[tuple[Li
 
 
 def _checked(spacing: tuple[float, float]) -> tuple[float, float]:
-    values = tuple(float(value) for value in spacing)
+    try:
+        values = tuple(float(value) for value in spacing)
+    except (TypeError, ValueError):
+        values = (spacing,)
     if len(values) != 2 or not all(math.isfinite(value) and value > 0 for value in values):
         raise UsageError(
             f"The pixel spacing is {values}.",

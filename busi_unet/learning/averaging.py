@@ -19,7 +19,7 @@ from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from busi_unet.bundle import load_bundle, save_bundle
+from busi_unet.bundle import load_bundle, save_bundle, stored
 from busi_unet.config import BundleConfig
 from busi_unet.data.augment import AUGMENTATIONS
 from busi_unet.errors import UsageError
@@ -122,6 +122,8 @@ def _start(training: Mapping[str, Any]) -> Any:
     """What tells the start weights of a training from others, by its record."""
     if training.get("refit_of"):
         return training["refit_of"]
+    if training.get("average_of"):
+        return _start(training["average_of"][0])
     options = training.get("options", {})
     # Whatever the seed, the weights of a model folder are what they are.
     return [
@@ -131,16 +133,16 @@ def _start(training: Mapping[str, Any]) -> Any:
 
 
 def _mean(models: Sequence[UNet]) -> UNet:
+    """The first, with the mean of the weights as a model folder rounds them: what is fitted fits these."""
     states = [model.state_dict() for model in models]
+    means = {
+        name: torch.stack([state[name] for state in states]).mean(dim=0)
+        if tensor.is_floating_point()
+        else tensor
+        for name, tensor in states[0].items()
+    }
     model = models[0]
-    model.load_state_dict(
-        {
-            name: torch.stack([state[name] for state in states]).mean(dim=0)
-            if tensor.is_floating_point()
-            else tensor
-            for name, tensor in states[0].items()
-        }
-    )
+    model.load_state_dict({name: stored(mean).to(mean.dtype) for name, mean in means.items()})
     return model
 
 

@@ -72,6 +72,15 @@ class Evaluation:
         }
 
 
+def data_hash(split: Dataset) -> str:
+    """The `data_sha256` that `evaluate` notes of these images, masks and labels."""
+    content = hashlib.sha256()
+    for item in split:
+        label = split.features["label"].names[item["label"]]
+        content.update(fingerprint(item, label, *decode_pair(item)))
+    return content.hexdigest()
+
+
 def evaluate(
     predictor: Segmenter,
     split: Dataset,

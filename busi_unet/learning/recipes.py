@@ -17,6 +17,7 @@ that started from the same.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -30,7 +31,7 @@ from busi_unet.bundle import load_config, weights_hash
 from busi_unet.errors import UsageError
 from busi_unet.learning.averaging import average_models
 from busi_unet.learning.ensemble import Ensemble
-from busi_unet.learning.evaluation import evaluate
+from busi_unet.learning.evaluation import data_hash, evaluate
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.summary import ImageResult, compare, read_rows, summarise
 from busi_unet.learning.tuning import tune_on
@@ -237,8 +238,9 @@ def _judge(trial: _Trial, name: str, progress: bool) -> tuple[Sequence[ImageResu
     if before.get("bundle_sha256") == trial.made_with["bundle_sha256"]:
         rows = read_rows(report / "per_image.csv")
         # What is fitted here is fitted by the code of today.
-        stale = isinstance(trial.predictor, Ensemble) and before.get("commit") != commit()
-        if not stale and [row.image_id for row in rows] == list(trial.images["image_id"]):
+        stale = isinstance(trial.predictor, Ensemble) and before.get("commit") != _known_commit()
+        same = before.get("data_sha256") == data_hash(trial.images)
+        if same and not stale and [row.image_id for row in rows] == list(trial.images["image_id"]):
             return rows, before.get("commit")
     predictor = trial.predictor
     if isinstance(predictor, Ensemble):
@@ -262,6 +264,11 @@ def _uses(
         progress: shows bars on stderr.
     """
 
+    def used(trial: _Trial, predictor: Predictor, how: str) -> _Trial:
+        # Not the model's own hash: its figures are others.
+        made_with = {**trial.made_with, "bundle_sha256": f"{trial.made_with['bundle_sha256']} {how}"}
+        return trial._replace(predictor=predictor, made_with=made_with)
+
     def ungated(trials: Mapping[str, _Trial]) -> _Trial:
         trial = trials[baseline]
         config = trial.predictor.config
@@ -269,11 +276,11 @@ def _uses(
         always = Predictor(
             trial.predictor.model, replace(config, thresholds=thresholds), trial.predictor.guard
         )
-        return trial._replace(predictor=always)
+        return used(trial, always, "without presence rule")
 
     def mirrored(trials: Mapping[str, _Trial]) -> _Trial:
         trial = trials[baseline]
-        return trial._replace(predictor=Ensemble([trial.predictor], mirror=True))
+        return used(trial, Ensemble([trial.predictor], mirror=True), "with mirror image")
 
     def together(trials: Mapping[str, _Trial]) -> _Trial:
         trial = trials[baseline]
@@ -290,6 +297,8 @@ def _uses(
         # Another set of members, or other code, makes another model.
         parts = [commit() or "", *(weights_hash(model) for model in models)]
         output = trial.run / f"averaged-{sha256(' '.join(parts).encode()).hexdigest()[:12]}"
+        if output.exists() and _known_commit() == "unknown":
+            shutil.rmtree(output)
         if not output.exists():
             average_models(models, data, output, progress=progress)
         return trial._replace(
@@ -305,6 +314,12 @@ def _uses(
     if len(related) > 1:
         uses["with_averaged_weights"] = _Use(averaged, [baseline])
     return uses
+
+
+def _known_commit() -> str:
+    """The commit of this code; where it is no commit's alone, a text that no report holds."""
+    found = commit()
+    return "unknown" if found is None or found.endswith("-dirty") else found
 
 
 def _provenance(metrics: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from torch.utils.data import DataLoader
 from busi_unet.bundle import load_bundle
 from busi_unet.config import CLASS_NAMES, Architecture, Preprocess
 from busi_unet.data.augment import AUGMENTATIONS
-from busi_unet.data.busi import split_hash
+from busi_unet.data.busi import SPLITS, read_record, split_hash
 from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.imaging.preprocess import Preprocessor
 from busi_unet.learning.dataset import EpochOrder, LesionDataset
@@ -53,6 +54,7 @@ class Run:
         model: the network, or `DeepSupervision` around it.
         ema: the network's weight average that is validated and saved; its buffers are averaged too.
         validation_loader: None for a refit.
+        made_on: the data and its split, as the record of a model tells them.
         saved_at: `time.monotonic()` of the last checkpoint.
     """
 
@@ -65,6 +67,7 @@ class Run:
     scheduler: torch.optim.lr_scheduler.LambdaLR
     train_loader: DataLoader
     validation_loader: DataLoader | None
+    made_on: Mapping[str, Any]
     progress: Progress = field(default_factory=Progress)
     saved_at: float = field(default_factory=time.monotonic)
 
@@ -206,6 +209,13 @@ def build_run(
         train_loader=train_loader,
         validation_loader=validation_set
         and accelerator.prepare_data_loader(DataLoader(validation_set, batch_size=share)),
+        made_on={
+            "images": {split: len(data[split]) for split in SPLITS},
+            "folds": {split: sorted(set(data[split]["fold"])) for split in SPLITS},
+            "split_sha256": split_hash(data),
+            "folds_from": read_record(options.data).get("folds_from"),
+            "trained_on": ["train", "validation"] if options.refit else ["train"],
+        },
     )
 
 
@@ -213,8 +223,8 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
     """The network with its start weights, which must not know what this run holds back.
 
     Raises:
-        UsageError: the start model is none, is another network, was made on another split, was trained on
-            the images that this run validates on, or was tuned for another input size.
+        UsageError: the start model is none, is another network, was made on another split or does not tell on
+            which, was trained on the images that this run validates on, or was tuned for another input size.
     """
     plain = options.encoder == "plain"
     architecture = Architecture(options.encoder, options.width if plain else None)
@@ -232,7 +242,17 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
             f"{flag} {start} holds another network ({config.architecture}).", "Use its --encoder and --width."
         )
     before = config.training.get("data", {}).get("split_sha256")
-    if before is not None and before != split_hash(data):
+    if before is None and options.refit:
+        raise UsageError(
+            f"--refit {start} does not tell what it was trained on, so it may know the test images.",
+            "Name the folder model/ of a finished run.",
+        )
+    if before is None:
+        print(
+            f"warning: --init {start} does not tell what it was trained on: it may know the test images.",
+            file=sys.stderr,
+        )
+    elif before != split_hash(data):
         raise UsageError(
             f"{flag} {start} was trained on another split of the data, so it may know the test images.",
             "Use the data and the --fold it was trained with, or start from imagenet.",

@@ -22,7 +22,7 @@ import torch
 
 from busi_unet.bundle import load_bundle, load_config, save_bundle
 from busi_unet.config import BundleConfig, Preprocess
-from busi_unet.data.busi import read_record, split_hash
+from busi_unet.data.busi import split_hash
 from busi_unet.errors import TrainingError, UsageError
 from busi_unet.files import replace_file
 from busi_unet.learning.checkpoint import CHECKPOINT_NAME, has_checkpoint, writing
@@ -127,7 +127,11 @@ def keep_epoch(run: Run) -> None:
 def _save_average(run: Run, folder: str) -> None:
     """Writes the weight average as it is now, uncalibrated, into this folder of the run."""
     ema = run.ema.module
-    config = BundleConfig(architecture=ema.architecture, preprocess=Preprocess(size=run.options.size))
+    config = BundleConfig(
+        architecture=ema.architecture,
+        preprocess=Preprocess(size=run.options.size),
+        training={"data": run.made_on},
+    )
     save_bundle(run.options.output / folder, ema, config)
 
 
@@ -149,7 +153,7 @@ def finish(run: Run, data: DatasetDict) -> None:
         with writing(output):
             _save_average(run, "last")
     model, config, _ = load_bundle(output / run.options.select)
-    manifest = build_manifest(run, data)
+    manifest = build_manifest(run)
     predictor = Predictor(model, config, device=str(run.accelerator.device))
     if run.options.refit:
         first = load_config(run.options.refit)
@@ -166,7 +170,7 @@ def finish(run: Run, data: DatasetDict) -> None:
         replace_file(output / "manifest.json", lambda file: file.write(text.encode()))
 
 
-def build_manifest(run: Run, data: DatasetDict) -> dict[str, Any]:
+def build_manifest(run: Run) -> dict[str, Any]:
     """How the weights came about; it travels in `config.json`. The commit is that at which the run began."""
     accelerator, progress = run.accelerator, run.progress
     kept = progress.epoch if run.options.select == "last" else progress.best_epoch
@@ -177,13 +181,7 @@ def build_manifest(run: Run, data: DatasetDict) -> dict[str, Any]:
             for name, value in run.options.to_dict().items()
             if name not in ("data", "output", "resume", *(["init"] if run.options.refit else []))
         },
-        "data": {
-            "images": {split: len(data[split]) for split in ("train", "validation", "test")},
-            "folds": {split: sorted(set(data[split]["fold"])) for split in ("train", "validation", "test")},
-            "split_sha256": split_hash(data),
-            "folds_from": read_record(run.options.data).get("folds_from"),
-            "trained_on": ["train", "validation"] if run.options.refit else ["train"],
-        },
+        "data": run.made_on,
         "kept_epoch": kept,
         "epochs": progress.epoch,
         "validation": None

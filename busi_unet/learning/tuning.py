@@ -155,7 +155,7 @@ def recalibrate(folder: Path, data: DatasetDict, *, other: Path | None = None) -
 
     Raises:
         UsageError: the model was made on other data or does not tell on which, was trained on the images to
-            calibrate on, or the other model is not calibrated.
+            calibrate on, or the other model is not calibrated, or another network or made on another split.
         IncompatibleBundleError: a folder holds no model of this package.
     """
     predictor = Predictor.from_pretrained(folder)
@@ -174,6 +174,15 @@ def recalibrate(folder: Path, data: DatasetDict, *, other: Path | None = None) -
         source = load_config(other)
         if not source.calibration.fitted:
             raise UsageError(f"{other} is not calibrated itself.", "Name a model that is.")
+        for name, values in {
+            "network": (config.architecture, source.architecture),
+            "preprocessing": (config.preprocess, source.preprocess),
+            "split": tuple(each.training.get("data", {}).get("split_sha256") for each in (config, source)),
+        }.items():
+            if values[0] != values[1]:
+                raise UsageError(
+                    f"{other} has another {name} than {folder}.", "Name the model that it came from."
+                )
         calibration, thresholds = source.calibration, source.thresholds
     elif "validation" in trained_on:
         raise UsageError(

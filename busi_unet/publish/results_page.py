@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from busi_unet.config import CLASS_NAMES, Thresholds
+from busi_unet.data.folds import N_FOLDS
 from busi_unet.errors import UsageError
 from busi_unet.learning.metrics import MISSED_DICE
 from busi_unet.learning.report import table
@@ -56,6 +57,7 @@ class Source:
         name: of its files in docs/results.
         heading: in docs/results.md, and of its column in the README.
         ignores_copies: whether its folds were dealt image by image, each image a group of its own.
+        all_folds: whether it is a cross-validation, of all five.
         plotted: whether its plots are kept; what is only compared has none.
         beside: what it is compared with, in pairs; None for what has a section of its own.
     """
@@ -63,14 +65,15 @@ class Source:
     name: str
     heading: str
     ignores_copies: bool = False
+    all_folds: bool = False
     plotted: bool = True
     beside: Source | None = None
 
 
-CROSS_VALIDATION = Source("cross_validation", "Five-fold cross-validation")
+CROSS_VALIDATION = Source("cross_validation", "Five-fold cross-validation", all_folds=True)
 EMBEDDED = Source("embedded_test", "Embedded weights, fold 0")
 # The recipe of the random split, which stays what it was when the cross-validation gets another one.
-GROUPED_SPLIT = Source("grouped_split", "Copies kept together", plotted=False)
+GROUPED_SPLIT = Source("grouped_split", "Copies kept together", all_folds=True, plotted=False)
 RANDOM_SPLIT = Source(
     "random_split",
     "What a random split would have claimed",
@@ -79,10 +82,18 @@ RANDOM_SPLIT = Source(
     beside=GROUPED_SPLIT,
 )
 HIGHER_RATE = Source(
-    "higher_rate", "Another recipe over all five folds", plotted=False, beside=CROSS_VALIDATION
+    "higher_rate",
+    "Another recipe over all five folds",
+    all_folds=True,
+    plotted=False,
+    beside=CROSS_VALIDATION,
 )
 BEST_EPOCH = Source(
-    "best_epoch", "The epoch that is best on the validation images", plotted=False, beside=HIGHER_RATE
+    "best_epoch",
+    "The epoch that is best on the validation images",
+    all_folds=True,
+    plotted=False,
+    beside=HIGHER_RATE,
 )
 NOTEBOOK = Source("notebook", "The notebook's network", plotted=False, beside=CROSS_VALIDATION)
 SOURCES = {
@@ -120,6 +131,11 @@ def keep_report(report: Path, root: Path, source: Source) -> None:
             f"{report} cannot be shown as: {source.heading}. Its folds "
             f"{'keep copies together' if source.ignores_copies else 'ignore copies'}.",
             "Name another report.",
+        )
+    if source.all_folds and {row.fold for row in rows} != set(range(N_FOLDS)):
+        raise UsageError(
+            f"{report} cannot be shown as: {source.heading}. It holds a part of the folds.",
+            "Judge all of them with scripts/cross_validate.py.",
         )
     if any(row.suspicious != (row.probabilities[-1] >= Thresholds.malignant) for row in rows):
         raise UsageError(

@@ -81,10 +81,11 @@ def fit_edge_band(
         coverage: share of the edge that shall lie within, on average over lesions.
 
     Returns:
-        (inner, outer), both positive, in equivalent radii; None where there are too few groups to tell.
+        (inner, outer), 0 or more, in equivalent radii; None where there are too few groups to tell.
     """
     votes = group_votes(groups)
-    limit = (1 - coverage) / 2 * (votes.sum() + 1) - 1
+    # A little more, for rounding.
+    limit = (1 - coverage) / 2 * (votes.sum() + 1) - 1 + 1e-9
 
     def reach(side: int) -> float | None:
         beyond = np.array([[np.mean(side * values > far) for far in _GRID] for values in distances])
@@ -120,9 +121,11 @@ def group_votes(groups: Sequence[str]) -> np.ndarray:
 def _scaled_distance(mask: np.ndarray) -> np.ndarray:
     """float (H, W): distance from the mask's outline in equivalent radii, negative inside."""
     labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    if mask.all():
+        return np.full(mask.shape, -np.inf)
     outside, nearest = ndimage.distance_transform_edt(~mask, return_indices=True)
-    # Padded, so that a lesion cut by the border of the picture is not taken to end there.
-    inside = ndimage.distance_transform_edt(np.pad(mask, 1, mode="edge"))[1:-1, 1:-1]
+    # The border of the picture is no outline: a lesion that it cuts is not taken to end there.
+    inside = ndimage.distance_transform_edt(mask)
     radii = np.sqrt(ndimage.sum_labels(mask, labels, index=np.arange(1, count + 1)) / np.pi)
     lesion = labels[tuple(nearest)]
     return (outside - inside) / radii[lesion - 1]

@@ -70,6 +70,13 @@ def test_the_masks_of_several_lesions_are_united():
         decode_reference([encoded(parts[0]), encoded(parts[1][:, :30])], (40, 60))
 
 
+def test_a_reference_may_be_an_open_file():
+    stream = io.BytesIO()
+    Image.fromarray(np.eye(32, dtype=np.uint8) * 255).save(stream, "PNG")
+    stream.seek(0)
+    assert decode_reference([stream], (32, 32)).mask.sum() == 32
+
+
 def test_a_picture_that_is_no_mask_is_remarked_upon():
     pixels = np.tile(np.linspace(0, 255, 60).astype(np.uint8), (40, 1))
     reference = decode_reference([encoded(EMPTY), encoded(pixels)], (40, 60))

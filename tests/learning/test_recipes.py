@@ -8,11 +8,20 @@ import pytest
 from busi_unet.bundle import load_bundle, load_config, save_bundle, save_config
 from busi_unet.data.busi import load_prepared
 from busi_unet.errors import UsageError
-from busi_unet.learning import recipes
+from busi_unet.learning import evaluation, recipes
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.recipes import compare_recipes
 from busi_unet.learning.training import train
 from busi_unet.trust.guard import fit_guard
+
+
+@pytest.fixture(scope="module", autouse=True)
+def at_a_commit():
+    """As in a clone without changes, in which judgements are kept."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (recipes, evaluation):
+            patch.setattr(module, "commit", lambda: "0123456789ab")
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +95,27 @@ def test_other_uses_of_the_networks_are_judged_beside_the_recipes(found, trials)
         assert use["estimates"]["accuracy"]["n"] == found["images"]
     same = uses["without_presence_rule"]["estimates"]["accuracy"]
     assert same == found["recipes"]["base"]["estimates"]["accuracy"]
-    gated = found["recipes"]["base"]["estimates"]["normal_false_mask_share"]["value"]
-    assert uses["without_presence_rule"]["estimates"]["normal_false_mask_share"]["value"] >= gated
-    config = load_config(trials / "base" / "fold-1" / "model")
-    assert config.thresholds.presence > 0
+    hashes = {
+        name: json.loads((trials / "base" / "fold-1" / name / "metrics.json").read_text(encoding="utf-8"))[
+            "provenance"
+        ]["bundle_sha256"]
+        for name in ("validation", *uses)
+    }
+    assert len(set(hashes.values())) == len(hashes), "figures of another use are not the model's"
     (averaged,) = (trials / "base" / "fold-1").glob("averaged-*")
     members = [each["options"]["label_smoothing"] for each in load_config(averaged).training["average_of"]]
     assert members == [TrainOptions.label_smoothing, 0.2]
+
+
+def test_without_the_presence_rule_there_are_masks_that_it_took(trials, prepared, tmp_path):
+    folder = shutil.copytree(trials, tmp_path / "trials")
+    for path in folder.glob("base/fold-*"):
+        config = load_config(path / "model")
+        thresholds = dataclasses.replace(config.thresholds, mask=0.01, min_area=0.0, presence=1.0)
+        save_config(path / "model", dataclasses.replace(config, thresholds=thresholds))
+    again = compare_recipes(folder, load_prepared(prepared), baseline="base", resamples=10, progress=False)
+    for use, share in ((again["recipes"]["base"], 0), (again["uses"]["without_presence_rule"], 1)):
+        assert use["estimates"]["normal_false_mask_share"]["value"] == share
 
 
 def test_an_ensemble_refuses_what_its_first_member_refuses(found, trials, prepared, tmp_path):
@@ -143,6 +166,22 @@ def test_what_was_judged_is_not_judged_again(found, trials, prepared, monkeypatc
         again["uses"]["all_recipes_together"]["estimates"]
         == found["uses"]["all_recipes_together"]["estimates"]
     )
+
+
+def test_judgements_of_other_masks_or_by_unknown_code_are_made_anew(found, trials, prepared, monkeypatch):
+    judged = []
+
+    def spy(*arguments, **keywords):
+        judged.append(keywords["output"].name)
+        return evaluation.evaluate(*arguments, **keywords)
+
+    monkeypatch.setattr(recipes, "evaluate", spy)
+    monkeypatch.setattr(recipes, "commit", lambda: "0123456789ab-dirty")
+    compare_recipes(trials, load_prepared(prepared), baseline="base", resamples=10, progress=False)
+    assert "with_mirror_image" in judged and "validation" not in judged
+    monkeypatch.setattr(recipes, "data_hash", lambda split: "other masks")
+    compare_recipes(trials, load_prepared(prepared), baseline="base", resamples=10, progress=False)
+    assert "validation" in judged
 
 
 def test_mistakes_are_named(found, trials, prepared, tmp_path):

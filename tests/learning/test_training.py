@@ -378,9 +378,10 @@ def test_weights_that_may_know_the_test_images_are_refused(options, phantom_root
     first = train(dataclasses.replace(options, epochs=1))
     rotated = tmp_path / "rotated"
     prepare(phantom_root, rotated, test_fold=2, progress=False)
-    for start in ({"refit": str(first)}, {"init": str(first)}):
-        with pytest.raises(UsageError, match="another split"):
-            train(dataclasses.replace(options, data=rotated, output=tmp_path / "next", **start))
+    for model in (first, options.output / "best"):
+        for start in ({"refit": str(model)}, {"init": str(model)}):
+            with pytest.raises(UsageError, match="another split"):
+                train(dataclasses.replace(options, data=rotated, output=tmp_path / "next", **start))
     with pytest.raises(UsageError, match="started on another split"):
         train(dataclasses.replace(options, epochs=1, data=rotated, resume=True))
     with pytest.raises(UsageError, match="tuned for --size 64"):
@@ -393,15 +394,19 @@ def test_processes_that_would_train_apart_are_refused(options, monkeypatch):
         train(options)
 
 
-def test_a_model_folder_can_be_trained_on(options, tiny_bundle, tmp_path):
+def test_a_model_folder_can_be_trained_on(options, tiny_bundle, tmp_path, capsys):
     run = dataclasses.replace(options, epochs=1, init=str(tiny_bundle), learning_rate=1e-9, ema_decay=0.0)
     before, after = weights(tiny_bundle), weights(train(run))
+    assert f"--init {tiny_bundle} does not tell what it was trained on" in capsys.readouterr().err
+    with pytest.raises(UsageError, match=f"--refit {tiny_bundle} does not tell what it was trained on"):
+        train(dataclasses.replace(options, refit=str(tiny_bundle), output=tmp_path / "refit"))
     assert torch.equal(before["mask_head.0.weight"], after["mask_head.0.weight"])
     with pytest.raises(UsageError, match="holds another network"):
         train(dataclasses.replace(run, width=8, output=tmp_path / "wider"))
     with pytest.raises(UsageError, match="is no model folder"):
         train(dataclasses.replace(run, init="imagnet", output=tmp_path / "typo"))
-    refit = {"data": {"trained_on": ["train", "validation"]}}
+    made_on = load_config(options.output / "model").training["data"]
+    refit = {"data": {**made_on, "trained_on": ["train", "validation"]}}
     save_config(tiny_bundle, dataclasses.replace(load_config(tiny_bundle), training=refit))
     with pytest.raises(UsageError, match="was trained on the validation images too"):
         train(dataclasses.replace(run, output=tmp_path / "after_a_refit"))
@@ -418,6 +423,10 @@ def test_calibration_can_be_fitted_again(prepared, options, tmp_path):
     save_config(folder, dataclasses.replace(tuned, training=training))
     with pytest.raises(UsageError, match="validation images too"):
         recalibrate(folder, load_prepared(prepared))
+    other = train(dataclasses.replace(options, fold=1, epochs=1, output=tmp_path / "other"))
+    with pytest.raises(UsageError, match="has another split than"):
+        recalibrate(folder, load_prepared(prepared), other=other)
+    assert load_config(folder).calibration == tuned.calibration
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_subsets_and_what_is_undefined(clone: Path, tmp_path: Path) -> None:
     none = {"value": None, "ci_low": None, "ci_high": None, "n": 0, "count": None, "undefined_resamples": 0}
     estimates = {**SUMMARY["estimates"], "auc_malignant": none}
     subsets = {"objection: none": SUMMARY["estimates"], "objection: any": estimates}
-    keep_report(report(tmp_path / "report", estimates=estimates, subsets=subsets), clone, CROSS_VALIDATION)
+    keep_report(report(tmp_path / "report", estimates=estimates, subsets=subsets), clone, EMBEDDED)
     page = unpadded(results_page(clone))
     assert "| figure | objection: none | objection: any |" in page
     assert "| AUC, benign against malignant | undefined | – |" in page
@@ -121,6 +121,11 @@ def test_folds_are_told_apart_where_there_are_several(clone: Path, tmp_path: Pat
         ) in page
     keep_report(report(tmp_path / "report"), clone, EMBEDDED)
     assert "Fold by fold" not in results_page(clone)
+
+
+def test_a_part_of_a_cross_validation_is_not_shown_as_the_whole(clone, tmp_path):
+    with pytest.raises(UsageError, match=r"Five-fold cross-validation\. It holds a part of the folds"):
+        keep_report(report(tmp_path / "report"), clone, CROSS_VALIDATION)
 
 
 def test_the_other_recipe_cannot_be_told_from_the_published_one():

@@ -114,6 +114,23 @@ def test_a_lesion_cut_by_the_border_has_no_edge_there() -> None:
     assert inner[0, 60]
 
 
+def test_an_outline_around_the_whole_picture_has_no_edge() -> None:
+    whole = np.ones((40, 60), dtype=bool)
+    inner, outer = edge_band(whole, 0.25, 0.5)
+
+    assert inner.all() and outer.all()
+    assert (edge_distances(whole, _disc(20)[:40, :60]) == -np.inf).all()
+
+
+def test_as_few_groups_as_the_coverage_needs_are_enough() -> None:
+    distances = [np.zeros(4)] * 19
+    names = [str(number) for number in range(19)]
+
+    # (1 - .9) / 2 of 20 is 1, and what lies beyond may be no more than that less one.
+    assert fit_edge_band(distances, names, 0.9) == (0.0, 0.0)
+    assert fit_edge_band(distances[:18], names[:18], 0.9) is None
+
+
 def test_a_pixel_at_a_corner_of_a_lesion_is_no_lesion_of_its_own() -> None:
     outline = _disc(20)
     row, column = np.argwhere(outline)[0]
