@@ -54,8 +54,8 @@ COMPARISONS = {
     "recipes_rate": Comparison(
         "recipes_rate",
         "Short trainings of all filters",
-        "Learning rate and size of the pictures, in trainings of twelve epochs of which the last is taken, with "
-        "nothing of the encoder kept as it starts.",
+        "Learning rate and size of the pictures, in trainings of twelve epochs of which the last is taken, "
+        "with nothing of the encoder kept as it starts.",
     ),
 }
 """By the argument of scripts/write_results.py that takes a new file of it."""
