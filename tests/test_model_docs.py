@@ -287,6 +287,18 @@ def test_what_short_trainings_with_the_growing_average_gave_is_in_their_file(mod
     assert f"with the latter more lesions are missed ({missed})" in model_page
 
 
+def test_what_short_trainings_of_all_filters_gave_is_in_their_file(model_page):
+    recipes = results("recipes_rate")["recipes"]
+    rate, size = (
+        {name: Estimate(**found) for name, found in recipes[recipe]["differences"].items()}
+        for recipe in ("rate_1e-3", "size_320")
+    )
+    assert f"rate changes the Dice by {signed_short(rate['lesion_dice'])}, and pictures of 320" in model_page
+    assert f"looked better, by {signed_short(size['lesion_dice'])};" in model_page
+    for found in (rate, size):
+        assert found["accuracy"].ci_low <= 0 <= found["accuracy"].ci_high
+
+
 def test_what_annotated_augmentation_trains_away_is_what_the_audit_found(model_page):
     annotated, mild = (results(name)["effects"] for name in ("audit", "audit_mild"))
 
