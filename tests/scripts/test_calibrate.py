@@ -26,7 +26,14 @@ def test_what_another_model_states_is_taken_over(tiny_bundle, model, prepared, c
     split = {"data": {"split_sha256": split_hash(load_prepared(prepared)), "folds": {"test": [0]}}}
     save_config(model, replace(load_config(model), training=split))
     save_config(
-        tiny_bundle, replace(load_config(tiny_bundle), calibration=FITTED, thresholds=Thresholds(mask=0.35))
+        tiny_bundle,
+        replace(
+            load_config(tiny_bundle),
+            calibration=FITTED,
+            thresholds=Thresholds(mask=0.35),
+            preprocess=load_config(model).preprocess,
+            training=split,
+        ),
     )
 
     assert main([str(model), "--data", str(prepared), "--from", str(tiny_bundle)]) == 0
