@@ -58,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="try these disturbances alone; they are listed below",
     )
-    parser.add_argument("--output", type=Path, help="report folder (reports/NAME-audit); shows no picture")
+    parser.add_argument("--output", type=Path, help="report folder (reports/MODEL-audit); shows no picture")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (%(default)s)")
     parser.add_argument(
         "--seed", type=seed, default=0, help="of the disturbances and the bootstrap (%(default)s)"

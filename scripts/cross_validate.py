@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     marks = marks_of(arguments.pop("by"))
     options = TrainOptions(**arguments)
     # After the arguments, so that --help and a wrong flag are answered at once.
-    from busi_unet.learning.cross_validation import cross_validate
+    from busi_unet.learning.cross_validation import cross_validate, results_folder
     from busi_unet.learning.report import to_markdown
 
     evaluation = cross_validate(
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print_json(evaluation.summary)
     else:
         print(to_markdown(evaluation))
-    print(f"\nReport written to {options.output / 'results'}", file=sys.stderr)
+    print(f"\nReport written to {results_folder(options.output, folds)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output",
         type=Path,
-        help="report folder (reports/RUN-MODEL-SPLIT); its galleries show the data: do not publish them",
+        help="report folder (reports/MODEL-SPLIT); its galleries show the data: do not publish them",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (%(default)s)")
     parser.add_argument("--seed", type=seed, default=0, help="of the bootstrap (%(default)s)")

@@ -2,7 +2,8 @@
 
 output folder
 ├── fold-0 … fold-4   the run that kept this fold for testing, and its report/
-└── results           the report over all images (`busi_unet.learning.report`)
+├── results           the report over all images (`busi_unet.learning.report`)
+└── results-0-1       that over the images of some folds, here 0 and 1
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from datasets import concatenate_datasets
@@ -25,6 +27,12 @@ from busi_unet.learning.report import require_matplotlib, write_report
 from busi_unet.learning.training import train
 from busi_unet.learning.unseen import hashes
 from busi_unet.predictor import Predictor
+
+
+def results_folder(output: Path, folds: Sequence[int]) -> Path:
+    """Where the report over these folds lies: a part never replaces the report over all."""
+    done = sorted(set(folds))
+    return output / ("results" if done == list(range(N_FOLDS)) else "-".join(["results", *map(str, done)]))
 
 
 def cross_validate(
@@ -87,7 +95,7 @@ def cross_validate(
         marks=marks,
     )
     write_report(
-        options.output / "results",
+        results_folder(options.output, folds),
         everything,
         concatenate_datasets(list(splits.values())),
         lambda row, pixels: predictors[row.fold].predict(pixels).mask,

@@ -118,10 +118,13 @@ def save_figures(folder: Path, figures: Mapping[str, Figure | None]) -> None:
 
 
 def default_folder(model: str, kind: str) -> Path:
-    """reports/NAME-KIND; a run's model folder is always called `model`, so it takes the run's name too."""
+    """reports/MODEL-KIND, where MODEL is the path from the working folder, with a dash for each slash.
+
+    Run folders of two experiments often share their last names, so that the whole path is taken.
+    """
     path = Path(model).resolve()
-    name = f"{path.parent.name}-{path.name}" if path.name == "model" else path.name
-    return Path("reports") / f"{name}-{kind}"
+    start = Path.cwd() if path.is_relative_to(Path.cwd()) else path.anchor
+    return Path("reports") / "-".join([*path.relative_to(start).parts, kind])
 
 
 def to_markdown(evaluation: Evaluation) -> str:

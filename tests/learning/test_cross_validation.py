@@ -58,7 +58,10 @@ def test_the_report_is_about_all_images(options, evaluation):
 
 def test_called_again_it_trains_nothing_and_finds_the_same(options, evaluation):
     trained = (options.output / "fold-1" / "history.csv").read_bytes()
+    of_all = (options.output / "results" / "metrics.json").read_bytes()
     again = cross_validate(options, folds=(1, 2), progress=False)
+    assert (options.output / "results" / "metrics.json").read_bytes() == of_all
+    assert (options.output / "results-1-2" / "metrics.json").is_file()
     assert (options.output / "fold-1" / "history.csv").read_bytes() == trained
     assert set(again.rows) == {row for row in evaluation.rows if row.fold in (1, 2)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image as PILImage
 
 from busi_unet.learning import plots
 from busi_unet.learning.evaluation import evaluate
-from busi_unet.learning.report import to_markdown
+from busi_unet.learning.report import default_folder, to_markdown
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +125,13 @@ def test_tables_say_what_is_undefined_and_what_was_refused():
     text = to_markdown(evaluate(predictor, make_split(cases), progress=False))
     assert "undefined" in text
     assert "1 refused" in text
+
+
+def test_models_of_one_folder_name_have_reports_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert default_folder("runs/a/fold-1/model", "test") == Path("reports/runs-a-fold-1-model-test")
+    assert default_folder("runs/b/fold-1/model", "test") == Path("reports/runs-b-fold-1-model-test")
+    assert default_folder("user/name", "test") == Path("reports/user-name-test")
+    elsewhere = tmp_path.parent / "model"
+    assert default_folder(str(elsewhere), "audit") == default_folder("../model", "audit")
+    assert default_folder("../model", "audit").parent == Path("reports")

@@ -16,8 +16,9 @@ def test_one_fold_at_a_time(prepared, tmp_path):
     assert result.returncode == 0, result.stderr
     summary = json.loads(result.stdout)
     assert [part["fold"] for part in summary["provenance"]["parts"]] == [4]
+    assert "out/results-4" in result.stderr
     assert "--folds 4" in summary["provenance"]["command"]
-    assert (tmp_path / "out" / "results" / "metrics.json").is_file()
+    assert (tmp_path / "out" / "results-4" / "metrics.json").is_file()
 
 
 def test_the_options_of_training_but_fold_and_resume():

@@ -109,7 +109,7 @@ def test_judges_a_model_folder(script, data, tmp_path):
     )
     save_bundle(tmp_path / "model", UNet(config.architecture), config)
     assert script.main(["model", "--data", str(data), "--device", "cpu"]) == 0
-    table = next(Path("reports").glob("*-model-test/per_image.csv")).read_text(encoding="utf-8")
+    table = Path("reports/model-test/per_image.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(table.splitlines()))
 
     predictor = Predictor.from_pretrained(tmp_path / "model", device="cpu")
@@ -155,9 +155,9 @@ def test_runs_from_any_folder_of_a_clone_that_is_not_installed(data, tiny_bundle
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("| Dice, mean") == 1
     assert "Report written to" in result.stderr
-    assert (
-        tmp_path / "elsewhere" / "reports" / f"{tiny_bundle.parent.name}-model-test" / "metrics.json"
-    ).is_file()
+    report = Path(result.stderr.rpartition("Report written to ")[2].strip())
+    assert report.parts[0] == "reports" and report.name.endswith(f"{tiny_bundle.name}-test")
+    assert (tmp_path / "elsewhere" / report / "metrics.json").is_file()
 
 
 def test_model_that_does_not_exist_is_wrong_usage(script, data, capsys):
