@@ -44,7 +44,7 @@ def _row(action: argparse.Action) -> str:
     if action.metavar:
         flag += f" {action.metavar}"
     value = action.default.as_posix() if isinstance(action.default, Path) else action.default
-    default = "off" if action.nargs == 0 else "–" if value is None else f"`{value}`"
+    default = "off" if action.nargs == 0 else "–" if value in (None, ()) else f"`{value}`"
     meaning = re.sub(r" \(default: [^()]*\)$", "", action.help % {"default": action.default})
     if action.choices:
         meaning += ": " + ", ".join(f"`{choice}`" for choice in action.choices)

@@ -47,6 +47,12 @@ class TrainOptions:
         "model folder to go on from with train and validation images together, a fixed number of epochs; "
         "its temperature and thresholds are kept",
     )
+    teachers: tuple[str, ...] = _option(
+        (),
+        "model folders whose mean answer to each training picture counts as much as its mask and class do",
+        nargs="+",
+        metavar="MODEL",
+    )
     size: int = _option(256, "side of the square network input, pixels; a multiple of 32", type=int)
 
     epochs: int = _option(24, "passes over the training images", type=int)
@@ -112,6 +118,8 @@ class TrainOptions:
     tracker: str = _option("none", "where to log beside the run folder", choices=TRACKERS)
 
     def __post_init__(self) -> None:
+        # The command line gives a list.
+        object.__setattr__(self, "teachers", tuple(self.teachers))
         for name, value in vars(self).items():
             self._require(name, not isinstance(value, float) or math.isfinite(value), "a finite number")
         for name in ("epochs", "batch_size", "accumulate", "patience"):
@@ -161,9 +169,9 @@ class TrainOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, paths as text."""
+        values = {**dataclasses.asdict(self), "teachers": list(self.teachers)}
         return {
-            name: value.as_posix() if isinstance(value, Path) else value
-            for name, value in dataclasses.asdict(self).items()
+            name: value.as_posix() if isinstance(value, Path) else value for name, value in values.items()
         }
 
     def recipe(self) -> dict[str, Any]:
@@ -174,6 +182,7 @@ class TrainOptions:
 NOT_IN_PRETEXT = (
     "resume",
     "refit",
+    "teachers",
     "accumulate",
     "class_weight",
     "dice_weight",
@@ -211,7 +220,7 @@ def build_parser(*, without: Container[str] = (), **arguments: Any) -> argparse.
         if item.default is False:
             parser.add_argument(flag, action="store_true", help=settings["help"])
         else:
-            if item.default is not None:
+            if item.default not in (None, ()):
                 settings["help"] += f" (default: {item.default})"
             parser.add_argument(flag, default=item.default, **settings)
     return parser

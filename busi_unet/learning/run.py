@@ -31,11 +31,12 @@ from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.imaging.preprocess import Preprocessor
 from busi_unet.learning.dataset import EpochOrder, LesionDataset
 from busi_unet.learning.deep_supervision import DeepSupervision
+from busi_unet.learning.distillation import Teachers, load_teachers
 from busi_unet.learning.distributed import share_batches
 from busi_unet.learning.interruption import leave_signals_to_the_parent
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.progress import Progress
-from busi_unet.learning.unseen import trained_on
+from busi_unet.learning.unseen import require_unseen
 from busi_unet.model.unet import UNet
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Run:
         model: the network, or `DeepSupervision` around it.
         ema: the network's weight average that is validated and saved; its buffers are averaged too.
         validation_loader: None for a refit.
+        teachers: None where the pictures' masks and classes alone teach.
         made_on: the data and its split, as the record of a model tells them.
         saved_at: `time.monotonic()` of the last checkpoint.
     """
@@ -67,6 +69,7 @@ class Run:
     scheduler: torch.optim.lr_scheduler.LambdaLR
     train_loader: DataLoader
     validation_loader: DataLoader | None
+    teachers: Teachers | None
     made_on: Mapping[str, Any]
     progress: Progress = field(default_factory=Progress)
     saved_at: float = field(default_factory=time.monotonic)
@@ -209,6 +212,7 @@ def build_run(
         train_loader=train_loader,
         validation_loader=validation_set
         and accelerator.prepare_data_loader(DataLoader(validation_set, batch_size=share)),
+        teachers=load_teachers(options, data, accelerator.device),
         made_on={
             "images": {split: len(data[split]) for split in SPLITS},
             "folds": {split: sorted(set(data[split]["fold"])) for split in SPLITS},
@@ -241,26 +245,12 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
         raise UsageError(
             f"{flag} {start} holds another network ({config.architecture}).", "Use its --encoder and --width."
         )
-    before = config.training.get("data", {}).get("split_sha256")
-    if before is None and options.refit:
-        raise UsageError(
-            f"--refit {start} does not tell what it was trained on, so it may know the test images.",
-            "Name the folder model/ of a finished run.",
-        )
-    if before is None:
+    if options.refit or config.training.get("data", {}).get("split_sha256"):
+        require_unseen(flag, start, config, data, validates=not options.refit)
+    else:
         print(
             f"warning: --init {start} does not tell what it was trained on: it may know the test images.",
             file=sys.stderr,
-        )
-    elif before != split_hash(data):
-        raise UsageError(
-            f"{flag} {start} was trained on another split of the data, so it may know the test images.",
-            "Use the data and the --fold it was trained with, or start from imagenet.",
-        )
-    if not options.refit and "validation" in trained_on(config.training):
-        raise UsageError(
-            f"--init {start} was trained on the validation images too: nothing unseen is left to choose by.",
-            "Use the model that it was a refit of, or start from imagenet.",
         )
     if options.refit and config.preprocess.size != options.size:
         raise UsageError(

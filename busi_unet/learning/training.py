@@ -28,6 +28,7 @@ from busi_unet.learning import distributed
 from busi_unet.learning.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from busi_unet.learning.dataset import Batch
 from busi_unet.learning.deep_supervision import network_of, supervised
+from busi_unet.learning.distillation import distillation_loss
 from busi_unet.learning.interruption import StopSignals
 from busi_unet.learning.losses import coarse_mask_loss, combined_loss
 from busi_unet.learning.options import TrainOptions
@@ -194,6 +195,7 @@ def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:
         with accelerator.accumulate(run.model):
             with accelerator.autocast():
                 output, coarse = supervised(run.model(batch.image))
+                taught = run.teachers and run.teachers(batch.image)
             loss = combined_loss(
                 output,
                 batch.mask,
@@ -205,6 +207,8 @@ def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:
             if coarse:
                 deep = coarse_mask_loss(coarse, batch.mask, dice_weight=options.dice_weight)
                 loss = loss + options.deep_supervision * deep
+            if taught:
+                loss = loss + distillation_loss(output, taught, class_weight=options.class_weight)
             check_loss(run, loss, batch)
             accelerator.backward(loss.mean())
             if accelerator.sync_gradients:

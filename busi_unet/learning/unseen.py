@@ -113,6 +113,39 @@ def split_for(config: BundleConfig, data: DatasetDict) -> Split:
     return Split(data, own, trained_on(config.training))
 
 
+def require_unseen(
+    flag: str, folder: str, config: BundleConfig, data: DatasetDict, *, validates: bool
+) -> None:
+    """A model that a training learns from knows nothing of what the training holds back.
+
+    Args:
+        flag: that named the model.
+        folder: of the model.
+        config: of the model.
+        data: split as for the training.
+        validates: whether the training holds back the validation images, too.
+
+    Raises:
+        UsageError: it was made on another split, does not tell on which, or has seen what is validated on.
+    """
+    before = config.training.get("data", {}).get("split_sha256")
+    if before is None:
+        raise UsageError(
+            f"{flag} {folder} does not tell what it was trained on, so it may know the test images.",
+            "Name the folder model/ of a finished run.",
+        )
+    if before != split_hash(data):
+        raise UsageError(
+            f"{flag} {folder} was trained on another split of the data, so it may know the test images.",
+            "Use the data and the --fold it was trained with, or another model.",
+        )
+    if validates and "validation" in trained_on(config.training):
+        raise UsageError(
+            f"{flag} {folder} was trained on the validation images too: nothing unseen is left to choose by.",
+            "Use the model that it was a refit of, or another one.",
+        )
+
+
 def trained_on(training: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the splits whose images the weights have seen, by the record of their training."""
     refit = training.get("options", {}).get("refit")

@@ -156,10 +156,12 @@ def _difference(written: Mapping[str, Any], figure: str) -> str:
 
 
 def _changed(options: Mapping[str, Any]) -> str:
-    return " ".join(
-        f"`--{name.replace('_', '-')}`" if value is True else f"`--{name.replace('_', '-')} {value}`"
-        for name, value in options.items()
-    )
+    return " ".join(f"`{_flag(name, value)}`" for name, value in options.items())
+
+
+def _flag(name: str, value: Any) -> str:
+    values = [] if value is True else value if isinstance(value, list) else [value]
+    return " ".join(["--" + name.replace("_", "-"), *map(str, values)])
 
 
 def _words(name: str) -> str:

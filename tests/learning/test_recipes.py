@@ -138,14 +138,15 @@ def test_all_folds_of_a_recipe_must_be_trained_alike(trials, prepared, tmp_path)
     folder = shutil.copytree(trials, tmp_path / "trials")
     file = folder / "wide" / "fold-3" / "options.json"
     told = json.loads(file.read_text(encoding="utf-8"))
-    file.write_text(json.dumps({**told, "init": "runs/pretext/fold-3/model"}), encoding="utf-8")
     first = folder / "wide" / "fold-1" / "options.json"
-    first.write_text(
-        json.dumps({**json.loads(first.read_text(encoding="utf-8")), "init": "runs/pretext/fold-1/model"}),
-        encoding="utf-8",
-    )
+    for options, fold in ((file, 3), (first, 1)):
+        start, teacher = f"runs/pretext/fold-{fold}/model", f"runs/base/fold-{fold}/model"
+        told_here = json.loads(options.read_text(encoding="utf-8"))
+        options.write_text(json.dumps({**told_here, "init": start, "teachers": [teacher]}), encoding="utf-8")
     again = compare_recipes(folder, load_prepared(prepared), baseline="base", resamples=10, progress=False)
     assert again["recipes"]["wide"]["changed"]["init"] == "runs/pretext/fold-K/model"
+    assert again["recipes"]["wide"]["changed"]["teachers"] == ["runs/base/fold-K/model"]
+    file.write_text(json.dumps(told), encoding="utf-8")
     first.write_text(json.dumps({**told, "init": "random"}), encoding="utf-8")
     with pytest.raises(UsageError, match="wide was trained with another init on fold-3 than on fold-1"):
         compare_recipes(folder, load_prepared(prepared), baseline="base", resamples=10, progress=False)

@@ -33,7 +33,7 @@ def file(tmp_path: Path) -> Path:
         "bootstrap": {"seed": 0, "resamples": 2000},
         "recipes": {
             "a_strong": {
-                "changed": {"augment": "strong", "freeze_depthwise": True},
+                "changed": {"augment": "strong", "freeze_depthwise": True, "teachers": ["a", "b"]},
                 "estimates": {"lesion_dice": estimate(0.8125, 0.77, 0.84), "accuracy": estimate(None)},
                 "differences": {"lesion_dice": estimate(0.0125, -0.01, 0.04), "accuracy": estimate(None)},
                 "parameters": 4_012_000,
@@ -82,7 +82,7 @@ def test_the_baseline_comes_first_and_the_others_beside_their_difference(file: P
     rows = [line for line in lines if line.startswith(("| mild", "| a_strong", "| with"))]
     assert rows == [
         "| mild | baseline | 0.800 | 0.900 |",
-        "| a_strong | `--augment strong` `--freeze-depthwise` | 0.812 | undefined |",
+        "| a_strong | `--augment strong` `--freeze-depthwise` `--teachers a b` | 0.812 | undefined |",
         "| a_strong | +0.013 (-0.010 to 0.040) | undefined (–) |",
         "| mild | 4.01 M | 1.00 × | 25 |",
         "| a_strong | 4.01 M | 1.50 × | 31 |",

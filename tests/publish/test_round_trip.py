@@ -115,7 +115,7 @@ def test_train_push_pull_app(hub, phantom_root, tmp_path, monkeypatch):
     terminal.lines.append("…")
     terminal.run("python scripts/push_to_hub.py runs/tiny me/tiny")
     card = hub.files("me/tiny")["README.md"].decode()
-    report = json.loads((tmp_path / "reports" / "tiny-model-test" / "metrics.json").read_text("utf-8"))
+    report = json.loads((tmp_path / "reports" / "runs-tiny-model-test" / "metrics.json").read_text("utf-8"))
     assert f"value: {round(report['estimates']['accuracy']['value'], 4)}" in card
 
     assert terminal.run("python compare.py", HF_HOME="clean-cache") == "bit-equal: True\n"
