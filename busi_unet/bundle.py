@@ -97,7 +97,7 @@ def load_bundle(folder: str | os.PathLike) -> Bundle:
     if not path.is_file():
         raise IncompatibleBundleError(
             f"{folder} holds no {WEIGHTS_NAME}.",
-            "Name a folder that train.py wrote, or download the model again.",
+            "Name the folder model/ of a run of train.py, or download the model again.",
         )
     try:
         tensors = load_file(path)
@@ -118,9 +118,12 @@ def load_config(folder: str | os.PathLike) -> BundleConfig:
     """Reads only the `config.json` of a model folder; raises as `load_bundle`."""
     path = Path(folder) / CONFIG_NAME
     if not path.is_file():
+        of_run = Path(folder) / "model"
         raise IncompatibleBundleError(
             f"{folder} holds no {CONFIG_NAME}.",
-            "Name a folder that train.py wrote, or download the model again.",
+            f"It is a run; name {of_run}."
+            if (of_run / CONFIG_NAME).is_file()
+            else "Name the folder model/ of a run of train.py, or download the model again.",
         )
     try:
         return BundleConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))

@@ -91,6 +91,18 @@ def test_damaged_files_are_named(tiny_bundle):
         load_bundle(tiny_bundle)
 
 
+def test_a_run_named_for_its_model_is_told_apart(tiny_bundle, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    with pytest.raises(IncompatibleBundleError) as nothing_there:
+        load_bundle(run)
+    assert "model/ of a run" in nothing_there.value.hint
+    tiny_bundle.rename(run / "model")
+    with pytest.raises(IncompatibleBundleError) as of_a_run:
+        load_bundle(run)
+    assert of_a_run.value.hint == f"It is a run; name {run / 'model'}."
+
+
 def test_a_pickle_is_never_opened(tiny_bundle):
     (tiny_bundle / WEIGHTS_NAME).rename(tiny_bundle / "pytorch_model.bin")
     with pytest.raises(IncompatibleBundleError, match=r"no model\.safetensors"):
