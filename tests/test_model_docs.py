@@ -96,7 +96,7 @@ def test_the_folds_are_compared_as_they_came_out(model_page):
 def test_on_fold_0_accuracy_and_dice_of_the_networks_cannot_be_told_apart():
     pages = [
         [row for row in read_rows(ROOT / "docs" / "results" / f"{name}_per_image.csv") if row.fold == 0]
-        for name in ("cross_validation", "grouped_split", "embedded_test")
+        for name in ("cross_validation", "mild", "embedded_test")
     ]
     for first, second in combinations(pages, 2):
         for name, difference in compare(first, second, names=("accuracy", "lesion_dice")).items():
@@ -124,7 +124,7 @@ def test_what_the_deal_of_the_folds_does_to_one_of_them(model_page):
 def test_what_all_folds_lost_and_gained_without_marks(model_page):
     before, after = (
         read_rows(ROOT / "docs" / "results" / f"{name}_per_image.csv")
-        for name in ("grouped_split", "cross_validation")
+        for name in ("mild", "cross_validation")
     )
     names = ("accuracy", "malignant_specificity", "lesion_dice")
     found = compare(before, after, names=names)
@@ -164,13 +164,13 @@ def test_what_the_level_of_suspicion_does():
     page = prose("docs/trust.md")
     level, crossed, grouped = (
         Thresholds.malignant,
-        *(results(name)["estimates"] for name in ("cross_validation", "grouped_split")),
+        *(results(name)["estimates"] for name in ("cross_validation", "mild")),
     )
     assert f"a probability of malignant of {level * 100:.0f} % or more" in page
     suspected, spared = ("malignant_sensitivity", "malignant_specificity")
     assert f"the same probabilities give {short(crossed[spared]['value'])}" in page
     assert f"malignant pictures suspected ({short(crossed[suspected]['value'])})" in page
-    assert f"those of the leakage study {short(grouped[spared]['value'])} instead of" in page
+    assert f"those of mild augmentation {short(grouped[spared]['value'])} instead of" in page
     assert f"again with as many ({short(grouped[suspected]['value'])})" in page
     rows = read_rows(ROOT / "docs" / "results" / "cross_validation_per_image.csv")
     names = (suspected, spared)
@@ -203,7 +203,7 @@ def test_the_readme_tells_what_copies_give_away_as_measured():
     page = prose("README.md")
     grouped, random = (
         read_rows(ROOT / "docs" / "results" / f"{name}_per_image.csv")
-        for name in ("grouped_split", "random_split")
+        for name in ("higher_rate", "random_split")
     )
     judged = {row.image_id: row for row in random}
     leaked = leaked_by(grouped, random)

@@ -43,7 +43,7 @@ AUDITS = {
     "audit_mild": AuditSource(
         "audit_mild",
         "mild",
-        "the leakage study: mild augmentation, nothing burnt in or painted out",
+        "the cross-validation with mild augmentation, nothing burnt in or painted out",
         " Dropout, weight decay and epochs are others, too; its `runs/cv` is that of this recipe.",
     ),
 }

@@ -57,6 +57,12 @@ COMPARISONS = {
         "Learning rate and size of the pictures, in trainings of twelve epochs of which the last is taken, "
         "with nothing of the encoder kept as it starts.",
     ),
+    "recipes_distilled": Comparison(
+        "recipes_distilled",
+        "Short trainings: distilling and mixup",
+        "The same short training with two of its own networks, the baseline and that of another seed, as "
+        "teachers; and without blending pictures.",
+    ),
 }
 """By the argument of scripts/write_results.py that takes a new file of it."""
 

@@ -43,7 +43,7 @@ def test_what_is_missing_is_counted_in_the_rows():
 def test_what_other_recipes_would_add_is_counted_in_their_rows(tmp_path):
     recipes = [
         {row.image_id: row for row in read_rows(RESULTS / f"{name}_per_image.csv")}
-        for name in ("cross_validation", "grouped_split", "higher_rate")
+        for name in ("cross_validation", "mild", "higher_rate")
     ]
     wrong, best, right_together = 0, [], 0
     on_fold_0, best_on_fold_0 = [], []
@@ -75,6 +75,18 @@ def test_what_other_recipes_would_add_is_counted_in_their_rows(tmp_path):
     for file in RESULTS.glob("cross_validation*"):
         shutil.copy(file, tmp_path / "docs" / "results")
     assert "In hindsight" not in comparison_page(tmp_path)
+
+
+def test_what_copies_give_is_told_where_it_was_measured(tmp_path):
+    estimates = json.loads((RESULTS / "random_split.json").read_text(encoding="utf-8"))["estimates"]
+    (told,) = (line for line in comparison_page(ROOT).splitlines() if line.startswith("A random split"))
+    for name in ("lesion_dice", "accuracy", "auc_malignant"):
+        assert f"of {estimates[name]['value']:.3f}" in told
+
+    (tmp_path / "docs" / "results").mkdir(parents=True)
+    for file in RESULTS.glob("cross_validation*"):
+        shutil.copy(file, tmp_path / "docs" / "results")
+    assert "A random split" not in comparison_page(tmp_path)
 
 
 def test_sensitivity_is_not_reached_without_specificity():

@@ -15,7 +15,6 @@ from busi_unet.publish.results_page import (
     COMPARED,
     CROSS_VALIDATION,
     EMBEDDED,
-    GROUPED_SPLIT,
     HIGHER_RATE,
     NOTEBOOK,
     RANDOM_SPLIT,
@@ -181,7 +180,10 @@ def test_a_split_that_ignores_copies_is_shown_as_nothing_else(clone: Path, tmp_p
     with pytest.raises(UsageError, match=r"cannot be shown as: What a random split .* keep copies together"):
         keep_report(report(tmp_path / "honest"), clone, RANDOM_SPLIT)
     leaky = report(tmp_path / "leaky", groups=len(ROWS))
-    write_rows(leaky / "per_image.csv", [replace(row, group=row.image_id) for row in ROWS])
+    write_rows(
+        leaky / "per_image.csv",
+        [replace(row, group=row.image_id, fold=index % 5) for index, row in enumerate(ROWS)],
+    )
     with pytest.raises(UsageError, match=r"cannot be shown as: Five-fold cross-validation.* ignore copies"):
         keep_report(leaky, clone, CROSS_VALIDATION)
     keep_report(leaky, clone, RANDOM_SPLIT)
@@ -222,7 +224,7 @@ def test_the_random_split_is_compared_with_its_own_recipe() -> None:
     kept = ROOT / "docs" / "results"
     commands = [
         json.loads((kept / f"{source.name}.json").read_text(encoding="utf-8"))["provenance"]["command"]
-        for source in (GROUPED_SPLIT, RANDOM_SPLIT)
+        for source in (HIGHER_RATE, RANDOM_SPLIT)
     ]
     # Where data and folds lie, and which marks to split by, is all that may differ.
     places = re.compile(r" --(output|data|by|folds)( [^-]\S*)+")
