@@ -59,9 +59,9 @@ COMPARISONS = {
     ),
     "recipes_distilled": Comparison(
         "recipes_distilled",
-        "Short trainings: distilling and mixup",
-        "The same short training with two of its own networks, the baseline and that of another seed, as "
-        "teachers; and without blending pictures.",
+        "Short trainings with teachers",
+        "The baseline of the section before, trained again; the same with another seed; and with both of "
+        "these as teachers, each fold with its own.",
     ),
 }
 """By the argument of scripts/write_results.py that takes a new file of it."""
