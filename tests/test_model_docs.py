@@ -299,6 +299,23 @@ def test_what_short_trainings_of_all_filters_gave_is_in_their_file(model_page):
         assert found["accuracy"].ci_low <= 0 <= found["accuracy"].ci_high
 
 
+def test_what_teachers_gave_is_in_their_file(model_page):
+    found = results("recipes_distilled")
+    differences = {
+        (group, name): {figure: Estimate(**estimate) for figure, estimate in entry["differences"].items()}
+        for group in ("recipes", "uses")
+        for name, entry in found[group].items()
+    }
+    taught, seed = differences["recipes", "distilled"], differences["recipes", "seed_1"]
+    averaged = differences["uses", "with_averaged_weights"]
+    dice, accuracy = (signed_short(taught[name]) for name in ("lesion_dice", "accuracy"))
+    assert f"has a Dice of {dice} and an accuracy of {accuracy} beside the same without" in model_page
+    assert f"seed alone changed the Dice by {signed_short(seed['lesion_dice'])}:" in model_page
+    assert f"a specificity of {signed_short(averaged['malignant_specificity'])}, at no cost" in model_page
+    minutes = {name: entry["minutes"] for name, entry in found["recipes"].items()}
+    assert 1.8 < minutes["distilled"] / minutes["base"] < 2.2, "for twice the time of training"
+
+
 def test_what_annotated_augmentation_trains_away_is_what_the_audit_found(model_page):
     annotated, mild = (results(name)["effects"] for name in ("audit", "audit_mild"))
 
