@@ -16,7 +16,7 @@ from busi_unet.imaging.decode import Frame, decode_frame
 from busi_unet.imaging.overlay import annotate_lesions, draw_overlay, side_by_side
 from busi_unet.imaging.quality import picture_warnings
 from busi_unet.picture_files import PictureFile
-from busi_unet.prediction_summary import write_report, write_table
+from busi_unet.prediction_summary import suspected_beside, write_report, write_table
 from busi_unet.predictor import Prediction, Predictor
 
 JSON_LINES_NAME = "predictions.jsonl"
@@ -60,7 +60,8 @@ class FileResult:
         classes = ", ".join(f"{name} {value:.1%}" for name, value in record["probabilities"].items())
         lesions = len(record["measurements"])
         found = f"{lesions} lesion{'s' if lesions != 1 else ''}, {record['lesion_area_px']} px"
-        return f"{record['image']}: {record['label']} ({classes}); {found}"
+        suspected = "; malignancy suspected" if suspected_beside(record) else ""
+        return f"{record['image']}: {record['label']} ({classes}){suspected}; {found}"
 
 
 def predict_files(

@@ -18,7 +18,8 @@ LIMITS = (
     "draw false ones. Read the pictures themselves."
 )
 COLUMNS = (
-    *("image", "label", *(f"p_{name}" for name in CLASS_NAMES), "refused", "remarks"),
+    *("image", "label", *(f"p_{name}" for name in CLASS_NAMES)),
+    *("suspicious", "prediction_set", "refused", "remarks"),
     *("width", "height", "lesions", "lesion_area_px", "lesion_area_mm2"),
     *("longest_diameter_px", "longest_diameter_mm", "mask", "overlay"),
 )
@@ -27,8 +28,9 @@ COLUMNS = (
 def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record of `predict_files` as one flat row of `COLUMNS`; what is not known is None.
 
-    Lengths are those of the largest lesion; areas are of all lesions together. `remarks` holds the error,
-    the reasons of a refusal, or the warnings about the picture.
+    Lengths are those of the largest lesion; areas are of all lesions together. `prediction_set` holds its
+    classes with blanks between; `remarks` the error, the reasons of a refusal, or a suspicion of malignancy
+    beside another class and the warnings about the picture.
     """
     row = dict.fromkeys(COLUMNS)
     row["image"] = record["image"]
@@ -43,7 +45,11 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
     if record["refused"]:
         return row
     row |= {f"p_{name}": round(record["probabilities"][name], 4) for name in CLASS_NAMES}
-    row |= {"label": record["label"], "lesions": len(lesions)}
+    row |= {"label": record["label"], "lesions": len(lesions), "suspicious": record["suspicious"]}
+    if record["prediction_set"] is not None:
+        row["prediction_set"] = " ".join(record["prediction_set"])
+    if suspected_beside(record):
+        row["remarks"] = " ".join(filter(None, ["Malignancy is suspected.", row["remarks"]]))
     if lesions:
         areas = [lesion["area_mm2"] for lesion in lesions]
         row["lesion_area_mm2"] = None if None in areas else round(sum(areas), 2)
@@ -51,6 +57,11 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
             length = lesions[0][f"longest_diameter_{unit}"]
             row[f"longest_diameter_{unit}"] = None if length is None else round(length, 2)
     return row
+
+
+def suspected_beside(record: Mapping[str, Any]) -> bool:
+    """Whether malignancy is suspected although another class is likelier, which the class does not tell."""
+    return record["suspicious"] and record["label"] != "malignant"
 
 
 def write_table(records: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -12,7 +12,7 @@ from busi_unet.imaging.decode import decode_image
 from busi_unet.imaging.measure import measure_lesions
 from busi_unet.imaging.overlay import draw_overlay
 from busi_unet.picture_files import PictureFile, find_pictures
-from busi_unet.prediction_files import predict_files, write_summary
+from busi_unet.prediction_files import FileResult, predict_files, write_summary
 from busi_unet.predictor import Predictor
 
 
@@ -42,6 +42,9 @@ def test_each_picture_gets_a_mask_an_overlay_and_a_line(predictor, tmp_path):
     assert json.loads(line)["image"] == str(path)
     assert json.loads(line)["mask"] == str(tmp_path / "out" / "a_mask.png")
     assert result.record["label"] in result.summary()
+    for label, told in (("benign", True), ("malignant", False)):
+        suspected = FileResult({**result.record, "suspicious": True, "label": label})
+        assert ("; malignancy suspected;" in suspected.summary()) == told
 
 
 def test_several_lesions_are_numbered(predictor, tmp_path, monkeypatch):

@@ -22,6 +22,8 @@ def record(image: str = "a.png", *, spacing_mm=None, refused=False, lesions=True
     return {
         "image": image,
         "label": "benign",
+        "suspicious": False,
+        "prediction_set": ["benign", "malignant"],
         "probabilities": {"normal": 0.1, "benign": 0.7, "malignant": 0.2},
         "refused": refused,
         "reasons": ["It is blank."] if refused else [],
@@ -52,6 +54,18 @@ def test_a_failed_or_refused_picture_has_no_class():
     refused = table_row(record(refused=True, lesions=False))
     assert (refused["label"], refused["p_benign"]) == (None, None)
     assert refused["remarks"].startswith("It is blank.")
+
+
+def test_a_suspicion_is_told_beside_another_class(tmp_path):
+    suspected = {**record(), "suspicious": True}
+    row = table_row(suspected)
+    assert (row["suspicious"], row["prediction_set"]) == (True, "benign malignant")
+    assert row["remarks"] == "Malignancy is suspected. It is small."
+    assert "suspected" not in table_row({**suspected, "label": "malignant"})["remarks"]
+    assert "suspected" not in table_row({**suspected, "refused": True})["remarks"]
+    assert table_row({**record(), "prediction_set": None})["prediction_set"] is None
+    write_report([suspected], tmp_path / "r.html", model="m", date="today")
+    assert "Malignancy is suspected." in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
 def test_a_name_cannot_become_a_formula(tmp_path):

@@ -154,7 +154,10 @@ def legend(prediction: Prediction, view: str) -> str:
     """What the colours of a view mean, one line."""
     scale = "from dark violet to yellow"
     if view == _BAND and prediction.edge_band is None:
-        return "No range for the edge is stated, so the outline is shown."
+        return (
+            "No range for the edge is stated, so the outline is shown: the weights have none, or the outline "
+            "was changed by hand."
+        )
     if view == _BAND:
         share = f"{prediction.edge_band.coverage:.0%}"
         return (

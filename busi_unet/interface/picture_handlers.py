@@ -27,7 +27,13 @@ from busi_unet.interface.examples import example_frame, usable
 from busi_unet.interface.kept_results import KeptResults
 from busi_unet.interface.model import ModelInUse
 from busi_unet.interface.shown_errors import shown_errors
-from busi_unet.interface.wording import AGREEMENT_LEGEND, describe, describe_agreement, describe_set
+from busi_unet.interface.wording import (
+    AGREEMENT_LEGEND,
+    describe,
+    describe_agreement,
+    describe_set,
+    describe_suspicion,
+)
 
 if TYPE_CHECKING:
     from busi_unet.predictor import Prediction
@@ -394,7 +400,11 @@ class PictureHandlers:
             model = self._model()
             prediction = analysis.predict(model.predictor)
             agreement = analysis.compare(prediction)
-            classes = "" if analysis.hides(prediction) else describe_set(prediction)
+            told = (
+                ()
+                if analysis.hides(prediction)
+                else (describe_suspicion(prediction), describe_set(prediction))
+            )
             compared = _agreement_in_words(analysis, agreement).replace("**", "").split("\n\n")
             paths = write_downloads(
                 answer_folder(),
@@ -403,7 +413,7 @@ class PictureHandlers:
                 prediction=prediction,
                 overlay=draw(analysis.frame.pixels, prediction, analysis.look),
                 report=self._report(analysis, prediction, agreement),
-                summary=[line for line in (classes, *_notes(analysis, prediction)) if line],
+                summary=[line for line in (*told, *_notes(analysis, prediction)) if line],
                 comparison=[line for line in compared if line and line != AGREEMENT_LEGEND],
                 model=describe_origin(model),
                 date=date.today().isoformat(),
@@ -573,7 +583,7 @@ def _decoded(path: str | None, clip_frame: float | None) -> Frame:
 
 
 def _pixel_size(value: float | None) -> float | None:
-    if not value:
+    if value is None:
         return None
     if not 0.001 <= value <= 10:
         raise UsageError(f"A pixel of {value:g} mm is not plausible.", "Type millimetres, such as 0.08.")
@@ -581,9 +591,12 @@ def _pixel_size(value: float | None) -> float | None:
 
 
 def _typed_size(value: float | None) -> float | None:
-    """The pixel size in the page's field, or None and a warning: the picture itself can be used."""
+    """The pixel size in the page's field, or None and a warning: the picture itself can be used.
+
+    An emptied field may give 0.
+    """
     try:
-        return _pixel_size(value)
+        return _pixel_size(value or None)
     except UsageError as error:
         gr.Warning(f"{error} It does not count.")
         return None

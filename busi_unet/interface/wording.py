@@ -34,12 +34,8 @@ def describe(prediction: Prediction, *, even_if_refused: bool = False) -> str:
     )
     if not prediction.calibrated:
         sentences.append("The probabilities are not calibrated: they may be far too sure.")
-    if prediction.suspicious and prediction.label != "malignant":
-        share = f"{prediction.probabilities['malignant']:.0%}"
-        sentences.append(
-            f"Malignancy is suspected all the same: its probability ({share}) reaches the level from which "
-            "it is, as that of many benign lesions does."
-        )
+    if suspicion := describe_suspicion(prediction):
+        sentences.append(suspicion)
     if bool(lesions) == (prediction.label == "normal"):
         # The outline follows a threshold of its own, so the two can differ; saying so beats hiding it.
         sentences.append("Outline and class disagree: look at this picture with special care.")
@@ -48,6 +44,20 @@ def describe(prediction: Prediction, *, even_if_refused: bool = False) -> str:
     if in_words := describe_set(prediction):
         sentences.append(in_words)
     return " ".join(sentences)
+
+
+def describe_suspicion(prediction: Prediction) -> str:
+    """That malignancy is suspected beside another class; empty where it is not, or is the class itself."""
+    if not prediction.suspicious or prediction.label == "malignant":
+        return ""
+    share = f"{prediction.probabilities['malignant']:.0%}"
+    sentence = (
+        f"Malignancy is suspected all the same: its probability ({share}) reaches the level from which "
+        "it is, as that of many benign lesions does."
+    )
+    if prediction.prediction_set is not None and "malignant" not in prediction.prediction_set:
+        sentence += " That level is lower than the one from which a class stays among those that are left."
+    return sentence
 
 
 def describe_set(prediction: Prediction) -> str:

@@ -54,6 +54,11 @@ def open_run_folder(options: TrainOptions, accelerator: Accelerator, data: Datas
     output = options.output
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output {output} is a file.", "Name a folder.")
+    if (output / "dataset_dict.json").exists():
+        raise UsageError(
+            f"--output {output} is a data set.",
+            "Name another folder: a new data set there would delete the run.",
+        )
     split = split_hash(data)
     if options.resume:
         _require_same_run(options, split)

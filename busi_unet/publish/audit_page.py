@@ -38,12 +38,15 @@ class AuditSource:
 
 AUDITS = {
     "audit": AuditSource(
-        "audit", "published", "the cross-validation", " The embedded weights are of the same recipe."
+        "audit",
+        "published",
+        "fold 1's network of the cross-validation",
+        " The embedded weights are of the same recipe.",
     ),
     "audit_mild": AuditSource(
         "audit_mild",
         "mild",
-        "the cross-validation with mild augmentation, nothing burnt in or painted out",
+        "fold 1's network of the cross-validation with mild augmentation, nothing burnt in or painted out",
         " Dropout, weight decay and epochs are others, too; its `runs/cv` is that of this recipe.",
     ),
 }

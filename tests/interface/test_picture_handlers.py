@@ -22,7 +22,7 @@ from busi_unet.errors import IncompatibleBundleError
 from busi_unet.imaging.decode import Frame, decode_image
 from busi_unet.imaging.quality import picture_warnings
 from busi_unet.interface import picture_handlers
-from busi_unet.interface.analysis import VIEWS, Look
+from busi_unet.interface.analysis import VIEWS, Analysis, Look
 from busi_unet.interface.model import LazyModel, ModelInUse, load_model
 from busi_unet.interface.picture_handlers import (
     BRUSH_COLOR,
@@ -181,6 +181,7 @@ def test_the_page_shows_a_result_or_the_reason_in_one_go(
         ({"threshold": 5}, r"The threshold is 5\. Choose it between 0 and 1\."),
         ({"opacity": 2}, "The opacity is 2"),
         ({"pixel_size_mm": -1}, "A pixel of -1 mm is not plausible"),
+        ({"pixel_size_mm": 0}, "A pixel of 0 mm is not plausible"),
         ({"clip_frame": 9}, "no frame number 9"),
         ({"color": "mauve"}, "no colour 'mauve'"),
     ],
@@ -509,6 +510,26 @@ def test_the_downloads_say_what_the_page_says(
     text = " ".join(pypdf.PdfReader(paths[3]).pages[0].extract_text().split())
     assert "threshold set by hand (0.30)" in text
     assert "Comparison with a reference mask Dice" in text and "*" not in text and "Vermillion" not in text
+
+
+def test_the_report_tells_a_suspicion_beside_another_class(
+    handlers: PictureHandlers,
+    answer: Answer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    found = answer.analysis.predict(handlers._model().predictor)
+
+    def told(**changes: object) -> str:
+        monkeypatch.setattr(Analysis, "predict", lambda self, predictor: replace(found, **changes))
+        return " ".join(
+            pypdf.PdfReader(handlers.downloads(answer.analysis)[3]).pages[0].extract_text().split()
+        )
+
+    assert "Malignancy is suspected all the same" in told(suspicious=True, label="benign")
+    assert "suspected" not in told(suspicious=True, label="malignant")
+    assert "suspected" not in told(suspicious=False, label="benign")
 
 
 def test_the_report_of_a_refused_picture_tells_no_class(

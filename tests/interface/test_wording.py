@@ -135,5 +135,9 @@ def test_a_suspicion_beside_another_class_is_told() -> None:
         "Malignancy is suspected all the same: its probability (10%) reaches the level from which it is, as "
         "that of many benign lesions does."
     ) in describe(replace(benign, suspicious=True))
+    excluded = replace(benign, suspicious=True, prediction_set=("benign",), coverage=0.9)
+    assert "That level is lower than the one from which a class stays" in describe(excluded)
+    kept = replace(excluded, prediction_set=("benign", "malignant"))
+    assert "That level is lower" not in describe(kept)
     malignant = replace(_prediction(_mask((10, 30, 10, 50)), "malignant"), suspicious=True)
     assert "suspected" not in describe(malignant)

@@ -103,5 +103,10 @@ def test_an_output_that_cannot_be_a_folder_is_named(tmp_path):
     file.touch()
     with pytest.raises(UsageError, match=rf"--output {file} is a file"):
         open_folder(TrainOptions(output=file))
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "dataset_dict.json").touch()
+    with pytest.raises(UsageError, match=rf"--output {data} is a data set"):
+        open_folder(TrainOptions(output=data))
     with pytest.raises(TrainingError, match=rf"{file / 'run'} cannot be written"):
         open_folder(TrainOptions(output=file / "run"))
