@@ -22,9 +22,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = build_parser(
         prog="cross_validate.py",
         description=__doc__.partition("\n")[0],
-        without=("fold", "validation_fold", "resume"),
+        without=("fold", "validation_fold", "resume", "output"),
     )
-    parser.set_defaults(output=Path("runs/cross_validation"))
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("runs/cross_validation"),
+        help="folder for a run per fold, fold-0 to fold-4, and the report, results (default: %(default)s)",
+    )
     parser.add_argument(
         "--folds",
         type=int,

@@ -16,7 +16,16 @@ from busi_unet.learning.options import NOT_IN_PRETEXT, TrainOptions, build_parse
 
 
 def pretext_parser() -> argparse.ArgumentParser:
-    return build_parser(without=NOT_IN_PRETEXT, prog="pretrain.py", description=__doc__.partition("\n")[0])
+    parser = build_parser(
+        without=(*NOT_IN_PRETEXT, "output"), prog="pretrain.py", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("runs/pretext"),
+        help="folder for the model that --init takes, model (default: %(default)s)",
+    )
+    return parser
 
 
 @command

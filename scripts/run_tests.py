@@ -21,6 +21,9 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 def main(arguments: Sequence[str]) -> int:
     """Installs, runs pytest and returns its exit code; 1 where the installation fails."""
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__.strip())
+        return 0
     if not _succeeds(sys.executable, "-m", "pip", "install", "--quiet", "--editable", f"{ROOT}[test]"):
         print("error: pip could not install the project and its test tools.", file=sys.stderr)
         return 1

@@ -242,9 +242,10 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
         raise UsageError(f"{flag} {start} is no model folder.", "Name the folder of a model.")
     model, config, _ = load_bundle(start)
     if config.architecture != architecture:
-        raise UsageError(
-            f"{flag} {start} holds another network ({config.architecture}).", "Use its --encoder and --width."
-        )
+        its = f"--encoder {config.architecture.encoder}"
+        if config.architecture.width is not None:
+            its += f" --width {config.architecture.width}"
+        raise UsageError(f"{flag} {start} holds another network.", f"Use {its}.")
     if options.refit or config.training.get("data", {}).get("split_sha256"):
         require_unseen(flag, start, config, data, validates=not options.refit)
     else:

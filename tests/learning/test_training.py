@@ -401,7 +401,7 @@ def test_a_model_folder_can_be_trained_on(options, tiny_bundle, tmp_path, capsys
     with pytest.raises(UsageError, match=f"--refit {tiny_bundle} does not tell what it was trained on"):
         train(dataclasses.replace(options, refit=str(tiny_bundle), output=tmp_path / "refit"))
     assert torch.equal(before["mask_head.0.weight"], after["mask_head.0.weight"])
-    with pytest.raises(UsageError, match="holds another network"):
+    with pytest.raises(UsageError, match=r"holds another network\. Use --encoder plain --width 4\."):
         train(dataclasses.replace(run, width=8, output=tmp_path / "wider"))
     with pytest.raises(UsageError, match="is no model folder"):
         train(dataclasses.replace(run, init="imagnet", output=tmp_path / "typo"))

@@ -24,4 +24,5 @@ def test_one_fold_at_a_time(prepared, tmp_path):
 def test_the_options_of_training_but_fold_and_resume():
     result = subprocess.run([sys.executable, str(SCRIPT), "--help"], capture_output=True, text=True)
     assert "--learning-rate" in result.stdout
+    assert "runs/cross_validation" in result.stdout and "runs/busi" not in result.stdout
     assert "--fold " not in result.stdout and "--resume" not in result.stdout

@@ -42,6 +42,12 @@ def test_a_browser_in_the_path_is_enough(machine: SimpleNamespace) -> None:
     assert test == f"{PYTEST} -k overlay"
 
 
+def test_help_installs_nothing(machine: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert SCRIPT["main"](["--help"]) == 0
+    assert machine.commands == []
+    assert "python scripts/run_tests.py" in capsys.readouterr().out
+
+
 def test_chromium_comes_from_apt_for_root(machine: SimpleNamespace) -> None:
     machine.path = {"apt-get"}
 
