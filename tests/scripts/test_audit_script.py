@@ -43,7 +43,7 @@ def test_audits_a_model(script, prepared, tiny_bundle, capsys):
     printed = capsys.readouterr()
     assert "warning" not in printed.err
     folder = next(Path("reports").iterdir())
-    assert folder.name.endswith("-model-audit")
+    assert folder.name.endswith("model-audit")
     assert str(folder) in printed.err
     assert printed.out == (folder / "audit.md").read_text(encoding="utf-8")
     stored = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
