@@ -14,7 +14,7 @@ import torch
 
 from busi_unet.bundle import load_bundle
 from busi_unet.config import BundleConfig, EdgeBand, Thresholds
-from busi_unet.errors import UsageError
+from busi_unet.errors import HubAccessError, UsageError
 from busi_unet.hub import fetch_bundle
 from busi_unet.imaging.decode import ImageSource, decode_frame
 from busi_unet.imaging.measure import Lesion, measure_lesions
@@ -183,10 +183,7 @@ class Predictor:
         elif Path(source).is_dir():
             folder, name = Path(source), str(source)
         elif isinstance(source, str) and source.count("/") == 1 and not source.startswith((".", "/", "~")):
-            folder, name = (
-                fetch_bundle(source, revision=revision),
-                f"{source}@{revision}" if revision else source,
-            )
+            folder, name = _fetched(source, revision), f"{source}@{revision}" if revision else source
         else:
             raise UsageError(
                 f"{source} is no model folder.", "Name an existing folder, or a Hub id USER/NAME."
@@ -315,6 +312,16 @@ class Predictor:
         return (
             "This does not look like a breast ultrasound picture: it is too unlike all that were learned.",
         )
+
+
+def _fetched(source: str, revision: str | None) -> Path:
+    """The folder of a model of the Hub; where it may have been meant as a path, the error says so."""
+    try:
+        return fetch_bundle(source, revision=revision)
+    except HubAccessError as error:
+        if Path(source).parent.is_dir():
+            error.message = f"There is no folder {source}, and as a model of the Hub: {error.message}"
+        raise
 
 
 def _choose_device(device: str) -> torch.device:

@@ -9,7 +9,7 @@ import pytest
 from busi_unet.bundle import CONFIG_NAME
 from busi_unet.config import Calibration, EdgeBand, Thresholds
 from busi_unet.data.phantom import make_phantom
-from busi_unet.errors import IncompatibleBundleError, UnreadableImageError, UsageError
+from busi_unet.errors import HubAccessError, IncompatibleBundleError, UnreadableImageError, UsageError
 from busi_unet.imaging.decode import decode_image
 from busi_unet.learning.dataset import LesionDataset
 from busi_unet.predictor import Predictor
@@ -174,6 +174,21 @@ def test_sources_that_are_no_model(tmp_path):
         Predictor.from_pretrained(revision="main")
     with pytest.raises(UsageError, match="'tpu9'"):
         Predictor.from_pretrained(device="tpu9")
+
+
+def test_a_path_that_reads_like_a_hub_id_is_said_to_be_no_folder(tmp_path, monkeypatch):
+    def unreachable(source, *, revision):
+        raise HubAccessError("The Hub cannot be reached.", "Try again.")
+
+    monkeypatch.setattr("busi_unet.predictor.fetch_bundle", unreachable)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(HubAccessError, match=r"^The Hub cannot be reached\. Try again\.$"):
+        Predictor.from_pretrained("runs/nix")
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(
+        HubAccessError, match=r"^There is no folder runs/nix, and as a model of the Hub: The Hub"
+    ):
+        Predictor.from_pretrained("runs/nix")
 
 
 def test_a_bad_picture_in_a_batch_is_named(predictor, tmp_path):
