@@ -182,11 +182,6 @@ class BundleConfig:
             )
         _require(self.class_names == CLASS_NAMES, "class_names", self.class_names, f"{list(CLASS_NAMES)}")
 
-    @property
-    def only_a_start(self) -> bool:
-        """Whether these weights learned another task (`learning.pretext`), to be trained from."""
-        return "task" in self.training
-
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` gives back an equal config."""
         return {**dataclasses.asdict(self), "class_names": list(self.class_names)}

@@ -55,8 +55,6 @@ def test_the_commands_can_be_given_as_they_stand(command):
     elif command[0] == "sbatch":
         start = command.index("configs/slurm.sh")
         train_parser().parse_args(["--output", *command[start + 1 :]])
-    elif command[:2] == ["python", "scripts/pretrain.py"]:
-        script("pretrain").pretext_parser().parse_args(command[2:])
     elif command[:2] == ["python", "scripts/average_models.py"]:
         script("average_models").build_parser().parse_args(command[2:])
     else:

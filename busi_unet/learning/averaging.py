@@ -72,10 +72,6 @@ def average_models(
     configs = [member.config for member in members]
     for folder, config in zip(models[1:], configs[1:], strict=True):
         _require_alike(models[0], configs[0], folder, config)
-    if configs[0].only_a_start:
-        raise UsageError(
-            f"{models[0]} is a start for training, no model.", "Average what was trained from it."
-        )
     split = split_for(configs[0], data)
     if not split.own:
         raise UsageError(

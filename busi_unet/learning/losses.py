@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -32,19 +30,18 @@ def soft_dice_loss(mask_logits: Tensor, target: Tensor) -> Tensor:
     return torch.where(present, loss, 0.0)
 
 
-def mask_loss(mask_logits: Tensor, mask: Tensor, *, dice_weight: float = 1.0) -> Tensor:
-    """Weighted Dice loss + binary cross-entropy, per image.
+def mask_loss(mask_logits: Tensor, mask: Tensor) -> Tensor:
+    """Dice loss + binary cross-entropy, per image.
 
     Args:
         mask_logits: (N, 1, S, S).
         mask: (N, 1, S, S), 0 to 1.
-        dice_weight: of the Dice term.
 
     Returns:
         (N,).
     """
     bce = F.binary_cross_entropy_with_logits(mask_logits, mask, reduction="none").flatten(1).mean(dim=1)
-    return dice_weight * soft_dice_loss(mask_logits, mask) + bce
+    return soft_dice_loss(mask_logits, mask) + bce
 
 
 def combined_loss(
@@ -54,7 +51,6 @@ def combined_loss(
     *,
     class_weight: float = 0.5,
     label_smoothing: float = 0.05,
-    dice_weight: float = 1.0,
 ) -> Tensor:
     """`mask_loss`, and weighted cross-entropy on the class.
 
@@ -67,7 +63,6 @@ def combined_loss(
         classes: float (N, 3), shares that sum to 1.
         class_weight: of the classification term.
         label_smoothing: of the classification term (Szegedy et al. 2016, arXiv:1512.00567).
-        dice_weight: of the Dice term.
 
     Returns:
         (N,); the mean over the batch is minimised.
@@ -75,24 +70,4 @@ def combined_loss(
     # Autocast may have left the outputs in half precision.
     mask_logits, class_logits = output.mask_logits.to(mask.dtype), output.class_logits.to(mask.dtype)
     class_ce = F.cross_entropy(class_logits, classes, label_smoothing=label_smoothing, reduction="none")
-    return mask_loss(mask_logits, mask, dice_weight=dice_weight) + class_weight * class_ce
-
-
-def coarse_mask_loss(coarse: Sequence[Tensor], mask: Tensor, *, dice_weight: float = 1.0) -> Tensor:
-    """The mean `mask_loss` over the decoder's coarser levels, per image.
-
-    Args:
-        coarse: mask logits (N, 1, s, s).
-        mask: float (N, 1, S, S), S a multiple of each s; its mean over a coarse pixel is the target there.
-        dice_weight: of the Dice term.
-
-    Returns:
-        (N,).
-    """
-    losses = [
-        mask_loss(
-            logits.to(mask.dtype), F.adaptive_avg_pool2d(mask, logits.shape[-1]), dice_weight=dice_weight
-        )
-        for logits in coarse
-    ]
-    return torch.stack(losses).mean(dim=0)
+    return mask_loss(mask_logits, mask) + class_weight * class_ce

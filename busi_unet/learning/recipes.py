@@ -337,9 +337,8 @@ def _options_of(name: str, runs: Mapping[str, Path]) -> dict[str, Any]:
     for fold, run in runs.items():
         told = json.loads((run / "options.json").read_text(encoding="utf-8"))
         options[fold] = {option: told.get(option, default) for option, default in defaults.items()}
-        # Start weights and teachers that learned from a fold's own training images are alike in that.
+        # Start weights that learned from a fold's own training images are alike in that.
         options[fold]["init"] = options[fold]["init"].replace(fold, "fold-K")
-        options[fold]["teachers"] = [teacher.replace(fold, "fold-K") for teacher in options[fold]["teachers"]]
     first, *others = options
     for other in others:
         changed = sorted(_changes(options[other], options[first]))

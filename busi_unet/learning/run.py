@@ -30,9 +30,6 @@ from busi_unet.data.busi import SPLITS, read_record, split_hash
 from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.imaging.preprocess import Preprocessor
 from busi_unet.learning.dataset import EpochOrder, LesionDataset
-from busi_unet.learning.deep_supervision import DeepSupervision
-from busi_unet.learning.distillation import Teachers, load_teachers
-from busi_unet.learning.distributed import share_batches
 from busi_unet.learning.interruption import leave_signals_to_the_parent
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.progress import Progress
@@ -52,10 +49,9 @@ class Run:
     Attributes:
         options: with the accumulation that fits into memory.
         steps_per_epoch: optimizer steps.
-        model: the network, or `DeepSupervision` around it.
+        model: the network.
         ema: the network's weight average that is validated and saved; its buffers are averaged too.
         validation_loader: None for a refit.
-        teachers: None where the pictures' masks and classes alone teach.
         made_on: the data and its split, as the record of a model tells them.
         saved_at: `time.monotonic()` of the last checkpoint.
     """
@@ -69,7 +65,6 @@ class Run:
     scheduler: torch.optim.lr_scheduler.LambdaLR
     train_loader: DataLoader
     validation_loader: DataLoader | None
-    teachers: Teachers | None
     made_on: Mapping[str, Any]
     progress: Progress = field(default_factory=Progress)
     saved_at: float = field(default_factory=time.monotonic)
@@ -179,11 +174,13 @@ def build_run(
     """Network, optimizer, schedule and weight average around the pictures."""
     set_seed(options.seed)
     model = build_model(options, data)
-    freeze(model, depthwise=options.freeze_depthwise, blocks=options.freeze_blocks)
+    if options.freeze_depthwise:
+        freeze_depthwise(model)
     # Faster on CPUs and tensor cores; MPS has had wrong results with it.
     if accelerator.device.type != "mps":
         model = model.to(memory_format=torch.channels_last)
-    share_batches(model, accelerator.device)
+    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     share = options.batch_size // (accelerator.num_processes * options.accumulate)
     order = EpochOrder(train_set, options.batch_size)
     train_loader = DataLoader(
@@ -194,10 +191,7 @@ def build_run(
         worker_init_fn=leave_signals_to_the_parent,
     )
     ema = build_ema(model, options.ema_decay)
-    encoder = model.encoder
-    if options.deep_supervision:
-        model = DeepSupervision(model)
-    optimizer = build_optimizer(model, encoder, options)
+    optimizer = build_optimizer(model, options)
     model, optimizer, train_loader = accelerator.prepare(model, optimizer, train_loader)
     accelerator.gradient_accumulation_steps = options.accumulate
     steps_per_epoch = len(order) // options.batch_size
@@ -212,7 +206,6 @@ def build_run(
         train_loader=train_loader,
         validation_loader=validation_set
         and accelerator.prepare_data_loader(DataLoader(validation_set, batch_size=share)),
-        teachers=load_teachers(options, data, accelerator.device),
         made_on={
             "images": {split: len(data[split]) for split in SPLITS},
             "folds": {split: sorted(set(data[split]["fold"])) for split in SPLITS},
@@ -261,58 +254,24 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
     return model
 
 
-def freeze(model: UNet, *, depthwise: bool, blocks: int) -> None:
-    """Leaves weights of the encoder out of the training, in place; batch statistics still follow the data.
+def freeze_depthwise(model: UNet) -> None:
+    """Leave the encoder's depthwise filters out of the training, in place; batch statistics follow the data.
 
-    Args:
-        model: not with the plain encoder, if anything is to be frozen.
-        depthwise: all depthwise filters: under 2 % of the weights, about a tenth of a step on a CPU.
-        blocks: the stem and so many blocks after it; 0 for neither.
-
-    Raises:
-        UsageError: the encoder has fewer blocks.
+    They are under 2 % of the weights, and about a tenth of a step on a CPU.
     """
-    if depthwise:
-        for module in model.encoder.modules():
-            if isinstance(module, nn.Conv2d) and module.groups > 1:
-                module.weight.requires_grad_(False)
-    if blocks:
-        if blocks > len(model.encoder.blocks):
-            raise UsageError(
-                f"--freeze-blocks is {blocks}, but the encoder has {len(model.encoder.blocks)} blocks.",
-                "Use fewer.",
-            )
-        for module in (model.encoder.stem, *model.encoder.blocks[:blocks]):
-            module.requires_grad_(False)
+    for module in model.encoder.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            module.weight.requires_grad_(False)
 
 
-def build_optimizer(model: nn.Module, encoder: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); no decay on biases and norm weights.
-
-    The encoder's parameters are groups of their own, with their own rate; they come last.
-
-    Args:
-        model: all that is trained.
-        encoder: the part of it.
-        options: rates and decay.
-    """
-    of_encoder = {id(parameter) for parameter in encoder.parameters()}
+def build_optimizer(model: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
+    """Return AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) without decay on biases and norm weights."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
-        {
-            "params": [
-                parameter
-                for parameter in model.parameters()
-                if parameter.requires_grad
-                and (id(parameter) in of_encoder) == in_encoder
-                and (parameter.ndim > 1) == decays
-            ],
-            "lr": options.learning_rate * (options.encoder_rate if in_encoder else 1),
-            "weight_decay": options.weight_decay if decays else 0.0,
-        }
-        for in_encoder in (False, True)
-        for decays in (True, False)
+        {"params": [each for each in parameters if each.ndim > 1], "weight_decay": options.weight_decay},
+        {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups)
+    return torch.optim.AdamW(groups, lr=options.learning_rate)
 
 
 def build_ema(model: nn.Module, decay: float) -> AveragedModel:

@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from busi_unet.learning.run import Run
 
 _OPTIONS_NAME, _SPLIT, _COMMIT = "options.json", "split_sha256", "commit"
-# What may change between the parts of a resumed run. Accumulation is for one that ran out of memory.
-_FREE = {"resume", "data", "output", "tracker", "workers", "checkpoint_minutes", "accumulate"}
 
 
 def open_run_folder(options: TrainOptions, accelerator: Accelerator, data: DatasetDict) -> None:
@@ -80,21 +78,20 @@ def open_run_folder(options: TrainOptions, accelerator: Accelerator, data: Datas
 
 
 def _require_same_run(options: TrainOptions, split: str) -> None:
-    output, now = options.output, options.to_dict()
+    output, now = options.output, options.recipe()
     if not has_checkpoint(output):
         raise TrainingError(
             f"{output} holds no {CHECKPOINT_NAME} to resume from.", "Start it without --resume."
         )
-    # Options that came later than the run have their defaults in it.
-    before = {**TrainOptions().to_dict(), **_recorded(output)}
-    # Which epoch becomes the model is not asked before the end.
-    free = _FREE if is_finished(output) else _FREE | {"select"}
-    changed = sorted(name for name in now if name not in free and before[name] != now[name])
+    before = _recorded(output)
+    if not is_finished(output):
+        # Which epoch becomes the model is not asked before the end.
+        del now["select"]
+    changed = sorted(name for name in now if before.get(name) != now[name])
     if changed:
-        listed = ", ".join(f"--{name.replace('_', '-')} was {before[name]}" for name in changed)
+        listed = ", ".join(f"--{name.replace('_', '-')} was {before.get(name)}" for name in changed)
         raise UsageError(f"{output} was started with other options: {listed}.", "Resume with those.")
-    # Runs of earlier versions did not note their split.
-    if before.get(_SPLIT, split) != split:
+    if before.get(_SPLIT) != split:
         raise UsageError(
             f"{output} was started on another split of the data, so it may know the test images.",
             "Resume with the --data it was started with, or start anew in another --output.",
@@ -180,12 +177,11 @@ def build_manifest(run: Run) -> dict[str, Any]:
     accelerator, progress = run.accelerator, run.progress
     kept = progress.epoch if run.options.select == "last" else progress.best_epoch
     validated = progress.history[kept - 1]
+    options = run.options.recipe()
+    if run.options.refit:
+        del options["init"]
     return {
-        "options": {
-            name: value
-            for name, value in run.options.to_dict().items()
-            if name not in ("data", "output", "resume", *(["init"] if run.options.refit else []))
-        },
+        "options": options,
         "data": run.made_on,
         "kept_epoch": kept,
         "epochs": progress.epoch,
@@ -196,6 +192,7 @@ def build_manifest(run: Run) -> dict[str, Any]:
         "hardware": {
             "device": accelerator.device.type,
             "processes": accelerator.num_processes,
+            "images_per_pass": run.options.batch_size // (accelerator.num_processes * run.options.accumulate),
             "threads": torch.get_num_threads(),
             "cores": os.cpu_count(),
             "machine": platform.machine(),

@@ -5,17 +5,15 @@
     └── trackio/         data base and pictures; TRACKIO_DIR names another place
 
 Both are written by the main process alone. A resumed run goes on with the tracker's run where the
-checkpoint ends; what was logged after that is dropped, so no epoch has two values.
+checkpoint ends. TensorBoard drops what was logged after that; trackio keeps both values of such an epoch.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import sqlite3
 import sys
-from contextlib import closing, redirect_stdout
-from pathlib import Path
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,21 +58,11 @@ def open_trackers(options: TrainOptions, accelerator: Accelerator, *, resumed_at
     settings: dict[str, Any] = {"purge_step": resumed_at + 1}
     if options.tracker == "trackio":
         name = options.output.resolve().name
-        # trackio reads both when it is first imported. One process writes, so its data base is safe on a
-        # network drive too, where it would otherwise write fragments that cannot be cut back.
-        own = (options.output / "trackio").resolve()
-        os.environ.setdefault("TRACKIO_DIR", str(own))
-        os.environ.setdefault("TRACKIO_STORAGE_MODE", "sqlite")
-        # What lies in the run folder is of this run, if only of a start that died before its checkpoint.
-        # Elsewhere a run of the same name may be another one.
-        goes_on = options.resume or Path(os.environ["TRACKIO_DIR"]).resolve() == own
-        if goes_on:
-            _drop_trackio_after(resumed_at, name)
-        settings = {
-            "name": name,
-            "resume": "allow" if goes_on else "never",
-            "config": options.to_dict(),
-        }
+        # trackio reads it when it is first imported.
+        os.environ.setdefault("TRACKIO_DIR", str((options.output / "trackio").resolve()))
+        # Where several runs share a folder, one of the same name may be another run.
+        resume = "allow" if options.resume else "never"
+        settings = {"name": name, "resume": resume, "config": options.to_dict()}
     try:
         with redirect_stdout(sys.stderr):
             accelerator.init_trackers(
@@ -179,17 +167,6 @@ def draw_predictions(
         predicted = (logits > 0).cpu().numpy()
         pictures.append(draw_overlay(np.asarray(reference), predicted, color=ORANGE, opacity=0))
     return pictures, [CLASS_NAMES[label] for label in output.class_logits.argmax(1).tolist()]
-
-
-def _drop_trackio_after(epoch: int, name: str) -> None:
-    """Removes the later epochs of the run that trackio is about to resume; it has no call for that."""
-    from trackio.sqlite_storage import SQLiteStorage
-
-    path = SQLiteStorage.get_project_db_path(PROJECT)
-    run = SQLiteStorage.get_latest_run_record_by_name(PROJECT, name) if path.exists() else None
-    if run is not None:
-        with closing(sqlite3.connect(path)) as connection, connection:
-            connection.execute("DELETE FROM metrics WHERE run_id = ? AND step > ?", (run["id"], epoch))
 
 
 def _as_table(values: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Training from start to end: the stages, the loop over epochs, and the loop over batches.
 
 Beside it lie `run` (the parts of a run, made from its options), `run_folder` (what it leaves on the
-disk), `progress` (what is counted), `distributed` (what makes several processes train like one) and
+disk), `progress` (what is counted), `distributed` (what several processes agree on) and
 `interruption` (being told to stop).
 """
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from accelerate import Accelerator, skip_first_batches
-from accelerate.utils import find_executable_batch_size
+from accelerate.utils import broadcast, find_executable_batch_size
 from torch import Tensor
 from tqdm import tqdm
 
@@ -27,10 +27,8 @@ from busi_unet.errors import TrainingError, TrainingStopped
 from busi_unet.learning import distributed
 from busi_unet.learning.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from busi_unet.learning.dataset import Batch
-from busi_unet.learning.deep_supervision import network_of, supervised
-from busi_unet.learning.distillation import distillation_loss
 from busi_unet.learning.interruption import StopSignals
-from busi_unet.learning.losses import coarse_mask_loss, combined_loss
+from busi_unet.learning.losses import combined_loss
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.progress import Tally
 from busi_unet.learning.run import Run, build_accelerator, build_run, check_data, load_pictures
@@ -49,8 +47,7 @@ def train(options: TrainOptions) -> Path | None:
     both splits; nothing is selected then, and the last epoch is the result.
 
     Everything random follows from the seed, the epoch and the image or step, so that a run ends with the
-    same weights on one machine whether or not it was interrupted, and with nearly the same ones however
-    many processes share its batches.
+    same weights on one machine whether or not it was interrupted.
 
     Returns:
         The finished model folder; None on every process but the main one.
@@ -96,7 +93,7 @@ def fit_into_memory(options: TrainOptions, accelerator: Accelerator, data: Datas
         share = max(size for size in range(1, share // 2 + 1) if per_process % size == 0)
         accumulate = per_process // share
         if accelerator.num_processes > 1:
-            # The others wait inside this pass for statistics that will never come.
+            # The others wait for gradients that will never come.
             raise TrainingError(
                 f"{before} on process {accelerator.process_index}.",
                 f"Go on with --accumulate {accumulate}, and --resume if there is a checkpoint.",
@@ -190,25 +187,19 @@ def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:
     clock = time.monotonic()
     for index, batch in enumerate(skip_first_batches(run.train_loader, passes), start=passes):
         batch = Batch(*batch)
-        # The same on every process; with the order and the augmentation, all that is random.
-        torch.manual_seed(_seed_of(options.seed, progress.epoch, index))
+        # Dropout; with the order and the augmentation, all that is random.
+        torch.manual_seed(_seed_of(options.seed, progress.epoch, index, accelerator.process_index))
         with accelerator.accumulate(run.model):
             with accelerator.autocast():
-                output, coarse = supervised(run.model(batch.image))
-                taught = run.teachers and run.teachers(batch.image)
+                # accelerate passes named tuples on as plain ones.
+                output = UNetOutput(*run.model(batch.image))
             loss = combined_loss(
                 output,
                 batch.mask,
                 batch.classes,
                 class_weight=options.class_weight,
                 label_smoothing=options.label_smoothing,
-                dice_weight=options.dice_weight,
             )
-            if coarse:
-                deep = coarse_mask_loss(coarse, batch.mask, dice_weight=options.dice_weight)
-                loss = loss + options.deep_supervision * deep
-            if taught:
-                loss = loss + distillation_loss(output, taught, class_weight=options.class_weight)
             check_loss(run, loss, batch)
             accelerator.backward(loss.mean())
             if accelerator.sync_gradients:
@@ -218,7 +209,7 @@ def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:
         add_to_tally(progress.tally, output, batch, loss.detach())
         if accelerator.sync_gradients:
             run.scheduler.step()
-            run.ema.update_parameters(network_of(accelerator.unwrap_model(run.model)))
+            run.ema.update_parameters(accelerator.unwrap_model(run.model))
             progress.step += 1
             progress.seconds += time.monotonic() - clock
             clock = time.monotonic()
@@ -232,6 +223,8 @@ def validate(run: Run) -> Tally:
     """The weight average on every validation image once, at network resolution; nothing for a refit."""
     tally = Tally()
     run.ema.eval()
+    # Where batch statistics are each process's own, all validate what the first one saves.
+    broadcast(run.ema.state_dict())
     for batch in run.validation_loader or ():
         batch = Batch(*batch)
         with run.accelerator.autocast():
@@ -242,7 +235,6 @@ def validate(run: Run) -> Tally:
             batch.classes,
             class_weight=run.options.class_weight,
             label_smoothing=0,
-            dice_weight=run.options.dice_weight,
         )
         add_to_tally(tally, output, batch, loss)
     return sum_over_processes(tally, run.accelerator)
@@ -339,7 +331,6 @@ def _seed_of(*parts: int) -> int:
 
 
 def _rate_at(run: Run, step: int) -> float:
-    """The learning rate of everything but the encoder."""
     return run.scheduler.base_lrs[0] * run.scheduler.lr_lambdas[0](step)
 
 

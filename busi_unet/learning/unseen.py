@@ -81,8 +81,6 @@ def subject(model: str, data: DatasetDict, split: str, *, device: str = "auto") 
     predictor = Predictor.from_pretrained(None if model == "embedded" else model, device=device)
     found = split_for(predictor.config, data)
     doubts = [found.doubt(split)]
-    if predictor.config.only_a_start:
-        doubts.append("the model is a start for training: it has not learned to outline lesions.")
     if ignored_copies(predictor.config.training):
         doubts.append("the model's folds ignore copies: it was trained on copies of these images.")
     if not predictor.config.calibration.fitted:

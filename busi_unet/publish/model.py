@@ -70,8 +70,8 @@ def build_model_folder(
         and evaluation.json: that of the model's own test split.
 
     Raises:
-        UsageError: no Hub id, no such run, weights to start from (`learning.pretext`) and no model, an
-            evaluation of other weights, an output that holds what no earlier call wrote.
+        UsageError: no Hub id, no such run, an evaluation of other weights, an output that holds what no
+            earlier call wrote.
         IncompatibleBundleError: the model folder cannot be loaded.
         BusiUNetError: the disk refuses.
     """
@@ -83,11 +83,6 @@ def build_model_folder(
     results = results_of(digest, evaluations)
     # Loaded before anything is written: what cannot be used is not published.
     predictor = Predictor.from_pretrained(model, device="cpu")
-    if predictor.config.only_a_start:
-        raise UsageError(
-            f"{model} is a start for training: it has not learned to outline lesions.",
-            f"Train from it with train.py --init {model}, and push what comes out.",
-        )
     with repository_folder(output) as folder:
         for name in (WEIGHTS_NAME, CONFIG_NAME):
             shutil.copyfile(model / name, folder / name)

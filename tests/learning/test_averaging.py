@@ -12,7 +12,6 @@ from busi_unet.learning.averaging import average_models
 from busi_unet.learning.dataset import EpochOrder
 from busi_unet.learning.evaluation import evaluate
 from busi_unet.learning.options import TrainOptions
-from busi_unet.learning.pretext import pretrain
 from busi_unet.learning.run import load_pictures
 from busi_unet.learning.training import train
 from busi_unet.predictor import Predictor
@@ -121,9 +120,6 @@ def test_mistakes_are_named(members, options, prepared, tmp_path):
     ]
     with pytest.raises(UsageError, match="another start than"):
         average_models(refits, data, tmp_path / "mean")
-    start = pretrain(dataclasses.replace(options, epochs=1, output=tmp_path / "pretext"), progress=False)
-    with pytest.raises(UsageError, match="is a start for training"):
-        average_models([start, start], data, tmp_path / "mean")
     other = train(dataclasses.replace(options, fold=1, epochs=1, output=tmp_path / "fold"))
     with pytest.raises(UsageError, match="another split"):
         average_models([members[0], other], data, tmp_path / "mean")

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from busi_unet.learning.losses import coarse_mask_loss, combined_loss, mask_loss, soft_dice_loss
+from busi_unet.learning.losses import combined_loss, soft_dice_loss
 from busi_unet.model.unet import UNetOutput
 
 
@@ -41,7 +41,6 @@ def test_empty_images_still_teach_through_cross_entropy():
 
 
 def test_every_image_has_its_own_loss():
-    """Else two processes with half of a batch each would not follow the curve of one with all of it."""
     generator = torch.Generator().manual_seed(0)
     output = UNetOutput(torch.randn(4, 1, 8, 8, generator=generator), torch.randn(4, 3, generator=generator))
     mask = torch.cat([target(), torch.zeros(2, 1, 8, 8)])
@@ -60,26 +59,6 @@ def test_the_loss_is_the_weighted_sum():
     loss = combined_loss(output, target(), classes(2, 0), class_weight=0.25)
     expected = math.log(2) + 0.25 * math.log(3)
     assert loss.tolist() == pytest.approx([2 / 3 + expected, expected])
-
-
-def test_the_dice_term_has_a_weight():
-    output = UNetOutput(torch.zeros(2, 1, 8, 8), torch.zeros(2, 3))
-    loss = combined_loss(output, target(), classes(2, 0), class_weight=0, dice_weight=0.5)
-    assert loss.tolist() == pytest.approx([1 / 3 + math.log(2), math.log(2)])
-
-
-def test_coarse_levels_are_asked_for_the_mask_as_coarse_as_they_are():
-    sure = 40 * (2 * target() - 1)
-    right = [torch.nn.functional.avg_pool2d(sure, factor) for factor in (4, 2)]
-    assert coarse_mask_loss(right, target())[0] == pytest.approx(0, abs=1e-6)
-    wrong = coarse_mask_loss([right[0], -right[1]], target())
-    torch.testing.assert_close(wrong, mask_loss(-right[1], target()[:, :, ::2, ::2]) / 2)
-    # A coarse pixel half of which is lesion: an even probability is the best answer.
-    half = torch.zeros(1, 1, 2, 2)
-    half[..., 0] = 1
-    logits = torch.zeros(1, 1, 1, 1, requires_grad=True)
-    coarse_mask_loss([logits], half, dice_weight=0).sum().backward()
-    assert logits.grad.item() == pytest.approx(0)
 
 
 def test_a_blend_of_two_classes_asks_for_both():

@@ -55,7 +55,6 @@ def test_values_out_of_range_are_named_as_flags(name, value):
     [
         ("width", 32, "efficientnet_lite0"),
         ("freeze_depthwise", True, "plain"),
-        ("freeze_blocks", 3, "plain"),
     ],
 )
 def test_what_would_do_nothing_to_the_encoder_is_refused(flag, value, encoder):

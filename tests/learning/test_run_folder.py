@@ -70,21 +70,6 @@ def test_another_split_under_the_same_flags_is_not_resumed(started):
     open_folder(started)
 
 
-def test_a_run_that_did_not_note_its_split_is_resumed_and_notes_it(started):
-    edit_options(started, split_sha256=None)
-    open_folder(started)
-    with pytest.raises(UsageError, match="another split"):
-        open_folder(started, ROTATED)
-
-
-def test_an_option_that_is_newer_than_the_run_had_its_default(started):
-    edit_options(started, freeze_depthwise=None)
-    open_folder(started)
-    edit_options(started, freeze_depthwise=None)
-    with pytest.raises(UsageError, match="--freeze-depthwise was False"):
-        open_folder(dataclasses.replace(started, freeze_depthwise=True))
-
-
 @pytest.mark.parametrize("text", ["[]", "{", "3", None])
 def test_damaged_options_are_one_sentence(started, text):
     path = started.output / "options.json"

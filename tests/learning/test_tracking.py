@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from tracked_run import make_parts, make_row, track
 
 from busi_unet.errors import MissingDependencyError, TrainingError
 from busi_unet.imaging.overlay import ORANGE, SKY_BLUE
-from busi_unet.learning import tracking
 from busi_unet.learning.options import TrainOptions
 from busi_unet.learning.tracking import (
     choose_pictures,
@@ -97,7 +95,7 @@ def test_a_new_run_in_a_folder_that_never_saw_a_checkpoint_starts_its_curve_anew
 
 
 @pytest.mark.slow
-def test_trackio_has_one_value_per_epoch_though_a_resume_repeats_one(tmp_path):
+def test_trackio_goes_on_with_the_run_that_is_resumed(tmp_path):
     output = tmp_path / "run"
     program = str(HERE / "tracked_run.py")
     # Results own stdout; trackio's news go to stderr.
@@ -114,46 +112,12 @@ def test_trackio_has_one_value_per_epoch_though_a_resume_repeats_one(tmp_path):
     assert set(values) == FIGURES | pictures
     assert len(pictures) == 4
     for name in values:
-        assert [step for step, _ in values[name]] == [1, 2, 3, 4]
-    assert [value for _, value in values["learning_rate"]] == pytest.approx([0.1, 0.2, 0.3, 0.4])
+        assert sorted({step for step, _ in values[name]}) == [1, 2, 3, 4]
     for name in pictures:
         for _, picture in values[name]:
             assert "reference blue, prediction orange" in picture["caption"]
             with Image.open(output / "trackio" / "media" / picture["file_path"]) as image:
                 assert image.size == (32, 32)
-
-
-@pytest.mark.slow
-def test_trackio_too_starts_the_curve_of_a_run_that_never_saw_a_checkpoint_anew(tmp_path):
-    program = str(HERE / "tracked_run.py")
-    run(program, "trackio", str(tmp_path / "run"), "0", "1", "killed")
-    run(program, "trackio", str(tmp_path / "run"), "0", "2")
-    names, _, (rows,) = read_trackio(tmp_path / "run")
-    assert names == ["run"]
-    rates = sorted((row["step"], row["learning_rate"]) for row in rows if "learning_rate" in row)
-    assert rates == [(1, pytest.approx(0.1)), (2, pytest.approx(0.2))]
-
-
-@pytest.mark.parametrize(
-    ("folder", "resume", "goes_on"),
-    [("run/trackio", False, True), ("shared", False, False), ("shared", True, True)],
-)
-def test_a_new_run_cuts_back_no_run_of_the_same_name_in_a_shared_folder(
-    tmp_path, monkeypatch, folder, resume, goes_on
-):
-    cut, settings = [], []
-    accelerator = SimpleNamespace(
-        log_with=["trackio"],
-        is_main_process=True,
-        init_trackers=lambda _project, init_kwargs: settings.append(init_kwargs["trackio"]),
-    )
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / folder))
-    monkeypatch.setenv("TRACKIO_STORAGE_MODE", "sqlite")
-    monkeypatch.setattr(tracking, "_drop_trackio_after", lambda *arguments: cut.append(arguments))
-    options = TrainOptions(output=tmp_path / "run", tracker="trackio", resume=resume)
-    open_trackers(options, accelerator, resumed_at=3 if resume else 0)
-    assert cut == ([(3 if resume else 0, "run")] if goes_on else [])
-    assert settings[0]["resume"] == ("allow" if goes_on else "never")
 
 
 @pytest.mark.slow

@@ -1,9 +1,8 @@
 """A training run as a program, with an accident if one is asked for.
 
-python training_run.py OPTIONS_JSON [kill STEP | terminate STEP RANK | nan STEP RANK | double]
+python training_run.py OPTIONS_JSON [kill STEP | terminate STEP RANK | nan STEP RANK]
 
 Steps are counted from 1, from the start of this program. Run by torchrun it trains in several processes.
-`double` computes in float64 and makes no model folder.
 """
 
 from __future__ import annotations
@@ -20,25 +19,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from busi_unet.cli import command
 from busi_unet.learning import training
-from busi_unet.learning.dataset import LesionDataset
 from busi_unet.learning.options import TrainOptions
 
 
 def read_options(text: str) -> TrainOptions:
     values = json.loads(text)
     return TrainOptions(**values | {name: Path(values[name]) for name in ("data", "output")})
-
-
-def compute_in_double() -> None:
-    torch.set_default_dtype(torch.float64)
-    get_item = LesionDataset.__getitem__
-
-    def get_double(self, index):
-        item = get_item(self, index)
-        return item._replace(image=item.image.double(), mask=item.mask.double())
-
-    LesionDataset.__getitem__ = get_double
-    training.finish = lambda *_: None
 
 
 def plan_accident(kind: str, step: int, rank: int = 0) -> None:
@@ -68,9 +54,7 @@ def plan_accident(kind: str, step: int, rank: int = 0) -> None:
 @command
 def main(argv=None) -> None:
     options, *accident = sys.argv[1:]
-    if accident == ["double"]:
-        compute_in_double()
-    elif accident:
+    if accident:
         plan_accident(accident[0], *map(int, accident[1:]))
     training.train(read_options(options))
 

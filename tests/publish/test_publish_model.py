@@ -63,14 +63,6 @@ def test_a_bare_model_folder_has_its_manifest_from_the_config(tiny_bundle, tmp_p
     assert json.loads((output / "manifest.json").read_text(encoding="utf-8")) == training
 
 
-def test_weights_to_start_from_are_not_published_as_a_model(tiny_bundle, tmp_path):
-    config = load_config(tiny_bundle)
-    save_config(tiny_bundle, BundleConfig.from_dict({**config.to_dict(), "training": {"task": "restores"}}))
-    with pytest.raises(UsageError, match="is a start for training"):
-        build_model_folder(tiny_bundle, tmp_path / "out", repo_id="someone/busi")
-    assert not (tmp_path / "out").exists()
-
-
 def test_the_examples_are_predictions_and_the_same_each_time(run, tmp_path):
     first, second = (build_model_folder(run, tmp_path / name, repo_id="someone/busi") for name in ("a", "b"))
     for label in ("normal", "benign", "malignant"):
