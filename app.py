@@ -6,7 +6,7 @@ Gradio reads its own variables, such as `GRADIO_SERVER_NAME` and `GRADIO_SERVER_
 
 import os
 
-from busi_unet.interface.page import LAUNCH_OPTIONS, build_page
+from busi_unet.app.page import LAUNCH_OPTIONS, build_page
 
 demo = build_page(os.environ.get("BUSI_UNET_MODEL"))
 

@@ -12,9 +12,9 @@ from busi_unet.version import __version__
 
 _HOMES = {
     "BusiUNetError": "busi_unet.errors",
-    "Prediction": "busi_unet.predictor",
-    "Predictor": "busi_unet.predictor",
-    "UNet": "busi_unet.model.unet",
+    "Prediction": "busi_unet.inference.predictor",
+    "Predictor": "busi_unet.inference.predictor",
+    "UNet": "busi_unet.models.unet",
 }
 
 __all__ = ["BusiUNetError", "Prediction", "Predictor", "UNet", "__version__"]

@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
     from busi_unet.data.busi import load_prepared
-    from busi_unet.learning.averaging import average_models
+    from busi_unet.training.averaging import average_models
 
     print(average_models(args.models, load_prepared(args.data), args.output))
 

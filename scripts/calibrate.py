@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from busi_unet.cli import command
 from busi_unet.data.busi import load_prepared
-from busi_unet.learning.tuning import recalibrate
+from busi_unet.training.calibrate import recalibrate
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -12,8 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from busi_unet.cli import command, print_json
 from busi_unet.data.folds import N_FOLDS
-from busi_unet.learning.marks import add_marks_flag, marks_of
-from busi_unet.learning.options import TrainOptions, build_parser
+from busi_unet.evaluation.subgroups import add_marks_flag, marks_of
+from busi_unet.training.options import TrainOptions, build_parser
 
 
 @command
@@ -45,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     marks = marks_of(arguments.pop("by"))
     options = TrainOptions(**arguments)
     # After the arguments, so that --help and a wrong flag are answered at once.
-    from busi_unet.learning.cross_validation import cross_validate, results_folder
-    from busi_unet.learning.report import to_markdown
+    from busi_unet.training.cross_validation import cross_validate, results_folder
+    from busi_unet.evaluation.report import to_markdown
 
     evaluation = cross_validate(
         options,

@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from busi_unet.cli import command
-from busi_unet.learning.options import TrainOptions, build_parser
+from busi_unet.training.options import TrainOptions, build_parser
 
 
 def add_push_flags(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         # A day of training must not end at a mistyped name.
         check_push(repo_id, private=private)
     # After the arguments, so that --help and a wrong flag are answered at once.
-    from busi_unet.learning.training import train
+    from busi_unet.training.loop import train
 
     model = train(options)
     if model is None:

@@ -74,9 +74,9 @@ def tiny_bundle(tmp_path: Path) -> Path:
     """A model folder with a small network of random, seeded weights."""
     import torch
 
-    from busi_unet.bundle import save_bundle
+    from busi_unet.models.pretrained import save_bundle
     from busi_unet.config import Architecture, BundleConfig, Preprocess, Thresholds
-    from busi_unet.model.unet import UNet
+    from busi_unet.models.unet import UNet
 
     torch.manual_seed(0)
     architecture = Architecture("plain", width=4)

@@ -2,7 +2,7 @@ import zipfile
 
 import pytest
 
-from busi_unet.archives import unpack
+from busi_unet.io.archives import unpack
 from busi_unet.errors import DataLayoutError
 
 LIMITS = {"max_bytes": 10_000, "max_files": 5}

@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from busi_unet.bundle import CONFIG_NAME, WEIGHTS_NAME, load_bundle, save_bundle, save_config
+from busi_unet.models.pretrained import CONFIG_NAME, WEIGHTS_NAME, load_bundle, save_bundle, save_config
 from busi_unet.config import Architecture, BundleConfig, Preprocess
 from busi_unet.errors import IncompatibleBundleError
-from busi_unet.model.unet import UNet
-from busi_unet.trust.guard import Guard, guard_shapes
+from busi_unet.models.unet import UNet
+from busi_unet.models.ood import Guard, guard_shapes
 
 
 def outputs(model: UNet) -> torch.Tensor:

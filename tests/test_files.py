@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from busi_unet.errors import BusiUNetError
-from busi_unet.files import replace_file, whole_or_nothing
+from busi_unet.io.files import replace_file, whole_or_nothing
 
 
 def test_a_finished_folder_takes_the_place_of_the_earlier_one(tmp_path):
@@ -45,7 +45,7 @@ def test_a_kill_in_the_middle_of_writing_leaves_the_file_before(tmp_path):
     replace_file(path, lambda file: file.write(b"before"))
     code = (
         "import os, pathlib, signal, sys\n"
-        "from busi_unet.files import replace_file\n"
+        "from busi_unet.io.files import replace_file\n"
         "def write(file):\n"
         "    file.write(b'half')\n"
         "    file.flush()\n"

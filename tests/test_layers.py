@@ -29,11 +29,11 @@ def test_predicting_needs_neither_training_nor_web_libraries():
 
 
 def test_a_model_folder_needs_no_hub_client():
-    assert not imported_by("import busi_unet.predictor") & {"huggingface_hub", "httpx2"}
+    assert not imported_by("import busi_unet.inference.predictor") & {"huggingface_hub", "httpx2"}
 
 
 def test_the_page_needs_no_training_libraries():
-    assert not imported_by("import busi_unet.interface.page") & TRAINING_ONLY - {"matplotlib"}
+    assert not imported_by("import busi_unet.app.page") & TRAINING_ONLY - {"matplotlib"}
 
 
 @pytest.mark.parametrize(

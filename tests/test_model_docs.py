@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from busi_unet.bundle import load_config
+from busi_unet.models.pretrained import load_config
 from busi_unet.config import Thresholds
 from busi_unet.data.fold_table import read_busi_folds
 from busi_unet.data.folds import assign_folds, random_split_leak
-from busi_unet.learning.summary import Estimate, ImageResult, compare, read_rows, summarise
-from busi_unet.learning.tuning import COVERAGE
-from busi_unet.predictor import EMBEDDED
+from busi_unet.evaluation.summary import Estimate, ImageResult, compare, read_rows, summarise
+from busi_unet.training.calibrate import COVERAGE
+from busi_unet.inference.predictor import EMBEDDED
 from busi_unet.publish.results_page import leaked_by
 
 ROOT = Path(__file__).resolve().parents[1]

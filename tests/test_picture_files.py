@@ -8,7 +8,7 @@ from dicom_files import dicom
 from PIL import Image
 
 from busi_unet.errors import UsageError
-from busi_unet.picture_files import Limits, find_pictures
+from busi_unet.io.find_images import Limits, find_pictures
 
 
 @pytest.fixture

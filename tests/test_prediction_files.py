@@ -8,12 +8,12 @@ from dicom_files import dicom, region
 from PIL import Image
 
 from busi_unet.data.phantom import make_phantom
-from busi_unet.imaging.decode import decode_image
+from busi_unet.io.decode import decode_image
 from busi_unet.imaging.measure import measure_lesions
 from busi_unet.imaging.overlay import draw_overlay
-from busi_unet.picture_files import PictureFile, find_pictures
-from busi_unet.prediction_files import FileResult, predict_files, write_summary
-from busi_unet.predictor import Predictor
+from busi_unet.io.find_images import PictureFile, find_pictures
+from busi_unet.inference.batch import FileResult, predict_files, write_summary
+from busi_unet.inference.predictor import Predictor
 
 
 @pytest.fixture

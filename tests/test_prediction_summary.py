@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from busi_unet.imaging.measure import measure_lesions
-from busi_unet.prediction_summary import (
+from busi_unet.inference.batch_summary import (
     COLUMNS,
     count_by_outcome,
     table_row,

@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from busi_unet.bundle import CONFIG_NAME
+from busi_unet.models.pretrained import CONFIG_NAME
 from busi_unet.config import Calibration, EdgeBand, Thresholds
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import HubAccessError, IncompatibleBundleError, UnreadableImageError, UsageError
-from busi_unet.imaging.decode import decode_image
-from busi_unet.learning.dataset import LesionDataset
-from busi_unet.predictor import Predictor
-from busi_unet.trust.guard import fit_guard
+from busi_unet.io.decode import decode_image
+from busi_unet.data.torch_dataset import LesionDataset
+from busi_unet.inference.predictor import Predictor
+from busi_unet.models.ood import fit_guard
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def test_a_path_that_reads_like_a_hub_id_is_said_to_be_no_folder(tmp_path, monke
     def unreachable(source, *, revision):
         raise HubAccessError("The Hub cannot be reached.", "Try again.")
 
-    monkeypatch.setattr("busi_unet.predictor.fetch_bundle", unreachable)
+    monkeypatch.setattr("busi_unet.inference.predictor.fetch_bundle", unreachable)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(HubAccessError, match=r"^The Hub cannot be reached\. Try again\.$"):
         Predictor.from_pretrained("runs/nix")
@@ -199,7 +199,7 @@ def test_a_bad_picture_in_a_batch_is_named(predictor, tmp_path):
 @pytest.mark.parametrize("label", ["normal", "benign", "malignant"])
 def test_the_embedded_network_labels_phantoms(label):
     """Weights trained on real pictures only must carry over to the app's synthetic examples."""
-    from busi_unet.interface.examples import SEED, SIZE
+    from busi_unet.app.examples import SEED, SIZE
 
     phantom = make_phantom(label, seed=SEED, size=SIZE)
     prediction = Predictor.from_pretrained().predict(phantom.image)

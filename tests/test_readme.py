@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from busi_unet.bundle import bundle_hash
+from busi_unet.models.pretrained import bundle_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from pypdf import PdfReader
 
 from busi_unet.imaging.measure import measure_lesions
 from busi_unet.imaging.overlay import draw_overlay
-from busi_unet.report_pdf import LIMITS, pdf_report
+from busi_unet.imaging.reports import LIMITS, pdf_report
 
 PROBABILITIES = {"normal": 0.021, "benign": 0.779, "malignant": 0.2}
 
@@ -149,5 +149,5 @@ def test_the_overlay_keeps_its_colours():
 
 def test_needs_neither_torch_nor_the_web():
     heavy = {"torch", "gradio", "matplotlib"}
-    code = f"import sys, busi_unet.report_pdf; sys.exit(bool({heavy} & set(sys.modules)))"
+    code = f"import sys, busi_unet.imaging.reports; sys.exit(bool({heavy} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)

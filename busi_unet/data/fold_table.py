@@ -18,7 +18,7 @@ from pathlib import Path
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import DataLayoutError
-from busi_unet.files import replace_file
+from busi_unet.io.files import replace_file
 
 BUSI_FOLDS_NAME = "busi_folds.csv"
 

@@ -15,7 +15,7 @@ import numpy as np
 from busi_unet.data.duplicates import find_copies, group_copies
 from busi_unet.data.fold_table import FoldRow, write_folds
 from busi_unet.data.layout import natural_order, scan_folder
-from busi_unet.imaging.decode import decode_image
+from busi_unet.io.decode import decode_image
 
 N_FOLDS = 5
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import DataLayoutError
-from busi_unet.imaging.decode import EXTENSIONS
+from busi_unet.io.decode import EXTENSIONS
 
 LAYOUT_HINT = (
     "BUSI has one folder per class, normal, benign and malignant, and beside each picture its masks: "

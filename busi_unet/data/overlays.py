@@ -1,7 +1,7 @@
 """What scanners and sonographers burn into a picture: text, calipers, the black outside of a sector.
 
 Drawn at random, they teach a network to look past them; drawn and painted out on purpose, they tell how far
-it does (`busi_unet.learning.audit`). Pictures are uint8 (H, W) throughout, and never changed in place.
+it does (`busi_unet.evaluation.robustness`). Pictures are uint8 (H, W) throughout, and never changed in place.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from pathlib import Path
 
-from busi_unet import archives
+from busi_unet.io import archives
 from busi_unet.errors import (
     DataLayoutError,
     HubAccessError,
@@ -14,7 +14,7 @@ from busi_unet.errors import (
     UsageError,
     first_line,
 )
-from busi_unet.imaging.decode import EXTENSIONS
+from busi_unet.io.decode import EXTENSIONS
 
 KAGGLE_HANDLE = "aryashah2k/breast-ultrasound-images-dataset"
 MAX_UNPACKED_BYTES = 8 * 1024**3

@@ -8,7 +8,7 @@ from functools import partial
 from hashlib import file_digest, sha1
 from pathlib import Path
 
-from busi_unet.bundle import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME
+from busi_unet.models.pretrained import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME
 from busi_unet.errors import HubAccessError
 from busi_unet.hub.access import (
     FETCHING,

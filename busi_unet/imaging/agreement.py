@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from busi_unet.errors import UnreadableImageError
-from busi_unet.imaging.decode import ImageSource, decode_image, decode_mask
+from busi_unet.io.decode import ImageSource, decode_image, decode_mask
 from busi_unet.imaging.scores import hd95, segmentation_scores
 
 # A mask saved as JPEG has a rim of in-between greys; a photograph is made of them.

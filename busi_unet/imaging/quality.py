@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from busi_unet.imaging.decode import Frame
+from busi_unet.io.decode import Frame
 
 SMALL_SIDE = 128
 FLAT_RANGE = 8

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from busi_unet.files import reading
-from busi_unet.learning.audit_report import PLOTS, tables
-from busi_unet.learning.effects import Effect
-from busi_unet.learning.report import table
+from busi_unet.io.files import reading
+from busi_unet.evaluation.robustness_report import PLOTS, tables
+from busi_unet.evaluation.robustness_effects import Effect
+from busi_unet.evaluation.report import table
 from busi_unet.publish.results import note_of
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from busi_unet.config import BundleConfig
-from busi_unet.learning.unseen import ignored_copies, trained_on
+from busi_unet.evaluation.leakage import ignored_copies, trained_on
 from busi_unet.publish.figures import FIGURES, count_of, interval_of, value_of
 from busi_unet.publish.results import Result
 from busi_unet.publish.wording import BUSI_CITATION, BUSI_LICENCE, NOT_A_DEVICE, busi_test_fold
@@ -50,7 +50,7 @@ def model_card(
     Args:
         config: of the weights.
         repo_id: USER/NAME that the model will have.
-        bundle_sha256: see `busi_unet.bundle.bundle_hash`.
+        bundle_sha256: see `busi_unet.models.pretrained.bundle_hash`.
         results: evaluations of exactly this model.
         examples: paths in the repository of overlays on synthetic pictures.
         curves: whether the repository holds curves.png.

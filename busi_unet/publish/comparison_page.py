@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.learning.metrics import MISSED_DICE
-from busi_unet.learning.report import table
-from busi_unet.learning.summary import Estimate, ImageResult, read_rows, summarise
+from busi_unet.evaluation.metrics import MISSED_DICE
+from busi_unet.evaluation.report import table
+from busi_unet.evaluation.summary import Estimate, ImageResult, read_rows, summarise
 from busi_unet.publish.figures import FIGURES, count_of, interval_of, value_of
 from busi_unet.publish.results import Result, read_result
 

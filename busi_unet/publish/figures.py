@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from busi_unet.learning.summary import TITLES, Estimate
+from busi_unet.evaluation.summary import TITLES, Estimate
 
 FIGURES = TITLES
 """Title of each figure that they show, in this order."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from busi_unet.errors import UsageError
-from busi_unet.files import whole_or_nothing
+from busi_unet.io.files import whole_or_nothing
 
 # Lists the files beside it. `push_folder` sends nothing in .cache.
 _LIST = Path(".cache") / "busi_unet.txt"

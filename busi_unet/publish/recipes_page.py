@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from busi_unet.files import reading
-from busi_unet.learning.report import table
-from busi_unet.learning.summary import Estimate
+from busi_unet.io.files import reading
+from busi_unet.evaluation.report import table
+from busi_unet.evaluation.summary import Estimate
 from busi_unet.publish.figures import FIGURES, interval_of, signed, value_of
 
 

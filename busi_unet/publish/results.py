@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from busi_unet.errors import UsageError
-from busi_unet.files import reading
-from busi_unet.learning.summary import Estimate
+from busi_unet.io.files import reading
+from busi_unet.evaluation.summary import Estimate
 
 # Where scripts/evaluate.py writes unless told otherwise, and where this repository keeps its own.
 PLACES = ("reports/*/metrics.json", "docs/results/*.json")
@@ -23,7 +23,7 @@ class Result:
 
     Attributes:
         path: the file.
-        estimates: figure by name, see `busi_unet.learning.summary.summarise`.
+        estimates: figure by name, see `busi_unet.evaluation.summary.summarise`.
         images: number of images by class.
         groups: number of groups of copies.
         provenance: split, command, seed of the bootstrap, hash of the model, versions; a note, if the file
@@ -80,7 +80,7 @@ def results_of(bundle_sha256: str, given: Iterable[str | os.PathLike] = ()) -> l
     """The evaluations of exactly this model, by split.
 
     Args:
-        bundle_sha256: see `busi_unet.bundle.bundle_hash`.
+        bundle_sha256: see `busi_unet.models.pretrained.bundle_hash`.
         given: evaluation files; where there are none, the usual places below the working folder are searched.
 
     Raises:

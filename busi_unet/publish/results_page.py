@@ -14,9 +14,9 @@ from typing import Any
 from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.data.folds import N_FOLDS
 from busi_unet.errors import UsageError
-from busi_unet.learning.metrics import MISSED_DICE
-from busi_unet.learning.report import table
-from busi_unet.learning.summary import Estimate, ImageResult, compare, read_rows, summarise
+from busi_unet.evaluation.metrics import MISSED_DICE
+from busi_unet.evaluation.report import table
+from busi_unet.evaluation.summary import Estimate, ImageResult, compare, read_rows, summarise
 from busi_unet.publish.audit_page import audit_page
 from busi_unet.publish.comparison_page import comparison_page
 from busi_unet.publish.figures import FIGURES, count_of, interval_of, signed, value_of
@@ -118,7 +118,7 @@ def keep_report(report: Path, root: Path, source: Source) -> None:
     """Copies what may be published of a report folder into the repository: figures and plots, no galleries.
 
     Args:
-        report: written by `busi_unet.learning.report`.
+        report: written by `busi_unet.evaluation.report`.
         root: of the clone.
         source: as what it is kept.
 

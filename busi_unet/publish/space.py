@@ -17,7 +17,7 @@ from typing import Any
 
 from huggingface_hub import SpaceCard
 
-from busi_unet.bundle import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME, load_bundle
+from busi_unet.models.pretrained import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME, load_bundle
 from busi_unet.errors import UsageError
 from busi_unet.hub import (
     PushResult,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
-from busi_unet.interface.page import LAUNCH_OPTIONS, build_page
+from busi_unet.app.page import LAUNCH_OPTIONS, build_page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [

@@ -20,7 +20,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Request, expect
 
 from busi_unet.data.phantom import make_phantom
-from busi_unet.interface.page import LAUNCH_OPTIONS, build_page
+from busi_unet.app.page import LAUNCH_OPTIONS, build_page
 
 pytestmark = [
     pytest.mark.browser,

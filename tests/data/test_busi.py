@@ -14,7 +14,7 @@ from busi_unet.data.fold_table import FoldRow
 from busi_unet.data.folds import pixel_hash
 from busi_unet.data.layout import scan_folder
 from busi_unet.errors import BusiUNetError, DataLayoutError, UsageError
-from busi_unet.imaging.decode import decode_image
+from busi_unet.io.decode import decode_image
 
 datasets = pytest.importorskip("datasets")
 

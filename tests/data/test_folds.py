@@ -19,7 +19,7 @@ from busi_unet.data.folds import (
     random_split_leak,
 )
 from busi_unet.data.layout import scan_folder
-from busi_unet.imaging.decode import decode_image
+from busi_unet.io.decode import decode_image
 
 
 @pytest.fixture(scope="module")

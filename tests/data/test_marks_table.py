@@ -7,7 +7,7 @@ from pathlib import Path
 
 import busi_unet.data
 from busi_unet.data.fold_table import read_busi_folds
-from busi_unet.learning.marks import read_marks
+from busi_unet.evaluation.subgroups import read_marks
 
 TABLE = Path(busi_unet.data.__file__).with_name("busi_marks.csv")
 DATA_PAGE = Path(__file__).resolve().parents[2] / "docs" / "data.md"

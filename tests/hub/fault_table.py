@@ -369,7 +369,7 @@ PUSH = [
 
 
 def pull(world: World, *, repo_id: str = "me/busi", revision: str | None = None) -> None:
-    from busi_unet.predictor import Predictor
+    from busi_unet.inference.predictor import Predictor
 
     Predictor.from_pretrained(repo_id, revision=revision)
 
@@ -430,9 +430,9 @@ def make_bundle(folder: Path) -> Path:
     """A model folder with a small network of random, seeded weights."""
     import torch
 
-    from busi_unet.bundle import save_bundle
+    from busi_unet.models.pretrained import save_bundle
     from busi_unet.config import Architecture, BundleConfig, Preprocess
-    from busi_unet.model.unet import UNet
+    from busi_unet.models.unet import UNet
 
     torch.manual_seed(0)
     architecture = Architecture("plain", width=4)

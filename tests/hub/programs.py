@@ -26,7 +26,7 @@ def run_python(code: str, **environment: str) -> str:
 HASH_OF_OUTPUTS = """
     import hashlib, sys
     import numpy as np
-    from busi_unet.predictor import Predictor
+    from busi_unet.inference.predictor import Predictor
     frame = np.random.default_rng(0).integers(0, 255, (50, 70), dtype=np.uint8)
     raw = Predictor.from_pretrained({source!r}).run([frame])[0]
     print(hashlib.sha256(raw.probability.tobytes() + raw.class_logits.tobytes()).hexdigest())

@@ -9,12 +9,12 @@ from fault_table import PULL, FaultCase, World
 from hub_server import OTHER, tamper, truncate
 from programs import HASH_OF_OUTPUTS, run_python
 
-import busi_unet.predictor
-from busi_unet.bundle import EVALUATION_NAME
+import busi_unet.inference.predictor
+from busi_unet.models.pretrained import EVALUATION_NAME
 from busi_unet.errors import HubAccessError, UsageError
 from busi_unet.hub import checked_id, fetch_bundle, fetch_dataset, fetch_pictures, is_hub_id, push_folder
-from busi_unet.interface.model import load_model
-from busi_unet.predictor import Predictor
+from busi_unet.app.model import load_model
+from busi_unet.inference.predictor import Predictor
 
 FRAME = np.random.default_rng(0).integers(0, 255, (50, 70), dtype=np.uint8)
 
@@ -224,7 +224,7 @@ def test_a_download_that_was_broken_off_is_no_cache(world: World):
 @pytest.mark.parametrize("case", [case for case in PULL if not case.options], ids=lambda case: case.what)
 def test_the_app_falls_back_to_the_embedded_weights_and_says_so(case: FaultCase, world: World, tmp_path):
     embedded = shutil.copytree(world.folder, tmp_path / "embedded")
-    world.patch.setattr(busi_unet.predictor, "EMBEDDED", embedded)
+    world.patch.setattr(busi_unet.inference.predictor, "EMBEDDED", embedded)
     case.arrange(world)
 
     model = load_model("me/busi")

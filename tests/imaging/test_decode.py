@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from busi_unet.errors import UnreadableImageError
-from busi_unet.imaging import decode
-from busi_unet.imaging.decode import decode_image, decode_mask
+from busi_unet.io import decode
+from busi_unet.io.decode import decode_image, decode_mask
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pydicom.uid import (
 )
 
 from busi_unet.errors import UnreadableImageError, UsageError
-from busi_unet.imaging.decode import decode_frame, decode_image
+from busi_unet.io.decode import decode_frame, decode_image
 
 GREY = np.linspace(0, 255, 24 * 40).astype(np.uint8).reshape(24, 40)
 
@@ -250,7 +250,7 @@ class TestPrivacy:
 
 def test_other_pictures_do_not_load_pydicom():
     code = (
-        "import sys, numpy; from busi_unet.imaging.decode import decode_image;"
+        "import sys, numpy; from busi_unet.io.decode import decode_image;"
         "decode_image(numpy.zeros((20, 20), 'uint8')); sys.exit('pydicom' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,7 +1,7 @@
 import numpy as np
 
 from busi_unet.config import Thresholds
-from busi_unet.imaging.postprocess import mask_from_probability
+from busi_unet.inference.postprocess import mask_from_probability
 
 
 def probability() -> np.ndarray:

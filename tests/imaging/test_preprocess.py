@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from busi_unet.config import Preprocess
-from busi_unet.imaging.preprocess import Preprocessor
+from busi_unet.inference.preprocess import Preprocessor
 
 
 @pytest.fixture

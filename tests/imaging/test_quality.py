@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from busi_unet.data.phantom import make_phantom
-from busi_unet.imaging.decode import Frame, decode_frame
+from busi_unet.io.decode import Frame, decode_frame
 from busi_unet.imaging.quality import has_burnt_in_marks, picture_warnings
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from busi_unet.bundle import EVALUATION_NAME, bundle_hash, load_config, save_config, weights_hash
-from busi_unet.interface.about import build_about_tab
-from busi_unet.interface.about_handlers import about_model, origin, own_evaluation
-from busi_unet.interface.model import ModelInUse, load_model
-from busi_unet.predictor import EMBEDDED
+from busi_unet.models.pretrained import EVALUATION_NAME, bundle_hash, load_config, save_config, weights_hash
+from busi_unet.app.about import build_about_tab
+from busi_unet.app.about_handlers import about_model, origin, own_evaluation
+from busi_unet.app.model import ModelInUse, load_model
+from busi_unet.inference.predictor import EMBEDDED
 from busi_unet.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ import pytest
 from busi_unet.config import EdgeBand
 from busi_unet.errors import UsageError
 from busi_unet.imaging.measure import measure_lesions
-from busi_unet.interface.analysis import (
+from busi_unet.app.analysis import (
     MEASUREMENT_HEADERS,
     MEASUREMENT_WIDTHS,
     VIEWS,
@@ -17,7 +17,7 @@ from busi_unet.interface.analysis import (
     legend,
     measurement_rows,
 )
-from busi_unet.predictor import Prediction
+from busi_unet.inference.predictor import Prediction
 
 FRAME = np.full((60, 100), 100, dtype=np.uint8)
 

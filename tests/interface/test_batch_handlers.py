@@ -14,10 +14,10 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from busi_unet.data.phantom import make_phantom
-from busi_unet.interface import batch_handlers
-from busi_unet.interface.batch import build_batch_tab
-from busi_unet.interface.batch_handlers import DATATYPES, HEADERS, BatchAnswer, BatchHandlers
-from busi_unet.interface.model import ModelInUse, load_model
+from busi_unet.app import batch_handlers
+from busi_unet.app.batch import build_batch_tab
+from busi_unet.app.batch_handlers import DATATYPES, HEADERS, BatchAnswer, BatchHandlers
+from busi_unet.app.model import ModelInUse, load_model
 
 # Gradio's queue uses a pandas option that newer pandas calls deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from busi_unet.errors import UsageError
-from busi_unet.interface.downloads import as_files, result_name, write_training_pair
+from busi_unet.app.downloads import as_files, result_name, write_training_pair
 
 
 class _Answer(NamedTuple):

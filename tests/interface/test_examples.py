@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 
 from busi_unet.config import CLASS_NAMES, Preprocess
-from busi_unet.imaging.preprocess import Preprocessor
-from busi_unet.interface.examples import SIZE, THUMBNAIL_SIZE, example_frame, thumbnails
+from busi_unet.inference.preprocess import Preprocessor
+from busi_unet.app.examples import SIZE, THUMBNAIL_SIZE, example_frame, thumbnails
 
 
 def test_thumbnails_show_the_three_classes_in_order() -> None:

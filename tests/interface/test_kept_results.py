@@ -5,10 +5,10 @@ import time
 import numpy as np
 import pytest
 
-from busi_unet.imaging.decode import Frame
-from busi_unet.interface.analysis import Analysis
-from busi_unet.interface.kept_results import KeptResults
-from busi_unet.predictor import RawOutput
+from busi_unet.io.decode import Frame
+from busi_unet.app.analysis import Analysis
+from busi_unet.app.kept_results import KeptResults
+from busi_unet.inference.predictor import RawOutput
 
 
 def _analysis(pixels: int = 100) -> Analysis:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hub_server import HubServer
 
-import busi_unet.predictor
+import busi_unet.inference.predictor
 from busi_unet.errors import IncompatibleBundleError
-from busi_unet.interface.model import LazyModel, ModelInUse, load_model, pictures_of
+from busi_unet.app.model import LazyModel, ModelInUse, load_model, pictures_of
 from busi_unet.version import __version__
 
 
@@ -23,7 +23,7 @@ def _named(model: ModelInUse) -> dict[str, str | None]:
 @pytest.fixture
 def embedded(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stands for the embedded weights, so that these tests are about the choice alone."""
-    monkeypatch.setattr(busi_unet.predictor, "EMBEDDED", tiny_bundle)
+    monkeypatch.setattr(busi_unet.inference.predictor, "EMBEDDED", tiny_bundle)
     return tiny_bundle
 
 
@@ -43,7 +43,7 @@ def test_folder(tiny_bundle: Path) -> None:
 
 
 def test_hub_model(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(busi_unet.predictor, "fetch_bundle", lambda repo_id, revision: tiny_bundle)
+    monkeypatch.setattr(busi_unet.inference.predictor, "fetch_bundle", lambda repo_id, revision: tiny_bundle)
 
     model = load_model("someone/busi")
 
@@ -79,7 +79,7 @@ def test_falls_back_from_a_name_that_is_neither_folder_nor_id(embedded: Path) ->
 
 
 def test_broken_embedded_weights_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(busi_unet.predictor, "EMBEDDED", tmp_path)
+    monkeypatch.setattr(busi_unet.inference.predictor, "EMBEDDED", tmp_path)
 
     with pytest.raises(IncompatibleBundleError):
         load_model(None)
@@ -94,7 +94,7 @@ def test_lazy_weights_are_loaded_once_and_on_first_use(
         calls.append(requested)
         return load_model(requested)
 
-    monkeypatch.setattr("busi_unet.interface.model.load_model", load)
+    monkeypatch.setattr("busi_unet.app.model.load_model", load)
     model = LazyModel(str(tiny_bundle))
     assert calls == []
 

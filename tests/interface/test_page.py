@@ -21,10 +21,10 @@ from mcp.types import CallToolResult, Tool
 from PIL import Image
 
 from busi_unet.data.phantom import make_phantom
-from busi_unet.imaging.decode import decode_image
-from busi_unet.interface.analysis import Look, draw
-from busi_unet.interface.page import LAUNCH_OPTIONS, build_page
-from busi_unet.predictor import Predictor
+from busi_unet.io.decode import decode_image
+from busi_unet.app.analysis import Look, draw
+from busi_unet.app.page import LAUNCH_OPTIONS, build_page
+from busi_unet.inference.predictor import Predictor
 
 # Gradio's queue uses a pandas option that newer pandas calls deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing")

@@ -13,12 +13,12 @@ from gradio.state_holder import SessionState
 from PIL import Image
 
 from busi_unet.data.phantom import make_phantom
-from busi_unet.imaging.decode import Frame
-from busi_unet.interface import picture_handlers
-from busi_unet.interface.analysis import Analysis, Look
-from busi_unet.interface.model import LazyModel
-from busi_unet.interface.picture import build_picture_tab
-from busi_unet.interface.picture_handlers import LAYOUTS
+from busi_unet.io.decode import Frame
+from busi_unet.app import picture_handlers
+from busi_unet.app.analysis import Analysis, Look
+from busi_unet.app.model import LazyModel
+from busi_unet.app.picture import build_picture_tab
+from busi_unet.app.picture_handlers import LAYOUTS
 
 
 def test_a_reference_mask_that_arrives_while_a_redraw_runs_is_not_lost(

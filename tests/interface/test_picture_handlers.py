@@ -19,12 +19,12 @@ from PIL import Image
 from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import IncompatibleBundleError
-from busi_unet.imaging.decode import Frame, decode_image
+from busi_unet.io.decode import Frame, decode_image
 from busi_unet.imaging.quality import picture_warnings
-from busi_unet.interface import picture_handlers
-from busi_unet.interface.analysis import VIEWS, Analysis, Look
-from busi_unet.interface.model import LazyModel, ModelInUse, load_model
-from busi_unet.interface.picture_handlers import (
+from busi_unet.app import picture_handlers
+from busi_unet.app.analysis import VIEWS, Analysis, Look
+from busi_unet.app.model import LazyModel, ModelInUse, load_model
+from busi_unet.app.picture_handlers import (
     BRUSH_COLOR,
     BRUSH_OPACITY,
     LAYOUTS,
@@ -237,7 +237,7 @@ def test_what_is_odd_about_a_picture_is_said(handlers: PictureHandlers, upload: 
 def test_a_notice_comes_first_and_is_in_the_report(
     tiny_bundle: Path, upload: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("busi_unet.predictor.EMBEDDED", tiny_bundle)
+    monkeypatch.setattr("busi_unet.inference.predictor.EMBEDDED", tiny_bundle)
 
     answer = PictureHandlers(LazyModel("someone/busi")).predict(upload(PICTURE))
 

@@ -7,8 +7,8 @@ import pytest
 
 from busi_unet.imaging.agreement import compare_masks
 from busi_unet.imaging.measure import measure_lesions
-from busi_unet.interface.wording import describe, describe_agreement, describe_set
-from busi_unet.predictor import Prediction
+from busi_unet.app.wording import describe, describe_agreement, describe_set
+from busi_unet.inference.predictor import Prediction
 
 
 def _prediction(

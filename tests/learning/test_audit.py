@@ -14,9 +14,9 @@ from PIL import Image as PILImage
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.disturbances import DISTURBANCES, Disturbance
 from busi_unet.errors import DataLayoutError
-from busi_unet.learning.audit import audit
-from busi_unet.learning.audit_report import tables, to_markdown
-from busi_unet.learning.effects import Effect
+from busi_unet.evaluation.robustness import audit
+from busi_unet.evaluation.robustness_report import tables, to_markdown
+from busi_unet.evaluation.robustness_effects import Effect
 
 # A corner burnt in where there is a lesion, and the picture moved one column to the right.
 BURN = Disturbance(

@@ -5,16 +5,16 @@ import torch
 from safetensors.torch import load_file
 from torch.optim.swa_utils import update_bn
 
-from busi_unet.bundle import load_bundle, load_config
+from busi_unet.models.pretrained import load_bundle, load_config
 from busi_unet.data.busi import load_prepared
 from busi_unet.errors import UsageError
-from busi_unet.learning.averaging import average_models
-from busi_unet.learning.dataset import EpochOrder
-from busi_unet.learning.evaluation import evaluate
-from busi_unet.learning.options import TrainOptions
-from busi_unet.learning.run import load_pictures
-from busi_unet.learning.training import train
-from busi_unet.predictor import Predictor
+from busi_unet.training.averaging import average_models
+from busi_unet.data.torch_dataset import EpochOrder
+from busi_unet.evaluation.evaluate import evaluate
+from busi_unet.training.options import TrainOptions
+from busi_unet.training.setup import load_pictures
+from busi_unet.training.loop import train
+from busi_unet.inference.predictor import Predictor
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from busi_unet.errors import TrainingError
-from busi_unet.learning.checkpoint import (
+from busi_unet.training.checkpoint import (
     CHECKPOINT_NAME,
     has_checkpoint,
     load_checkpoint,

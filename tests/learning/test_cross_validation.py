@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from busi_unet.bundle import load_config
+from busi_unet.models.pretrained import load_config
 from busi_unet.data.busi import load_prepared
 from busi_unet.errors import TrainingStopped, UsageError
-from busi_unet.learning import cross_validation
-from busi_unet.learning.cross_validation import cross_validate
-from busi_unet.learning.options import TrainOptions
+from busi_unet.training import cross_validation
+from busi_unet.training.cross_validation import cross_validate
+from busi_unet.training.options import TrainOptions
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import os
 import pytest
 from PIL import Image
 
-from busi_unet.learning.curves import CURVES_NAME, HISTORY_NAME, write_curves
+from busi_unet.training.curves import CURVES_NAME, HISTORY_NAME, write_curves
 
 
 def row(epoch: int, dice: float | None) -> dict:

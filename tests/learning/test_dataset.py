@@ -7,9 +7,9 @@ from busi_unet.config import Preprocess
 from busi_unet.data.augment import AUGMENTATIONS, Augmentation
 from busi_unet.data.busi import load_prepared
 from busi_unet.data.overlays import draw_text
-from busi_unet.imaging.decode import decode_image
-from busi_unet.imaging.preprocess import Preprocessor
-from busi_unet.learning.dataset import EpochOrder, LesionDataset
+from busi_unet.io.decode import decode_image
+from busi_unet.inference.preprocess import Preprocessor
+from busi_unet.data.torch_dataset import EpochOrder, LesionDataset
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from busi_unet.learning import distributed
+from busi_unet.training import distributed
 
 EPOCHS = 4
 PROGRAM = Path(__file__).with_name("training_run.py")

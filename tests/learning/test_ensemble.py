@@ -6,9 +6,9 @@ import torch
 
 from busi_unet.config import Architecture, BundleConfig, Preprocess
 from busi_unet.data.phantom import make_phantom
-from busi_unet.learning.ensemble import Ensemble
-from busi_unet.model.unet import UNet
-from busi_unet.predictor import Predictor
+from busi_unet.inference.ensemble import Ensemble
+from busi_unet.models.unet import UNet
+from busi_unet.inference.predictor import Predictor
 
 
 def member(seed: int) -> Predictor:

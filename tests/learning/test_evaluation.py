@@ -9,8 +9,8 @@ from made_up import CASES, LEFT_HALF, SQUARE, MadeUpPredictor, box, make_split
 
 from busi_unet.config import EdgeBand
 from busi_unet.errors import DataLayoutError, UsageError
-from busi_unet.learning.evaluation import evaluate
-from busi_unet.learning.report import to_markdown
+from busi_unet.evaluation.evaluate import evaluate
+from busi_unet.evaluation.report import to_markdown
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from busi_unet.learning.interruption import StopSignals
+from busi_unet.training.signals import StopSignals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from busi_unet.learning.losses import combined_loss, soft_dice_loss
-from busi_unet.model.unet import UNetOutput
+from busi_unet.training.losses import combined_loss, soft_dice_loss
+from busi_unet.models.unet import UNetOutput
 
 
 def target() -> torch.Tensor:

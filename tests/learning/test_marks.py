@@ -4,9 +4,9 @@ import pytest
 from made_up import MadeUpPredictor, make_split
 
 from busi_unet.errors import UsageError
-from busi_unet.learning.evaluation import evaluate
-from busi_unet.learning.marks import add_marks_flag, check_marks, marks_of, read_marks
-from busi_unet.learning.report import to_markdown
+from busi_unet.evaluation.evaluate import evaluate
+from busi_unet.evaluation.subgroups import add_marks_flag, check_marks, marks_of, read_marks
+from busi_unet.evaluation.report import to_markdown
 
 TABLE = """image,objection,burnt_in
 benign (1),axilla,

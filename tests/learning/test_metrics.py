@@ -9,8 +9,8 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from busi_unet.errors import UsageError
-from busi_unet.learning import metrics
-from busi_unet.learning.metrics import bootstrap_interval, hd95, segmentation_scores
+from busi_unet.evaluation import metrics
+from busi_unet.evaluation.metrics import bootstrap_interval, hd95, segmentation_scores
 
 
 def rectangle(shape, top, left, bottom, right):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from busi_unet.errors import UsageError
-from busi_unet.learning.options import TrainOptions, build_parser
+from busi_unet.training.options import TrainOptions, build_parser
 
 
 def test_the_command_line_has_every_option_with_its_default():

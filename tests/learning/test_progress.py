@@ -1,6 +1,6 @@
 import torch
 
-from busi_unet.learning.progress import Progress, Tally
+from busi_unet.training.progress import Progress, Tally
 
 
 def test_a_tally_leaves_lesion_free_images_out_of_the_dice():

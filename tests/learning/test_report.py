@@ -12,9 +12,9 @@ import pytest
 from made_up import CASES, PIXELS, MadeUpPredictor, make_split
 from PIL import Image as PILImage
 
-from busi_unet.learning import plots
-from busi_unet.learning.evaluation import evaluate
-from busi_unet.learning.report import default_folder, to_markdown
+from busi_unet.evaluation import plots
+from busi_unet.evaluation.evaluate import evaluate
+from busi_unet.evaluation.report import default_folder, to_markdown
 
 
 @pytest.fixture(scope="module")

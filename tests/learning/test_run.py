@@ -5,9 +5,9 @@ import torch
 from accelerate.state import AcceleratorState, PartialState
 
 from busi_unet.config import Architecture
-from busi_unet.learning.options import TrainOptions
-from busi_unet.learning.run import build_accelerator, build_ema, build_optimizer, build_schedule
-from busi_unet.model.unet import UNet
+from busi_unet.training.options import TrainOptions
+from busi_unet.training.setup import build_accelerator, build_ema, build_optimizer, build_schedule
+from busi_unet.models.unet import UNet
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from datasets import DatasetDict
 from made_up import CASES, make_split
 
 from busi_unet.errors import TrainingError, UsageError
-from busi_unet.learning import run_folder
-from busi_unet.learning.checkpoint import CHECKPOINT_NAME
-from busi_unet.learning.options import TrainOptions
-from busi_unet.learning.run_folder import open_run_folder
+from busi_unet.training import run_folder
+from busi_unet.training.checkpoint import CHECKPOINT_NAME
+from busi_unet.training.options import TrainOptions
+from busi_unet.training.run_folder import open_run_folder
 
 DATA = DatasetDict(train=make_split(CASES[:3]), validation=make_split(CASES[3:5]), test=make_split(CASES[5:]))
 ROTATED = DatasetDict(train=DATA["train"], validation=DATA["test"], test=DATA["validation"])

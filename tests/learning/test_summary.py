@@ -5,8 +5,8 @@ import pytest
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
-from busi_unet.learning.metrics import SegmentationScores
-from busi_unet.learning.summary import ImageResult, compare, read_rows, summarise
+from busi_unet.evaluation.metrics import SegmentationScores
+from busi_unet.evaluation.summary import ImageResult, compare, read_rows, summarise
 
 
 def row(number: int, label: str, dice: float | None, said: str | None = None) -> ImageResult:

@@ -15,8 +15,8 @@ from tracked_run import make_parts, make_row, track
 
 from busi_unet.errors import MissingDependencyError, TrainingError
 from busi_unet.imaging.overlay import ORANGE, SKY_BLUE
-from busi_unet.learning.options import TrainOptions
-from busi_unet.learning.tracking import (
+from busi_unet.training.options import TrainOptions
+from busi_unet.training.tracking import (
     choose_pictures,
     close_trackers,
     draw_predictions,

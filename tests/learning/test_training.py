@@ -13,16 +13,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from busi_unet.bundle import load_bundle, load_config, save_bundle, save_config
+from busi_unet.models.pretrained import load_bundle, load_config, save_bundle, save_config
 from busi_unet.config import Architecture, Calibration, Thresholds
 from busi_unet.data.busi import load_prepared
 from busi_unet.errors import TrainingError, TrainingStopped, UsageError
-from busi_unet.learning import curves, run_folder, training
-from busi_unet.learning.options import TrainOptions
-from busi_unet.learning.training import train
-from busi_unet.learning.tuning import recalibrate
-from busi_unet.model.unet import UNet
-from busi_unet.predictor import Predictor
+from busi_unet.training import curves, run_folder, loop
+from busi_unet.training.options import TrainOptions
+from busi_unet.training.loop import train
+from busi_unet.training.calibrate import recalibrate
+from busi_unet.models.unet import UNet
+from busi_unet.inference.predictor import Predictor
 
 PROGRAM = Path(__file__).with_name("training_run.py")
 
@@ -139,7 +139,7 @@ def test_a_signal_ends_the_step_and_the_run_goes_on_from_there(
 def test_a_signal_after_the_last_step_ends_the_run_which_then_needs_no_step(
     options, unbroken, monkeypatch, stage
 ):
-    module, name = (training, "validate") if stage == "last validation" else (run_folder, "tune_on")
+    module, name = (loop, "validate") if stage == "last validation" else (run_folder, "tune_on")
     work, calls = getattr(module, name), []
 
     def interrupted(*arguments):
@@ -152,7 +152,7 @@ def test_a_signal_after_the_last_step_ends_the_run_which_then_needs_no_step(
         patch.setattr(module, name, interrupted)
         assert_stopped(options, signal.SIGTERM, (2, 0))
     assert not (options.output / "model").exists()
-    monkeypatch.setattr(training, "train_epoch", None)
+    monkeypatch.setattr(loop, "train_epoch", None)
     assert_resumes_to(unbroken, options)
 
 
@@ -192,7 +192,7 @@ def test_a_finished_run_that_is_resumed_ends_at_once_and_stays_what_it_is(
         raise AssertionError("finished again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "finish", fail)
+        patch.setattr(loop, "finish", fail)
         model = train(dataclasses.replace(options, output=copy, resume=True))
     assert weights_file(model) == weights_file(unbroken / "model")
     # Stopped before its manifest, it is not finished.
@@ -245,7 +245,7 @@ def test_accumulation_survives_a_stop_within_an_epoch(options, tmp_path, monkeyp
 )
 def test_out_of_memory_halves_the_images_per_pass_and_keeps_the_batch(options, monkeypatch, capsys, error):
     sizes, steps = [], []
-    forward = training.combined_loss
+    forward = loop.combined_loss
 
     def hungry(output, *arguments, **keywords):
         sizes.append(len(output.mask_logits))
@@ -254,16 +254,16 @@ def test_out_of_memory_halves_the_images_per_pass_and_keeps_the_batch(options, m
             raise error
         return forward(output, *arguments, **keywords)
 
-    keep_epoch = training.keep_epoch
+    keep_epoch = loop.keep_epoch
 
     def spy(run):
         steps.append((run.scheduler.last_epoch, run.options.accumulate))
         keep_epoch(run)
 
-    monkeypatch.setattr(training, "combined_loss", hungry)
-    monkeypatch.setattr(training, "keep_epoch", spy)
-    monkeypatch.setattr(training, "validate", lambda run: training.Tally(1.0, 1, 0.5, 1, 1))
-    monkeypatch.setattr(training, "finish", lambda *_: None)
+    monkeypatch.setattr(loop, "combined_loss", hungry)
+    monkeypatch.setattr(loop, "keep_epoch", spy)
+    monkeypatch.setattr(loop, "validate", lambda run: loop.Tally(1.0, 1, 0.5, 1, 1))
+    monkeypatch.setattr(loop, "finish", lambda *_: None)
     train(options)
     printed = capsys.readouterr().err
     assert "Out of memory with 4 images per pass: going on with 2" in printed
@@ -278,7 +278,7 @@ def test_when_not_one_image_fits_it_is_said(options, monkeypatch):
     def hungry(*arguments, **keywords):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    monkeypatch.setattr(training, "combined_loss", hungry)
+    monkeypatch.setattr(loop, "combined_loss", hungry)
     with pytest.raises(TrainingError, match=r"memory with 1 images per pass.*smaller --size"):
         train(dataclasses.replace(options, batch_size=2))
 
@@ -295,7 +295,7 @@ def test_training_learns_the_phantoms(options):
 @pytest.mark.parametrize("mixup", [0.0, 0.4])
 @pytest.mark.parametrize("broken", [[1], [0, 1, 2, 3]], ids=["one image", "all"])
 def test_a_loss_that_is_no_number_names_the_images_that_have_it(options, monkeypatch, broken, mixup):
-    combined_loss, check_loss = training.combined_loss, training.check_loss
+    combined_loss, check_loss = loop.combined_loss, loop.check_loss
     batches = []
 
     def broken_loss(*args, **kwargs):
@@ -309,8 +309,8 @@ def test_a_loss_that_is_no_number_names_the_images_that_have_it(options, monkeyp
         batches.append([" mixed with ".join(pair) for pair in names])
         check_loss(run, loss, batch)
 
-    monkeypatch.setattr(training, "combined_loss", broken_loss)
-    monkeypatch.setattr(training, "check_loss", spy)
+    monkeypatch.setattr(loop, "combined_loss", broken_loss)
+    monkeypatch.setattr(loop, "check_loss", spy)
     with pytest.raises(TrainingError, match="in another --output with a lower --learning-rate") as caught:
         train(dataclasses.replace(options, mixup=mixup))
     names = ", ".join(batches[-1][index] for index in broken)
@@ -360,13 +360,13 @@ def test_another_fold_is_trained_as_if_it_had_been_prepared(options, phantom_roo
 
 def test_checkpoints_within_an_epoch_come_as_often_as_told(options, monkeypatch):
     saved = []
-    save_checkpoint = training.save_checkpoint
+    save_checkpoint = loop.save_checkpoint
 
     def spy(output, parts):
         saved.append((parts["progress"].epoch, parts["progress"].step))
         save_checkpoint(output, parts)
 
-    monkeypatch.setattr(training, "save_checkpoint", spy)
+    monkeypatch.setattr(loop, "save_checkpoint", spy)
     train(dataclasses.replace(options, epochs=1, checkpoint_minutes=0))
     assert saved == [(0, 1), (0, 2), (0, 3), (1, 0)]
 
@@ -458,7 +458,7 @@ def test_a_refit_adds_the_validation_images_and_keeps_what_was_tuned(options, pr
     )
     save_config(first, tuned)
     seen, decoded = set(), []
-    add, load_pictures = training.add_to_tally, training.load_pictures
+    add, load_pictures = loop.add_to_tally, loop.load_pictures
 
     def spy(tally, output, batch, loss):
         seen.update(batch.index.tolist())
@@ -469,8 +469,8 @@ def test_a_refit_adds_the_validation_images_and_keeps_what_was_tuned(options, pr
         return decoded
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "add_to_tally", spy)
-        patch.setattr(training, "load_pictures", load)
+        patch.setattr(loop, "add_to_tally", spy)
+        patch.setattr(loop, "load_pictures", load)
         folder = train(dataclasses.replace(options, refit=str(first), output=tmp_path / "refit", epochs=2))
     assert decoded[1] is None
     data = load_prepared(prepared)

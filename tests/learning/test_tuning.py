@@ -1,9 +1,9 @@
 import numpy as np
 
 from busi_unet.config import Calibration, Thresholds
-from busi_unet.learning.tuning import nearest_half, tune
-from busi_unet.predictor import RawOutput
-from busi_unet.trust.calibration import calibrated_probabilities
+from busi_unet.training.calibrate import nearest_half, tune
+from busi_unet.inference.predictor import RawOutput
+from busi_unet.inference.calibration import calibrated_probabilities
 
 
 class Scripted:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from busi_unet.bundle import load_config, save_config
+from busi_unet.models.pretrained import load_config, save_config
 from busi_unet.config import BundleConfig
 from busi_unet.data.busi import load_prepared, resplit, split_hash
 from busi_unet.errors import UsageError
-from busi_unet.learning.unseen import cross_validated, split_for, subject
+from busi_unet.evaluation.leakage import cross_validated, split_for, subject
 
 
 def made_on(data, test: int, validation: int | None = None) -> dict:

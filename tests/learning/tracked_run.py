@@ -14,11 +14,11 @@ from accelerate import Accelerator
 from made_up import make_split
 
 from busi_unet.config import Architecture, Preprocess
-from busi_unet.imaging.preprocess import Preprocessor
-from busi_unet.learning.dataset import LesionDataset
-from busi_unet.learning.options import TrainOptions
-from busi_unet.learning.tracking import close_trackers, log_epoch, log_overlays, open_trackers
-from busi_unet.model.unet import UNet
+from busi_unet.inference.preprocess import Preprocessor
+from busi_unet.data.torch_dataset import LesionDataset
+from busi_unet.training.options import TrainOptions
+from busi_unet.training.tracking import close_trackers, log_epoch, log_overlays, open_trackers
+from busi_unet.models.unet import UNet
 
 
 def make_parts() -> tuple[UNet, LesionDataset]:

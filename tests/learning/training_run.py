@@ -18,8 +18,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from busi_unet.cli import command
-from busi_unet.learning import training
-from busi_unet.learning.options import TrainOptions
+from busi_unet.training import loop
+from busi_unet.training.options import TrainOptions
 
 
 def read_options(text: str) -> TrainOptions:
@@ -30,7 +30,7 @@ def read_options(text: str) -> TrainOptions:
 def plan_accident(kind: str, step: int, rank: int = 0) -> None:
     steps = 0
     take_step = torch.optim.AdamW.step
-    compute_loss = training.combined_loss
+    compute_loss = loop.combined_loss
     mine = int(os.environ.get("RANK", 0)) == rank
 
     def counted(self, *arguments, **keywords):
@@ -48,7 +48,7 @@ def plan_accident(kind: str, step: int, rank: int = 0) -> None:
         return loss * torch.nan if steps == step - 1 and mine and kind == "nan" else loss
 
     torch.optim.AdamW.step = counted
-    training.combined_loss = spoiled
+    loop.combined_loss = spoiled
 
 
 @command
@@ -56,7 +56,7 @@ def main(argv=None) -> None:
     options, *accident = sys.argv[1:]
     if accident:
         plan_accident(accident[0], *map(int, accident[1:]))
-    training.train(read_options(options))
+    loop.train(read_options(options))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ import torch
 
 from busi_unet.config import ENCODERS, Architecture
 from busi_unet.errors import MissingDependencyError
-from busi_unet.model.encoders import InvertedResidual, build_encoder
+from busi_unet.models.encoders import InvertedResidual, build_encoder
 
 
 def architecture(name: str) -> Architecture:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from busi_unet.config import ENCODERS, Architecture
-from busi_unet.model.unet import UNet
+from busi_unet.models.unet import UNet
 
 
 def small(name: str) -> Architecture:

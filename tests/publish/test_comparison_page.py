@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.learning.metrics import MISSED_DICE
-from busi_unet.learning.summary import read_rows
+from busi_unet.evaluation.metrics import MISSED_DICE
+from busi_unet.evaluation.summary import read_rows
 from busi_unet.publish.comparison_page import AIMS, comparison_page
 
 ROOT = Path(__file__).resolve().parents[2]

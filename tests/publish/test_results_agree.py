@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from busi_unet.bundle import EVALUATION_NAME, bundle_hash, load_config
-from busi_unet.learning.summary import read_rows, summarise
-from busi_unet.predictor import EMBEDDED
+from busi_unet.models.pretrained import EVALUATION_NAME, bundle_hash, load_config
+from busi_unet.evaluation.summary import read_rows, summarise
+from busi_unet.inference.predictor import EMBEDDED
 from busi_unet.publish import results_page
 from busi_unet.publish.card import model_card
 from busi_unet.publish.figures import FIGURES

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from busi_unet.errors import UsageError
-from busi_unet.learning.report import write_csv
-from busi_unet.learning.summary import ImageResult, compare, read_rows
+from busi_unet.evaluation.report import write_csv
+from busi_unet.evaluation.summary import ImageResult, compare, read_rows
 from busi_unet.publish.results_page import (
     COMPARED,
     CROSS_VALIDATION,

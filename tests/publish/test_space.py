@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import SpaceCard
 
-from busi_unet.bundle import EVALUATION_NAME
+from busi_unet.models.pretrained import EVALUATION_NAME
 from busi_unet.errors import HubAccessError, UsageError
 from busi_unet.publish.folder import list_files
 from busi_unet.publish.space import build_space_folder, deploy_space, serving_modules, space_readme
@@ -62,7 +62,7 @@ def test_the_real_app_takes_no_training_code_along():
 @pytest.mark.slow
 def test_the_real_folder_stands_on_its_own(tmp_path):
     folder = build_space_folder(tmp_path / "space")
-    code = "import app; app.demo.fns; from busi_unet.predictor import Predictor; Predictor.from_pretrained()"
+    code = "import app; app.demo.fns; from busi_unet.inference.predictor import Predictor; Predictor.from_pretrained()"
     result = subprocess.run(
         [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, '.'); {code}"],
         cwd=folder,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from busi_unet.bundle import bundle_hash, load_config, save_config
+from busi_unet.models.pretrained import bundle_hash, load_config, save_config
 from busi_unet.config import Calibration
 from busi_unet.data.busi import load_prepared, resplit, split_hash
 

@@ -16,13 +16,13 @@ import pytest
 import torch
 from datasets import DatasetDict, load_from_disk
 
-from busi_unet.bundle import load_config, save_bundle, save_config
+from busi_unet.models.pretrained import load_config, save_bundle, save_config
 from busi_unet.config import CLASS_NAMES, Architecture, BundleConfig, Calibration, Preprocess, Thresholds
 from busi_unet.data.busi import prepare, split_hash
-from busi_unet.imaging.decode import decode_image, decode_mask
-from busi_unet.learning import unseen
-from busi_unet.model.unet import UNet
-from busi_unet.predictor import Predictor
+from busi_unet.io.decode import decode_image, decode_mask
+from busi_unet.evaluation import leakage
+from busi_unet.models.unet import UNet
+from busi_unet.inference.predictor import Predictor
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate.py"
 
@@ -71,7 +71,7 @@ def asked(script, data, tiny_bundle, monkeypatch):
             predict=lambda image: answers[image.tobytes()],
         )
 
-    monkeypatch.setattr(unseen, "Predictor", SimpleNamespace(from_pretrained=from_pretrained))
+    monkeypatch.setattr(leakage, "Predictor", SimpleNamespace(from_pretrained=from_pretrained))
     return asked
 
 

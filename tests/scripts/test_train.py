@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from busi_unet.bundle import load_bundle
+from busi_unet.models.pretrained import load_bundle
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 TINY = ["--encoder", "plain", "--width", "4", "--size", "64", "--epochs", "1", "--batch-size", "4"]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from busi_unet.trust.calibration import calibrated_probabilities, fit_temperature
+from busi_unet.inference.calibration import calibrated_probabilities, fit_temperature
 
 
 def draws(temperature: float, count: int = 4000) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from busi_unet.trust.conformal import (
+from busi_unet.inference.conformal import (
     edge_band,
     edge_distances,
     fit_class_cut,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from busi_unet.trust.guard import fit_guard, guard_shapes
+from busi_unet.models.ood import fit_guard, guard_shapes
 
 FEATURES, LATENT = 60, 5
 

@@ -1,0 +1,212 @@
+"""One analysed picture, and the ways to look at it without asking the network again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from busi_unet.imaging.agreement import Agreement, Reference, compare_masks
+from busi_unet.io.decode import Frame
+from busi_unet.imaging.measure import Lesion, measure_lesions
+from busi_unet.imaging.overlay import COLORS, annotate_lesions, draw_band, draw_heatmap, draw_overlay
+
+if TYPE_CHECKING:
+    from busi_unet.inference.predictor import Prediction, Predictor, RawOutput
+
+VIEWS = (
+    "Outline and tint",
+    "Outline",
+    "Tint",
+    "Edge range",
+    "Uncertainty",
+    "Lesion probability",
+    "Class evidence",
+)
+MEASUREMENT_HEADERS = [
+    *("No.", "Area", "Longest diameter", "Perpendicular", "Width × height"),
+    *("Taller than wide", "Below the skin", "Left, top – right, bottom"),
+]
+MEASUREMENT_WIDTHS = [f"{width}px" for width in (42, 78, 84, 136, 104, 76, 78, 130)]
+_OUTLINED, _LINE, _TINT, _BAND, _UNCERTAINTY, _PROBABILITY, _EVIDENCE = VIEWS
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a result is drawn.
+
+    Attributes:
+        view: one of `VIEWS`.
+        color: of outline and tint, a name of `COLORS`.
+        opacity: of tints and maps, from 0 to 1.
+        diameters: whether the measured diameters are drawn.
+    """
+
+    view: str = VIEWS[0]
+    color: str = next(iter(COLORS))
+    opacity: float = 0.25
+    diameters: bool = False
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What is kept of a picture for its visitor; small but for the picture itself.
+
+    Attributes:
+        frame: what was analysed.
+        raw: what the network said of it.
+        name: of files made from it, without ending.
+        remark: a sentence of Markdown about where the picture came from, or empty.
+        even_if_refused: the visitor wants to see the result of a refused picture.
+        threshold: lesion probability of a pixel, set by hand; None for the model's own thresholds.
+        pixel_size_mm: typed by the visitor; None for what the file says.
+        corrected: bool (H, W), the mask after a correction by hand, or None.
+        reference: what to compare the outline with, or None.
+        look: how it is drawn.
+    """
+
+    frame: Frame
+    raw: RawOutput
+    name: str = "picture"
+    remark: str = ""
+    even_if_refused: bool = False
+    threshold: float | None = None
+    pixel_size_mm: float | None = None
+    corrected: np.ndarray | None = None
+    reference: Reference | None = None
+    look: Look = Look()
+
+    @property
+    def spacing_mm(self) -> tuple[float, float] | None:
+        """(between rows, between columns), or None where neither the file nor the visitor tells."""
+        if self.pixel_size_mm is not None:
+            return (self.pixel_size_mm, self.pixel_size_mm)
+        return self.frame.spacing_mm
+
+    def predict(self, predictor: Predictor) -> Prediction:
+        """The prediction under these settings; a correction by hand replaces its mask and measurements."""
+        thresholds = None
+        if self.threshold is not None:
+            # Whoever moves the threshold wants to see what it does, also where the model would draw nothing.
+            thresholds = replace(predictor.config.thresholds, mask=self.threshold, presence=0.0)
+        prediction = predictor.interpret(
+            self.frame.pixels,
+            self.raw,
+            spacing_mm=self.spacing_mm,
+            thresholds=thresholds,
+            even_if_refused=self.even_if_refused,
+        )
+        if self.corrected is None:
+            return prediction
+        return replace(
+            prediction,
+            mask=self.corrected,
+            edge_band=None,  # fitted to the network's outlines
+            measurements=measure_lesions(self.corrected, self.frame.pixels, spacing_mm=self.spacing_mm),
+        )
+
+    def hides(self, prediction: Prediction) -> bool:
+        """Whether its class and outline are not to be shown: it was refused, and nobody insists."""
+        return prediction.refused and not self.even_if_refused
+
+    def compare(self, prediction: Prediction) -> Agreement | None:
+        """Its outline against the reference, if there is one."""
+        if self.reference is None:
+            return None
+        return compare_masks(prediction.mask, self.reference.mask, spacing_mm=self.spacing_mm)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings that a report has to name beside the prediction; JSON-ready."""
+        source = "typed" if self.pixel_size_mm is not None else "file" if self.spacing_mm else None
+        return {
+            "analysed_although_refused": self.even_if_refused,
+            "threshold_by_hand": self.threshold,
+            "corrected_by_hand": self.corrected is not None,
+            "pixel_size_from": source,
+        }
+
+
+def draw(frame: np.ndarray, prediction: Prediction, look: Look) -> Image.Image:
+    """The picture uint8 (H, W) with the prediction drawn over it, RGB of size (W, H).
+
+    A view that the prediction has nothing for (no calibrated edge range) shows the outline; `legend` says so.
+
+    Raises:
+        UsageError: an unknown colour, or an opacity outside 0 to 1.
+    """
+    outline = {"color": look.color, "opacity": look.opacity if look.view != _LINE else 0.0}
+    if look.view in (_UNCERTAINTY, _PROBABILITY, _EVIDENCE):
+        values, low, high = _map(prediction, look.view)
+        # At the opacity of a tint a map of colours would hardly be seen.
+        picture = draw_heatmap(frame, values, low=low, high=high, opacity=min(1.0, 0.25 + look.opacity))
+        picture = draw_overlay(np.asarray(picture), prediction.mask, color=look.color, opacity=0)
+    elif look.view == _BAND and prediction.edge_band is not None:
+        picture = draw_band(frame, prediction.inner, prediction.outer, opacity=look.opacity)
+    else:
+        picture = draw_overlay(frame, prediction.mask, contour=look.view != _TINT, **outline)
+    return annotate_lesions(picture, prediction.measurements, calipers=look.diameters)
+
+
+def legend(prediction: Prediction, view: str) -> str:
+    """What the colours of a view mean, one line."""
+    scale = "from dark violet to yellow"
+    if view == _BAND and prediction.edge_band is None:
+        return (
+            "No range for the edge is stated, so the outline is shown: the weights have none, or the outline "
+            "was changed by hand."
+        )
+    if view == _BAND:
+        share = f"{prediction.edge_band.coverage:.0%}"
+        return (
+            f"Between the inner (orange) and the outer (blue) line lies {share} of the true edge on average."
+        )
+    if view == _UNCERTAINTY:
+        return f"Uncertainty of each pixel {scale}: none, to as likely lesion as not (1 bit)."
+    if view == _PROBABILITY:
+        return f"Probability that a pixel is lesion, {scale}: 0 to 1."
+    if view == _EVIDENCE:
+        return (
+            f"Where the evidence for {prediction.label} lies, {scale}: least to most in this picture "
+            "(class activation map, coarse)."
+        )
+    return ""
+
+
+def measurement_rows(lesions: Sequence[Lesion]) -> list[list[Any]]:
+    """A row per lesion, in the order of `MEASUREMENT_HEADERS`, each with the unit that it names."""
+    return [[number, *_measurements(lesion)] for number, lesion in enumerate(lesions, start=1)]
+
+
+def _measurements(lesion: Lesion) -> list[str]:
+    unit, digits = lesion.unit, 1 if lesion.unit == "mm" else 0
+
+    def length(name: str) -> str:
+        return f"{getattr(lesion, f'{name}_{unit}'):,.{digits}f}"
+
+    area = f"{lesion.area_mm2:,.1f} mm²" if unit == "mm" else f"{lesion.area_px:,} px"
+    depth = "not known"
+    if lesion.skin_distance_px is not None:
+        depth = f"{'≥ ' if lesion.skin_at_edge else ''}{length('skin_distance')} {unit}"
+    left, top, right, bottom = lesion.box
+    return [
+        area,
+        f"{length('longest_diameter')} {unit}",
+        f"{length('perpendicular')} {unit}",
+        f"{length('width')} × {length('height')} {unit}",
+        f"{'yes' if lesion.taller_than_wide else 'no'} ({lesion.depth_to_width:.2f})",
+        depth,
+        f"{left}, {top} – {right}, {bottom} px",
+    ]
+
+
+def _map(prediction: Prediction, view: str) -> tuple[np.ndarray, float, float]:
+    if view == _UNCERTAINTY:
+        return prediction.uncertainty, 0.0, 1.0
+    if view == _PROBABILITY:
+        return prediction.probability, 0.0, 1.0
+    evidence = prediction.evidence
+    low, high = float(evidence.min()), float(evidence.max())
+    return evidence, low, high if high > low else low + 1.0

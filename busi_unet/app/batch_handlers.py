@@ -1,0 +1,210 @@
+"""What happens when many pictures arrive: one after the other, with progress, until done or cancelled."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+from PIL import Image
+
+from busi_unet.config import CLASS_NAMES
+from busi_unet.errors import UsageError
+from busi_unet.app.about_handlers import describe_origin
+from busi_unet.app.downloads import answer_folder, cache_folder
+from busi_unet.app.model import ModelInUse
+from busi_unet.app.shown_errors import shown_errors
+from busi_unet.io.find_images import Limits, PictureFile, find_pictures
+from busi_unet.inference.batch_summary import count_by_outcome, table_row
+
+MAX_PICTURES = 500
+MAX_MEGABYTES = 500
+MAX_SHOWN = 100
+ARCHIVE_NAME = "busi-unet-results.zip"
+
+HEADERS = [
+    *("Picture", "Class", *(name.capitalize() for name in CLASS_NAMES)),
+    *("Lesions", "Area", "Longest", "Unit", "Remarks"),
+]
+COLUMN_WIDTHS = [f"{width}px" for width in (185, 112, 76, 76, 98, 84, 76, 84, 76, 200)]
+DATATYPES = ["str", "str", *["number"] * len(CLASS_NAMES), *["number"] * 3, "str", "str"]
+
+_THUMBNAIL = (640, 480)
+_LIMITS = Limits(pictures=MAX_PICTURES, unpacked_bytes=MAX_MEGABYTES * 1024**2, unpacked_files=5000)
+# A page redraws a few times a second without effort; each redraw sends the whole table.
+_SECONDS_BETWEEN_UPDATES = 0.7
+
+
+class BatchAnswer(NamedTuple):
+    """One value per output component, in the order of the API.
+
+    Attributes:
+        archive: path of the zip with masks, overlays, CSV, JSON lines and report; None until all is done.
+        rows: a list per picture, see `HEADERS`.
+        status: one sentence of Markdown.
+        gallery: (path of a PNG, caption) of the first overlays.
+    """
+
+    archive: str | None
+    rows: list[list[Any]]
+    status: str
+    gallery: list[tuple[str, str]]
+
+
+class BatchHandlers:
+    """The functions behind the batch tab.
+
+    Args:
+        model: gives the weights in use; called when the first batch runs, not before.
+    """
+
+    def __init__(self, model: Callable[[], ModelInUse]) -> None:
+        self._model = model
+        self._cancelled: set[str | None] = set()
+        self._lock = threading.Lock()
+
+    def begin(self, request: gr.Request) -> None:
+        """Forgets an earlier cancellation of this visitor, so that it does not stop the next run."""
+        with self._lock:
+            self._cancelled.discard(request.session_hash)
+
+    def cancel(self, request: gr.Request) -> str:
+        """Stops this visitor's run after the picture at hand; what is done is kept."""
+        with self._lock:
+            self._cancelled.add(request.session_hash)
+        return "Stopping after this picture…"
+
+    def predict_many(
+        self,
+        pictures: list[str] | None,
+        request: gr.Request,
+    ) -> Iterator[BatchAnswer]:
+        """Outlines lesions in many breast ultrasound pictures and classifies each; gives one zip back.
+
+        A picture that cannot be used becomes a row with the reason and never stops the others. The zip holds
+        a mask and an overlay per picture, a table (CSV and JSON lines) and a report (HTML).
+
+        Args:
+            pictures: PNG, JPEG, WebP, BMP, TIFF or DICOM files and zips of them, 500 at most.
+
+        Raises:
+            gr.Error: nothing was given, or too much; or no weights can be loaded.
+        """
+        paths = [Path(path) for path in pictures or ()]
+        with shown_errors():
+            _check_size(paths)
+            model = self._model()
+            # Deleted when the generator ends, also when the visitor has gone.
+            with tempfile.TemporaryDirectory(
+                prefix="batch-", dir=cache_folder(), ignore_cleanup_errors=True
+            ) as scratch:
+                files = find_pictures(
+                    paths, _subfolder(scratch, "unpacked"), limits=_LIMITS, show=lambda path: path.name
+                )
+                yield from self._run(files, model, Path(scratch) / "results", request.session_hash)
+
+    def _run(
+        self,
+        files: Sequence[PictureFile],
+        model: ModelInUse,
+        output: Path,
+        session: str | None,
+    ) -> Iterator[BatchAnswer]:
+        # torch takes seconds to import; the page appears without waiting for it.
+        from busi_unet.inference.batch import predict_files, write_summary
+
+        # What the answer names lies outside the scratch folder: Gradio deletes it when its time is up.
+        kept = answer_folder()
+        results, rows, gallery = [], [], []
+        start = shown = time.monotonic()
+        for result in predict_files(model.predictor, files, output, relative=True):
+            results.append(result)
+            rows.append(_row(result.record))
+            if not result.failed and len(gallery) < MAX_SHOWN:
+                gallery.append(_thumbnail(output / result.record["overlay"], kept, result.record))
+            now = time.monotonic()
+            left = _time_left((now - start) / len(results) * (len(files) - len(results)))
+            stopped = self._is_cancelled(session)
+            if stopped:
+                break
+            if now - shown > _SECONDS_BETWEEN_UPDATES and len(results) < len(files):
+                shown = now
+                done = f"{len(results)} of {len(files)} pictures done, {left}."
+                yield BatchAnswer(None, list(rows), done, list(gallery))
+        records = [result.record for result in results]
+        if stopped:
+            status = f"**Cancelled.** Of {len(files)} pictures, these are done: {count_by_outcome(records)}"
+        else:
+            status = f"**Done.** {count_by_outcome(records)}"
+        if len(gallery) == MAX_SHOWN < len(results):
+            status += f" The first {MAX_SHOWN} are shown below; the zip holds all."
+        if model.notice:
+            status = f"{model.notice}\n\n{status}"
+        write_summary(results, output, model=describe_origin(model), date=date.today().isoformat())
+        yield BatchAnswer(str(_pack(output, kept / ARCHIVE_NAME)), rows, status, gallery)
+
+    def _is_cancelled(self, session: str | None) -> bool:
+        with self._lock:
+            return session in self._cancelled
+
+
+def _check_size(paths: Sequence[Path]) -> None:
+    if not paths:
+        raise UsageError("No picture was given.", "Choose files or a zip and try again.")
+    megabytes = sum(path.stat().st_size for path in paths) / 1024**2
+    if len(paths) > MAX_PICTURES or megabytes > MAX_MEGABYTES:
+        raise UsageError(
+            f"These are {len(paths)} files of {megabytes:.0f} MB; one run takes at most {MAX_PICTURES} "
+            f"pictures of {MAX_MEGABYTES} MB together.",
+            "Choose fewer, or use scripts/predict.py, which has no limit.",
+        )
+
+
+def _subfolder(folder: str, name: str) -> Path:
+    path = Path(folder) / name
+    path.mkdir()
+    return path
+
+
+def _row(record: dict[str, Any]) -> list[Any]:
+    row = table_row(record)
+    unit = "px" if row["longest_diameter_mm"] is None else "mm"
+    shares = [None if row[f"p_{name}"] is None else round(100 * row[f"p_{name}"], 1) for name in CLASS_NAMES]
+    label = "not used" if "error" in record else "not analysed" if record["refused"] else row["label"]
+    measured = [None, None, None]
+    if row["lesions"]:
+        area, length = row[f"lesion_area_{'px' if unit == 'px' else 'mm2'}"], row[f"longest_diameter_{unit}"]
+        measured = [round(area, 1), round(length, 1), "px" if unit == "px" else "mm², mm"]
+    return [row["image"], label, *shares, row["lesions"], *measured, row["remarks"] or ""]
+
+
+def _thumbnail(overlay: Path, folder: Path, record: dict[str, Any]) -> tuple[str, str]:
+    path = folder / overlay.name
+    with Image.open(overlay) as both:
+        # The file shows the original at the left; here there is only room for the overlay.
+        picture = both.crop((both.width - record["width"], 0, both.width, both.height))
+        picture.thumbnail(_THUMBNAIL)
+        picture.save(path)
+    label = "not analysed" if record["refused"] else record["label"]
+    return str(path), f"{label}: {Path(record['image']).name}"
+
+
+def _pack(folder: Path, archive: Path) -> Path:
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for path in sorted(folder.iterdir()):
+            # PNG is packed already.
+            method = zipfile.ZIP_STORED if path.suffix == ".png" else zipfile.ZIP_DEFLATED
+            bundle.write(path, path.name, compress_type=method)
+    return archive
+
+
+def _time_left(seconds: float) -> str:
+    if seconds < 1:
+        return "nearly done"
+    return f"about {seconds:.0f} s left" if seconds < 90 else f"about {seconds / 60:.0f} min left"

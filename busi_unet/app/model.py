@@ -1,0 +1,113 @@
+"""The weights that the app runs on, and what it says about them."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from busi_unet.errors import BusiUNetError
+from busi_unet.version import __version__
+
+if TYPE_CHECKING:
+    from busi_unet.inference.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class ModelInUse:
+    """A loaded model and its origin.
+
+    Attributes:
+        predictor: ready to run.
+        kind: "embedded", "folder" or "hub".
+        notice: why these are not the weights that were asked for; empty when they are.
+    """
+
+    predictor: Predictor
+    kind: str
+    notice: str = ""
+
+    @functools.cached_property
+    def sha256(self) -> str | None:
+        """Of the file of weights; None where they were not read from a folder."""
+        from busi_unet.models.pretrained import weights_hash
+
+        return weights_hash(self.predictor.folder) if self.predictor.folder else None
+
+    def describe(self) -> str:
+        """One line of Markdown."""
+        if self.kind == "embedded":
+            return "Weights: embedded in the app."
+        return f"Weights: {'Hub model' if self.kind == 'hub' else 'folder'} `{self.predictor.source}`"
+
+    def to_dict(self) -> dict[str, str | None]:
+        """JSON-ready."""
+        return {
+            "kind": self.kind,
+            "source": self.predictor.source,
+            "sha256": self.sha256,
+            "notice": self.notice or None,
+            "busi_unet": __version__,
+        }
+
+
+def pictures_of(requested: str | None) -> list[Path]:
+    """The pictures to try a model with that its folder or Hub repository holds in `pictures`; often none."""
+    from busi_unet.hub import PICTURES_NAME, fetch_pictures
+
+    requested = (requested or "").strip()
+    if requested in ("", "embedded"):
+        return []
+    if Path(requested).is_dir():
+        return sorted(path for path in (Path(requested) / PICTURES_NAME).glob("*") if path.is_file())
+    try:
+        return fetch_pictures(requested)
+    except (BusiUNetError, OSError):
+        # The page tells of the Hub's failures where they matter: when the weights are loaded.
+        return []
+
+
+class LazyModel:
+    """The weights in use, loaded once, when they are first asked for.
+
+    Args:
+        requested: as for `load_model`.
+    """
+
+    def __init__(self, requested: str | None = None) -> None:
+        self._requested = requested
+        self._model: ModelInUse | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> ModelInUse:
+        with self._lock:
+            if self._model is None:
+                self._model = load_model(self._requested)
+            return self._model
+
+
+def load_model(requested: str | None) -> ModelInUse:
+    """Loads the requested weights, or the embedded ones where those fail, so that the app always answers.
+
+    Args:
+        requested: Hub id or model folder; None, blank or "embedded" for the embedded weights.
+
+    Raises:
+        BusiUNetError: the embedded weights themselves cannot be loaded.
+    """
+    # torch takes seconds to import; the page appears without waiting for it.
+    from busi_unet.inference.predictor import Predictor
+
+    requested = (requested or "").strip()
+    if requested in ("", "embedded"):
+        return ModelInUse(Predictor.from_pretrained(), "embedded")
+    try:
+        predictor = Predictor.from_pretrained(requested)
+    except (BusiUNetError, OSError) as error:
+        notice = f"The model {requested} is not in use; the embedded weights are. {error}"
+        logging.getLogger(__name__).warning(notice)
+        return ModelInUse(Predictor.from_pretrained(), "embedded", notice)
+    return ModelInUse(predictor, "folder" if Path(requested).is_dir() else "hub")

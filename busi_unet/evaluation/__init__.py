@@ -1,0 +1,1 @@
+"""Metrics, evaluation of a model, subgroups, leakage check and robustness."""

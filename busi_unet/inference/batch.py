@@ -1,0 +1,148 @@
+"""Predictions of many picture files, written to a folder: `scripts/predict.py` and the page's batch tab."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from busi_unet.errors import BusiUNetError, first_line
+from busi_unet.io.decode import Frame, decode_frame
+from busi_unet.imaging.overlay import annotate_lesions, draw_overlay, side_by_side
+from busi_unet.imaging.quality import picture_warnings
+from busi_unet.io.find_images import PictureFile
+from busi_unet.inference.batch_summary import suspected_beside, write_report, write_table
+from busi_unet.inference.predictor import Prediction, Predictor
+
+JSON_LINES_NAME = "predictions.jsonl"
+TABLE_NAME = "predictions.csv"
+REPORT_NAME = "report.html"
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """One picture file and what became of it.
+
+    Attributes:
+        record: JSON-ready; `image`, and either `error` or the figures of `Prediction.to_dict` with
+            `warnings` about the picture and the paths of `mask` and `overlay`.
+        name: of the files written for it, without ending.
+    """
+
+    record: dict[str, Any]
+    name: str = ""
+
+    @property
+    def failed(self) -> bool:
+        return "error" in self.record
+
+    def json_line(self) -> str:
+        """The record on one line."""
+        return json.dumps(self.record, ensure_ascii=False)
+
+    def summary(self) -> str:
+        """One line for people."""
+        record = self.record
+        if "error" in record:
+            # Most errors name the file already.
+            return (
+                record["error"]
+                if record["image"] in record["error"]
+                else f"{record['image']}: {record['error']}"
+            )
+        if record["refused"]:
+            return f"{record['image']}: not analysed. {' '.join(record['reasons'])}"
+        classes = ", ".join(f"{name} {value:.1%}" for name, value in record["probabilities"].items())
+        lesions = len(record["measurements"])
+        found = f"{lesions} lesion{'s' if lesions != 1 else ''}, {record['lesion_area_px']} px"
+        suspected = "; malignancy suspected" if suspected_beside(record) else ""
+        return f"{record['image']}: {record['label']} ({classes}){suspected}; {found}"
+
+
+def predict_files(
+    predictor: Predictor, files: Iterable[PictureFile], output: Path, *, relative: bool = False
+) -> Iterator[FileResult]:
+    """Predicts picture files one by one and writes a mask, an overlay and a JSON line for each.
+
+    A file that cannot be used gives a result with its reason and never stops the rest. Of a DICOM clip the
+    first frame is taken.
+
+    Args:
+        predictor: loaded.
+        files: as `find_pictures` lists them.
+        output: folder for `NAME_mask.png` (0 or 255, the picture's size), `NAME_overlay.png`
+            (original beside overlay) and `predictions.jsonl`; made where missing.
+        relative: whether records name masks and overlays from inside the output, for a folder that moves.
+
+    Yields:
+        A result per file, in order.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    place = Path() if relative else output
+    with (output / JSON_LINES_NAME).open("w", encoding="utf-8") as lines:
+        for file in files:
+            try:
+                frame = _decoded(file)
+                prediction = predictor.predict(frame.pixels, spacing_mm=frame.spacing_mm)
+                record = _write(output, file.name, frame, prediction, place)
+            except BusiUNetError as error:
+                record = {"error": str(error)}
+            result = FileResult({"image": file.shown, **record}, file.name)
+            lines.write(result.json_line() + "\n")
+            # What a stopped run has done shall be there.
+            lines.flush()
+            yield result
+
+
+def write_summary(results: Sequence[FileResult], output: Path, *, model: str, date: str) -> None:
+    """Writes `predictions.csv` and `report.html` of the results that `predict_files` wrote to a folder.
+
+    Args:
+        results: all of them, or those of a run that was stopped.
+        output: the folder.
+        model: what the report says of the weights.
+        date: as the report shall show it.
+    """
+    records = []
+    for result in results:
+        record = dict(result.record)
+        if not result.failed:
+            record |= {"mask": _mask_name(result.name), "overlay": _overlay_name(result.name)}
+        records.append(record)
+    write_table(records, output / TABLE_NAME)
+    write_report(records, output / REPORT_NAME, model=model, date=date)
+
+
+def _decoded(file: PictureFile) -> Frame:
+    if file.problem:
+        raise BusiUNetError(file.problem)
+    try:
+        return decode_frame(file.path, name=file.shown)
+    except OSError as error:
+        raise BusiUNetError(f"{file.shown} could not be read ({first_line(error)}).") from error
+
+
+def _write(output: Path, name: str, frame: Frame, prediction: Prediction, place: Path) -> dict[str, Any]:
+    mask, overlay = _mask_name(name), _overlay_name(name)
+    Image.fromarray(prediction.mask.astype(np.uint8) * 255).save(output / mask)
+    drawn = annotate_lesions(draw_overlay(frame.pixels, prediction.mask), prediction.measurements)
+    side_by_side(frame.pixels, drawn).save(output / overlay)
+    return {
+        **prediction.to_dict(),
+        "warnings": list(picture_warnings(frame)),
+        "mask": str(place / mask),
+        "overlay": str(place / overlay),
+    }
+
+
+def _mask_name(name: str) -> str:
+    return f"{name}_mask.png"
+
+
+def _overlay_name(name: str) -> str:
+    return f"{name}_overlay.png"

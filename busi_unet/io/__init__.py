@@ -1,0 +1,1 @@
+"""Reading images and archives, finding images, writing files whole or not at all."""

@@ -1,0 +1,238 @@
+"""Any picture to one 8-bit grey frame; any mask to one boolean frame."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from busi_unet.errors import UnreadableImageError
+from busi_unet.io.dicom import check_index, is_dicom, read_dicom
+
+ImageSource = Image.Image | np.ndarray | str | os.PathLike | bytes | IO[bytes]
+
+MAX_PIXELS = 50_000_000
+MIN_SIDE = 16
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".dcm"})
+_COLOUR_GAP, _COLOUR_PIXELS = 60, 20
+_HINT = "Use a PNG, JPEG, WebP, BMP, TIFF or DICOM picture."
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One grey frame and what its file says of it.
+
+    Attributes:
+        pixels: uint8 (H, W), 0 black to 255 white.
+        spacing_mm: (between rows, between columns), or None: only DICOM files tell it.
+        frames: how many the file holds; 1 unless it is a DICOM clip.
+        index: which of them this is, from 0.
+        coloured: the file shows colour, such as Doppler or coloured marks: the channels of at least 20
+            pixels differ by more than 60 of 255.
+    """
+
+    pixels: np.ndarray
+    spacing_mm: tuple[float, float] | None = None
+    frames: int = 1
+    index: int = 0
+    coloured: bool = False
+
+
+def decode_image(source: ImageSource, *, name: str | None = None) -> np.ndarray:
+    """Reads a picture as one grey frame, upright, the way both training and serving see it.
+
+    Colour becomes luma (ITU-R 601); transparency is laid over black, the background of an
+    ultrasound screen; EXIF rotation is applied; palettes are resolved. Pictures of more than
+    8 bits are scaled from the smallest usual bit depth (8, 10, 12, 14, 16) that holds their
+    largest value, because neither PNG nor TIFF says how many of the 16 bits are in use.
+
+    Args:
+        source: PIL image, array, path, encoded bytes or binary file; of a DICOM clip, the first frame is
+            read. Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); bool, uint8, uint16, or float in
+            [0, 1].
+        name: how errors call this picture; by default its path.
+
+    Returns:
+        uint8 (H, W), 0 black to 255 white.
+
+    Raises:
+        UnreadableImageError: not a picture, empty, damaged, smaller than 16 pixels a side
+            or larger than 50 million pixels.
+    """
+    return decode_frame(source, name=name).pixels
+
+
+def decode_frame(source: ImageSource, *, index: int = 0, name: str | None = None) -> Frame:
+    """`decode_image`, with the size of a pixel and the choice of a frame that DICOM files offer.
+
+    Args:
+        source: as for `decode_image`.
+        index: of the frame of a DICOM clip, from 0.
+        name: how errors call this picture; by default its path.
+
+    Raises:
+        UnreadableImageError: as for `decode_image`.
+        UsageError: there is no frame of this index.
+    """
+    name = name or _name_of(source)
+    frame = _read(source, index, name)
+    height, width = frame.pixels.shape
+    if min(height, width) < MIN_SIDE:
+        raise UnreadableImageError(
+            f"{name} is {width}×{height} pixels, too small to analyse.",
+            f"Use a picture of at least {MIN_SIDE} pixels a side.",
+        )
+    return frame
+
+
+def decode_mask(source: ImageSource, *, name: str | None = None) -> np.ndarray:
+    """Reads a segmentation mask stored in black and white, in any mode (1, L, P, RGB, RGBA, 16-bit).
+
+    A pixel is foreground where its grey value lies above half of the full range, so that
+    lossy edges fall on the nearer side. Masks stored as 0/1 in an 8-bit picture are read as such.
+
+    Returns:
+        bool (H, W).
+
+    Raises:
+        UnreadableImageError: as for `decode_image`, without the lower size limit; or it has greys above 1,
+            but none above half of the range.
+    """
+    name = name or _name_of(source)
+    pixels = _read(source, 0, name).pixels
+    highest = pixels.max(initial=0)
+    if 1 < highest <= 127:
+        raise UnreadableImageError(
+            f"{name} is no black-and-white mask: its lightest grey is {highest} of 255.",
+            "Save it with the lesions white and the rest black; label numbers and palettes are not read.",
+        )
+    return pixels > 127 if highest > 1 else pixels > 0
+
+
+def _read(source: ImageSource, index: int, name: str) -> Frame:
+    if not isinstance(source, (Image.Image, np.ndarray)):
+        stream = _stream(source, name)
+        if is_dicom(stream):
+            read = read_dicom(stream, index=index, name=name, max_pixels=MAX_PIXELS)
+            grey, coloured = _grey_from_array(read.pixels, name)
+            return Frame(grey, read.spacing_mm, read.frames, index, coloured)
+        source = _opened(stream, name)
+    check_index(index, 1, name)
+    if isinstance(source, np.ndarray):
+        grey, coloured = _grey_from_array(source, name)
+    else:
+        grey, coloured = _grey_from_pil(_loaded(source, name), name)
+    return Frame(grey, coloured=coloured)
+
+
+def _name_of(source: ImageSource) -> str:
+    if isinstance(source, (str, os.PathLike)):
+        return str(source)
+    named = getattr(source, "name", None) or getattr(source, "filename", None)
+    return str(named) if named else "the picture"
+
+
+def _stream(source: Any, name: str) -> Path | io.BytesIO:
+    stream: Path | io.BytesIO
+    if isinstance(source, (str, os.PathLike)):
+        stream = Path(source)
+        if not stream.exists():
+            raise UnreadableImageError(f"{name} does not exist.", "Check the path.")
+        if stream.is_dir():
+            raise UnreadableImageError(f"{name} is a folder, not a picture.", "Name the pictures inside it.")
+        empty = stream.stat().st_size == 0
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        stream, empty = io.BytesIO(source), len(source) == 0
+    elif hasattr(source, "read"):
+        data = source.read()
+        stream, empty = io.BytesIO(data), len(data) == 0
+    else:
+        raise UnreadableImageError(f"{name} is a {type(source).__name__}, not a picture.", _HINT)
+    if empty:
+        raise UnreadableImageError(f"{name} is empty (0 bytes).", "Export or copy the picture again.")
+    return stream
+
+
+def _opened(stream: Path | io.BytesIO, name: str) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            # The size is checked below, against our own limit, before any pixel is decoded.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return Image.open(stream, formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise _too_large(name) from error
+    except Exception as error:
+        raise UnreadableImageError(f"{name} is not a picture that can be read.", _HINT) from error
+
+
+def _loaded(image: Image.Image, name: str) -> Image.Image:
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large(name, image.width, image.height)
+    if image.width == 0 or image.height == 0:
+        raise UnreadableImageError(f"{name} has no pixels.", _HINT)
+    try:
+        image.load()
+        return ImageOps.exif_transpose(image)
+    except Exception as error:
+        raise UnreadableImageError(
+            f"{name} is damaged or cut short.", "Export or copy the picture again."
+        ) from error
+
+
+def _too_large(name: str, width: int | None = None, height: int | None = None) -> UnreadableImageError:
+    size = f" ({width}×{height} pixels)" if width else ""
+    return UnreadableImageError(
+        f"{name} is far too large{size}.",
+        f"Use a picture of at most {MAX_PIXELS // 1_000_000} million pixels.",
+    )
+
+
+def _grey_from_pil(image: Image.Image, name: str) -> tuple[np.ndarray, bool]:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _grey_from_array(np.asarray(image), name)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
+    coloured = False
+    if image.mode not in ("1", "L"):
+        image = image.convert("RGB")
+        channels = np.asarray(image)
+        coloured = bool(np.count_nonzero(np.ptp(channels, axis=2) > _COLOUR_GAP) >= _COLOUR_PIXELS)
+    return np.array(image.convert("L")), coloured
+
+
+def _grey_from_array(array: np.ndarray, name: str) -> tuple[np.ndarray, bool]:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or array.size == 0:
+        raise UnreadableImageError(
+            f"{name} is an array of shape {array.shape}.", "Use (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."
+        )
+    if array.shape[0] * array.shape[1] > MAX_PIXELS:
+        raise _too_large(name, array.shape[1], array.shape[0])
+    eight_bit = _to_uint8(array, name)
+    return (eight_bit, False) if eight_bit.ndim == 2 else _grey_from_pil(Image.fromarray(eight_bit), name)
+
+
+def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array.copy()
+    if array.dtype == bool:
+        return array.astype(np.uint8) * 255
+    low, high = array.min(), array.max()
+    if np.issubdtype(array.dtype, np.integer) and low >= 0 and high < 2**16:
+        depth = next(bits for bits in (8, 10, 12, 14, 16) if high < 2**bits)
+        return np.round(array * (255.0 / (2**depth - 1))).astype(np.uint8)
+    if np.issubdtype(array.dtype, np.floating) and low >= 0 and high <= 1:
+        return np.round(array * 255.0).astype(np.uint8)
+    raise UnreadableImageError(
+        f"{name} holds {array.dtype} values from {low} to {high}.",
+        "Use 8- or 16-bit grey levels, or floats between 0 and 1.",
+    )

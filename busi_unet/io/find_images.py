@@ -1,0 +1,158 @@
+"""Which picture files are meant by a list of files, folders and zips, and what their results are called."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from busi_unet.io.archives import unpack
+from busi_unet.errors import BusiUNetError, UnreadableImageError, UsageError
+from busi_unet.io.decode import EXTENSIONS
+from busi_unet.io.dicom import is_dicom
+
+ZIP = ".zip"
+_RESULT = re.compile(r"_(mask(_\d+)?|overlay)$")
+_UNPACK_HINT = "Unpack it by hand and give the pictures themselves."
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one run takes.
+
+    Attributes:
+        pictures: number of pictures, all folders and zips together.
+        unpacked_bytes: of each zip.
+        unpacked_files: in each zip, pictures or not.
+    """
+
+    pictures: int | None = None
+    unpacked_bytes: int = 8 * 1024**3
+    unpacked_files: int = 200_000
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """One picture to predict.
+
+    Attributes:
+        path: where it lies.
+        shown: how results and errors call it.
+        name: of its results, without ending; no two of a run are the same, whatever the case of letters.
+        problem: why it cannot be used, where that is known already; else empty.
+    """
+
+    path: Path
+    shown: str
+    name: str
+    problem: str = ""
+
+
+def find_pictures(
+    paths: Iterable[Path], scratch: Path, *, limits: Limits | None = None, show: Callable[[Path], str] = str
+) -> list[PictureFile]:
+    """Lists the pictures of files, folders and zips, in their order.
+
+    Folders are searched with all their subfolders, zips are unpacked and then searched like folders. Left
+    out there: files that are neither named like a picture nor DICOM, hidden ones, and those named like masks
+    or overlays (`…_mask`, `…_mask_1`, `…_overlay`). A file that is named itself is always listed. A zip that
+    cannot be used, and each damaged entry of one, is listed with its problem.
+
+    Args:
+        paths: files, folders and zips.
+        scratch: an existing folder to unpack to.
+        limits: by default no limit on pictures, and zips up to 8 GiB.
+        show: how a path that was given is called.
+
+    Raises:
+        UsageError: a folder without any picture, or more pictures than allowed.
+    """
+    limits = limits or Limits()
+    found: list[PictureFile] = []
+    for number, path in enumerate(paths):
+        if path.is_dir():
+            inside = [
+                PictureFile(file, str(Path(show(path), file.relative_to(path))), _joined(file, path))
+                for file in _pictures_below(path)
+            ]
+            if not inside:
+                raise UsageError(f"{show(path)} holds no picture.", _endings())
+            found += inside
+        elif path.suffix.lower() == ZIP and path.is_file():
+            found += _from_zip(path, show(path), scratch / str(number), limits)
+        else:
+            found.append(PictureFile(path, show(path), path.stem))
+    if limits.pictures is not None and len(found) > limits.pictures:
+        raise UsageError(
+            f"These are {len(found)} pictures; one run takes at most {limits.pictures}.",
+            "Choose fewer, or use scripts/predict.py, which has no limit.",
+        )
+    return _named_apart(found)
+
+
+def _from_zip(path: Path, shown: str, target: Path, limits: Limits) -> list[PictureFile]:
+    try:
+        damaged = unpack(
+            path,
+            target,
+            max_bytes=limits.unpacked_bytes,
+            max_files=limits.unpacked_files,
+            name=shown,
+            hint=_UNPACK_HINT,
+        )
+        pictures = [
+            PictureFile(file, f"{shown}/{file.relative_to(target).as_posix()}", _joined(file, target))
+            for file in _pictures_below(target)
+        ]
+        if not pictures and not damaged:
+            raise UnreadableImageError(f"{shown} holds no picture.", _endings())
+    except BusiUNetError as error:
+        # The message of an unsafe archive lists its entries on lines of their own.
+        return [PictureFile(path, shown, path.stem, " ".join(str(error).split()))]
+    return pictures + [
+        PictureFile(path, f"{shown}/{problem.partition(': ')[0]}", path.stem, f"{shown}/{problem}.")
+        for problem in damaged
+    ]
+
+
+def _pictures_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if _is_picture(path, folder))
+
+
+def _is_picture(path: Path, folder: Path) -> bool:
+    hidden = any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
+    if hidden or not path.is_file() or _RESULT.search(path.stem):
+        return False
+    if path.suffix.lower() in EXTENSIONS:
+        return True
+    # Scanners often name DICOM files without an ending; DICOMDIR is their table of contents.
+    try:
+        return path.name.upper() != "DICOMDIR" and is_dicom(path)
+    except OSError:
+        return False
+
+
+def _joined(file: Path, folder: Path) -> str:
+    # Two subfolders may hold files of one name. Unknown endings, such as a UID's last number, belong to it.
+    relative = file.relative_to(folder)
+    if file.suffix.lower() in EXTENSIONS:
+        relative = relative.with_suffix("")
+    return "__".join(relative.parts)
+
+
+def _named_apart(files: list[PictureFile]) -> list[PictureFile]:
+    # Case does not count: some file systems take A.png and a.png for one file.
+    taken: set[str] = set()
+    unique = []
+    for file in files:
+        numbered = (file.name if number == 1 else f"{file.name}-{number}" for number in itertools.count(1))
+        free = next(candidate for candidate in numbered if candidate.casefold() not in taken)
+        taken.add(free.casefold())
+        unique.append(replace(file, name=free))
+    return unique
+
+
+def _endings() -> str:
+    return f"Pictures end in {', '.join(sorted(EXTENSIONS))}."

@@ -1,0 +1,149 @@
+"""U-Net with a mask output and a class output in one forward pass."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from busi_unet.config import CLASS_NAMES, Architecture
+from busi_unet.models.encoders import build_encoder, double_conv
+
+# Decoder widths, coarse to fine, for encoders that are themselves slim.
+_SLIM_DECODER = (128, 64, 48, 32)
+_HEAD_CHANNELS = 256
+
+
+class UNetOutput(NamedTuple):
+    """What one forward pass gives.
+
+    Attributes:
+        mask_logits: (N, 1, S, S), lesion where above 0.
+        class_logits: (N, 3), in the order of `CLASS_NAMES`.
+    """
+
+    mask_logits: Tensor
+    class_logits: Tensor
+
+
+class Explained(NamedTuple):
+    """A forward pass with what tells how far to trust it.
+
+    Attributes:
+        output: as `UNet.forward` gives it.
+        evidence: (N, 3, s, s), `ClassHead.evidence`.
+        features: (N, D), the mean of each encoder channel over the picture, fine maps first.
+    """
+
+    output: UNetOutput
+    evidence: Tensor
+    features: Tensor
+
+
+class UNet(nn.Module):
+    """Encoder, decoder with skip connections, and a class head on the coarsest features.
+
+    The plain encoder with width 64 is Ronneberger's network (arXiv:1505.04597), 31 M parameters.
+
+    Args:
+        architecture: which encoder, and its width where that is free.
+    """
+
+    def __init__(self, architecture: Architecture | None = None) -> None:
+        super().__init__()
+        self.architecture = architecture or Architecture()
+        self.encoder = build_encoder(self.architecture)
+        self.decoder = Decoder(self.encoder.channels, slim=self.architecture.encoder != "plain")
+        # Sub-pixel convolution (Shi et al. 2016, arXiv:1609.05158) from the decoder's stride to full
+        # size: on the slim network, convolutions at full size took half of the training time.
+        stride = self.encoder.first_stride
+        self.mask_head = nn.Sequential(
+            nn.Conv2d(self.decoder.widths[-1], stride**2, kernel_size=1), nn.PixelShuffle(stride)
+        )
+        self.class_head = ClassHead(self.encoder.channels[-1])
+
+    def forward(self, x: Tensor) -> UNetOutput:
+        """x (N, 1, S, S), normalised; S a multiple of 32."""
+        features = self.encoder(x)
+        return self.outputs(features, self.decoder(features))
+
+    def outputs(self, features: list[Tensor], levels: list[Tensor]) -> UNetOutput:
+        """What the heads make of the encoder's maps and the decoder's."""
+        return UNetOutput(self.mask_head(levels[-1]), self.class_head(features[-1]))
+
+    def explain(self, x: Tensor) -> Explained:
+        """`forward`, and what tells how far to trust it."""
+        features = self.encoder(x)
+        pooled = torch.cat([level.mean(dim=(2, 3)) for level in features], dim=1)
+        output = self.outputs(features, self.decoder(features))
+        return Explained(output, self.class_head.evidence(features[-1]), pooled)
+
+
+class Decoder(nn.Module):
+    """The expanding path: upsample, concatenate the skip connection, convolve twice.
+
+    Args:
+        encoder_channels: channels of the encoder's maps, fine to coarse.
+        slim: narrow levels and nearest-neighbour upsampling; otherwise each level is as wide as the
+            encoder's and upsampling is learned, as in the original.
+    """
+
+    def __init__(self, encoder_channels: tuple[int, ...], *, slim: bool) -> None:
+        super().__init__()
+        *skips, channels = encoder_channels
+        skips.reverse()
+        self.upsample = nn.ModuleList()
+        self.convolve = nn.ModuleList()
+        self.widths = _SLIM_DECODER if slim else tuple(skips)
+        for skip, width in zip(skips, self.widths, strict=True):
+            if slim:
+                self.upsample.append(nn.Upsample(scale_factor=2, mode="nearest"))
+            else:
+                self.upsample.append(nn.ConvTranspose2d(channels, width, kernel_size=2, stride=2))
+                channels = width
+            self.convolve.append(double_conv(channels + skip, width))
+            channels = width
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """Maps from fine to coarse to one per level, (N, widths[i], s, s), coarse to fine.
+
+        The last one has the size of the finest of the maps.
+        """
+        *skips, x = features
+        levels = []
+        for upsample, convolve, skip in zip(self.upsample, self.convolve, reversed(skips), strict=True):
+            x = convolve(torch.cat([upsample(x), skip], dim=1))
+            levels.append(x)
+        return levels
+
+
+class ClassHead(nn.Module):
+    """Coarsest features to class logits: 1×1 convolution, global mean, dropout, linear.
+
+    Args:
+        channels: of the encoder's coarsest map.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.project = nn.Sequential(
+            nn.Conv2d(channels, _HEAD_CHANNELS, 1, bias=False),
+            nn.BatchNorm2d(_HEAD_CHANNELS),
+            nn.ReLU(inplace=True),
+        )
+        self.dropout = nn.Dropout(0.2)
+        self.linear = nn.Linear(_HEAD_CHANNELS, len(CLASS_NAMES))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, channels, s, s) to (N, 3)."""
+        pooled = F.adaptive_avg_pool2d(self.project(x), 1).flatten(1)
+        return self.linear(self.dropout(pooled))
+
+    def evidence(self, x: Tensor) -> Tensor:
+        """Class activation map (Zhou et al. 2016, arXiv:1512.04150), x (N, channels, s, s) to (N, 3, s, s).
+
+        It is exact here: without dropout, its mean over all places is the class logits.
+        """
+        return F.conv2d(self.project(x), self.linear.weight[:, :, None, None], self.linear.bias)

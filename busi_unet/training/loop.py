@@ -1,0 +1,338 @@
+"""Training from start to end: the stages, the loop over epochs, and the loop over batches.
+
+Beside it lie `run` (the parts of a run, made from its options), `run_folder` (what it leaves on the
+disk), `progress` (what is counted), `distributed` (what several processes agree on) and
+`interruption` (being told to stop).
+"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from accelerate import Accelerator, skip_first_batches
+from accelerate.utils import broadcast, find_executable_batch_size
+from torch import Tensor
+from tqdm import tqdm
+
+from busi_unet.data.busi import load_prepared, resplit
+from busi_unet.errors import TrainingError, TrainingStopped
+from busi_unet.training import distributed
+from busi_unet.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from busi_unet.data.torch_dataset import Batch
+from busi_unet.training.signals import StopSignals
+from busi_unet.training.losses import combined_loss
+from busi_unet.training.options import TrainOptions
+from busi_unet.training.progress import Tally
+from busi_unet.training.setup import Run, build_accelerator, build_run, check_data, load_pictures
+from busi_unet.training.run_folder import finish, is_finished, keep_epoch, open_run_folder
+from busi_unet.training.tracking import close_trackers, log_epoch, log_overlays, open_trackers
+from busi_unet.models.unet import UNetOutput
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+
+def train(options: TrainOptions) -> Path | None:
+    """Trains a network on the train split, selects it on the validation split, and saves it.
+
+    The test split is never read. With `refit`, a model that was selected this way is trained further on
+    both splits; nothing is selected then, and the last epoch is the result.
+
+    Everything random follows from the seed, the epoch and the image or step, so that a run ends with the
+    same weights on one machine whether or not it was interrupted.
+
+    Returns:
+        The finished model folder; None on every process but the main one.
+
+    Raises:
+        UsageError: options that do not fit together, the machine or the run folder.
+        DataLayoutError: the data set cannot be used.
+        TrainingError: the run cannot be resumed, its folder cannot be written, its loss is no number any
+            more, or not even one image at a time fits into memory.
+        TrainingStopped: SIGTERM or SIGINT came after the first step; the checkpoint holds all steps done.
+    """
+    accelerator = build_accelerator(options)
+    try:
+        data = load_prepared(options.data)
+        if options.fold is not None:
+            data = resplit(data, options.fold, options.validation_fold)
+        check_data(data)
+        open_run_folder(options, accelerator, data)
+        run = fit_into_memory(options, accelerator, data)
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process and not is_finished(options.output):
+            finish_or_stop(run, data)
+        accelerator.wait_for_everyone()
+    finally:
+        close_trackers(accelerator)
+    return options.output / "model" if accelerator.is_main_process else None
+
+
+def fit_into_memory(options: TrainOptions, accelerator: Accelerator, data: DatasetDict) -> Run:
+    """Trains; where memory runs out, goes on from the last checkpoint with half the images per pass.
+
+    Accumulation makes up for it, so that an optimizer step sees as many images as before.
+    """
+    train_set, validation_set = load_pictures(options, data, progress=accelerator.is_main_process)
+    per_process = options.batch_size // accelerator.num_processes
+    share = per_process // options.accumulate
+
+    def halve() -> int:
+        nonlocal share
+        before = f"Out of memory with {share} images per pass"
+        if share == 1:
+            raise TrainingError(f"{before}.", "Use a smaller --size or a smaller --encoder.")
+        share = max(size for size in range(1, share // 2 + 1) if per_process % size == 0)
+        accumulate = per_process // share
+        if accelerator.num_processes > 1:
+            # The others wait for gradients that will never come.
+            raise TrainingError(
+                f"{before} on process {accelerator.process_index}.",
+                f"Go on with --accumulate {accumulate}, and --resume if there is a checkpoint.",
+            )
+        print(
+            f"warning: {before}: going on with {share}, as --accumulate {accumulate} would. An optimizer "
+            f"step still sees {options.batch_size} images, batch norm only {share} at a time.",
+            file=sys.stderr,
+        )
+        return share
+
+    @find_executable_batch_size(starting_batch_size=share, reduce_batch_size_fn=halve)
+    def attempt(share: int) -> Run:
+        accelerator.free_memory()
+        fitting = replace(options, accumulate=per_process // share)
+        run = build_run(fitting, accelerator, data, train_set, validation_set)
+        if has_checkpoint(options.output):
+            load_checkpoint(options.output, run.parts())
+        if not accelerator.is_main_process:
+            # The checkpoint counts the images of all processes.
+            run.progress.tally = Tally()
+        if not accelerator.trackers:
+            open_trackers(options, accelerator, resumed_at=run.progress.epoch)
+        fit(run)
+        return run
+
+    return attempt()
+
+
+def fit(run: Run) -> None:
+    """The epochs that are left, each ending in a checkpoint."""
+    options, progress, accelerator = run.options, run.progress, run.accelerator
+    bar = tqdm(
+        total=options.epochs * run.steps_per_epoch,
+        initial=progress.epoch * run.steps_per_epoch + progress.step,
+        desc="train",
+        unit="step",
+        disable=not accelerator.is_main_process,
+    )
+    with bar, StopSignals() as signals:
+        while progress.epoch < options.epochs:
+            if not options.refit and progress.epoch - progress.best_epoch >= options.patience:
+                if accelerator.is_main_process:
+                    bar.write(
+                        f"No better epoch since {progress.best_epoch}: stopping early.", file=sys.stderr
+                    )
+                break
+            train_epoch(run, signals, bar)
+            started = time.monotonic()
+            trained = sum_over_processes(progress.tally, accelerator)
+            validated = validate(run)
+            progress.epoch, progress.step, progress.tally = progress.epoch + 1, 0, Tally()
+            progress.seconds += time.monotonic() - started
+            row = {
+                "epoch": progress.epoch,
+                "learning_rate": _rate_at(run, (progress.epoch - 1) * run.steps_per_epoch),
+                "seconds": round(progress.seconds, 1),
+                **trained.means("train"),
+                **validated.means("validation"),
+            }
+            progress.history.append(row)
+            keep_epoch(run)
+            # Before the checkpoint: a resumed run logs again what comes after its checkpoint.
+            log_epoch(accelerator, row, progress.epoch)
+            save(run)
+            if run.validation_loader is not None:
+                log_overlays(accelerator, run.ema.module, run.validation_loader.dataset, progress.epoch)
+            bar.set_postfix(dice=_shown(row["validation_dice"]), accuracy=_shown(row["validation_accuracy"]))
+            stop_if_told(run, signals)
+
+
+def finish_or_stop(run: Run, data: DatasetDict) -> None:
+    """Makes the model of a trained run; a signal breaks that off, for the checkpoint holds all it needs.
+
+    Raises:
+        TrainingStopped: SIGTERM or SIGINT came.
+    """
+    with StopSignals(at_once=True) as signals:
+        try:
+            finish(run, data)
+        except KeyboardInterrupt:
+            raise stopped(run, signals.received) from None
+
+
+def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:
+    """The steps that are left of the running epoch."""
+    accelerator, options, progress = run.accelerator, run.options, run.progress
+    run.train_loader.dataset.epoch = progress.epoch
+    run.model.train()
+    passes = progress.step * options.accumulate
+    clock = time.monotonic()
+    for index, batch in enumerate(skip_first_batches(run.train_loader, passes), start=passes):
+        batch = Batch(*batch)
+        # Dropout; with the order and the augmentation, all that is random.
+        torch.manual_seed(_seed_of(options.seed, progress.epoch, index, accelerator.process_index))
+        with accelerator.accumulate(run.model):
+            with accelerator.autocast():
+                # accelerate passes named tuples on as plain ones.
+                output = UNetOutput(*run.model(batch.image))
+            loss = combined_loss(
+                output,
+                batch.mask,
+                batch.classes,
+                class_weight=options.class_weight,
+                label_smoothing=options.label_smoothing,
+            )
+            check_loss(run, loss, batch)
+            accelerator.backward(loss.mean())
+            if accelerator.sync_gradients:
+                accelerator.clip_grad_norm_(run.model.parameters(), 1.0)
+            run.optimizer.step()
+            run.optimizer.zero_grad()
+        add_to_tally(progress.tally, output, batch, loss.detach())
+        if accelerator.sync_gradients:
+            run.scheduler.step()
+            run.ema.update_parameters(accelerator.unwrap_model(run.model))
+            progress.step += 1
+            progress.seconds += time.monotonic() - clock
+            clock = time.monotonic()
+            bar.update()
+            save_if_due(run)
+            stop_if_told(run, signals)
+
+
+@torch.inference_mode()
+def validate(run: Run) -> Tally:
+    """The weight average on every validation image once, at network resolution; nothing for a refit."""
+    tally = Tally()
+    run.ema.eval()
+    # Where batch statistics are each process's own, all validate what the first one saves.
+    broadcast(run.ema.state_dict())
+    for batch in run.validation_loader or ():
+        batch = Batch(*batch)
+        with run.accelerator.autocast():
+            output = UNetOutput(*run.ema(batch.image))
+        loss = combined_loss(
+            output,
+            batch.mask,
+            batch.classes,
+            class_weight=run.options.class_weight,
+            label_smoothing=0,
+        )
+        add_to_tally(tally, output, batch, loss)
+    return sum_over_processes(tally, run.accelerator)
+
+
+def check_loss(run: Run, loss: Tensor, batch: Batch) -> None:
+    """Stops all processes where one has a loss (N,) that is no number.
+
+    Raises:
+        TrainingError: names the images that have it, and those mixed into them.
+    """
+    bad = ~loss.isfinite()
+    if not any(distributed.highest([bad.any().item()], run.accelerator.device)):
+        return
+    image_ids = run.train_loader.dataset.image_ids
+    names = distributed.collect(
+        [
+            image_ids[own] if own == other else f"{image_ids[own]} mixed with {image_ids[other]}"
+            for own, other in zip(batch.index[bad].tolist(), batch.partner[bad].tolist(), strict=True)
+        ]
+    )
+    values = distributed.collect(loss[bad].tolist())
+    raise TrainingError(
+        f"The loss of epoch {run.progress.epoch + 1} is {values[0]} for: {', '.join(names)}.",
+        "Look at these images, or start anew in another --output with a lower --learning-rate.",
+    )
+
+
+def add_to_tally(tally: Tally, output: UNetOutput, batch: Batch, loss: Tensor) -> None:
+    """Counts a batch of this process."""
+    predicted = (output.mask_logits > 0).flatten(1)
+    target = batch.mask.flatten(1) > 0.5
+    area = target.sum(1)
+    dice = 2 * (predicted & target).sum(1) / (predicted.sum(1) + area)
+    dice = torch.where(area > 0, dice, torch.nan)
+    tally.add(loss, dice, output.class_logits.argmax(1) == batch.classes.argmax(1))
+
+
+def sum_over_processes(tally: Tally, accelerator: Accelerator) -> Tally:
+    """What all processes counted."""
+    return Tally(*distributed.total(tally.sums(), accelerator.device))
+
+
+def save(run: Run) -> None:
+    """Writes the checkpoint."""
+    everything = sum_over_processes(run.progress.tally, run.accelerator)
+    if run.accelerator.is_main_process:
+        run.progress.tally = everything
+        save_checkpoint(run.options.output, run.parts())
+    else:
+        run.progress.tally = Tally()
+    run.saved_at = time.monotonic()
+
+
+def save_if_due(run: Run) -> None:
+    """Writes a checkpoint within an epoch where the last one is long ago."""
+    due = time.monotonic() - run.saved_at >= 60 * run.options.checkpoint_minutes
+    if any(distributed.highest([due], run.accelerator.device)):
+        save(run)
+
+
+def stop_if_told(run: Run, signals: StopSignals) -> None:
+    """Ends all processes at the same step where one of them was told to stop.
+
+    Raises:
+        TrainingStopped: after the checkpoint was written.
+    """
+    (number,) = distributed.highest([signals.received], run.accelerator.device)
+    if number:
+        save(run)
+        raise stopped(run, number)
+
+
+def stopped(run: Run, number: int) -> TrainingStopped:
+    """How far the checkpoint goes, and the command to go on from it.
+
+    Args:
+        run: at its checkpoint.
+        number: of the signal that came.
+    """
+    progress = run.progress
+    arguments = [argument for argument in sys.argv if argument != "--resume"] + ["--resume"]
+    launcher = "python" if run.accelerator.num_processes == 1 else "(the same launcher)"
+    return TrainingStopped(
+        number,
+        f"{signal.Signals(number).name} came; the checkpoint in {run.options.output} holds {progress.epoch} "
+        f"epochs and {progress.step} of {run.steps_per_epoch} steps.",
+        f"Go on with: {launcher} {shlex.join(arguments)}",
+    )
+
+
+def _seed_of(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+def _rate_at(run: Run, step: int) -> float:
+    return run.scheduler.base_lrs[0] * run.scheduler.lr_lambdas[0](step)
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,305 @@
+"""The parts of a training run, made from its options: pictures, network, optimizer and schedule.
+
+With `training`, the only module that imports accelerate.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DataLoaderConfiguration, set_seed
+from datasets import concatenate_datasets
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from busi_unet.models.pretrained import load_bundle
+from busi_unet.config import CLASS_NAMES, Architecture, Preprocess
+from busi_unet.data.augment import AUGMENTATIONS
+from busi_unet.data.busi import SPLITS, read_record, split_hash
+from busi_unet.errors import DataLayoutError, UsageError
+from busi_unet.inference.preprocess import Preprocessor
+from busi_unet.data.torch_dataset import EpochOrder, LesionDataset
+from busi_unet.training.signals import leave_signals_to_the_parent
+from busi_unet.training.options import TrainOptions
+from busi_unet.training.progress import Progress
+from busi_unet.evaluation.leakage import require_unseen
+from busi_unet.models.unet import UNet
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+@dataclass
+class Run:
+    """Everything the stages share, already prepared by accelerate.
+
+    Attributes:
+        options: with the accumulation that fits into memory.
+        steps_per_epoch: optimizer steps.
+        model: the network.
+        ema: the network's weight average that is validated and saved; its buffers are averaged too.
+        validation_loader: None for a refit.
+        made_on: the data and its split, as the record of a model tells them.
+        saved_at: `time.monotonic()` of the last checkpoint.
+    """
+
+    options: TrainOptions
+    accelerator: Accelerator
+    steps_per_epoch: int
+    model: nn.Module
+    ema: AveragedModel
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LambdaLR
+    train_loader: DataLoader
+    validation_loader: DataLoader | None
+    made_on: Mapping[str, Any]
+    progress: Progress = field(default_factory=Progress)
+    saved_at: float = field(default_factory=time.monotonic)
+
+    def parts(self) -> dict[str, Any]:
+        """What a checkpoint holds. Random states are not among them: every step is seeded anew."""
+        parts = {
+            "model": self.accelerator.unwrap_model(self.model),
+            "ema": self.ema,
+            "optimizer": self.optimizer,
+            "scheduler": self.scheduler,
+            "progress": self.progress,
+        }
+        if self.accelerator.scaler is not None:
+            parts["scaler"] = self.accelerator.scaler
+        return parts
+
+
+def build_accelerator(options: TrainOptions) -> Accelerator:
+    """Device, processes and precision."""
+    try:
+        accelerator = Accelerator(
+            mixed_precision=_PRECISION[options.precision],
+            # Without even batches no validation image is seen twice; training has whole batches anyway.
+            dataloader_config=DataLoaderConfiguration(even_batches=False),
+            log_with=None if options.tracker == "none" else options.tracker,
+            project_dir=options.output,
+        )
+    except (ValueError, ImportError) as error:
+        raise UsageError(f"accelerate refuses these options: {error}", "Try --precision fp32.") from error
+    if int(os.environ.get("WORLD_SIZE", 1)) > accelerator.num_processes:
+        raise UsageError(
+            "Several processes were launched, but each would train by itself.",
+            "On a CPU, set ACCELERATE_USE_CPU=true.",
+        )
+    shares = accelerator.num_processes * options.accumulate
+    if options.batch_size % shares:
+        raise UsageError(
+            f"--batch-size {options.batch_size} cannot be shared by {accelerator.num_processes} processes "
+            f"with {options.accumulate} accumulation steps.",
+            f"Use a multiple of {shares}.",
+        )
+    if options.precision == "bf16" and accelerator.device.type == "cpu" and accelerator.is_local_main_process:
+        _warn_of_emulation()
+    return accelerator
+
+
+def _warn_of_emulation() -> None:
+    """Says so where this CPU has no instructions for bfloat16, so that it is emulated."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    # ARM's, which may calculate in it, are called DEFAULT too.
+    if platform.machine() in ("x86_64", "AMD64") and capability in ("DEFAULT", "AVX2"):
+        print(
+            f"warning: This CPU ({capability}) does not calculate in bfloat16: a step may take over ten "
+            "times as long as with --precision fp32.",
+            file=sys.stderr,
+        )
+
+
+def check_data(data: DatasetDict) -> None:
+    """A data set to train on has images of every class in both splits.
+
+    Raises:
+        DataLayoutError: it lacks some; all of it is listed.
+    """
+    problems = []
+    for split in ("train", "validation"):
+        counts = {name: data[split]["label"].count(index) for index, name in enumerate(CLASS_NAMES)}
+        problems += [f"{split}: no {name} image" for name, count in counts.items() if count == 0]
+    if problems:
+        raise DataLayoutError(
+            "the data set cannot be trained on:", problems, "Add images of the missing classes."
+        )
+
+
+def load_pictures(
+    options: TrainOptions, data: DatasetDict, *, progress: bool
+) -> tuple[LesionDataset, LesionDataset | None]:
+    """The training and the validation pictures in memory; a refit trains on both and validates nothing."""
+    preprocessor = Preprocessor(Preprocess(size=options.size))
+    split = concatenate_datasets([data["train"], data["validation"]]) if options.refit else data["train"]
+    if len(split) < options.batch_size:
+        raise UsageError(
+            f"--batch-size {options.batch_size} is more than the {len(split)} training images.",
+            "Use a smaller one.",
+        )
+    train_set = LesionDataset(
+        split,
+        preprocessor,
+        augmentation=AUGMENTATIONS[options.augment],
+        mixup=options.mixup,
+        seed=options.seed,
+        progress=progress,
+    )
+    if options.refit:
+        return train_set, None
+    return train_set, LesionDataset(data["validation"], preprocessor, progress=progress)
+
+
+def build_run(
+    options: TrainOptions,
+    accelerator: Accelerator,
+    data: DatasetDict,
+    train_set: LesionDataset,
+    validation_set: LesionDataset | None,
+) -> Run:
+    """Network, optimizer, schedule and weight average around the pictures."""
+    set_seed(options.seed)
+    model = build_model(options, data)
+    if options.freeze_depthwise:
+        freeze_depthwise(model)
+    # Faster on CPUs and tensor cores; MPS has had wrong results with it.
+    if accelerator.device.type != "mps":
+        model = model.to(memory_format=torch.channels_last)
+    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    share = options.batch_size // (accelerator.num_processes * options.accumulate)
+    order = EpochOrder(train_set, options.batch_size)
+    train_loader = DataLoader(
+        train_set,
+        batch_size=share,
+        sampler=order,
+        num_workers=options.workers,
+        worker_init_fn=leave_signals_to_the_parent,
+    )
+    ema = build_ema(model, options.ema_decay)
+    optimizer = build_optimizer(model, options)
+    model, optimizer, train_loader = accelerator.prepare(model, optimizer, train_loader)
+    accelerator.gradient_accumulation_steps = options.accumulate
+    steps_per_epoch = len(order) // options.batch_size
+    return Run(
+        options=options,
+        accelerator=accelerator,
+        steps_per_epoch=steps_per_epoch,
+        model=model,
+        ema=ema.to(accelerator.device),
+        optimizer=optimizer,
+        scheduler=build_schedule(optimizer, options, steps_per_epoch),
+        train_loader=train_loader,
+        validation_loader=validation_set
+        and accelerator.prepare_data_loader(DataLoader(validation_set, batch_size=share)),
+        made_on={
+            "images": {split: len(data[split]) for split in SPLITS},
+            "folds": {split: sorted(set(data[split]["fold"])) for split in SPLITS},
+            "split_sha256": split_hash(data),
+            "folds_from": read_record(options.data).get("folds_from"),
+            "trained_on": ["train", "validation"] if options.refit else ["train"],
+        },
+    )
+
+
+def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
+    """The network with its start weights, which must not know what this run holds back.
+
+    Raises:
+        UsageError: the start model is none, is another network, was made on another split or does not tell on
+            which, was trained on the images that this run validates on, or was tuned for another input size.
+    """
+    plain = options.encoder == "plain"
+    architecture = Architecture(options.encoder, options.width if plain else None)
+    flag, start = ("--refit", options.refit) if options.refit else ("--init", options.init)
+    if start in ("imagenet", "random"):
+        model = UNet(architecture)
+        if start == "imagenet" and not plain:
+            model.encoder.load_imagenet()
+        return model
+    if not Path(start).is_dir():
+        raise UsageError(f"{flag} {start} is no model folder.", "Name the folder of a model.")
+    model, config, _ = load_bundle(start)
+    if config.architecture != architecture:
+        its = f"--encoder {config.architecture.encoder}"
+        if config.architecture.width is not None:
+            its += f" --width {config.architecture.width}"
+        raise UsageError(f"{flag} {start} holds another network.", f"Use {its}.")
+    if options.refit or config.training.get("data", {}).get("split_sha256"):
+        require_unseen(flag, start, config, data, validates=not options.refit)
+    else:
+        print(
+            f"warning: --init {start} does not tell what it was trained on: it may know the test images.",
+            file=sys.stderr,
+        )
+    if options.refit and config.preprocess.size != options.size:
+        raise UsageError(
+            f"--refit {start} was tuned for --size {config.preprocess.size}, not {options.size}.",
+            "Use its size.",
+        )
+    return model
+
+
+def freeze_depthwise(model: UNet) -> None:
+    """Leave the encoder's depthwise filters out of the training, in place; batch statistics follow the data.
+
+    They are under 2 % of the weights, and about a tenth of a step on a CPU.
+    """
+    for module in model.encoder.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            module.weight.requires_grad_(False)
+
+
+def build_optimizer(model: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
+    """Return AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) without decay on biases and norm weights."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [each for each in parameters if each.ndim > 1], "weight_decay": options.weight_decay},
+        {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=options.learning_rate)
+
+
+def build_ema(model: nn.Module, decay: float) -> AveragedModel:
+    """The exponential moving average of weights and batch statistics, one update a step.
+
+    The n-th update keeps (1 + n) / (10 + n) of the average where that is less than the decay, as TensorFlow's
+    ExponentialMovingAverage does: a fixed decay keeps start weights for several epochs of a small data set.
+    """
+
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        steps = int(count)
+        grown = (1 + steps) / (10 + steps)
+        get_ema_multi_avg_fn(min(decay, grown))(averaged, current, count)
+
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+
+
+def build_schedule(
+    optimizer: torch.optim.Optimizer, options: TrainOptions, steps_per_epoch: int
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """Linear warm-up, then a cosine to 0 at the last step."""
+    warmup = round(options.warmup * steps_per_epoch)
+    total = options.epochs * steps_per_epoch
+
+    def scale(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
+
+    # accelerate's wrapper would step once per process; the schedule counts optimizer steps.
+    return torch.optim.lr_scheduler.LambdaLR(getattr(optimizer, "optimizer", optimizer), scale)

@@ -1,0 +1,174 @@
+"""TensorBoard and trackio: the curves of a run, and what its network draws on the same few pictures.
+
+    run folder
+    ├── tensorboard/     event files
+    └── trackio/         data base and pictures; TRACKIO_DIR names another place
+
+Both are written by the main process alone. A resumed run goes on with the tracker's run where the
+checkpoint ends. TensorBoard drops what was logged after that; trackio keeps both values of such an epoch.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from busi_unet.config import CLASS_NAMES
+from busi_unet.errors import MissingDependencyError, TrainingError, first_line
+from busi_unet.imaging.overlay import ORANGE, SKY_BLUE, draw_overlay
+from busi_unet.data.torch_dataset import LesionDataset
+from busi_unet.training.options import TrainOptions
+from busi_unet.models.unet import UNetOutput
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from PIL import Image
+
+PROJECT = "busi_unet"
+PICTURES = 4
+
+
+def open_trackers(options: TrainOptions, accelerator: Accelerator, *, resumed_at: int = 0) -> None:
+    """Starts the tracker that was asked for, if any.
+
+    Args:
+        options: of the run.
+        accelerator: made with `log_with=options.tracker`, or None for none.
+        resumed_at: epochs that the checkpoint holds; 0 for a new run.
+
+    Raises:
+        MissingDependencyError: the tracker is not installed.
+        TrainingError: it does not start.
+    """
+    if options.tracker == "none":
+        return
+    if not accelerator.log_with:
+        raise MissingDependencyError(
+            f"The tracker {options.tracker} is not installed.", f"Run `pip install {options.tracker}`."
+        )
+    if not accelerator.is_main_process:
+        return
+    settings: dict[str, Any] = {"purge_step": resumed_at + 1}
+    if options.tracker == "trackio":
+        name = options.output.resolve().name
+        # trackio reads it when it is first imported.
+        os.environ.setdefault("TRACKIO_DIR", str((options.output / "trackio").resolve()))
+        # Where several runs share a folder, one of the same name may be another run.
+        resume = "allow" if options.resume else "never"
+        settings = {"name": name, "resume": resume, "config": options.to_dict()}
+    try:
+        with redirect_stdout(sys.stderr):
+            accelerator.init_trackers(
+                options.tracker if options.tracker == "tensorboard" else PROJECT,
+                init_kwargs={options.tracker: settings},
+            )
+    except Exception as error:  # Whatever the tracker's own settings, or the disk, make it raise.
+        accelerator.trackers.clear()
+        raise TrainingError(
+            f"The tracker {options.tracker} cannot start ({type(error).__name__}: {first_line(error)}).",
+            "Mend that, or go on with --tracker none.",
+        ) from error
+    if options.tracker == "tensorboard" and resumed_at == 0:
+        accelerator.log({"options": _as_table(options.to_dict())}, step=0)
+
+
+def log_epoch(accelerator: Accelerator, row: dict[str, Any], epoch: int) -> None:
+    """Logs an epoch's figures under the names they have in `history.csv`; None is left out.
+
+    Args:
+        accelerator: with trackers opened by `open_trackers`.
+        row: of the history.
+        epoch: from 1.
+    """
+    accelerator.log(
+        {name: value for name, value in row.items() if value is not None and name != "epoch"}, step=epoch
+    )
+
+
+def log_overlays(
+    accelerator: Accelerator, model: nn.Module, validation_set: LesionDataset, epoch: int
+) -> None:
+    """Logs the same validation pictures every epoch: reference contour blue, predicted contour orange.
+
+    Does nothing without a tracker, and on every process but the main one.
+
+    Args:
+        accelerator: with trackers opened by `open_trackers`.
+        model: gives a `UNetOutput`; its mode and the random state are left as they were.
+        validation_set: not augmented.
+        epoch: from 1.
+    """
+    if not accelerator.trackers:
+        return
+    indices = choose_pictures(validation_set.labels)
+    pictures, classes = draw_predictions(accelerator, model, validation_set, indices)
+    for position, (index, picture, predicted) in enumerate(zip(indices, pictures, classes, strict=True), 1):
+        image_id = validation_set.image_ids[index]
+        tag = f"overlays/{position}_" + re.sub(r"\W+", "_", image_id).strip("_")
+        for tracker in accelerator.trackers:
+            if tracker.name == "tensorboard":
+                tracker.tracker.add_image(tag, np.asarray(picture), epoch, dataformats="HWC")
+            else:
+                import trackio
+
+                caption = f"{image_id}, classified {predicted}; reference blue, prediction orange"
+                tracker.log({tag: trackio.Image(picture, caption=caption)}, step=epoch)
+    for tracker in accelerator.trackers:
+        if tracker.name == "tensorboard":
+            tracker.tracker.flush()
+
+
+def close_trackers(accelerator: Accelerator) -> None:
+    """Writes out what is still held back and ends the run; stdout is kept for results."""
+    names = [tracker.name for tracker in accelerator.trackers]
+    with redirect_stdout(sys.stderr):
+        accelerator.end_training()
+        if "trackio" in names:
+            import trackio
+
+            # It would otherwise finish the run once more at exit, and say so on stdout.
+            trackio.finish()
+
+
+def choose_pictures(labels: np.ndarray, count: int = PICTURES) -> list[int]:
+    """Indices of `count` images, or all if there are fewer: one of every class first, then any.
+
+    The choice depends on the labels int64 (N,) alone, not on the seed of the run, so that runs on one
+    split show the same pictures.
+    """
+    order = np.random.default_rng(0).permutation(len(labels)).tolist()
+    firsts = [next((i for i in order if labels[i] == label), None) for label in range(len(CLASS_NAMES))]
+    chosen = [index for index in firsts if index is not None]
+    return [*chosen, *(index for index in order if index not in chosen)][:count]
+
+
+@torch.inference_mode()
+def draw_predictions(
+    accelerator: Accelerator, model: nn.Module, dataset: LesionDataset, indices: list[int]
+) -> tuple[list[Image.Image], list[str]]:
+    """Overlays (S, S) at network resolution and the predicted class names, in the order of `indices`."""
+    model = accelerator.unwrap_model(model)
+    images = torch.stack([dataset[index].image for index in indices]).to(accelerator.device)
+    was_training = model.training
+    model.eval()
+    with accelerator.autocast():
+        output = UNetOutput(*model(images))
+    model.train(was_training)
+    pictures = []
+    for index, logits in zip(indices, output.mask_logits[:, 0], strict=True):
+        reference = draw_overlay(dataset.frames[index], dataset.masks[index], color=SKY_BLUE, opacity=0)
+        predicted = (logits > 0).cpu().numpy()
+        pictures.append(draw_overlay(np.asarray(reference), predicted, color=ORANGE, opacity=0))
+    return pictures, [CLASS_NAMES[label] for label in output.class_logits.argmax(1).tolist()]
+
+
+def _as_table(values: dict[str, Any]) -> str:
+    """A Markdown table, as TensorBoard shows text."""
+    return "\n".join(["| option | value |", "|---|---|", *(f"| {key} | {values[key]} |" for key in values)])
