@@ -19,7 +19,7 @@ from busi_unet.data.folds import assign_folds, random_split_leak
 from busi_unet.evaluation.summary import Estimate, ImageResult, compare, read_rows, summarise
 from busi_unet.training.calibrate import COVERAGE
 from busi_unet.inference.predictor import EMBEDDED
-from busi_unet.publish.results_page import leaked_by
+from research.results_page import leaked_by
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,7 +30,7 @@ def prose(path: str) -> str:
 
 
 def results(name: str) -> dict:
-    return json.loads((ROOT / "docs" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads((ROOT / "research" / "results" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def short(value: float, digits: int = 3) -> str:
@@ -80,7 +80,7 @@ def accuracy_and_dice(rows: Sequence[ImageResult]) -> tuple[float, float]:
 
 def test_the_folds_are_compared_as_they_came_out(model_page):
     by_fold = defaultdict(list)
-    for row in read_rows(ROOT / "docs" / "results" / "cross_validation_per_image.csv"):
+    for row in read_rows(ROOT / "research" / "results" / "cross_validation_per_image.csv"):
         by_fold[row.fold].append(row)
     figures = {fold: accuracy_and_dice(rows) for fold, rows in by_fold.items()}
     accuracy, dice = ({fold: pair[place] for fold, pair in figures.items()} for place in (0, 1))
@@ -95,7 +95,7 @@ def test_the_folds_are_compared_as_they_came_out(model_page):
 
 def test_on_fold_0_accuracy_and_dice_of_the_networks_cannot_be_told_apart():
     pages = [
-        [row for row in read_rows(ROOT / "docs" / "results" / f"{name}_per_image.csv") if row.fold == 0]
+        [row for row in read_rows(ROOT / "research" / "results" / f"{name}_per_image.csv") if row.fold == 0]
         for name in ("cross_validation", "mild", "embedded_test")
     ]
     for first, second in combinations(pages, 2):
@@ -104,7 +104,7 @@ def test_on_fold_0_accuracy_and_dice_of_the_networks_cannot_be_told_apart():
 
 
 def test_what_the_deal_of_the_folds_does_to_one_of_them(model_page):
-    rows = read_rows(ROOT / "docs" / "results" / "cross_validation_per_image.csv")
+    rows = read_rows(ROOT / "research" / "results" / "cross_validation_per_image.csv")
     figures = []
     for seed in range(1, 101):
         by_fold = defaultdict(list)
@@ -123,7 +123,7 @@ def test_what_the_deal_of_the_folds_does_to_one_of_them(model_page):
 
 def test_what_all_folds_lost_and_gained_without_marks(model_page):
     before, after = (
-        read_rows(ROOT / "docs" / "results" / f"{name}_per_image.csv")
+        read_rows(ROOT / "research" / "results" / f"{name}_per_image.csv")
         for name in ("mild", "cross_validation")
     )
     names = ("accuracy", "malignant_specificity", "lesion_dice")
@@ -172,7 +172,7 @@ def test_what_the_level_of_suspicion_does():
     assert f"malignant pictures suspected ({short(crossed[suspected]['value'])})" in page
     assert f"those of mild augmentation {short(grouped[spared]['value'])} instead of" in page
     assert f"again with as many ({short(grouped[suspected]['value'])})" in page
-    rows = read_rows(ROOT / "docs" / "results" / "cross_validation_per_image.csv")
+    rows = read_rows(ROOT / "research" / "results" / "cross_validation_per_image.csv")
     names = (suspected, spared)
     alone = summarise([row for row in rows if row.fold], names=names, resamples=1)
     told = [short(alone[name].value) for name in names]
@@ -202,7 +202,7 @@ def test_the_readme_counts_what_there_is():
 def test_the_readme_tells_what_copies_give_away_as_measured():
     page = prose("README.md")
     grouped, random = (
-        read_rows(ROOT / "docs" / "results" / f"{name}_per_image.csv")
+        read_rows(ROOT / "research" / "results" / f"{name}_per_image.csv")
         for name in ("higher_rate", "random_split")
     )
     judged = {row.image_id: row for row in random}
@@ -219,7 +219,7 @@ def test_the_readme_tells_what_copies_give_away_as_measured():
 
 
 def test_the_picture_that_is_there_seven_times_costs_what_the_readme_says():
-    rows = read_rows(ROOT / "docs" / "results" / "embedded_test_per_image.csv")
+    rows = read_rows(ROOT / "research" / "results" / "embedded_test_per_image.csv")
     ((group, count),) = Counter(row.group for row in rows).most_common(1)
     copies = [row for row in rows if row.group == group]
     page = prose("README.md")
@@ -232,7 +232,7 @@ def test_the_picture_that_is_there_seven_times_costs_what_the_readme_says():
 
 def test_what_the_choice_of_the_epoch_gave_is_in_the_rows(model_page):
     last, best = (
-        read_rows(ROOT / "docs" / "results" / f"{name}_per_image.csv")
+        read_rows(ROOT / "research" / "results" / f"{name}_per_image.csv")
         for name in ("higher_rate", "best_epoch")
     )
     found = compare(last, best)

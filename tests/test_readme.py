@@ -8,7 +8,7 @@ from busi_unet.models.pretrained import bundle_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-RESULTS = json.loads((ROOT / "docs" / "results" / "embedded_test.json").read_text(encoding="utf-8"))
+RESULTS = json.loads((ROOT / "research" / "results" / "embedded_test.json").read_text(encoding="utf-8"))
 
 
 def test_the_space_runs_the_pinned_gradio():

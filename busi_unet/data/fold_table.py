@@ -2,7 +2,7 @@
 
 The folds in `busi_folds.csv` are those that every figure of this package refers to; make them again with
 
-    python scripts/publish_folds.py DATASET_FOLDER --output busi_folds.csv
+    python research/publish_folds.py DATASET_FOLDER --output busi_folds.csv
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def check_folds(rows: Iterable[FoldRow]) -> None:
             if len(found) > 1
         ]
     if problems:
-        raise DataLayoutError("The folds leak:", problems, "Make them again with scripts/publish_folds.py.")
+        raise DataLayoutError("The folds leak:", problems, "Make them again with research/publish_folds.py.")
 
 
 def read_folds(path: Path) -> list[FoldRow]:

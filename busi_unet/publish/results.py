@@ -14,7 +14,7 @@ from busi_unet.io.files import reading
 from busi_unet.evaluation.summary import Estimate
 
 # Where scripts/evaluate.py writes unless told otherwise, and where this repository keeps its own.
-PLACES = ("reports/*/metrics.json", "docs/results/*.json")
+PLACES = ("reports/*/metrics.json", "research/results/*.json")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def evaluation() -> dict:
-    return json.loads((ROOT / "docs" / "results" / "embedded_test.json").read_text(encoding="utf-8"))
+    return json.loads((ROOT / "research" / "results" / "embedded_test.json").read_text(encoding="utf-8"))
 
 
 def write_evaluation(folder: Path, content: dict) -> None:

@@ -8,9 +8,10 @@ import pytest
 from busi_unet.models.pretrained import load_bundle, load_config, save_bundle, save_config
 from busi_unet.data.busi import load_prepared
 from busi_unet.errors import UsageError
-from busi_unet.learning import evaluation, recipes
+from busi_unet.evaluation import evaluate as evaluation
+from research import recipes
 from busi_unet.training.options import TrainOptions
-from busi_unet.learning.recipes import compare_recipes
+from research.recipes import compare_recipes
 from busi_unet.training.loop import train
 from busi_unet.models.ood import fit_guard
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from busi_unet.errors import UsageError
-from busi_unet.publish.audit_page import AUDITS, audit_page, keep_audit
+from research.audit_page import AUDITS, audit_page, keep_audit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,9 +58,9 @@ def row_of(page: str, title: str, name: str) -> list[str]:
 def test_the_repository_is_up_to_date() -> None:
     written = ROOT / "docs" / "audit.md"
     page = audit_page(ROOT)
-    assert (page is None) == (not written.is_file()), "run: python scripts/write_results.py"
+    assert (page is None) == (not written.is_file()), "run: python research/write_results.py"
     if page is not None:
-        assert page == written.read_text(encoding="utf-8"), "run: python scripts/write_results.py"
+        assert page == written.read_text(encoding="utf-8"), "run: python research/write_results.py"
 
 
 def test_there_is_no_page_without_an_audit(tmp_path: Path) -> None:

@@ -7,15 +7,15 @@ from pathlib import Path
 from busi_unet.config import CLASS_NAMES
 from busi_unet.evaluation.metrics import MISSED_DICE
 from busi_unet.evaluation.summary import read_rows
-from busi_unet.publish.comparison_page import AIMS, comparison_page
+from research.comparison_page import AIMS, comparison_page
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "docs" / "results"
+RESULTS = ROOT / "research" / "results"
 
 
 def test_the_page_is_what_its_files_say():
     written = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
-    assert comparison_page(ROOT) == written, "run: python scripts/write_results.py"
+    assert comparison_page(ROOT) == written, "run: python research/write_results.py"
 
 
 def test_without_a_cross_validation_there_is_no_page(tmp_path):
@@ -71,9 +71,9 @@ def test_what_other_recipes_would_add_is_counted_in_their_rows(tmp_path):
     assert hindsight in page
     assert f"The mean of their probabilities has an accuracy of {right_together / images:.3f}" in page
 
-    (tmp_path / "docs" / "results").mkdir(parents=True)
+    (tmp_path / "research" / "results").mkdir(parents=True)
     for file in RESULTS.glob("cross_validation*"):
-        shutil.copy(file, tmp_path / "docs" / "results")
+        shutil.copy(file, tmp_path / "research" / "results")
     assert "In hindsight" not in comparison_page(tmp_path)
 
 
@@ -83,9 +83,9 @@ def test_what_copies_give_is_told_where_it_was_measured(tmp_path):
     for name in ("lesion_dice", "accuracy", "auc_malignant"):
         assert f"of {estimates[name]['value']:.3f}" in told
 
-    (tmp_path / "docs" / "results").mkdir(parents=True)
+    (tmp_path / "research" / "results").mkdir(parents=True)
     for file in RESULTS.glob("cross_validation*"):
-        shutil.copy(file, tmp_path / "docs" / "results")
+        shutil.copy(file, tmp_path / "research" / "results")
     assert "A random split" not in comparison_page(tmp_path)
 
 
@@ -106,10 +106,10 @@ def test_sensitivity_is_not_reached_without_specificity():
 
 
 def test_results_without_marks_have_no_clean_core(tmp_path):
-    (tmp_path / "docs" / "results").mkdir(parents=True)
+    (tmp_path / "research" / "results").mkdir(parents=True)
     for file in RESULTS.glob("cross_validation*"):
-        shutil.copy(file, tmp_path / "docs" / "results")
-    file = tmp_path / "docs" / "results" / "cross_validation.json"
+        shutil.copy(file, tmp_path / "research" / "results")
+    file = tmp_path / "research" / "results" / "cross_validation.json"
     stored = json.loads(file.read_text(encoding="utf-8"))
     file.write_text(json.dumps({**stored, "subsets": {}}), encoding="utf-8")
     page = comparison_page(tmp_path)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from busi_unet.errors import UsageError
-from busi_unet.publish.recipes_page import COMPARISONS, keep_recipes, recipes_page
+from research.recipes_page import COMPARISONS, keep_recipes, recipes_page
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE, SHORT = COMPARISONS["recipes"], COMPARISONS["recipes_short"]
@@ -24,7 +24,7 @@ def estimate(value: float | None, low: float | None = None, high: float | None =
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     found = {
-        "command": "scripts/compare_recipes.py runs/recipes --baseline mild",
+        "command": "research/compare_recipes.py runs/recipes --baseline mild",
         "baseline": "mild",
         "baseline_options": {"epochs": 12, "freeze_depthwise": True},
         "folds": ["fold-1", "fold-2"],
@@ -68,7 +68,7 @@ def file(tmp_path: Path) -> Path:
 def test_the_repository_is_up_to_date() -> None:
     page = ROOT / "docs" / "recipes.md"
     written = page.read_text(encoding="utf-8") if page.is_file() else None
-    assert recipes_page(ROOT) == written, "run: python scripts/write_results.py"
+    assert recipes_page(ROOT) == written, "run: python research/write_results.py"
 
 
 def test_the_baseline_comes_first_and_the_others_beside_their_difference(file: Path, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_each_comparison_has_a_section_with_its_own_baseline(file: Path, tmp_pat
     root = tmp_path / "clone"
     keep_recipes(file, root, WHOLE)
     found = json.loads(file.read_text(encoding="utf-8"))
-    found |= {"command": "scripts/compare_recipes.py runs/short --baseline mild", "baseline_options": {}}
+    found |= {"command": "research/compare_recipes.py runs/short --baseline mild", "baseline_options": {}}
     file.write_text(json.dumps(found), encoding="utf-8")
     keep_recipes(file, root, SHORT)
     page = recipes_page(root)

@@ -15,14 +15,14 @@ from huggingface_hub import ModelCard
 from busi_unet.models.pretrained import EVALUATION_NAME, bundle_hash, load_config
 from busi_unet.evaluation.summary import read_rows, summarise
 from busi_unet.inference.predictor import EMBEDDED
-from busi_unet.publish import results_page
+from research import results_page
 from busi_unet.publish.card import model_card
 from busi_unet.publish.figures import FIGURES
 from busi_unet.publish.results import read_result
-from busi_unet.publish.results_page import CROSS_VALIDATION, README_MARKS
+from research.results_page import CROSS_VALIDATION, README_MARKS
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "docs" / "results"
+RESULTS = ROOT / "research" / "results"
 HEADINGS = {source.name: source.heading for source in (CROSS_VALIDATION, results_page.EMBEDDED)}
 
 Shown = dict[str, tuple[str, str | None]]
@@ -149,4 +149,4 @@ def test_the_audit_is_of_networks_whose_figures_are_shown(audit, shown):
     if not (RESULTS / f"{audit}.json").is_file():
         pytest.skip("no audit is kept")
     judged = set().union(*(networks(stored(name)) for name in shown))
-    assert networks(stored(audit)) <= judged, f"audit them, and run: scripts/write_results.py --{audit}"
+    assert networks(stored(audit)) <= judged, f"audit them, and run: research/write_results.py --{audit}"

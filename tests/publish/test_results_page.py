@@ -11,7 +11,7 @@ import pytest
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.report import write_csv
 from busi_unet.evaluation.summary import ImageResult, compare, read_rows
-from busi_unet.publish.results_page import (
+from research.results_page import (
     COMPARED,
     CROSS_VALIDATION,
     EMBEDDED,
@@ -27,8 +27,8 @@ from busi_unet.publish.results_page import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-SUMMARY = json.loads((ROOT / "docs" / "results" / "embedded_test.json").read_text(encoding="utf-8"))
-ROWS = read_rows(ROOT / "docs" / "results" / "embedded_test_per_image.csv")
+SUMMARY = json.loads((ROOT / "research" / "results" / "embedded_test.json").read_text(encoding="utf-8"))
+ROWS = read_rows(ROOT / "research" / "results" / "embedded_test_per_image.csv")
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def unpadded(page: str) -> str:
 
 
 def test_the_repository_is_up_to_date() -> None:
-    command = "run: python scripts/write_results.py"
+    command = "run: python research/write_results.py"
     assert results_page(ROOT) == (ROOT / "docs" / "results.md").read_text(encoding="utf-8"), command
     assert readme_with_results(ROOT) == (ROOT / "README.md").read_text(encoding="utf-8"), command
 
@@ -108,7 +108,7 @@ def test_subsets_and_what_is_undefined(clone: Path, tmp_path: Path) -> None:
 
 def test_folds_are_told_apart_where_there_are_several(clone: Path, tmp_path: Path) -> None:
     page = unpadded(results_page(ROOT))
-    rows = read_rows(ROOT / "docs" / "results" / "cross_validation_per_image.csv")
+    rows = read_rows(ROOT / "research" / "results" / "cross_validation_per_image.csv")
     for fold in range(5):
         own = [row for row in rows if row.fold == fold]
         dice = [row.scores.dice for row in own if row.scores.dice is not None]
@@ -129,7 +129,7 @@ def test_a_part_of_a_cross_validation_is_not_shown_as_the_whole(clone, tmp_path)
 
 def test_the_other_recipe_cannot_be_told_from_the_published_one():
     published, other = (
-        read_rows(ROOT / "docs" / "results" / f"{source.name}_per_image.csv")
+        read_rows(ROOT / "research" / "results" / f"{source.name}_per_image.csv")
         for source in (CROSS_VALIDATION, HIGHER_RATE)
     )
     assert "no figure below can be told from the published" in re.sub(r"\s+", " ", results_page(ROOT))
@@ -170,7 +170,7 @@ def test_mistakes_are_named(clone: Path, tmp_path: Path) -> None:
     (folder / "per_image.csv").unlink()
     with pytest.raises(UsageError, match=r"per_image\.csv cannot be read"):
         keep_report(folder, clone, EMBEDDED)
-    assert not (clone / "docs" / "results").exists()
+    assert not (clone / "research" / "results").exists()
     (clone / "README.md").write_text("no marks", encoding="utf-8")
     with pytest.raises(UsageError, match="lacks the marks"):
         readme_with_results(clone)
@@ -187,11 +187,11 @@ def test_a_split_that_ignores_copies_is_shown_as_nothing_else(clone: Path, tmp_p
     with pytest.raises(UsageError, match=r"cannot be shown as: Five-fold cross-validation.* ignore copies"):
         keep_report(leaky, clone, CROSS_VALIDATION)
     keep_report(leaky, clone, RANDOM_SPLIT)
-    assert (clone / "docs" / "results" / "random_split.json").is_file()
+    assert (clone / "research" / "results" / "random_split.json").is_file()
 
 
 def test_another_judgement_of_the_same_images_is_shown_beside_the_cross_validation(clone: Path) -> None:
-    kept, results = ROOT / "docs" / "results", clone / "docs" / "results"
+    kept, results = ROOT / "research" / "results", clone / "research" / "results"
     results.mkdir()
     for name in (CROSS_VALIDATION.name, NOTEBOOK.name):
         for ending in (".json", "_per_image.csv"):
@@ -221,7 +221,7 @@ def test_another_judgement_of_the_same_images_is_shown_beside_the_cross_validati
 
 
 def test_the_random_split_is_compared_with_its_own_recipe() -> None:
-    kept = ROOT / "docs" / "results"
+    kept = ROOT / "research" / "results"
     commands = [
         json.loads((kept / f"{source.name}.json").read_text(encoding="utf-8"))["provenance"]["command"]
         for source in (HIGHER_RATE, RANDOM_SPLIT)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "benchmark_app.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "research" / "benchmark_app.py"
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess:

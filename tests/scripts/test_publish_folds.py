@@ -6,7 +6,7 @@ import pytest
 from busi_unet.data.fold_table import read_folds
 from busi_unet.data.layout import scan_folder
 
-main = runpy.run_path(str(Path(__file__).resolve().parents[2] / "scripts" / "publish_folds.py"))["main"]
+main = runpy.run_path(str(Path(__file__).resolve().parents[2] / "research" / "publish_folds.py"))["main"]
 
 
 def test_it_writes_a_table(phantom_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

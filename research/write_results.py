@@ -1,4 +1,4 @@
-"""Writes the pages of results and the README's table from docs/results; takes new reports in first.
+"""Writes the pages of results and the README's table from research/results; takes new reports in first.
 
 Exit codes: 0 success, 1 failure, 2 wrong usage. What was written goes to stdout.
 """
@@ -11,9 +11,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from busi_unet.cli import command
-from busi_unet.publish.audit_page import AUDITS, keep_audit
-from busi_unet.publish.recipes_page import COMPARISONS, keep_recipes
-from busi_unet.publish.results_page import SOURCES, keep_report, write_results
+from research.audit_page import AUDITS, keep_audit
+from research.recipes_page import COMPARISONS, keep_recipes
+from research.results_page import SOURCES, keep_report, write_results
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "--" + name.replace("_", "-"),
             metavar="FILE",
             type=Path,
-            help=f"written by scripts/compare_recipes.py: {comparison.heading.lower()}",
+            help=f"written by research/compare_recipes.py: {comparison.heading.lower()}",
         )
     for name, source in AUDITS.items():
         parser.add_argument(

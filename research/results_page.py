@@ -1,6 +1,6 @@
 """The repository's own results: docs/results.md and the table in the README, written from evaluation files.
 
-docs/results holds one JSON and one CSV (a row per image) for each evaluation, docs/images/results the plots.
+research/results holds one JSON and one CSV (a row per image) for each evaluation, docs/images/results the plots.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from busi_unet.errors import UsageError
 from busi_unet.evaluation.metrics import MISSED_DICE
 from busi_unet.evaluation.report import table
 from busi_unet.evaluation.summary import Estimate, ImageResult, compare, read_rows, summarise
-from busi_unet.publish.audit_page import audit_page
-from busi_unet.publish.comparison_page import comparison_page
+from research.audit_page import audit_page
+from research.comparison_page import comparison_page
 from busi_unet.publish.figures import FIGURES, count_of, interval_of, signed, value_of
-from busi_unet.publish.recipes_page import recipes_page
+from research.recipes_page import recipes_page
 from busi_unet.publish.results import Result, note_of, read_result
 
-README_MARKS = ("<!-- results: written by scripts/write_results.py -->", "<!-- end of results -->")
+README_MARKS = ("<!-- results: written by research/write_results.py -->", "<!-- end of results -->")
 # Plots that hold no pixels of the data set.
 PLOTS = {
     "dice_by_size": "Dice by lesion size and class",
@@ -54,7 +54,7 @@ class Source:
     """One evaluation that the repository shows.
 
     Attributes:
-        name: of its files in docs/results.
+        name: of its files in research/results.
         heading: in docs/results.md, and of its column in the README.
         ignores_copies: whether its folds were dealt image by image, each image a group of its own.
         all_folds: whether it is a cross-validation, of all five.
@@ -111,7 +111,7 @@ SOURCES = {
     "best_epoch": BEST_EPOCH,
     "notebook": NOTEBOOK,
 }
-"""By the argument of scripts/write_results.py that takes a new report of it."""
+"""By the argument of research/write_results.py that takes a new report of it."""
 
 
 def keep_report(report: Path, root: Path, source: Source) -> None:
@@ -148,7 +148,7 @@ def keep_report(report: Path, root: Path, source: Source) -> None:
             f"{report} was not judged at {Thresholds.malignant:.0%}, the level of suspicion of all results.",
             "Judge a model whose thresholds.malignant is the default; scripts/calibrate.py sets it.",
         )
-    results, images = root / "docs" / "results", root / "docs" / "images" / "results"
+    results, images = root / "research" / "results", root / "docs" / "images" / "results"
     for folder in (results, images):
         folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(report / "metrics.json", results / f"{source.name}.json")
@@ -212,7 +212,7 @@ def _kept(root: Path) -> list[Source]:
 
 
 def _file(root: Path, source: Source) -> Path:
-    return root / "docs" / "results" / f"{source.name}.json"
+    return root / "research" / "results" / f"{source.name}.json"
 
 
 def _per_image(root: Path, source: Source) -> Path:
@@ -244,8 +244,8 @@ def _section(root: Path, source: Source) -> str:
             f"{sum(result.images.values())} images ({listed}) in {result.groups} groups of copies.",
             f"```sh\n{provenance['command']}\n```",
             *_recipe(provenance),
-            f"{_made_with(provenance)} Every figure: [{source.name}.json](results/{source.name}.json); a row "
-            f"per image: [{source.name}_per_image.csv](results/{source.name}_per_image.csv).",
+            f"{_made_with(provenance)} Every figure: [{source.name}.json](../research/results/{source.name}.json); a row "
+            f"per image: [{source.name}_per_image.csv](../research/results/{source.name}_per_image.csv).",
             table(["figure", "value", "95 % interval"], rows),
             *_by_class(images),
             *_by_fold(images),
@@ -335,8 +335,8 @@ def leaked_by(everything: Sequence[ImageResult], judged: Sequence[ImageResult]) 
 
 def _told(source: Source, result: Result) -> str:
     return (
-        f"{_made_with(result.provenance)} [{source.name}.json](results/{source.name}.json), "
-        f"[{source.name}_per_image.csv](results/{source.name}_per_image.csv)."
+        f"{_made_with(result.provenance)} [{source.name}.json](../research/results/{source.name}.json), "
+        f"[{source.name}_per_image.csv](../research/results/{source.name}_per_image.csv)."
     )
 
 
@@ -439,7 +439,7 @@ def _counted(estimate: Estimate) -> str:
 
 
 _PROTOCOL = f"""\
-Written by `scripts/write_results.py` from the files in [results](results). No figure here is typed by hand;
+Written by `research/write_results.py` from the files in [results](../research/results). No figure here is typed by hand;
 where a file was worked on after the judging, a note beside its command says so.
 
 - **Split.** Folds of [`busi_folds.csv`](../busi_unet/data/busi_folds.csv): no copy of a picture is ever

@@ -1,4 +1,4 @@
-"""docs/recipes.md: what each change of the recipe gave, written from docs/results."""
+"""docs/recipes.md: what each change of the recipe gave, written from research/results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Comparison:
     """Recipes that were compared with one baseline.
 
     Attributes:
-        name: of its file in docs/results.
+        name: of its file in research/results.
         heading: of its section.
         meaning: what is compared and why.
     """
@@ -64,11 +64,11 @@ COMPARISONS = {
         "these as teachers, each fold with its own.",
     ),
 }
-"""By the argument of scripts/write_results.py that takes a new file of it."""
+"""By the argument of research/write_results.py that takes a new file of it."""
 
 
 def keep_recipes(file: Path, root: Path, comparison: Comparison) -> None:
-    """Copies what scripts/compare_recipes.py wrote into the repository.
+    """Copies what research/compare_recipes.py wrote into the repository.
 
     Raises:
         UsageError: it is something else.
@@ -90,7 +90,7 @@ def recipes_page(root: Path) -> str | None:
 
 
 def _section(file: Path, comparison: Comparison) -> str:
-    with reading(file, "compares no recipes", "Name the file that scripts/compare_recipes.py wrote."):
+    with reading(file, "compares no recipes", "Name the file that research/compare_recipes.py wrote."):
         return _written(json.loads(file.read_text(encoding="utf-8")), comparison)
 
 
@@ -149,7 +149,7 @@ def _written(found: Mapping[str, Any], comparison: Comparison) -> str:
 
 
 def _file(root: Path, comparison: Comparison) -> Path:
-    return root / "docs" / "results" / f"{comparison.name}.json"
+    return root / "research" / "results" / f"{comparison.name}.json"
 
 
 def _estimate(written: Mapping[str, Any]) -> Estimate:
@@ -179,7 +179,7 @@ Each recipe was trained on three of the folds 1 to 4 and judged on the one left 
 fold 0 takes no part. Epoch, temperature and thresholds are chosen on the images that are judged, so that all
 figures are a little too good, and alike so. One run each, with training seed 0 where no other is named: what
 a repetition with another seed would change is not in the intervals. Resampling pictures adds to a calibration
-error, so that its intervals lie above its values. Written by `scripts/write_results.py`."""
+error, so that its intervals lie above its values. Written by `research/write_results.py`."""
 
 _MADE = """\
 Over the {images} images of {folds} together; the options of the baseline beside the defaults: {options}.
@@ -189,7 +189,7 @@ scripts/train.py --fold 0 --validation-fold K --output {folder}/RECIPE/fold-K OP
 {command}
 ```
 
-Bootstrap seed {seed}, judged at commit {commits}. Every figure: [{name}.json](results/{name}.json)."""
+Bootstrap seed {seed}, judged at commit {commits}. Every figure: [{name}.json](../research/results/{name}.json)."""
 
 _MEANINGS = {
     "without_presence_rule": "{baseline} without the rule that a picture with a low probability of any "

@@ -32,10 +32,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=seed, default=0, help="of the bootstrap (%(default)s)")
     args = parser.parse_args(argv)
     output = args.output or args.folder / "recipes.json"
-    from busi_unet.learning.recipes import compare_recipes
+    from research.recipes import compare_recipes
 
     found = compare_recipes(args.folder, load_prepared(args.data), baseline=args.baseline, seed=args.seed)
-    found = {"command": shlex.join(["scripts/compare_recipes.py", *argv]), **found}
+    found = {"command": shlex.join(["research/compare_recipes.py", *argv]), **found}
     output.write_text(json.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     print(output)
 

@@ -117,7 +117,7 @@ TEST_FOLD, FIRST_AIMS = 0, {"accuracy": 0.88, "lesion_dice": 0.78}
 
 def comparison_page(root: Path) -> str | None:
     """The page; None where no cross-validation is kept."""
-    file = root / "docs" / "results" / "cross_validation.json"
+    file = root / "research" / "results" / "cross_validation.json"
     if not file.is_file():
         return None
     result, rows = read_result(file), read_rows(file.with_name("cross_validation_per_image.csv"))
@@ -287,7 +287,7 @@ def _with_interval(estimate: Estimate, name: str) -> str:
 
 
 _HEAD = """\
-Written by `scripts/write_results.py`: our figures from the files in [results](results), protocol and commands
+Written by `research/write_results.py`: our figures from the files in [results](../research/results), protocol and commands
 in [results.md](results.md); those of others as their authors give them."""
 
 _OTHERS_HEAD = """\

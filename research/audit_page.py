@@ -1,4 +1,4 @@
-"""docs/audit.md: what shortcuts and other scanners do to the answers, written from docs/results.
+"""docs/audit.md: what shortcuts and other scanners do to the answers, written from research/results.
 
 The columns of several audits lie next to each other, so that they tell how much another recipe trains away.
 """
@@ -24,7 +24,7 @@ class AuditSource:
     """One audit that the repository shows.
 
     Attributes:
-        name: of its files in docs/results.
+        name: of its files in research/results.
         heading: of its columns.
         meaning: half a sentence, which networks it is of.
         remark: more about them.
@@ -50,7 +50,7 @@ AUDITS = {
         " Dropout, weight decay and epochs are others, too; its `runs/cv` is that of this recipe.",
     ),
 }
-"""By the argument of scripts/write_results.py that takes a new report of it; in the order of the columns."""
+"""By the argument of research/write_results.py that takes a new report of it; in the order of the columns."""
 
 
 def keep_audit(report: Path, root: Path, source: AuditSource) -> None:
@@ -60,7 +60,7 @@ def keep_audit(report: Path, root: Path, source: AuditSource) -> None:
         UsageError: it is no such folder.
     """
     _read(report / "audit.json")
-    results, images = root / "docs" / "results", root / "docs" / "images" / "results"
+    results, images = root / "research" / "results", root / "docs" / "images" / "results"
     for folder in (results, images):
         folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(report / "audit.json", results / f"{source.name}.json")
@@ -132,14 +132,14 @@ def _origin(source: AuditSource, summary: Mapping[str, Any]) -> str:
             f"{sum(images.values())} images ({listed}) in {summary['groups']} groups of copies.",
             f"```sh\n{provenance['command']}\n```",
             f"Seed {provenance['seed']}; {commit}.{note_of(provenance)} "
-            f"Every figure: [{source.name}.json](results/{source.name}.json); a row per image and "
-            f"disturbance: [{source.name}_per_image.csv](results/{source.name}_per_image.csv).",
+            f"Every figure: [{source.name}.json](../research/results/{source.name}.json); a row per image and "
+            f"disturbance: [{source.name}_per_image.csv](../research/results/{source.name}_per_image.csv).",
         ]
     )
 
 
 def _file(root: Path, source: AuditSource) -> Path:
-    return root / "docs" / "results" / f"{source.name}.json"
+    return root / "research" / "results" / f"{source.name}.json"
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 _HOW_TO_READ = """\
-Written by `scripts/write_results.py` from the files in [results](results); nothing here is typed by hand.
+Written by `research/write_results.py` from the files in [results](../research/results); nothing here is typed by hand.
 
 Each picture is judged as it is, and again after a change that leaves its lesion and its class what they
 are. A network that goes by the lesion answers the same; one that goes by a shortcut does not. A

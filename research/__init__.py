@@ -1,0 +1,1 @@
+"""Result files of this repository, and what writes its pages; not installed."""
