@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from busi_unet.io.files import reading
-from busi_unet.evaluation.robustness_report import PLOTS, tables
-from busi_unet.evaluation.robustness_effects import Effect
 from busi_unet.evaluation.report import table
+from busi_unet.evaluation.robustness_effects import Effect
+from busi_unet.evaluation.robustness_report import PLOTS, tables
+from busi_unet.io.files import reading
 from busi_unet.publish.results import note_of
 
 
@@ -132,8 +132,9 @@ def _origin(source: AuditSource, summary: Mapping[str, Any]) -> str:
             f"{sum(images.values())} images ({listed}) in {summary['groups']} groups of copies.",
             f"```sh\n{provenance['command']}\n```",
             f"Seed {provenance['seed']}; {commit}.{note_of(provenance)} "
-            f"Every figure: [{source.name}.json](../research/results/{source.name}.json); a row per image and "
-            f"disturbance: [{source.name}_per_image.csv](../research/results/{source.name}_per_image.csv).",
+            f"Every figure: [{source.name}.json](../research/results/{source.name}.json); a row per image "
+            "and disturbance: "
+            f"[{source.name}_per_image.csv](../research/results/{source.name}_per_image.csv).",
         ]
     )
 
@@ -155,7 +156,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 _HOW_TO_READ = """\
-Written by `research/write_results.py` from the files in [results](../research/results); nothing here is typed by hand.
+Written by `research/write_results.py` from the files in [results](../research/results); nothing here
+is typed by hand.
 
 Each picture is judged as it is, and again after a change that leaves its lesion and its class what they
 are. A network that goes by the lesion answers the same; one that goes by a shortcut does not. A

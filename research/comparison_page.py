@@ -287,8 +287,8 @@ def _with_interval(estimate: Estimate, name: str) -> str:
 
 
 _HEAD = """\
-Written by `research/write_results.py`: our figures from the files in [results](../research/results), protocol and commands
-in [results.md](results.md); those of others as their authors give them."""
+Written by `research/write_results.py`: our figures from the files in [results](../research/results),
+protocol and commands in [results.md](results.md); those of others as their authors give them."""
 
 _OTHERS_HEAD = """\
 Figures on BUSI whose authors kept copies of test pictures out of training, by means of their own. They are no

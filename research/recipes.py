@@ -27,16 +27,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from busi_unet.models.pretrained import load_config, weights_hash
 from busi_unet.errors import UsageError
-from busi_unet.training.averaging import average_models
-from busi_unet.inference.ensemble import Ensemble
 from busi_unet.evaluation.evaluate import data_hash, evaluate
-from busi_unet.training.options import TrainOptions
-from busi_unet.evaluation.summary import ImageResult, compare, read_rows, summarise
-from busi_unet.training.calibrate import tune_on
 from busi_unet.evaluation.leakage import hashes, split_for
+from busi_unet.evaluation.summary import ImageResult, compare, read_rows, summarise
+from busi_unet.inference.ensemble import Ensemble
 from busi_unet.inference.predictor import Predictor
+from busi_unet.models.pretrained import load_config, weights_hash
+from busi_unet.training.averaging import average_models
+from busi_unet.training.calibrate import tune_on
+from busi_unet.training.options import TrainOptions
 from busi_unet.version import commit
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from busi_unet.io.files import reading
 from busi_unet.evaluation.report import table
 from busi_unet.evaluation.summary import Estimate
+from busi_unet.io.files import reading
 from busi_unet.publish.figures import FIGURES, interval_of, signed, value_of
 
 
@@ -189,7 +189,8 @@ scripts/train.py --fold 0 --validation-fold K --output {folder}/RECIPE/fold-K OP
 {command}
 ```
 
-Bootstrap seed {seed}, judged at commit {commits}. Every figure: [{name}.json](../research/results/{name}.json)."""
+Bootstrap seed {seed}, judged at commit {commits}.
+Every figure: [{name}.json](../research/results/{name}.json)."""
 
 _MEANINGS = {
     "without_presence_rule": "{baseline} without the rule that a picture with a low probability of any "

@@ -1,6 +1,7 @@
 """The repository's own results: docs/results.md and the table in the README, written from evaluation files.
 
-research/results holds one JSON and one CSV (a row per image) for each evaluation, docs/images/results the plots.
+research/results holds one JSON and one CSV (a row per image) for each evaluation, docs/images/results the
+plots.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from busi_unet.errors import UsageError
 from busi_unet.evaluation.metrics import MISSED_DICE
 from busi_unet.evaluation.report import table
 from busi_unet.evaluation.summary import Estimate, ImageResult, compare, read_rows, summarise
+from busi_unet.publish.figures import FIGURES, count_of, interval_of, signed, value_of
+from busi_unet.publish.results import Result, note_of, read_result
 from research.audit_page import audit_page
 from research.comparison_page import comparison_page
-from busi_unet.publish.figures import FIGURES, count_of, interval_of, signed, value_of
 from research.recipes_page import recipes_page
-from busi_unet.publish.results import Result, note_of, read_result
 
 README_MARKS = ("<!-- results: written by research/write_results.py -->", "<!-- end of results -->")
 # Plots that hold no pixels of the data set.
@@ -244,8 +245,9 @@ def _section(root: Path, source: Source) -> str:
             f"{sum(result.images.values())} images ({listed}) in {result.groups} groups of copies.",
             f"```sh\n{provenance['command']}\n```",
             *_recipe(provenance),
-            f"{_made_with(provenance)} Every figure: [{source.name}.json](../research/results/{source.name}.json); a row "
-            f"per image: [{source.name}_per_image.csv](../research/results/{source.name}_per_image.csv).",
+            f"{_made_with(provenance)} "
+            f"Every figure: [{source.name}.json](../research/results/{source.name}.json); a row per image: "
+            f"[{source.name}_per_image.csv](../research/results/{source.name}_per_image.csv).",
             table(["figure", "value", "95 % interval"], rows),
             *_by_class(images),
             *_by_fold(images),
@@ -439,8 +441,8 @@ def _counted(estimate: Estimate) -> str:
 
 
 _PROTOCOL = f"""\
-Written by `research/write_results.py` from the files in [results](../research/results). No figure here is typed by hand;
-where a file was worked on after the judging, a note beside its command says so.
+Written by `research/write_results.py` from the files in [results](../research/results). No figure here is
+typed by hand; where a file was worked on after the judging, a note beside its command says so.
 
 - **Split.** Folds of [`busi_folds.csv`](../busi_unet/data/busi_folds.csv): no copy of a picture is ever
   in two of them. BUSI has no patient ids, so pictures of one patient may be.

@@ -17,11 +17,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from busi_unet.cli import command, print_json, seed, warn
 from busi_unet.data.busi import load_prepared
 from busi_unet.data.disturbances import DISTURBANCES
+from busi_unet.evaluation.leakage import cross_validated, hashes, subject
+from busi_unet.evaluation.report import default_folder
 from busi_unet.evaluation.robustness import audit
 from busi_unet.evaluation.robustness_report import to_markdown
 from busi_unet.evaluation.subgroups import add_marks_flag, marks_of
-from busi_unet.evaluation.report import default_folder
-from busi_unet.evaluation.leakage import cross_validated, hashes, subject
 from busi_unet.inference.predictor import Predictor
 
 if TYPE_CHECKING:

@@ -45,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     marks = marks_of(arguments.pop("by"))
     options = TrainOptions(**arguments)
     # After the arguments, so that --help and a wrong flag are answered at once.
-    from busi_unet.training.cross_validation import cross_validate, results_folder
     from busi_unet.evaluation.report import to_markdown
+    from busi_unet.training.cross_validation import cross_validate, results_folder
 
     evaluation = cross_validate(
         options,

@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from busi_unet.cli import command, print_json, seed, warn
 from busi_unet.data.busi import load_prepared
 from busi_unet.evaluation.evaluate import evaluate
-from busi_unet.evaluation.subgroups import add_marks_flag, marks_of
-from busi_unet.evaluation.report import default_folder, to_markdown
 from busi_unet.evaluation.leakage import subject
+from busi_unet.evaluation.report import default_folder, to_markdown
+from busi_unet.evaluation.subgroups import add_marks_flag, marks_of
 
 
 def build_parser() -> argparse.ArgumentParser:

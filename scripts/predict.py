@@ -20,9 +20,9 @@ from tqdm import tqdm
 
 from busi_unet.cli import command, warn
 from busi_unet.errors import UnreadableImageError
-from busi_unet.io.find_images import find_pictures
 from busi_unet.inference.batch import JSON_LINES_NAME, predict_files, write_summary
 from busi_unet.inference.predictor import Predictor
+from busi_unet.io.find_images import find_pictures
 
 
 def build_parser() -> argparse.ArgumentParser:

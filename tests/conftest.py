@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from hub_server import HubServer
+    from fakes.hub_server import HubServer
 
 # huggingface_hub, datasets and gradio read these when they are imported: set them before any test module is.
 _CACHES = tempfile.TemporaryDirectory(prefix="busi-unet-tests-", ignore_cleanup_errors=True)
@@ -74,8 +74,8 @@ def tiny_bundle(tmp_path: Path) -> Path:
     """A model folder with a small network of random, seeded weights."""
     import torch
 
-    from busi_unet.models.pretrained import save_bundle
     from busi_unet.config import Architecture, BundleConfig, Preprocess, Thresholds
+    from busi_unet.models.pretrained import save_bundle
     from busi_unet.models.unet import UNet
 
     torch.manual_seed(0)
@@ -98,12 +98,12 @@ def prepared(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    """A Hub of its own for one test, empty; see `tests/hub_server.py` for what it can do.
+    """A Hub of its own for one test, empty; see `tests/fakes/hub_server.py` for what it can do.
 
     The client of this process and of every subprocess talks to it, as the user "me", with a cache of its
     own. Nothing sleeps in this process; `hub.waits` lists the seconds that would have been slept.
     """
-    from hub_server import serve_hub
+    from fakes.hub_server import serve_hub
 
     with serve_hub(tmp_path / "hf_home", monkeypatch) as server:
         yield server

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from busi_unet.models.pretrained import weights_hash
-from busi_unet.data.phantom import make_phantom
 from busi_unet.app.model import LazyModel
 from busi_unet.app.picture_handlers import PictureHandlers
+from busi_unet.data.phantom import make_phantom
 from busi_unet.inference.predictor import EMBEDDED
+from busi_unet.models.pretrained import weights_hash
 from busi_unet.version import __version__
 
 ROOT = Path(__file__).parents[1]

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from busi_unet.data.phantom import make_phantom
 from busi_unet.app import batch_handlers, picture_handlers
 from busi_unet.app.batch import build_batch_tab
 from busi_unet.app.model import load_model
 from busi_unet.app.page import LAUNCH_OPTIONS, build_page
+from busi_unet.data.phantom import make_phantom
 
 # Gradio's queue uses a pandas option that newer pandas calls deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing")

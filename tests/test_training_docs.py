@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from options_table import COMMAND, PAGE, ROOT, options_page, script, train_parser
+from fakes.options_table import COMMAND, PAGE, ROOT, options_page, script, train_parser
 
 GUIDE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 COMMANDS = [

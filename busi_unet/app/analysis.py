@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from busi_unet.imaging.agreement import Agreement, Reference, compare_masks
-from busi_unet.io.decode import Frame
 from busi_unet.imaging.measure import Lesion, measure_lesions
 from busi_unet.imaging.overlay import COLORS, annotate_lesions, draw_band, draw_heatmap, draw_overlay
+from busi_unet.io.decode import Frame
 
 if TYPE_CHECKING:
     from busi_unet.inference.predictor import Prediction, Predictor, RawOutput

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import gradio as gr
 from PIL import Image
 
-from busi_unet.config import CLASS_NAMES
-from busi_unet.errors import UsageError
 from busi_unet.app.about_handlers import describe_origin
 from busi_unet.app.downloads import answer_folder, cache_folder
 from busi_unet.app.model import ModelInUse
 from busi_unet.app.shown_errors import shown_errors
-from busi_unet.io.find_images import Limits, PictureFile, find_pictures
+from busi_unet.config import CLASS_NAMES
+from busi_unet.errors import UsageError
 from busi_unet.inference.batch_summary import count_by_outcome, table_row
+from busi_unet.io.find_images import Limits, PictureFile, find_pictures
 
 MAX_PICTURES = 500
 MAX_MEGABYTES = 500

@@ -9,8 +9,6 @@ from typing import Any
 
 import gradio as gr
 
-from busi_unet.config import CLASS_NAMES, Thresholds
-from busi_unet.imaging.overlay import COLORS
 from busi_unet.app.analysis import MEASUREMENT_HEADERS, MEASUREMENT_WIDTHS, VIEWS, Look
 from busi_unet.app.downloads import as_files
 from busi_unet.app.examples import thumbnails
@@ -24,6 +22,8 @@ from busi_unet.app.picture_handlers import (
     THRESHOLD_INFO,
     PictureHandlers,
 )
+from busi_unet.config import CLASS_NAMES, Thresholds
+from busi_unet.imaging.overlay import COLORS
 
 _KEPT_SECONDS = 7200
 # Copies the address of a kept result; the page may lie below any path, or in a frame of another page.

@@ -14,12 +14,6 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from busi_unet.config import CLASS_NAMES, Thresholds
-from busi_unet.errors import BusiUNetError, UsageError
-from busi_unet.imaging.agreement import Agreement, decode_reference
-from busi_unet.io.decode import Frame, decode_frame
-from busi_unet.imaging.overlay import draw_agreement
-from busi_unet.imaging.quality import picture_warnings
 from busi_unet.app.about_handlers import describe_origin
 from busi_unet.app.analysis import Analysis, Look, draw, legend, measurement_rows
 from busi_unet.app.downloads import answer_folder, result_name, write_downloads, write_training_pair
@@ -34,6 +28,12 @@ from busi_unet.app.wording import (
     describe_set,
     describe_suspicion,
 )
+from busi_unet.config import CLASS_NAMES, Thresholds
+from busi_unet.errors import BusiUNetError, UsageError
+from busi_unet.imaging.agreement import Agreement, decode_reference
+from busi_unet.imaging.overlay import draw_agreement
+from busi_unet.imaging.quality import picture_warnings
+from busi_unet.io.decode import Frame, decode_frame
 
 if TYPE_CHECKING:
     from busi_unet.inference.predictor import Prediction

@@ -35,8 +35,8 @@ from busi_unet.errors import (
     UsageError,
     first_line,
 )
-from busi_unet.io.files import whole_or_nothing
 from busi_unet.io.decode import decode_image, decode_mask
+from busi_unet.io.files import whole_or_nothing
 from busi_unet.version import __version__
 
 if TYPE_CHECKING:

@@ -47,8 +47,8 @@ class Disturbance:
         meaning: one line, what is done.
         change: picture, mask and generator to the changed picture and the mask that fits it.
         applies: whether this picture and mask have something to change.
-        mark: the mark of an image, see `busi_unet.evaluation.subgroups`, that decides this in place of `applies`
-            where a table tells it.
+        mark: the mark of an image, see `busi_unet.evaluation.subgroups`, that decides this in place of
+            `applies` where a table tells it.
     """
 
     name: str

@@ -17,9 +17,9 @@ from scipy import ndimage
 from busi_unet.config import CLASS_NAMES, Preprocess
 from busi_unet.data.busi import summarise
 from busi_unet.data.layout import natural_order
-from busi_unet.io.decode import decode_image, decode_mask
 from busi_unet.imaging.overlay import draw_overlay
 from busi_unet.inference.preprocess import Preprocessor
+from busi_unet.io.decode import decode_image, decode_mask
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -6,7 +6,6 @@ import contextlib
 import sys
 from pathlib import Path
 
-from busi_unet.io import archives
 from busi_unet.errors import (
     DataLayoutError,
     HubAccessError,
@@ -14,6 +13,7 @@ from busi_unet.errors import (
     UsageError,
     first_line,
 )
+from busi_unet.io import archives
 from busi_unet.io.decode import EXTENSIONS
 
 KAGGLE_HANDLE = "aryashah2k/breast-ultrasound-images-dataset"

@@ -14,12 +14,12 @@ from tqdm import tqdm
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.busi import COLUMNS
 from busi_unet.errors import DataLayoutError, UsageError
-from busi_unet.io.decode import decode_image, decode_mask
 from busi_unet.evaluation import metrics
-from busi_unet.evaluation.subgroups import Marks, by_mark, check_marks
 from busi_unet.evaluation.report import require_matplotlib, write_report
+from busi_unet.evaluation.subgroups import Marks, by_mark, check_marks
 from busi_unet.evaluation.summary import LEVEL, Estimate, ImageResult, confusion_of, summarise
 from busi_unet.inference.conformal import edge_distances
+from busi_unet.io.decode import decode_image, decode_mask
 from busi_unet.version import commit, versions
 
 if TYPE_CHECKING:

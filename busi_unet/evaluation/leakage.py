@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from busi_unet.models.pretrained import bundle_hash, load_config, weights_hash
 from busi_unet.config import BundleConfig
 from busi_unet.data.busi import IMAGE_BY_IMAGE, resplit, split_hash
 from busi_unet.data.folds import N_FOLDS
 from busi_unet.errors import UsageError
 from busi_unet.inference.predictor import Predictor
+from busi_unet.models.pretrained import bundle_hash, load_config, weights_hash
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

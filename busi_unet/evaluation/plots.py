@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.io.decode import decode_image, decode_mask
 from busi_unet.evaluation import metrics
+from busi_unet.io.decode import decode_image, decode_mask
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.disturbances import DISTURBANCES, Disturbance, generator_for
-from busi_unet.evaluation.robustness_report import write_audit
-from busi_unet.evaluation.robustness_effects import Effect, effect_of
 from busi_unet.evaluation.evaluate import Segmenter, check_split, decode_pair, fingerprint, score
-from busi_unet.evaluation.subgroups import Marks, by_mark, check_marks
 from busi_unet.evaluation.report import require_matplotlib
+from busi_unet.evaluation.robustness_effects import Effect, effect_of
+from busi_unet.evaluation.robustness_report import write_audit
+from busi_unet.evaluation.subgroups import Marks, by_mark, check_marks
 from busi_unet.evaluation.summary import LEVEL, ImageResult
 from busi_unet.version import commit, versions
 
@@ -122,7 +122,8 @@ def audit(
             the images that have it. Those with each mark, and those without, are told apart too.
         seed: of the disturbances and of the bootstrap.
         resamples: of the bootstrap.
-        output: folder for the report (`busi_unet.evaluation.robustness_report`); nothing is written without it.
+        output: folder for the report (`busi_unet.evaluation.robustness_report`); nothing is written without
+            it.
         progress: shows a progress bar on stderr.
         provenance: entries to add to `Audit.provenance`, such as model and command.
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.evaluation import robustness_plots
-from busi_unet.evaluation.robustness_effects import FIGURES, Change, Effect
 from busi_unet.evaluation.report import require_matplotlib, save_figures, table, write_csv, write_json
+from busi_unet.evaluation.robustness_effects import FIGURES, Change, Effect
 from busi_unet.evaluation.summary import TITLES, Estimate
 
 if TYPE_CHECKING:

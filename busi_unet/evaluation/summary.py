@@ -12,9 +12,9 @@ import numpy as np
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
-from busi_unet.io.files import reading
 from busi_unet.evaluation import metrics
 from busi_unet.inference.conformal import group_votes
+from busi_unet.io.files import reading
 
 LEVEL = 0.95
 

@@ -8,7 +8,6 @@ from functools import partial
 from hashlib import file_digest, sha1
 from pathlib import Path
 
-from busi_unet.models.pretrained import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME
 from busi_unet.errors import HubAccessError
 from busi_unet.hub.access import (
     FETCHING,
@@ -18,6 +17,7 @@ from busi_unet.hub.access import (
     retry,
 )
 from busi_unet.hub.ids import checked_id, name_of
+from busi_unet.models.pretrained import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME
 
 # Far above any model of this package, far below what fills a disk.
 MOST_BYTES = {CONFIG_NAME: 1 << 20, WEIGHTS_NAME: 1 << 30, EVALUATION_NAME: 1 << 20}

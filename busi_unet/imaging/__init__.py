@@ -1,1 +1,1 @@
-"""A picture before and after the network: decoding, preprocessing, postprocessing, measuring, drawing."""
+"""Measuring, drawing, checking and comparing images and masks; the PDF report."""

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from busi_unet.errors import UnreadableImageError
-from busi_unet.io.decode import ImageSource, decode_image, decode_mask
 from busi_unet.imaging.scores import hd95, segmentation_scores
+from busi_unet.io.decode import ImageSource, decode_image, decode_mask
 
 # A mask saved as JPEG has a rim of in-between greys; a photograph is made of them.
 _BLACK, _WHITE, _GREY_SHARE = 48, 207, 0.05

@@ -1,1 +1,1 @@
-"""How far a prediction may be trusted."""
+"""From an image to a `Prediction`: preprocessing, the forward pass, postprocessing, calibration."""

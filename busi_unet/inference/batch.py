@@ -12,12 +12,12 @@ import numpy as np
 from PIL import Image
 
 from busi_unet.errors import BusiUNetError, first_line
-from busi_unet.io.decode import Frame, decode_frame
 from busi_unet.imaging.overlay import annotate_lesions, draw_overlay, side_by_side
 from busi_unet.imaging.quality import picture_warnings
-from busi_unet.io.find_images import PictureFile
 from busi_unet.inference.batch_summary import suspected_beside, write_report, write_table
 from busi_unet.inference.predictor import Prediction, Predictor
+from busi_unet.io.decode import Frame, decode_frame
+from busi_unet.io.find_images import PictureFile
 
 JSON_LINES_NAME = "predictions.jsonl"
 TABLE_NAME = "predictions.csv"

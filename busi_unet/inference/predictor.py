@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from busi_unet.models.pretrained import load_bundle
 from busi_unet.config import BundleConfig, EdgeBand, Thresholds
 from busi_unet.errors import HubAccessError, UsageError
 from busi_unet.hub import fetch_bundle
-from busi_unet.io.decode import ImageSource, decode_frame
 from busi_unet.imaging.measure import Lesion, measure_lesions
-from busi_unet.inference.postprocess import mask_from_probability
-from busi_unet.inference.preprocess import Preprocessor, resize_map
-from busi_unet.models.unet import UNet
 from busi_unet.inference.calibration import calibrated_probabilities
 from busi_unet.inference.conformal import edge_band, prediction_set
+from busi_unet.inference.postprocess import mask_from_probability
+from busi_unet.inference.preprocess import Preprocessor, resize_map
+from busi_unet.io.decode import ImageSource, decode_frame
 from busi_unet.models.ood import Guard
+from busi_unet.models.pretrained import load_bundle
+from busi_unet.models.unet import UNet
 
 EMBEDDED = Path(__file__).parents[1] / "weights"
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from busi_unet.io.archives import unpack
 from busi_unet.errors import BusiUNetError, UnreadableImageError, UsageError
+from busi_unet.io.archives import unpack
 from busi_unet.io.decode import EXTENSIONS
 from busi_unet.io.dicom import is_dicom
 

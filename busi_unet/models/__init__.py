@@ -1,1 +1,1 @@
-"""The network: `UNet` and its encoders."""
+"""`UNet`, its encoders, model folders, detection of inputs out of distribution."""

@@ -16,8 +16,8 @@ from torch import Tensor
 from busi_unet.config import BundleConfig
 from busi_unet.errors import IncompatibleBundleError
 from busi_unet.io.files import replace_file
-from busi_unet.models.unet import UNet
 from busi_unet.models.ood import Guard, guard_shapes
+from busi_unet.models.unet import UNet
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from busi_unet.errors import UsageError
-from busi_unet.io.files import reading
 from busi_unet.evaluation.summary import Estimate
+from busi_unet.io.files import reading
 
 # Where scripts/evaluate.py writes unless told otherwise, and where this repository keeps its own.
 PLACES = ("reports/*/metrics.json", "research/results/*.json")

@@ -17,7 +17,6 @@ from typing import Any
 
 from huggingface_hub import SpaceCard
 
-from busi_unet.models.pretrained import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME, load_bundle
 from busi_unet.errors import UsageError
 from busi_unet.hub import (
     PushResult,
@@ -28,6 +27,7 @@ from busi_unet.hub import (
     page_of,
     push_folder,
 )
+from busi_unet.models.pretrained import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME, load_bundle
 from busi_unet.publish.folder import repository_folder
 from busi_unet.publish.resume import resumable
 from busi_unet.publish.wording import NOT_A_DEVICE

@@ -1,1 +1,1 @@
-"""Learning from data and judging what was learnt: losses, training, metrics, evaluation, curves."""
+"""Losses, training, calibration, cross-validation, curves."""

@@ -19,18 +19,18 @@ from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from busi_unet.models.pretrained import load_bundle, save_bundle, stored
 from busi_unet.config import BundleConfig
 from busi_unet.data.augment import AUGMENTATIONS
-from busi_unet.errors import UsageError
-from busi_unet.io.files import whole_or_nothing
-from busi_unet.inference.preprocess import Preprocessor
 from busi_unet.data.torch_dataset import Batch, EpochOrder, LesionDataset
-from busi_unet.training.options import TrainOptions
-from busi_unet.training.calibrate import fit_guard_on, tune_on
+from busi_unet.errors import UsageError
 from busi_unet.evaluation.leakage import split_for, trained_on
-from busi_unet.models.unet import UNet
 from busi_unet.inference.predictor import Predictor
+from busi_unet.inference.preprocess import Preprocessor
+from busi_unet.io.files import whole_or_nothing
+from busi_unet.models.pretrained import load_bundle, save_bundle, stored
+from busi_unet.models.unet import UNet
+from busi_unet.training.calibrate import fit_guard_on, tune_on
+from busi_unet.training.options import TrainOptions
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

@@ -10,17 +10,17 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 from tqdm import tqdm
 
-from busi_unet.models.pretrained import load_config, save_bundle
 from busi_unet.config import BundleConfig, Calibration, EdgeBand, PredictionSets, Thresholds
 from busi_unet.errors import UsageError
-from busi_unet.io.decode import decode_image, decode_mask
-from busi_unet.inference.postprocess import mask_from_probability
-from busi_unet.evaluation.metrics import MISSED_DICE, dice
 from busi_unet.evaluation.leakage import split_for
-from busi_unet.inference.predictor import Predictor, RawOutput
+from busi_unet.evaluation.metrics import MISSED_DICE, dice
 from busi_unet.inference.calibration import calibrated_probabilities, fit_temperature
 from busi_unet.inference.conformal import edge_distances, fit_class_cut, fit_edge_band
+from busi_unet.inference.postprocess import mask_from_probability
+from busi_unet.inference.predictor import Predictor, RawOutput
+from busi_unet.io.decode import decode_image, decode_mask
 from busi_unet.models.ood import Guard, fit_guard
+from busi_unet.models.pretrained import load_config, save_bundle
 
 COVERAGE = 0.9
 

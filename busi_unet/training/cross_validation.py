@@ -19,14 +19,14 @@ from datasets import concatenate_datasets
 from busi_unet.data.busi import load_prepared, resplit
 from busi_unet.data.folds import N_FOLDS
 from busi_unet.errors import TrainingStopped, UsageError
-from busi_unet.training.checkpoint import has_checkpoint
 from busi_unet.evaluation.evaluate import Evaluation, evaluate, merge
-from busi_unet.evaluation.subgroups import Marks, check_marks
-from busi_unet.training.options import TrainOptions
-from busi_unet.evaluation.report import require_matplotlib, write_report
-from busi_unet.training.loop import train
 from busi_unet.evaluation.leakage import hashes
+from busi_unet.evaluation.report import require_matplotlib, write_report
+from busi_unet.evaluation.subgroups import Marks, check_marks
 from busi_unet.inference.predictor import Predictor
+from busi_unet.training.checkpoint import has_checkpoint
+from busi_unet.training.loop import train
+from busi_unet.training.options import TrainOptions
 
 
 def results_folder(output: Path, folds: Sequence[int]) -> Path:

@@ -23,18 +23,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from busi_unet.data.busi import load_prepared, resplit
+from busi_unet.data.torch_dataset import Batch
 from busi_unet.errors import TrainingError, TrainingStopped
+from busi_unet.models.unet import UNetOutput
 from busi_unet.training import distributed
 from busi_unet.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
-from busi_unet.data.torch_dataset import Batch
-from busi_unet.training.signals import StopSignals
 from busi_unet.training.losses import combined_loss
 from busi_unet.training.options import TrainOptions
 from busi_unet.training.progress import Tally
-from busi_unet.training.setup import Run, build_accelerator, build_run, check_data, load_pictures
 from busi_unet.training.run_folder import finish, is_finished, keep_epoch, open_run_folder
+from busi_unet.training.setup import Run, build_accelerator, build_run, check_data, load_pictures
+from busi_unet.training.signals import StopSignals
 from busi_unet.training.tracking import close_trackers, log_epoch, log_overlays, open_trackers
-from busi_unet.models.unet import UNetOutput
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from busi_unet.models.pretrained import load_bundle, load_config, save_bundle
 from busi_unet.config import BundleConfig, Preprocess
 from busi_unet.data.busi import split_hash
 from busi_unet.errors import TrainingError, UsageError
+from busi_unet.inference.predictor import Predictor
 from busi_unet.io.files import replace_file
+from busi_unet.models.pretrained import load_bundle, load_config, save_bundle
+from busi_unet.training.calibrate import fit_guard_on, tune_on
 from busi_unet.training.checkpoint import CHECKPOINT_NAME, has_checkpoint, writing
 from busi_unet.training.curves import write_curves
 from busi_unet.training.options import TrainOptions
-from busi_unet.training.calibrate import fit_guard_on, tune_on
-from busi_unet.inference.predictor import Predictor
 from busi_unet.version import commit, versions
 
 if TYPE_CHECKING:

@@ -23,18 +23,18 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from busi_unet.models.pretrained import load_bundle
 from busi_unet.config import CLASS_NAMES, Architecture, Preprocess
 from busi_unet.data.augment import AUGMENTATIONS
 from busi_unet.data.busi import SPLITS, read_record, split_hash
-from busi_unet.errors import DataLayoutError, UsageError
-from busi_unet.inference.preprocess import Preprocessor
 from busi_unet.data.torch_dataset import EpochOrder, LesionDataset
-from busi_unet.training.signals import leave_signals_to_the_parent
+from busi_unet.errors import DataLayoutError, UsageError
+from busi_unet.evaluation.leakage import require_unseen
+from busi_unet.inference.preprocess import Preprocessor
+from busi_unet.models.pretrained import load_bundle
+from busi_unet.models.unet import UNet
 from busi_unet.training.options import TrainOptions
 from busi_unet.training.progress import Progress
-from busi_unet.evaluation.leakage import require_unseen
-from busi_unet.models.unet import UNet
+from busi_unet.training.signals import leave_signals_to_the_parent
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

@@ -21,11 +21,11 @@ import torch
 from torch import nn
 
 from busi_unet.config import CLASS_NAMES
+from busi_unet.data.torch_dataset import LesionDataset
 from busi_unet.errors import MissingDependencyError, TrainingError, first_line
 from busi_unet.imaging.overlay import ORANGE, SKY_BLUE, draw_overlay
-from busi_unet.data.torch_dataset import LesionDataset
-from busi_unet.training.options import TrainOptions
 from busi_unet.models.unet import UNetOutput
+from busi_unet.training.options import TrainOptions
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -15,12 +15,12 @@ import numpy as np
 import pypdf
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from dicom_files import PATIENT, dicom, region
+from fakes.dicom_files import PATIENT, dicom, region
 from PIL import Image
 from playwright.sync_api import Browser, Page, Request, expect
 
-from busi_unet.data.phantom import make_phantom
 from busi_unet.app.page import LAUNCH_OPTIONS, build_page
+from busi_unet.data.phantom import make_phantom
 
 pytestmark = [
     pytest.mark.browser,

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from busi_unet.data.phantom import make_phantom
 from busi_unet.app.about import build_about_tab
 from busi_unet.app.batch import build_batch_tab
 from busi_unet.app.model import load_model
 from busi_unet.app.page import LAUNCH_OPTIONS
+from busi_unet.data.phantom import make_phantom
 from busi_unet.inference.predictor import Prediction, Predictor
 
 pytestmark = [

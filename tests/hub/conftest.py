@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fault_table import World, make_bundle
-from hub_server import HubServer
+from fakes.fault_table import World, make_bundle
+from fakes.hub_server import HubServer
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import re
 
 import httpx2
 import pytest
-from fault_table import COMMAND, DATA, PAGE, PULL, PUSH, RESUME, FaultCase, World, message_of, page, row
+from fakes.fault_table import COMMAND, DATA, PAGE, PULL, PUSH, RESUME, FaultCase, World, message_of, page, row
 from huggingface_hub.errors import FileMetadataError, HfHubHTTPError
 
 from busi_unet.errors import HubAccessError, UsageError

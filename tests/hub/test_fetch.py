@@ -5,16 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fault_table import PULL, FaultCase, World
-from hub_server import OTHER, tamper, truncate
-from programs import HASH_OF_OUTPUTS, run_python
+from fakes.fault_table import PULL, FaultCase, World
+from fakes.hub_server import OTHER, tamper, truncate
+from fakes.programs import HASH_OF_OUTPUTS, run_python
 
 import busi_unet.inference.predictor
-from busi_unet.models.pretrained import EVALUATION_NAME
+from busi_unet.app.model import load_model
 from busi_unet.errors import HubAccessError, UsageError
 from busi_unet.hub import checked_id, fetch_bundle, fetch_dataset, fetch_pictures, is_hub_id, push_folder
-from busi_unet.app.model import load_model
 from busi_unet.inference.predictor import Predictor
+from busi_unet.models.pretrained import EVALUATION_NAME
 
 FRAME = np.random.default_rng(0).integers(0, 255, (50, 70), dtype=np.uint8)
 

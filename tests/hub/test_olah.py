@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fault_table import make_bundle
-from programs import HASH_OF_OUTPUTS, run_python
+from fakes.fault_table import make_bundle
+from fakes.programs import HASH_OF_OUTPUTS, run_python
 
 OLAH = shutil.which("olah-cli", path=str(Path(sys.executable).parent))
 pytestmark = [

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from fault_table import World
-from hub_server import READ, WRITE
+from fakes.fault_table import World
+from fakes.hub_server import READ, WRITE
 
 from busi_unet.errors import BusiUNetError, HubAccessError, UsageError
 from busi_unet.hub import PushResult, check_push, is_private, push_folder

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from busi_unet.data.phantom import make_phantom
-from busi_unet.io.decode import Frame, decode_frame
 from busi_unet.imaging.quality import has_burnt_in_marks, picture_warnings
+from busi_unet.io.decode import Frame, decode_frame
 
 
 def speckle(shape=(300, 400), low=20, high=220) -> np.ndarray:

@@ -3,7 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from evaluations import write_evaluation
+from fakes.evaluations import write_evaluation
 from huggingface_hub import ModelCard
 
 from busi_unet.config import (

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluations import write_evaluation
+from fakes.evaluations import write_evaluation
 from huggingface_hub import ModelCard
 from PIL import Image
 
-from busi_unet.models.pretrained import EVALUATION_NAME, bundle_hash, load_config, save_config
 from busi_unet.config import BundleConfig
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import HubAccessError, IncompatibleBundleError, UsageError
 from busi_unet.inference.predictor import Predictor
+from busi_unet.models.pretrained import EVALUATION_NAME, bundle_hash, load_config, save_config
 from busi_unet.publish import model as module
 from busi_unet.publish.folder import list_files
 from busi_unet.publish.model import build_model_folder, push_model

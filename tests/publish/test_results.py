@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from evaluations import write_evaluation
+from fakes.evaluations import write_evaluation
 
 from busi_unet.errors import UsageError
 from busi_unet.publish.results import read_result, results_of

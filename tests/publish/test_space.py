@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import SpaceCard
 
-from busi_unet.models.pretrained import EVALUATION_NAME
 from busi_unet.errors import HubAccessError, UsageError
+from busi_unet.models.pretrained import EVALUATION_NAME
 from busi_unet.publish.folder import list_files
 from busi_unet.publish.space import build_space_folder, deploy_space, serving_modules, space_readme
 
@@ -55,14 +55,14 @@ def test_only_what_the_app_imports_is_sent(clone, tmp_path):
 
 def test_the_real_app_takes_no_training_code_along():
     parts = {path.relative_to(ROOT / "busi_unet").parts[0] for path in serving_modules()}
-    assert not parts & {"learning", "publish", "cli.py"}
-    assert {"interface", "imaging", "model", "predictor.py"} <= parts
+    assert not parts & {"training", "evaluation", "publish", "cli.py"}
+    assert {"app", "imaging", "inference", "models", "io"} <= parts
 
 
 @pytest.mark.slow
 def test_the_real_folder_stands_on_its_own(tmp_path):
     folder = build_space_folder(tmp_path / "space")
-    code = "import app; app.demo.fns; from busi_unet.inference.predictor import Predictor; Predictor.from_pretrained()"
+    code = "import app; app.demo.fns; from busi_unet import Predictor; Predictor.from_pretrained()"
     result = subprocess.run(
         [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, '.'); {code}"],
         cwd=folder,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from busi_unet.models.pretrained import bundle_hash, load_config, save_config
 from busi_unet.config import Calibration
 from busi_unet.data.busi import load_prepared, resplit, split_hash
+from busi_unet.models.pretrained import bundle_hash, load_config, save_config
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "audit.py"
 

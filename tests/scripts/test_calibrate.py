@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from busi_unet.models.pretrained import load_config, save_bundle, save_config
 from busi_unet.config import Architecture, BundleConfig, Calibration, EdgeBand, PredictionSets, Thresholds
 from busi_unet.data.busi import load_prepared, split_hash
+from busi_unet.models.pretrained import load_config, save_bundle, save_config
 from busi_unet.models.unet import UNet
 
 main = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "calibrate.py"))["main"]

@@ -16,13 +16,13 @@ import pytest
 import torch
 from datasets import DatasetDict, load_from_disk
 
-from busi_unet.models.pretrained import load_config, save_bundle, save_config
 from busi_unet.config import CLASS_NAMES, Architecture, BundleConfig, Calibration, Preprocess, Thresholds
 from busi_unet.data.busi import prepare, split_hash
-from busi_unet.io.decode import decode_image, decode_mask
 from busi_unet.evaluation import leakage
-from busi_unet.models.unet import UNet
 from busi_unet.inference.predictor import Predictor
+from busi_unet.io.decode import decode_image, decode_mask
+from busi_unet.models.pretrained import load_config, save_bundle, save_config
+from busi_unet.models.unet import UNet
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate.py"
 

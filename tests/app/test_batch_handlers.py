@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from PIL import Image
+
+from busi_unet.app import batch_handlers
+from busi_unet.app.batch import build_batch_tab
+from busi_unet.app.batch_handlers import DATATYPES, HEADERS, BatchAnswer, BatchHandlers
+from busi_unet.app.model import ModelInUse, load_model
+from busi_unet.data.phantom import make_phantom
+
+# Gradio's queue uses a pandas option that newer pandas calls deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing")
+
+REQUEST = gr.Request(session_hash="visitor")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    monkeypatch.setattr(batch_handlers, "_SECONDS_BETWEEN_UPDATES", 0)
+    return tmp_path / "gradio"
+
+
+@pytest.fixture
+def model(tiny_bundle: Path) -> ModelInUse:
+    return load_model(str(tiny_bundle))
+
+
+@pytest.fixture
+def handlers(model: ModelInUse) -> BatchHandlers:
+    return BatchHandlers(lambda: model)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[str]:
+    paths = [tmp_path / f"{name}.png" for name in "abc"]
+    for seed, path in enumerate(paths):
+        Image.fromarray(make_phantom("malignant", seed=seed, size=(64, 90)).image).save(path)
+    return list(map(str, paths))
+
+
+def run(handlers: BatchHandlers, paths: list[str]) -> Iterator[BatchAnswer]:
+    return handlers.predict_many(paths, REQUEST)
+
+
+def folders(cache: Path) -> list[list[str]]:
+    return [sorted(path.name for path in folder.iterdir()) for folder in cache.iterdir()]
+
+
+def test_one_bad_file_is_a_row_and_the_zip_holds_the_others(
+    handlers: BatchHandlers, pictures: list[str], tmp_path: Path, cache: Path
+) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_text("no picture")
+    *updates, answer = run(handlers, [pictures[0], str(bad), *pictures[1:]])
+
+    assert [len(update.rows) for update in updates] == [1, 2, 3]
+    assert all(update.archive is None for update in updates)
+    assert "1 of 4 pictures done" in updates[0].status
+    assert all(len(row) == len(HEADERS) == len(DATATYPES) for row in answer.rows)
+    rows = {row[0]: dict(zip(HEADERS, row, strict=True)) for row in answer.rows}
+    assert rows["bad.png"]["Class"] == "not used"
+    assert rows["bad.png"]["Remarks"].startswith("bad.png is not a picture that can be read.")
+    assert sum(rows["a.png"][name] for name in ("Normal", "Benign", "Malignant")) == pytest.approx(
+        100, abs=0.2
+    )
+    assert "1 that could not be used" in answer.status
+    captions = [f"{rows[name]['Class']}: {name}" for name in ("a.png", "b.png", "c.png")]
+    assert [caption for _, caption in answer.gallery] == captions
+    assert Image.open(answer.gallery[0][0]).size == (90, 64)
+
+    with zipfile.ZipFile(answer.archive) as bundle:
+        assert bundle.testzip() is None
+        stems = {f"{name}_{kind}.png" for name in "abc" for kind in ("mask", "overlay")}
+        assert set(bundle.namelist()) == {*stems, "predictions.jsonl", "predictions.csv", "report.html"}
+        with bundle.open("a_mask.png") as file:
+            mask = np.asarray(Image.open(io.BytesIO(file.read()))) > 0
+        lines = bundle.read("predictions.jsonl").decode().splitlines()
+        table = list(csv.DictReader(bundle.read("predictions.csv").decode().splitlines()))
+        report = bundle.read("report.html").decode()
+    np.testing.assert_array_equal(mask, handlers._model().predictor.predict(pictures[0]).mask)
+    assert [json.loads(line)["image"] for line in lines] == [row["image"] for row in table]
+    assert table[0]["mask"] == "a_mask.png"
+    assert str(tmp_path) not in "".join(lines) + str(table), "nothing tells where the server keeps files"
+    assert "SHA-256" in report
+    assert folders(cache) == [["a_overlay.png", "b_overlay.png", "busi-unet-results.zip", "c_overlay.png"]]
+
+
+def test_cancelling_keeps_what_is_done(handlers: BatchHandlers, pictures: list[str]) -> None:
+    handlers.begin(REQUEST)
+    running = run(handlers, pictures)
+    next(running)
+    handlers.cancel(gr.Request(session_hash="somebody else"))
+    assert len(next(running).rows) == 2
+    handlers.begin(REQUEST)
+
+    running = run(handlers, pictures)
+    next(running)
+    handlers.cancel(REQUEST)
+    (answer,) = running
+    assert len(answer.rows) == 2
+    assert answer.status.startswith("**Cancelled.** Of 3 pictures, these are done: 2 pictures:")
+    with zipfile.ZipFile(answer.archive) as bundle:
+        assert {"a_mask.png", "b_mask.png", "report.html"} < set(bundle.namelist())
+
+    handlers.begin(REQUEST)
+    assert len([*run(handlers, pictures)][-1].rows) == 3, "the next run is not stopped"
+
+
+def test_a_visitor_who_leaves_takes_the_scratch_files_along(
+    handlers: BatchHandlers, pictures: list[str], cache: Path
+) -> None:
+    running = run(handlers, pictures)
+    next(running)
+    running.close()
+
+    assert folders(cache) == [["a_overlay.png"]]
+
+
+def test_too_much_or_nothing_is_one_sentence(
+    handlers: BatchHandlers, pictures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(gr.Error, match="No picture was given"):
+        list(run(handlers, []))
+    monkeypatch.setattr(batch_handlers, "MAX_PICTURES", 2)
+    with pytest.raises(
+        gr.Error, match=r"These are 3 files of 0 MB; one run takes at most 2 pictures of 500 MB"
+    ):
+        list(run(handlers, pictures))
+
+
+def test_a_refused_picture_has_no_class(handlers: BatchHandlers, tmp_path: Path) -> None:
+    Image.new("L", (64, 64), 90).save(tmp_path / "blank.png")
+    answer = [*run(handlers, [str(tmp_path / "blank.png")])][-1]
+
+    assert answer.rows[0][1:6] == ["not analysed", None, None, None, None]
+    assert "1 not analysed" in answer.status
+
+
+def test_the_api_takes_files_and_a_zip(model: ModelInUse, pictures: list[str], tmp_path: Path) -> None:
+    archive = tmp_path / "more.zip"
+    with zipfile.ZipFile(archive, "w") as bundle:
+        bundle.write(pictures[1], "study/deep/b.png")
+        bundle.writestr("../../evil.png", b"")
+    with gr.Blocks(analytics_enabled=False) as demo:
+        build_batch_tab(lambda: model)
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True)
+    try:
+        client = Client(url, verbose=False, download_files=tmp_path / "answers")
+        (api,) = client.view_api(return_format="dict")["named_endpoints"].items()
+        assert api[0] == "/predict_many"
+        assert api[1]["returns"][1]["label"] == "Pictures"
+        files = [handle_file(path) for path in (pictures[0], archive)]
+        results, table, status, gallery = client.predict(files, api_name="/predict_many")
+    finally:
+        demo.close()
+
+    assert [row[:2] for row in table["data"]][1] == ["more.zip", "not used"]
+    assert "leads out of the archive's folder" in table["data"][1][-1]
+    assert "2 pictures" in status
+    assert len(gallery) == 1
+    with zipfile.ZipFile(results) as bundle:
+        assert "a_mask.png" in bundle.namelist()

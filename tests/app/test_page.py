@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+from fakes.dicom_files import dicom
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+from mcp.types import CallToolResult, Tool
+from PIL import Image
+
+from busi_unet.app.analysis import Look, draw
+from busi_unet.app.page import LAUNCH_OPTIONS, build_page
+from busi_unet.data.phantom import make_phantom
+from busi_unet.inference.predictor import Predictor
+from busi_unet.io.decode import decode_image
+
+# Gradio's queue uses a pandas option that newer pandas calls deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing")
+
+
+@pytest.fixture
+def client(tiny_bundle: Path, tmp_path: Path) -> Iterator[Client]:
+    demo = build_page(str(tiny_bundle))
+    _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, quiet=True)
+    try:
+        yield Client(url, verbose=False, download_files=tmp_path / "answers")
+    finally:
+        demo.close()
+
+
+def test_the_api_takes_a_picture_alone(client: Client, tiny_bundle: Path, tmp_path: Path) -> None:
+    # 16 bits that do not fill their range: whoever opens this before the decoder changes it.
+    path = tmp_path / "picture.tiff"
+    pixels = make_phantom("malignant", seed=2, size=(70, 130)).image
+    Image.fromarray(pixels.astype(np.uint16) * 4).save(path)
+
+    answer = client.predict(handle_file(path), api_name="/predict")
+    overlay, probabilities, report, findings = answer
+
+    expected = draw(decode_image(path), Predictor.from_pretrained(tiny_bundle).predict(path), Look())
+    with Image.open(overlay) as drawn:
+        assert drawn.format == "PNG"
+        assert drawn.size == (130, 70)
+        np.testing.assert_array_equal(np.asarray(drawn), np.asarray(expected))
+    assert {entry["label"] for entry in probabilities["confidences"]} == {"normal", "benign", "malignant"}
+    assert probabilities["label"] == report["label"]
+    assert report["probabilities"].keys() == {"normal", "benign", "malignant"}
+    assert report["weights"]["kind"] == "folder"
+    assert report["label"] in findings
+
+
+def test_a_bad_file_is_one_sentence_and_the_app_goes_on(client: Client, tmp_path: Path) -> None:
+    bad, good = tmp_path / "text.png", tmp_path / "good.png"
+    bad.write_text("no picture", encoding="utf-8")
+    Image.fromarray(make_phantom("normal", seed=0, size=(64, 64)).image).save(good)
+
+    with pytest.raises(AppError, match=r"^The file is not a picture that can be read\. Use a PNG, JPEG"):
+        client.predict(handle_file(bad), api_name="/predict")
+
+    assert client.predict(handle_file(good), api_name="/predict")[2]["width"] == 64
+
+
+def test_the_api_has_one_call_per_tab(client: Client) -> None:
+    api = client.view_api(return_format="dict")
+
+    assert list(api["named_endpoints"]) == ["/predict", "/predict_many"]
+    assert api["unnamed_endpoints"] == {}
+    call = api["named_endpoints"]["/predict"]
+    names = [
+        "picture",
+        "clip_frame",
+        "pixel_size_mm",
+        "analyse_anyway",
+        "view",
+        "color",
+        "opacity",
+        "diameters",
+        "threshold",
+    ]
+    assert [parameter["parameter_name"] for parameter in call["parameters"]] == names
+    assert [parameter["parameter_has_default"] for parameter in call["parameters"]] == [False] + [True] * 8
+    assert [value["component"] for value in call["returns"]] == [
+        "Image",
+        "Label",
+        "Json",
+        "Markdown",
+    ]
+    assert call["parameters"][0]["example_input"]["path"] == "picture.png"
+
+
+def test_the_api_takes_what_the_page_offers(client: Client, tiny_bundle: Path, tmp_path: Path) -> None:
+    path = tmp_path / "clip.dcm"
+    clip = np.stack([make_phantom("benign", seed=seed, size=(70, 90)).image for seed in (1, 2)])
+    path.write_bytes(dicom(clip, frames=2))
+
+    overlay, _, report, _ = client.predict(
+        handle_file(path),
+        clip_frame=2,
+        pixel_size_mm=0.1,
+        view="Lesion probability",
+        opacity=0.6,
+        threshold=0.4,
+        api_name="/predict",
+    )
+
+    predictor = Predictor.from_pretrained(tiny_bundle)
+    predicted = predictor.interpret(
+        clip[1],
+        *predictor.run([clip[1]]),
+        spacing_mm=(0.1, 0.1),
+        thresholds=replace(predictor.config.thresholds, mask=0.4),
+    )
+    expected = draw(clip[1], predicted, Look("Lesion probability", opacity=0.6))
+    with Image.open(overlay) as drawn:
+        np.testing.assert_array_equal(np.asarray(drawn), np.asarray(expected))
+    assert all(lesion["area_mm2"] is not None for lesion in report["measurements"])
+    with pytest.raises(AppError, match="no frame number 3"):
+        client.predict(handle_file(path), clip_frame=3, api_name="/predict")
+    with pytest.raises(AppError, match="The opacity is 7"):
+        client.predict(handle_file(path), opacity=7, api_name="/predict")
+
+
+def test_an_assistant_calls_it_as_a_tool(client: Client, tmp_path: Path) -> None:
+    picture = tmp_path / "picture.png"
+    Image.fromarray(make_phantom("benign", seed=1, size=(70, 90)).image).save(picture)
+    encoded = base64.b64encode(picture.read_bytes()).decode()
+
+    async def talk() -> tuple[list[Tool], CallToolResult]:
+        async with (
+            streamable_http_client(f"{client.src}gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = (await session.list_tools()).tools
+            return tools, await session.call_tool(
+                tools[0].name, {"picture": f"data:image/png;base64,{encoded}"}
+            )
+
+    tools, result = asyncio.run(talk())
+    assert [tool.name for tool in tools] == ["predict", "predict_many"]
+    described = tools[0].inputSchema["properties"]
+    assert "not a medical device" in tools[0].description
+    assert "in millimetres" in described["pixel_size_mm"]["description"]
+    assert all(field.get("description") for field in described.values())
+    assert not result.isError
+    pictures = [part for part in result.content if part.type == "image"]
+    sizes = [Image.open(io.BytesIO(base64.b64decode(part.data))).size for part in pictures]
+    assert sizes == [(90, 70)]
+    assert any("'lesion_area_px'" in part.text for part in result.content if part.type == "text")
+
+
+def test_curl_needs_the_picture_alone(client: Client, tmp_path: Path) -> None:
+    picture = tmp_path / "picture.png"
+    Image.fromarray(make_phantom("benign", seed=1, size=(70, 90)).image).save(picture)
+    api = f"{client.src}gradio_api"
+
+    (path,) = httpx2.post(f"{api}/upload", files={"files": picture.read_bytes()}).json()
+    payload = {"picture": {"path": path, "meta": {"_type": "gradio.FileData"}}}
+    event = httpx2.post(f"{api}/call/v2/predict", json=payload).json()["event_id"]
+    lines = httpx2.get(f"{api}/call/predict/{event}", timeout=60).text.splitlines()
+
+    assert lines[0] == "event: complete"
+    assert json.loads(lines[1].removeprefix("data: "))[2]["width"] == 90
+
+
+def test_building_the_page_starts_nothing() -> None:
+    threads = set(threading.enumerate())
+    demo = build_page("someone/never-asked-for")
+
+    assert demo.analytics_enabled is False
+    assert set(threading.enumerate()) <= threads
+    assert "not a medical device" in str(demo.config)
+
+
+def test_the_theme_asks_no_other_host_for_fonts() -> None:
+    theme = LAUNCH_OPTIONS["theme"]
+
+    assert theme._stylesheets == []
+    assert theme._font_css == []

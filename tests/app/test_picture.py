@@ -1,0 +1,62 @@
+"""The events of the tab "One picture" where two of them meet."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+from gradio.state_holder import SessionState
+from PIL import Image
+
+from busi_unet.app import picture_handlers
+from busi_unet.app.analysis import Analysis, Look
+from busi_unet.app.model import LazyModel
+from busi_unet.app.picture import build_picture_tab
+from busi_unet.app.picture_handlers import LAYOUTS
+from busi_unet.data.phantom import make_phantom
+from busi_unet.io.decode import Frame
+
+
+def test_a_reference_mask_that_arrives_while_a_redraw_runs_is_not_lost(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    model = LazyModel(str(tiny_bundle))
+    with gr.Blocks(analytics_enabled=False) as demo:
+        build_picture_tab(model, demo)
+
+    def event(name: str) -> Any:
+        return next(event for event in demo.fns.values() if getattr(event.fn, "__name__", "") == name)
+
+    redraw, compare = event("redraw"), event("compare")
+    kept = compare.outputs[0]
+    pixels = make_phantom("benign", seed=1, size=(64, 80)).image
+    session = SessionState(demo)
+    session[kept._id] = Analysis(Frame(pixels), model().predictor.run([pixels])[0])
+    mask = tmp_path / "mask.png"
+    Image.new("L", (80, 64), 255).save(mask)
+
+    drawing, go_on, draw = threading.Event(), threading.Event(), picture_handlers.draw
+
+    def slow(*arguments: Any) -> Image.Image:
+        drawing.set()
+        assert go_on.wait(60)
+        return draw(*arguments)
+
+    monkeypatch.setattr(picture_handlers, "draw", slow)
+
+    async def meet() -> None:
+        look = [Look.view, Look.color, Look.opacity, Look.diameters]
+        running = asyncio.create_task(demo.process_api(redraw, [None, 0.3, LAYOUTS[0], *look], state=session))
+        assert await asyncio.to_thread(drawing.wait, 60)
+        uploaded = {"path": str(mask), "meta": {"_type": "gradio.FileData"}}
+        await demo.process_api(compare, [None, [uploaded]], state=session)
+        go_on.set()
+        await running
+
+    asyncio.run(meet())
+    assert session[kept._id].reference.mask.all()

@@ -1,0 +1,1 @@
+"""Stand-ins and programs that tests share."""

@@ -1,0 +1,211 @@
+import dataclasses
+import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from busi_unet.config import Calibration, EdgeBand, Thresholds
+from busi_unet.data.phantom import make_phantom
+from busi_unet.data.torch_dataset import LesionDataset
+from busi_unet.errors import HubAccessError, IncompatibleBundleError, UnreadableImageError, UsageError
+from busi_unet.inference.predictor import Predictor
+from busi_unet.io.decode import decode_image
+from busi_unet.models.ood import fit_guard
+from busi_unet.models.pretrained import CONFIG_NAME
+
+
+@pytest.fixture
+def predictor(tiny_bundle) -> Predictor:
+    return Predictor.from_pretrained(tiny_bundle, device="cpu")
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (50, 211), (190, 70)])
+def test_every_array_has_the_size_of_the_picture(predictor, shape):
+    image = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    prediction = predictor.predict(image)
+    assert prediction.mask.shape == prediction.probability.shape == shape
+    assert (prediction.mask.dtype, prediction.probability.dtype) == (bool, np.float32)
+    assert 0 <= prediction.probability.min() <= prediction.probability.max() <= 1
+    assert list(prediction.probabilities) == ["normal", "benign", "malignant"]
+    assert sum(prediction.probabilities.values()) == pytest.approx(1)
+    assert prediction.probabilities[prediction.label] == max(prediction.probabilities.values())
+    assert not prediction.refused
+
+
+def test_a_batch_equals_its_pictures_one_by_one(predictor):
+    images = [make_phantom("benign", seed=seed, size=(64, 80 + seed)).image for seed in range(5)]
+    together = predictor.predict_batch(images, batch_size=2)
+    for image, prediction in zip(images, together, strict=True):
+        alone = predictor.predict(image)
+        np.testing.assert_allclose(prediction.probability, alone.probability, atol=1e-5)
+        assert prediction.label == alone.label
+    assert predictor.predict_batch([]) == []
+
+
+def test_lesions_are_measured_in_millimetres_where_the_pixel_size_is_known(predictor):
+    from fakes.dicom_files import dicom, region
+
+    # A mask wherever the network, untrained as it is, sees anything at all.
+    everywhere = dataclasses.replace(predictor.config, thresholds=Thresholds(0.0, 0.0, 0.0))
+    predictor = Predictor(predictor.model, everywhere, device="cpu")
+    image = make_phantom("benign", seed=0, size=(64, 80)).image
+    (unknown,) = predictor.predict(image).measurements
+    (given,) = predictor.predict(image, spacing_mm=(0.1, 0.2)).measurements
+    assert (unknown.unit, unknown.area_mm2) == ("px", None)
+    assert (given.unit, given.area_mm2) == ("mm", pytest.approx(64 * 80 * 0.02))
+
+    content = dicom(image, SequenceOfUltrasoundRegions=[region((0, 0, 79, 63), delta=(0.01, 0.01))])
+    (measured,) = predictor.predict(content).measurements
+    assert measured.area_mm2 == pytest.approx(64 * 80 * 0.01)
+    (overruled,) = predictor.predict(content, spacing_mm=(0.1, 0.2)).measurements
+    assert overruled.area_mm2 == given.area_mm2
+
+
+@pytest.mark.parametrize("spacing", [0.1, "ab", (0.1,), (0.1, 0.0), np.array([0.1, -1.0])])
+def test_a_spacing_that_is_none_is_told_in_one_sentence(predictor, spacing):
+    with pytest.raises(UsageError, match="The pixel spacing is"):
+        predictor.predict(make_phantom("benign", seed=0, size=(64, 80)).image, spacing_mm=spacing)
+
+
+def test_other_thresholds_have_no_edge_band_and_their_own_level_of_suspicion(predictor):
+    config = dataclasses.replace(
+        predictor.config, calibration=Calibration(1.0, edge_band=EdgeBand(0.9, 0.2, 0.4))
+    )
+    predictor = Predictor(predictor.model, config, device="cpu")
+    frame = decode_image(make_phantom("benign", seed=0, size=(64, 80)).image)
+    (raw,) = predictor.run([frame])
+    assert predictor.interpret(frame, raw).edge_band == config.calibration.edge_band
+    stricter = dataclasses.replace(config.thresholds, malignant=1.0)
+    told = predictor.interpret(frame, raw, thresholds=stricter)
+    assert told.edge_band == config.calibration.edge_band and not told.suspicious
+    moved = predictor.interpret(frame, raw, thresholds=dataclasses.replace(config.thresholds, mask=0.1))
+    assert moved.edge_band is None and moved.inner is None
+
+
+def test_threads_share_a_predictor(predictor):
+    images = [make_phantom("malignant", seed=seed, size=(64 + 8 * seed, 96)).image for seed in range(8)]
+    expected = [predictor.predict(image) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(predictor.predict, images))
+    for left, right in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(left.mask, right.mask)
+        np.testing.assert_allclose(left.probability, right.probability, atol=1e-6)
+
+
+def test_training_and_serving_see_the_same_input(predictor):
+    import datasets
+    from PIL import Image
+
+    phantom = make_phantom("benign", seed=0, size=(70, 110))
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "mask": datasets.Image(),
+            "label": datasets.ClassLabel(names=["normal", "benign", "malignant"]),
+            "image_id": datasets.Value("string"),
+        }
+    )
+    row = {
+        "image": Image.fromarray(phantom.image),
+        "mask": Image.fromarray(phantom.mask.astype(np.uint8) * 255),
+        "label": "benign",
+        "image_id": "benign (1)",
+    }
+    split = datasets.Dataset.from_list([row], features=features)
+    trained_on = LesionDataset(split, predictor._preprocess, progress=False)[0]
+    assert trained_on.image.numpy().tobytes() == predictor._preprocess(phantom.image).tobytes()
+
+
+def test_a_blank_picture_is_refused_with_a_reason(predictor):
+    prediction = predictor.predict(np.full((64, 64), 90, dtype=np.uint8))
+    assert prediction.refused
+    assert "blank" in prediction.reasons[0]
+    assert not prediction.mask.any()
+    assert prediction.measurements == ()
+
+
+def test_a_picture_unlike_those_learned_is_refused(predictor):
+    usual = [make_phantom("benign", seed=seed, size=(64, 80)).image for seed in range(100)]
+    features = np.stack([predictor.run([frame])[0].features for frame in usual])
+    guard, limit = fit_guard(features, [str(number) for number in range(100)])
+    calibration = dataclasses.replace(predictor.config.calibration, refuse_beyond=limit)
+    guarded = Predictor(
+        predictor.model, dataclasses.replace(predictor.config, calibration=calibration), guard
+    )
+
+    assert not guarded.predict(make_phantom("malignant", seed=200, size=(64, 80)).image).refused
+    noise = np.random.default_rng(0).integers(0, 256, (64, 80), dtype=np.uint8)
+    prediction = guarded.predict(noise)
+    assert prediction.refused
+    assert "does not look like a breast ultrasound" in prediction.reasons[0]
+    assert not prediction.mask.any()
+    assert guarded.predict(noise, even_if_refused=True).refused
+
+
+def test_the_summary_is_json_with_one_entry_per_lesion(predictor):
+    prediction = predictor.predict(make_phantom("malignant", seed=1, size=(64, 80)).image)
+    summary = json.loads(json.dumps(prediction.to_dict()))
+    assert (summary["height"], summary["width"]) == (64, 80)
+    assert summary["lesion_area_px"] == prediction.mask.sum()
+    assert sum(lesion["area_px"] for lesion in summary["measurements"]) == prediction.mask.sum()
+
+
+def test_probabilities_that_were_never_fitted_are_not_called_calibrated(predictor):
+    frame = make_phantom("malignant", seed=1, size=(64, 80)).image
+    assert predictor.predict(frame).to_dict()["calibrated"] is False
+    assert Predictor.from_pretrained().predict(frame).to_dict()["calibrated"] is True
+
+
+def test_local_weights_never_touch_the_network(tiny_bundle, monkeypatch):
+    monkeypatch.setattr(socket, "socket", lambda *_, **__: pytest.fail("a socket was opened"))
+    Predictor.from_pretrained(tiny_bundle).predict(np.zeros((64, 64), np.uint8))
+    Predictor.from_pretrained()
+
+
+def test_sources_that_are_no_model(tmp_path):
+    with pytest.raises(IncompatibleBundleError, match=CONFIG_NAME):
+        Predictor.from_pretrained(tmp_path)
+    for source in (tmp_path / "absent", "no-slash", "./not/here"):
+        with pytest.raises(UsageError, match="no model folder"):
+            Predictor.from_pretrained(source)
+    with pytest.raises(UsageError, match="revision"):
+        Predictor.from_pretrained(revision="main")
+    with pytest.raises(UsageError, match="'tpu9'"):
+        Predictor.from_pretrained(device="tpu9")
+
+
+def test_a_path_that_reads_like_a_hub_id_is_said_to_be_no_folder(tmp_path, monkeypatch):
+    def unreachable(source, *, revision):
+        raise HubAccessError("The Hub cannot be reached.", "Try again.")
+
+    monkeypatch.setattr("busi_unet.inference.predictor.fetch_bundle", unreachable)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(HubAccessError, match=r"^The Hub cannot be reached\. Try again\.$"):
+        Predictor.from_pretrained("runs/nix")
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(
+        HubAccessError, match=r"^There is no folder runs/nix, and as a model of the Hub: The Hub"
+    ):
+        Predictor.from_pretrained("runs/nix")
+
+
+def test_a_bad_picture_in_a_batch_is_named(predictor, tmp_path):
+    with pytest.raises(UnreadableImageError, match=r"absent\.png"):
+        predictor.predict_batch([np.zeros((64, 64), np.uint8), tmp_path / "absent.png"])
+
+
+@pytest.mark.parametrize("label", ["normal", "benign", "malignant"])
+def test_the_embedded_network_labels_phantoms(label):
+    """Weights trained on real pictures only must carry over to the app's synthetic examples."""
+    from busi_unet.app.examples import SEED, SIZE
+
+    phantom = make_phantom(label, seed=SEED, size=SIZE)
+    prediction = Predictor.from_pretrained().predict(phantom.image)
+    assert prediction.label == label
+    if label == "normal":
+        assert not prediction.mask.any()
+    else:
+        overlap = (prediction.mask & phantom.mask).sum()
+        assert 2 * overlap / (prediction.mask.sum() + phantom.mask.sum()) > 0.6

@@ -1,0 +1,256 @@
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from fakes.dicom_files import PATIENT, dataset, dicom, encoded, region
+from PIL import Image
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    MPEG4HP41,
+    DeflatedExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    RLELossless,
+)
+
+from busi_unet.errors import UnreadableImageError, UsageError
+from busi_unet.io.decode import decode_frame, decode_image
+
+GREY = np.linspace(0, 255, 24 * 40).astype(np.uint8).reshape(24, 40)
+
+
+def colours() -> np.ndarray:
+    rgb = np.zeros((24, 40, 3), dtype=np.uint8)
+    rgb[:, :20] = (200, 60, 20)
+    rgb[:, 20:] = (20, 80, 240)
+    return rgb
+
+
+def luma(rgb: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(rgb).convert("L"))
+
+
+class TestPixels:
+    def test_path_bytes_and_open_file_give_the_same_frame(self, tmp_path):
+        data = dicom(GREY)
+        path = tmp_path / "scan"
+        path.write_bytes(data)
+        with path.open("rb") as file:
+            for source in (data, path, str(path), file, io.BytesIO(data)):
+                np.testing.assert_array_equal(decode_image(source), GREY)
+
+    def test_monochrome1_is_turned_round(self):
+        np.testing.assert_array_equal(decode_image(dicom(GREY, "MONOCHROME1")), 255 - GREY)
+
+    def test_colour_becomes_luma(self):
+        np.testing.assert_array_equal(decode_image(dicom(colours(), "RGB")), luma(colours()))
+
+    def test_ybr_becomes_luma(self):
+        ybr = np.asarray(Image.fromarray(colours()).convert("YCbCr"))
+        frame = decode_image(dicom(ybr, "YBR_FULL")).astype(int)
+        np.testing.assert_allclose(frame, luma(colours()), atol=3)
+
+    def test_palette_is_resolved(self):
+        ramp = (np.arange(256, dtype=np.uint16) * 257)[::-1]
+        elements = {}
+        for colour in ("Red", "Green", "Blue"):
+            elements[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, 16]
+            elements[f"{colour}PaletteColorLookupTableData"] = ramp.tobytes()
+        np.testing.assert_array_equal(decode_image(dicom(GREY, "PALETTE COLOR", **elements)), 255 - GREY)
+
+    def test_twelve_of_sixteen_bits(self):
+        deep = GREY.astype(np.uint16) * 4
+        made = dataset(deep, BitsStored=12, HighBit=11)
+        np.testing.assert_allclose(decode_image(encoded(made)), deep / 4095 * 255, atol=0.51)
+
+    def test_the_window_of_the_file_is_used(self):
+        frame = decode_image(dicom(GREY, WindowCenter="100", WindowWidth="51"))
+        assert (frame[GREY < 74] == 0).all() and (frame[GREY > 126] == 255).all()
+        assert frame[GREY == 100][0] == 130  # (100 − 99.5) / 50 + ½ of 255, as PS3.3 C.11.2.1.2.1 has it
+
+    def test_signed_values(self):
+        signed = (GREY.astype(np.int16) - 128).astype(np.int16)
+        made = dataset(signed, WindowCenter="0", WindowWidth="256")
+        np.testing.assert_allclose(decode_image(encoded(made)).astype(int), GREY, atol=1)
+
+
+class TestCompression:
+    def test_rle(self):
+        made = dataset(GREY)
+        made.compress(RLELossless)
+        np.testing.assert_array_equal(decode_image(encoded(made)), GREY)
+
+    def test_jpeg_baseline(self):
+        jpeg = io.BytesIO()
+        Image.fromarray(colours()).save(jpeg, "JPEG", quality=95, subsampling=0)
+        made = dataset(colours(), "YBR_FULL_422")
+        made.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+        made.PixelData = encapsulate([jpeg.getvalue()])
+        frame = decode_image(encoded(made)).astype(int)
+        np.testing.assert_allclose(frame[:, 3:-3], luma(colours())[:, 3:-3], atol=6)
+
+    @pytest.mark.parametrize("syntax", [JPEGLosslessSV1, MPEG4HP41])
+    def test_what_cannot_be_decoded_is_named(self, syntax):
+        made = dataset(GREY)
+        made.file_meta.TransferSyntaxUID = syntax
+        made.PixelData = encapsulate([b"\xff\xd8 nothing"])
+        with pytest.raises(UnreadableImageError, match="compression that cannot be read") as caught:
+            decode_image(encoded(made), name="scan.dcm")
+        assert "Export" in caught.value.hint
+
+    def test_a_deflated_file_is_refused_before_it_is_inflated(self):
+        made = dataset(np.zeros((2000, 2000), np.uint8))
+        made.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        with pytest.raises(UnreadableImageError, match="Deflated"):
+            decode_image(encoded(made))
+
+
+class TestClips:
+    clip = np.stack([np.full((20, 30), level, np.uint8) for level in (10, 20, 30)])
+
+    @pytest.mark.parametrize("index", [0, 1, 2])
+    def test_any_frame(self, index):
+        frame = decode_frame(dicom(self.clip, frames=3), index=index)
+        assert (frame.frames, frame.index) == (3, index)
+        assert (frame.pixels == (index + 1) * 10).all()
+
+    def test_a_frame_of_a_compressed_clip(self):
+        made = dataset(self.clip, frames=3)
+        made.compress(RLELossless)
+        assert (decode_image(encoded(made)) == 10).all()
+        assert (decode_frame(encoded(made), index=2).pixels == 30).all()
+
+    @pytest.mark.parametrize("index", [-1, 3])
+    def test_no_such_frame(self, index):
+        with pytest.raises(UsageError, match=r"counted from 1\. It has 3\."):
+            decode_frame(dicom(self.clip, frames=3), index=index)
+
+    def test_other_pictures_have_one_frame(self):
+        assert decode_frame(GREY).frames == 1
+        with pytest.raises(UsageError, match=r"number 2, counted from 1\. It has one\."):
+            decode_frame(GREY, index=1)
+
+
+class TestSpacing:
+    def test_from_the_largest_ultrasound_region(self):
+        regions = [
+            region((0, 0, 9, 3), (0.5, 0.5)),
+            region((0, 4, 39, 23), (0.02, -0.01)),
+        ]
+        frame = decode_frame(dicom(GREY, SequenceOfUltrasoundRegions=regions, PixelSpacing=[9, 9]))
+        assert frame.spacing_mm == pytest.approx((0.1, 0.2))
+
+    @pytest.mark.parametrize(
+        "regions",
+        [
+            [region((0, 0, 39, 23), units=(4, 3))],
+            [region((0, 0, 39, 23), delta=(0.0, 0.01))],
+            [region((0, 0, 19, 23)), region((20, 0, 39, 23), (0.02, 0.02))],
+            [region((0, 0, 39, 12)), region((0, 13, 39, 23), units=(4, 7))],
+        ],
+        ids=["seconds", "zero", "split screen", "spectrum below"],
+    )
+    def test_ambiguous_or_not_a_length(self, regions):
+        frame = decode_frame(dicom(GREY, SequenceOfUltrasoundRegions=regions, PixelSpacing=[1, 1]))
+        assert frame.spacing_mm is None
+
+    def test_split_screen_of_one_scale(self):
+        regions = [region((0, 0, 19, 23)), region((20, 0, 39, 23))]
+        assert decode_frame(dicom(GREY, SequenceOfUltrasoundRegions=regions)).spacing_mm == pytest.approx(
+            (0.1, 0.1)
+        )
+
+    @pytest.mark.parametrize("keyword", ["PixelSpacing", "ImagerPixelSpacing"])
+    def test_without_regions(self, keyword):
+        assert decode_frame(dicom(GREY, **{keyword: [0.2, 0.3]})).spacing_mm == (0.2, 0.3)
+
+    def test_malformed(self):
+        half = region((0, 0, 39, 23))
+        half.RegionLocationMaxX1 = None
+        for elements in (
+            {"SequenceOfUltrasoundRegions": [half]},
+            {"PixelSpacing": 0.2},
+            {"PixelSpacing": [0.0, 0.2]},
+            {"PixelSpacing": None},
+        ):
+            frame = decode_frame(dicom(GREY, **elements))
+            np.testing.assert_array_equal(frame.pixels, GREY)
+            assert frame.spacing_mm is None
+
+    def test_unknown(self):
+        assert decode_frame(dicom(GREY)).spacing_mm is None
+        assert decode_frame(GREY).spacing_mm is None
+
+
+class TestBroken:
+    def test_cut_short_anywhere(self):
+        data = dicom(GREY)
+        for length in (*range(132, len(data) - GREY.size, 150), len(data) - 10):
+            with pytest.raises(UnreadableImageError) as caught:
+                decode_image(data[:length], name="scan.dcm")
+            assert caught.value.hint
+            assert str(caught.value).startswith("scan.dcm")
+
+    def test_a_report_has_no_picture(self):
+        with pytest.raises(UnreadableImageError, match="without a picture"):
+            decode_image(dicom(None))
+
+    def test_a_header_without_pixels(self):
+        made = dataset(GREY)
+        del made.PixelData
+        with pytest.raises(UnreadableImageError):
+            decode_image(encoded(made))
+
+    def test_huge_by_its_own_account(self):
+        made = dataset(GREY, Rows=60000, Columns=60000)
+        with pytest.raises(UnreadableImageError, match="far too large"):
+            decode_image(encoded(made))
+
+    def test_huge_inside_its_jpeg(self):
+        # A JPEG header that claims 60000 × 60000 pixels, in a file that claims 24 × 40.
+        jpeg = io.BytesIO()
+        Image.fromarray(GREY).save(jpeg, "JPEG")
+        lying = bytearray(jpeg.getvalue())
+        start = lying.index(b"\xff\xc0") + 5
+        lying[start : start + 4] = (60000).to_bytes(2, "big") * 2
+        made = dataset(GREY)
+        made.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+        made.PixelData = encapsulate([bytes(lying)])
+        with pytest.raises(UnreadableImageError):
+            decode_image(encoded(made))
+
+    def test_too_small(self):
+        with pytest.raises(UnreadableImageError, match="too small"):
+            decode_image(dicom(GREY[:8]))
+
+
+class TestPrivacy:
+    def test_no_message_names_the_patient(self, capfd):
+        data = dicom(GREY)
+        for length in range(132, len(data), 300):
+            with pytest.raises(UnreadableImageError) as caught:
+                decode_image(data[:length])
+            assert PATIENT not in str(caught.value)
+            assert caught.value.__context__ is None or caught.value.__suppress_context__
+        assert PATIENT not in "".join(capfd.readouterr())
+
+    def test_patient_elements_are_not_parsed(self, monkeypatch):
+        import pydicom
+
+        headers = []
+        read = pydicom.dcmread
+        monkeypatch.setattr(pydicom, "dcmread", lambda *a, **k: headers.append(read(*a, **k)) or headers[-1])
+        decode_image(dicom(GREY))
+        (header,) = headers
+        assert "Rows" in header
+        assert "PatientName" not in header and "PatientID" not in header
+
+
+def test_other_pictures_do_not_load_pydicom():
+    code = (
+        "import sys, numpy; from busi_unet.io.decode import decode_image;"
+        "decode_image(numpy.zeros((20, 20), 'uint8')); sys.exit('pydicom' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,135 @@
+import numpy as np
+
+from busi_unet.config import Calibration, Thresholds
+from busi_unet.inference.calibration import calibrated_probabilities
+from busi_unet.inference.predictor import RawOutput
+from busi_unet.training.calibrate import nearest_half, tune
+
+
+class Scripted:
+    """Answers each frame, known by its first pixel, with a prepared output."""
+
+    def __init__(self, outputs: dict[int, RawOutput]) -> None:
+        self.outputs = outputs
+
+    def run(self, frames):
+        return [self.outputs[int(frame[0, 0])] for frame in frames]
+
+    def restore(self, raw, shape):
+        assert raw.probability.shape == shape
+        return raw.probability
+
+
+def case(number: int, label: int, *, inside: float, outside: float, logits: tuple[float, float, float]):
+    target = np.zeros((40, 40), dtype=bool)
+    if label:
+        target[10:30, 10:30] = True
+    probability = np.full((40, 40), outside, dtype=np.float32)
+    probability[10:30, 10:30] = inside
+    frame = np.full((40, 40), number, dtype=np.uint8)
+    evidence = np.zeros((3, 1, 1), dtype=np.float32)
+    features = np.zeros(4, dtype=np.float32)
+    return (
+        frame,
+        target,
+        label,
+        RawOutput(probability, np.array(logits, dtype=np.float32), evidence, features),
+    )
+
+
+def tuned(cases) -> tuple[Calibration, Thresholds]:
+    frames, targets, labels, outputs = zip(*cases, strict=True)
+    groups = [str(number) for number in range(len(cases))]
+    return tune(Scripted(dict(enumerate(outputs))), frames, targets, labels, groups, progress=False)
+
+
+def test_thresholds_separate_what_can_be_separated():
+    lesions = [case(i, 1 + i % 2, inside=0.4, outside=0.28, logits=(0, 2, 2)) for i in range(4)]
+    normals = [case(4 + i, 0, inside=0.9, outside=0.1, logits=(1.5, 0, 0)) for i in range(4)]
+    calibration, thresholds = tuned(lesions + normals)
+    assert 0.28 < thresholds.mask <= 0.4
+    # Every normal would get a mask; only the class head tells them apart.
+    logits = np.array([[1.5, 0, 0], [0, 2, 2]])
+    normal, lesion = 1 - calibrated_probabilities(logits, calibration.temperature)[:, 0]
+    assert normal < thresholds.presence <= lesion
+
+
+def test_a_presence_rule_that_helps_no_one_is_not_imposed():
+    lesions = [case(i, 1 + i % 2, inside=0.9, outside=0.0, logits=(2, 0, 0)) for i in range(4)]
+    normals = [case(4 + i, 0, inside=0.0, outside=0.0, logits=(2, 0, 0)) for i in range(4)]
+    calibration, thresholds = tuned(lesions + normals)
+    presence = 1 - calibrated_probabilities(np.array([2, 0, 0]), calibration.temperature)[0]
+    assert thresholds.presence <= presence
+
+
+def test_specks_are_dropped_where_that_costs_no_lesion():
+    cases = [case(i, 1, inside=0.9, outside=0.1, logits=(0, 2, 0)) for i in range(3)]
+    for _, _, _, output in cases:
+        output.probability[0, :2] = 0.9
+    assert tuned(cases)[1].min_area > 2 / 1600
+
+
+def test_a_small_lesion_is_never_taken_for_a_speck():
+    cases = [case(i, 1, inside=0.9, outside=0.1, logits=(0, 2, 0)) for i in range(200)]
+    # A fifth of a lesion is found, in 4 of 1600 pixels: to drop it costs less Dice than the tolerance.
+    cases.append(case(200, 1, inside=0.1, outside=0.1, logits=(0, 2, 0)))
+    cases[-1][3].probability[10:12, 10:12] = 0.9
+    assert 0 < tuned(cases)[1].min_area <= 4 / 1600
+
+
+def test_a_small_lesion_is_kept_even_where_dropping_specks_pays():
+    cases = [case(i, 1, inside=0.9, outside=0.1, logits=(0, 2, 0)) for i in range(20)]
+    for _, _, _, output in cases[:10]:
+        output.probability[0, :7] = 0.9
+    cases.append(case(20, 1, inside=0.1, outside=0.1, logits=(0, 2, 0)))
+    cases[-1][3].probability[10:12, 10:12] = 0.9
+    assert tuned(cases)[1].min_area <= 4 / 1600
+
+
+def test_without_lesions_or_without_normals_the_defaults_stay():
+    normals = [case(i, 0, inside=0.2, outside=0.1, logits=(2, 0, 0)) for i in range(3)]
+    assert tuned(normals)[1] == Thresholds()
+    lesions = [case(i, 1, inside=0.9, outside=0.1, logits=(0, 2, 0)) for i in range(3)]
+    assert tuned(lesions)[1].presence == Thresholds().presence
+
+
+def test_overconfident_logits_get_a_temperature_above_one():
+    half_wrong = [case(i, i % 2, inside=0.9, outside=0.1, logits=(9, 0, 0)) for i in range(20)]
+    assert tuned(half_wrong)[0].temperature > 3
+
+
+def test_of_thresholds_that_are_as_good_the_one_nearest_to_a_half_is_taken():
+    grid = np.array([0.2, 0.4, 0.6, 0.8])
+    assert nearest_half(grid, [0.7, 0.75, 0.795, 0.8], 0.01) == 0.6
+    assert nearest_half(grid, [0.7, 0.75, 0.78, 0.8], 0.01) == 0.8
+    assert nearest_half(grid, [0.8, 0.7, 0.7, 0.799], 0) == 0.2
+
+
+def test_the_level_of_suspicion_is_not_fitted():
+    logits = {1: (0, 2, 0), 2: (0, 0, 2)}
+    cases = [case(i, 1 + i % 2, inside=0.9, outside=0.1, logits=logits[1 + i % 2]) for i in range(40)]
+    assert tuned(cases)[1].malignant == Thresholds().malignant
+
+
+def test_sets_and_band_are_fitted_where_there_are_enough_cases():
+    sure = [case(i, 1, inside=0.9, outside=0.1, logits=(0, 4, 0)) for i in range(60)]
+    calibration = tuned(sure)[0]
+    assert calibration.prediction_sets.coverage == calibration.edge_band.coverage == 0.9
+    assert calibration.prediction_sets.cut > 0.5
+    # Each outline is the reference itself.
+    assert calibration.edge_band.inner < 0.2
+    assert calibration.edge_band.outer < 0.2
+
+    few = tuned(sure[:5])[0]
+    assert few.prediction_sets.cut == 0
+    assert few.edge_band is None
+
+
+def test_a_lesion_that_is_barely_touched_has_no_edge_to_be_sure_of():
+    sure = [case(i, 1, inside=0.9, outside=0.1, logits=(0, 4, 0)) for i in range(60)]
+    touched = []
+    for number in range(60, 80):
+        frame, target, label, raw = case(number, 1, inside=0.1, outside=0.1, logits=(0, 4, 0))
+        raw.probability[10, 10:13] = 0.9
+        touched.append((frame, target, label, raw))
+    assert tuned(sure + touched)[0].edge_band == tuned(sure)[0].edge_band
