@@ -44,7 +44,7 @@ def test_the_page_needs_no_training_libraries():
         ("imaging.overlay", ("data", "model", "learning", "bundle", "hub", "predictor", "interface")),
         ("data.duplicates", ("model", "learning", "trust", "bundle", "hub", "predictor", "interface")),
         ("data.folds", ("model", "learning", "trust", "bundle", "hub", "predictor", "interface")),
-        ("data.busi", ("model", "learning", "trust", "bundle", "hub", "predictor", "interface")),
+        ("data.prepare", ("model", "learning", "trust", "bundle", "hub", "predictor", "interface")),
         ("model.unet", ("data", "learning", "trust", "bundle", "hub", "predictor", "interface")),
         ("learning.losses", ("interface",)),
         ("bundle", ("data", "learning", "hub", "predictor", "interface")),
