@@ -1,4 +1,4 @@
-"""Prepares BUSI, or data laid out like it, for training: checks it, splits it without leaks, saves it.
+"""Prepares one or several data sets for training: checks them, splits them without leaks, saves them as one.
 
 Results go to stdout, progress and warnings to stderr. Exit codes: 0 success, 1 failure, 2 wrong usage.
 """
@@ -15,37 +15,55 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from busi_unet.cli import command, print_result, warn
-from busi_unet.config import CLASS_NAMES
-from busi_unet.data.busi import IMAGE_BY_IMAGE, prepare, read_record, summarise
 from busi_unet.data.folds import N_FOLDS
+from busi_unet.data.prepare import prepare
+from busi_unet.data.prepared import IMAGE_BY_IMAGE, read_record
+from busi_unet.data.readers.own import OwnData
+from busi_unet.data.summary import summarise
 
 _FOLDS_FROM = {
-    "published": "published with this package (busi_folds.csv)",
-    "source": "those of the source",
-    "computed": "found from the pixels",
+    "published": "published with this package",
+    "prepared": "those of the prepared data set",
+    "given": "given with the data",
+    "computed": "dealt by patient or group of copies",
 }
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="prepare_data.py", description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "source",
+        "sources",
         metavar="SOURCE",
-        help="folder or zip in the layout of BUSI, 'kaggle' to download it, or a Hub data set USER/NAME",
+        nargs="*",
+        help="folder or zip of BUSI, BUS-BRA, BrEaST, BUS-UCLM, COCO JSON, class folders, or images and "
+        "masks; 'kaggle' to download BUSI; or a Hub data set USER/NAME",
+    )
+    own = parser.add_argument_group("your own data, in any other layout")
+    own.add_argument("--images", type=Path, metavar="FOLDER", help="folder of images")
+    own.add_argument("--masks", type=Path, metavar="FOLDER", help="folder of masks, named as their images")
+    own.add_argument(
+        "--table",
+        type=Path,
+        metavar="FILE",
+        help="CSV or Excel file with the columns image, mask, label, patient and fold; "
+        "any but the first may be missing",
     )
     parser.add_argument(
         "--output", type=Path, default=Path("data/busi"), help="folder to write (%(default)s)"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the folds of data that are not BUSI (%(default)s)"
+        "--seed", type=int, default=0, help="of the folds that are not published (%(default)s)"
     )
-    parser.add_argument(
-        "--fold",
+    test = parser.add_mutually_exclusive_group()
+    test.add_argument(
+        "--test-fold",
+        metavar="K",
         type=int,
         choices=range(N_FOLDS),
         default=0,
-        help="fold to test on; the next one validates, the rest trains (%(default)s)",
+        help="fold of every source to test on; the next one validates, the rest trains (%(default)s)",
     )
+    test.add_argument("--leave-out", metavar="SOURCE", help="test on the whole of one source, such as busi")
     parser.add_argument(
         "--ignore-copies",
         action="store_true",
@@ -55,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--report",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="write OUTPUT/report.html, a page of plots and pictures of the data",
+        help="write OUTPUT/report.html, a page of plots and images of the data",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier data set at OUTPUT")
     parser.add_argument("--push-to-hub", metavar="USER/NAME", help="publish it on the Hub, private")
@@ -69,6 +87,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     parser = build_parser()
     args = parser.parse_args(argv)
+    sources: list[str | OwnData] = list(args.sources)
+    if args.images or args.masks or args.table:
+        sources.append(OwnData(args.images, args.masks, args.table))
+    if not sources:
+        parser.error("name a SOURCE, or --images")
     if args.public and not args.push_to_hub:
         parser.error("--public needs --push-to-hub")
     if args.ignore_copies and args.push_to_hub:
@@ -79,10 +102,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_push(args.push_to_hub, repo_type="dataset", private=not args.public)
     started = time.perf_counter()
     dataset = prepare(
-        args.source,
+        sources,
         args.output,
         seed=args.seed,
-        test_fold=args.fold,
+        test_fold=args.test_fold,
+        leave_out=args.leave_out,
         ignore_copies=args.ignore_copies,
         overwrite=args.overwrite,
     )
@@ -119,22 +143,21 @@ def main(argv: Sequence[str] | None = None) -> None:
 def describe(result: dict[str, Any]) -> str:
     """The result as text for a terminal."""
     lines = [f"{result['images']} images written to {result['output']}", ""]
-    header = ("split", "fold", "images", "groups", *CLASS_NAMES)
-    folds = list(range(result["n_folds"]))
-    test, validation = result["test_fold"], (result["test_fold"] + 1) % result["n_folds"]
-    fold_of = {
-        "train": ", ".join(str(fold) for fold in folds if fold not in (test, validation)),
-        "validation": str(validation),
-        "test": str(test),
-    }
+    names = list(result["classes"])
+    header = ("split", "fold", "images", "groups", *names)
     rows = [
-        (split, fold_of[split], counts["images"], counts["groups"], *(counts[name] for name in CLASS_NAMES))
-        for split, counts in result["splits"].items()
+        (split, _folds_of(split, result), part["images"], part["groups"], *(part[name] for name in names))
+        for split, part in result["splits"].items()
     ]
     rows.append(("all", "", result["images"], result["groups"], *result["classes"].values()))
     lines += [
         f"{row[0]:<11}{row[1]:<9}" + "".join(f"{value:>11}" for value in row[2:]) for row in (header, *rows)
     ]
+    lines.append("")
+    for name, part in result["by_source"].items():
+        classes = ", ".join(f"{part[label]} {label}" for label in names if part[label])
+        unmasked = f"; {part['without_mask']} without mask" if part["without_mask"] else ""
+        lines.append(f"{name}: {part['images']} images ({classes}){unmasked}")
 
     lines += ["", *_about_copies(result)]
     if result["report"]:
@@ -144,24 +167,32 @@ def describe(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _folds_of(split: str, result: dict[str, Any]) -> str:
+    """Return the folds of a split, for the table."""
+    if result["left_out"]:
+        return result["left_out"] if split == "test" else ""
+    test, validation = result["test_fold"], (result["test_fold"] + 1) % result["n_folds"]
+    rest = ", ".join(str(fold) for fold in range(result["n_folds"]) if fold not in (test, validation))
+    return {"train": rest, "validation": str(validation), "test": str(test)}[split]
+
+
 def _about_copies(result: dict[str, Any]) -> list[str]:
     if result["folds_from"] == IMAGE_BY_IMAGE:
         return [
             "Folds: dealt image by image. Copies of a picture lie in several of them, so that figures leak; "
             "use this data set to measure by how much, and for nothing else."
         ]
-    lines = [f"Folds: {_FOLDS_FROM[result['folds_from']]}; no group is in two of them."]
+    folds = ", ".join(f"{part['source']} {_FOLDS_FROM[part['folds_from']]}" for part in result["sources"])
     groups = "one group" if result["groups_with_copies"] == 1 else f"{result['groups_with_copies']} groups"
-    lines.append(
-        f"Copies: {result['images_in_copy_groups']} images are in {groups} of copies, the largest of "
-        f"{result['largest_group']}."
-    )
-    lines.append(
-        f"A random image-level split would leave {result['random_split_leak']:.1%} of the test images with a "
-        "copy in training; this split leaves none."
-    )
+    lines = [
+        f"Folds: {folds}; no group is in two of them.",
+        f"Groups: {result['images_in_copy_groups']} images share {groups} (one patient, or copies of one "
+        f"view), the largest of {result['largest_group']}.",
+        f"A random image-level split would leave {result['random_split_leak']:.1%} of the test images with "
+        "another of their group in training; this split leaves none.",
+    ]
     conflicts = result["cross_class_groups"]
-    lines.append(f"Cross-class conflicts: {len(conflicts)} groups hold copies filed under different classes.")
+    lines.append(f"Cross-class conflicts: {len(conflicts)} groups hold images of different classes.")
     for conflict in conflicts:
         sides = (f"{', '.join(images)}" for images in conflict["images"].values())
         lines.append(f"  {conflict['group']}: {' | '.join(sides)}")

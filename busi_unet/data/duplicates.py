@@ -138,10 +138,16 @@ def find_copies(
 
 
 def group_copies(count: int, pairs: Iterable[CopyPair]) -> list[int]:
-    """Groups pictures that are linked by pairs, directly or through others (connected components).
+    """Group images that are linked by pairs, as `connected` does."""
+    return connected(count, ((pair.first, pair.second) for pair in pairs))
+
+
+def connected(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
+    """Group what is linked, directly or through others (connected components).
 
     Returns:
-        One group index per picture. Groups are numbered 0, 1, 2, … in the order of their first members.
+        One group index for each of `count` things. Groups are numbered 0, 1, 2, … in the order of their
+        first members.
     """
     parent = list(range(count))
 
@@ -151,8 +157,8 @@ def group_copies(count: int, pairs: Iterable[CopyPair]) -> list[int]:
             index = parent[index]
         return index
 
-    for pair in pairs:
-        low, high = sorted((root(pair.first), root(pair.second)))
+    for first, second in links:
+        low, high = sorted((root(first), root(second)))
         parent[high] = low
     numbers: dict[int, int] = {}
     return [numbers.setdefault(root(index), len(numbers)) for index in range(count)]

@@ -14,11 +14,9 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from busi_unet.config import CLASS_NAMES, Preprocess
-from busi_unet.data.busi import summarise
-from busi_unet.data.layout import natural_order
+from busi_unet.data.listing import natural_order
+from busi_unet.data.summary import class_name, summarise
 from busi_unet.imaging.overlay import draw_overlay
-from busi_unet.inference.preprocess import Preprocessor
 from busi_unet.io.decode import decode_image, decode_mask
 
 if TYPE_CHECKING:
@@ -70,7 +68,6 @@ class Exploration:
         summary: what `summarise` gives.
         pictures: all of them.
         thumbnails: by image id, as data URIs, of the pictures that are shown.
-        resized: the picture that the network input changes most, before and after.
         grey: by class, the sum over its pictures of the share of each grey level, (256,).
         heat: by class, the sum over its lesion pictures of the masks at one size, rows first.
         samples: by class, image ids.
@@ -83,16 +80,20 @@ class Exploration:
     summary: dict[str, Any]
     pictures: list[Picture] = field(default_factory=list)
     thumbnails: dict[str, str] = field(default_factory=dict)
-    resized: dict[str, str] = field(default_factory=dict)
-    grey: dict[str, np.ndarray] = field(default_factory=lambda: {n: np.zeros(256) for n in CLASS_NAMES})
+    grey: dict[str, np.ndarray] = field(default_factory=lambda: defaultdict(lambda: np.zeros(256)))
     heat: dict[str, np.ndarray] = field(
-        default_factory=lambda: {n: np.zeros((_HEAT_SIDE, _HEAT_SIDE)) for n in CLASS_NAMES}
+        default_factory=lambda: defaultdict(lambda: np.zeros((_HEAT_SIDE, _HEAT_SIDE)))
     )
     samples: dict[str, list[str]] = field(default_factory=dict)
     groups: dict[str, list[str]] = field(default_factory=dict)
     label_of: dict[str, str] = field(default_factory=dict)
     fold_of: dict[str, int] = field(default_factory=dict)
     shown_groups: list[str] = field(default_factory=list)
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes that have any image; "unknown" among them."""
+        return [name for name, count in self.summary["classes"].items() if count]
 
     def of(self, label: str) -> list[Picture]:
         """The pictures of a class."""
@@ -111,7 +112,6 @@ def explore(dataset: Mapping[str, Dataset], seed: int, progress: bool) -> Explor
             for row in part:
                 _look(found, row, wanted)
                 bar.update()
-    _resize(found, dataset)
     return found
 
 
@@ -122,15 +122,17 @@ def _choose(found: Exploration, dataset: Mapping[str, Dataset], rng: random.Rand
     for part in dataset.values():
         columns = (part[name] for name in ("image_id", "label", "group", "fold"))
         for image_id, label, group, fold in zip(*columns, strict=True):
-            by_class[CLASS_NAMES[label]].append(image_id)
+            by_class[class_name(label)].append(image_id)
             groups[group].append(image_id)
-            found.label_of[image_id], found.fold_of[group] = CLASS_NAMES[label], fold
-    for label in CLASS_NAMES:
+            found.label_of[image_id], found.fold_of[group] = class_name(label), fold
+    for label in found.classes:
         ids = sorted(by_class[label], key=natural_order)
         found.samples[label] = sorted(rng.sample(ids, min(SAMPLES_PER_CLASS, len(ids))), key=natural_order)
     for group, ids in groups.items():
         by_class_and_number = sorted(ids, key=natural_order)
-        found.groups[group] = sorted(by_class_and_number, key=lambda i: CLASS_NAMES.index(found.label_of[i]))
+        found.groups[group] = sorted(
+            by_class_and_number, key=lambda i: found.classes.index(found.label_of[i])
+        )
 
     conflicts = [conflict["group"] for conflict in found.summary["cross_class_groups"]]
     copies = sorted((g for g, ids in found.groups.items() if len(ids) > 1), key=natural_order)
@@ -141,8 +143,10 @@ def _choose(found: Exploration, dataset: Mapping[str, Dataset], rng: random.Rand
 
 
 def _look(found: Exploration, row: Mapping[str, Any], wanted: set[str]) -> None:
-    frame, mask = decode_image(row["image"], name=row["image_id"]), decode_mask(row["mask"])
-    label, lesions = CLASS_NAMES[row["label"]], _regions(mask)
+    frame = decode_image(row["image"], name=row["image_id"])
+    # An image whose lesions nobody outlined is counted among those without.
+    mask = np.zeros(frame.shape, bool) if row["mask"] is None else decode_mask(row["mask"])
+    label, lesions = class_name(row["label"]), _regions(mask)
     found.pictures.append(
         Picture(
             image_id=row["image_id"],
@@ -183,27 +187,6 @@ def _thumbnail(frame: np.ndarray, mask: np.ndarray) -> str:
         np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)) >= 128
     )
     return _jpeg(draw_overlay(small, covered, opacity=0.0))
-
-
-def _resize(found: Exploration, dataset: Mapping[str, Dataset]) -> None:
-    """The widest lesion picture, the one that the square network input changes most, before and after."""
-    lesions = [picture for picture in found.pictures if picture.lesions] or found.pictures
-    chosen = max(lesions, key=lambda picture: picture.width / picture.height).image_id
-    for part in dataset.values():
-        if chosen in part["image_id"]:
-            row = part[list(part["image_id"]).index(chosen)]
-    frame, mask = decode_image(row["image"]), decode_mask(row["mask"])
-    preprocessor = Preprocessor(Preprocess())
-    small, small_mask = preprocessor.resize_frame(frame), preprocessor.resize_mask(mask)
-    found.resized = {
-        "image_id": chosen,
-        "native": _jpeg(draw_overlay(frame, mask, opacity=0.0)),
-        "native_size": f"{frame.shape[1]} × {frame.shape[0]}",
-        "input": _jpeg(draw_overlay(small, small_mask, opacity=0.0)),
-        "input_size": f"{small.shape[1]} × {small.shape[0]}",
-        "native_share": f"{mask.mean():.2%}",
-        "input_share": f"{small_mask.mean():.2%}",
-    }
 
 
 def _jpeg(image: Image.Image) -> str:

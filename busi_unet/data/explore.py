@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from busi_unet.config import CLASS_NAMES
-from busi_unet.data.busi import split_of_fold
 from busi_unet.data.exploration import LARGEST_GROUPS, MAX_CONFLICTS, Exploration, explore
 from busi_unet.data.explore_plots import (
     COLORS,
@@ -23,6 +21,7 @@ from busi_unet.data.explore_plots import (
     plot_places,
     plot_sizes,
 )
+from busi_unet.data.prepared import split_of_fold
 from busi_unet.errors import BusiUNetError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -81,15 +80,14 @@ def _page(found: Exploration, record: Mapping[str, Any]) -> str:
         ("samples", "Sample images", _samples(found)),
         ("sizes", "Sizes and brightness", _sizes(found)),
         ("lesions", "Lesions", _lesions(found, record)),
-        ("resize", "From native size to network input", _resizing(found)),
-        ("copies", "Copies", _copies(found)),
-        ("conflicts", "Copies filed under different classes", _conflicts(found)),
+        ("copies", "Patients and copies", _copies(found)),
+        ("conflicts", "Groups with several classes", _conflicts(found)),
     ]
     links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title, _ in sections)
     body = "".join(
         f'<section id="{anchor}"><h2>{title}</h2>{text}</section>' for anchor, title, text in sections
     )
-    source = html.escape(str(record.get("source", "")))
+    source = html.escape(", ".join(part["given"] for part in record.get("sources", [])))
     origin = f" Read from <code>{source}</code>." if source else ""
     return f"""<!doctype html>
 <html lang="en">
@@ -120,7 +118,7 @@ def _tiles(found: Exploration) -> str:
     leak = summary["random_split_leak"]
     tiles = [
         (summary["images"], "images"),
-        *((summary["classes"][name], name) for name in CLASS_NAMES),
+        *((summary["classes"][name], name) for name in found.classes),
         (summary["groups"], "groups (views or lesions)"),
         (summary["images_in_copy_groups"], "images with a copy"),
         (f"{leak:.0%}", "of test images leak in a random split"),
@@ -141,19 +139,24 @@ def _counts(found: Exploration, record: Mapping[str, Any]) -> str:
             ", ".join(_folds_of(found, record, name)),
             part["images"],
             part["groups"],
-            *(part[n] for n in CLASS_NAMES),
+            *(part[n] for n in summary["classes"]),
         )
         for name, part in summary["splits"].items()
     ]
     rows.append(("all", "", summary["images"], summary["groups"], *summary["classes"].values()))
-    most, least = max(summary["classes"].values()), max(1, min(summary["classes"].values()))
+    most, least = (extreme(summary["classes"][name] for name in found.classes) for extreme in (max, min))
     text = (
         f"<p>The largest class has {most / least:.1f} times the images of the smallest, so accuracy alone "
         "would flatter a model that favours it. Folds are balanced by class as far as whole groups allow.</p>"
     )
-    header = ("split", "folds", "images", "groups", *CLASS_NAMES)
+    sources = [
+        (name, part["images"], part["without_mask"], *(part[n] for n in summary["classes"]))
+        for name, part in summary["by_source"].items()
+    ]
+    header = ("split", "folds", "images", "groups", *summary["classes"])
     caption = "No group has images in two folds: copies of one view never meet across training and test."
-    return text + _table(header, rows) + _figure(plot_folds(found), caption)
+    by_source = _table(("source", "images", "without mask", *summary["classes"]), sources)
+    return text + _table(header, rows) + by_source + _figure(plot_folds(found), caption)
 
 
 def _folds_of(found: Exploration, record: Mapping[str, Any], split: str) -> Iterable[str]:
@@ -166,7 +169,7 @@ def _folds_of(found: Exploration, record: Mapping[str, Any], split: str) -> Iter
 
 def _samples(found: Exploration) -> str:
     text = "<p>Drawn at random. The orange line outlines the mask, which is empty in normal images.</p>"
-    for name in CLASS_NAMES:
+    for name in found.classes:
         text += f'<h3><i style="background:{COLORS[name]}"></i>{name}</h3>' + _gallery(
             found, found.samples[name]
         )
@@ -181,7 +184,7 @@ def _sizes(found: Exploration) -> str:
         f"(medians {np.median(widths):.0f} and {np.median(heights):.0f}); {wide:.0%} are wider than high."
     )
     greys = ", ".join(
-        f"{name} {np.median([p.mean_grey for p in found.of(name)]):.0f}" for name in CLASS_NAMES
+        f"{name} {np.median([p.mean_grey for p in found.of(name)]):.0f}" for name in found.classes
     )
     brightness = (
         f"Median brightness by class: {greys}. Near black (below 5) is left out at the right. A class that "
@@ -191,7 +194,7 @@ def _sizes(found: Exploration) -> str:
 
 
 def _lesions(found: Exploration, record: Mapping[str, Any]) -> str:
-    labels = [name for name in CLASS_NAMES if any(p.lesions for p in found.of(name))]
+    labels = [name for name in found.classes if any(p.lesions for p in found.of(name))]
     if not labels:
         return "<p>No mask has any foreground.</p>"
     medians = ", ".join(
@@ -209,33 +212,16 @@ def _lesions(found: Exploration, record: Mapping[str, Any]) -> str:
     return _figure(plot_lesions(found), area) + _figure(plot_places(found), places)
 
 
-def _resizing(found: Exploration) -> str:
-    shown = found.resized
-    name = html.escape(shown["image_id"])
-
-    def figure(form: str, caption: str) -> str:
-        details = f"{shown[f'{form}_size']} pixels, lesion {shown[f'{form}_share']} of them"
-        picture = f'<img src="{shown[form]}" alt="{name}, {caption}">'
-        return f"<figure>{picture}<figcaption>{caption}: {details}</figcaption></figure>"
-
-    return (
-        "<p>The network sees a square. Training and serving stretch every frame to it with the same code, "
-        "and stretch the predicted probabilities back over the frame, so masks are judged at native size. "
-        f"Of the images with a lesion, {name} is the widest for its height: the square changes it most.</p>"
-        f'<div class="pair">{figure("native", "Native size")}{figure("input", "Network input")}</div>'
-    )
-
-
 def _copies(found: Exploration) -> str:
     summary = found.summary
     if not summary["groups_with_copies"]:
-        return "<p>No image has a copy; a random split would leak nothing.</p>"
+        return "<p>Every image is a group of its own; a random split would leak nothing.</p>"
     leak = summary["random_split_leak"]
     text = (
-        f"<p>{summary['images_in_copy_groups']} of {summary['images']} images show the same view or lesion "
-        "as another: saved twice, cropped, mirrored or annotated. Split at random, image by image, "
-        f"{leak:.0%} of the test images would have a copy in the training set, and the test would measure "
-        "memory. Here a group stays in one fold.</p>"
+        f"<p>{summary['images_in_copy_groups']} of {summary['images']} images are of one patient with "
+        "another, or show the same view: saved twice, cropped, mirrored or annotated. Split at random, image "
+        f"by image, {leak:.0%} of the test images would have one of their group in the training set, and the "
+        "test would measure memory. Here a group stays in one fold.</p>"
     )
     caption = "Left: sizes of the groups. Right: a random split, in expectation, against the one used here."
     text += _figure(plot_copies(found), caption)
@@ -256,7 +242,7 @@ def _conflicts(found: Exploration) -> str:
         return "<p>No group crosses classes.</p>"
     images = sum(len(found.groups[group]) for group in conflicts)
     text = (
-        f"<p>{len(conflicts)} groups ({images} images) hold copies that are filed under different classes. "
+        f"<p>{len(conflicts)} groups ({images} images) hold images of different classes. "
         "Where they show the same lesion, only one of the labels can be right, and the pixels do not say "
         "which. They stay in the data, each group in one fold, and put a ceiling on any accuracy measured "
         "here.</p>"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from busi_unet.config import CLASS_NAMES
 from busi_unet.data.exploration import Exploration, Picture, data_uri
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Near Okabe and Ito's palette (told apart with any colour vision), but clear on white and on near-black.
-COLORS = {"normal": "#1a9e77", "benign": "#3f8fd4", "malignant": "#e0652a"}
+COLORS = {"normal": "#1a9e77", "benign": "#3f8fd4", "malignant": "#e0652a", "unknown": "#8a8a8a"}
 _THEMES = {
     "light": {"text": "#1f2328", "line": "#d0d7de", "paper": "#ffffff"},
     "dark": {"text": "#d6dbe1", "line": "#3d444d", "paper": "#161b22"},
@@ -71,7 +70,7 @@ def plot_folds(found: Exploration) -> str:
         axes = figure.subplots()
         folds = found.summary["folds"]
         bottom = np.zeros(len(folds))
-        for name in CLASS_NAMES:
+        for name in found.classes:
             counts = np.array([fold[name] for fold in folds.values()])
             bars = axes.bar(
                 [f"fold {fold}" for fold in folds], counts, 0.6, bottom, color=COLORS[name], label=name
@@ -92,7 +91,7 @@ def plot_sizes(found: Exploration) -> str:
 
     def draw(figure: Figure) -> None:
         scatter, aspect = figure.subplots(1, 2, width_ratios=(1.15, 1))
-        for name in CLASS_NAMES:
+        for name in found.classes:
             pictures = found.of(name)
             widths, heights = [p.width for p in pictures], [p.height for p in pictures]
             scatter.scatter(widths, heights, s=14, alpha=0.55, color=COLORS[name], label=name, linewidths=0)
@@ -116,7 +115,7 @@ def plot_intensity(found: Exploration) -> str:
         _histogram(
             means, found, lambda p: p.mean_grey, "mean grey level of an image (0 to 255)", "Brightness"
         )
-        for name in CLASS_NAMES:
+        for name in found.classes:
             count = len(found.of(name))
             # Near black is mostly the screen around the sector; its spike would flatten everything else.
             levels.plot(range(5, 256), found.grey[name][5:] / count * 100, color=COLORS[name], label=name)
@@ -131,7 +130,7 @@ def plot_intensity(found: Exploration) -> str:
 
 def plot_lesions(found: Exploration) -> str:
     """Area, number and shape of the lesions; needs at least one."""
-    labels = [name for name in CLASS_NAMES if any(p.lesions for p in found.of(name))]
+    labels = [name for name in found.classes if any(p.lesions for p in found.of(name))]
 
     def draw(figure: Figure) -> None:
         area, count, shape = figure.subplots(1, 3, width_ratios=(1.6, 1, 0.8))
@@ -187,7 +186,7 @@ def plot_lesions(found: Exploration) -> str:
 
 def plot_places(found: Exploration) -> str:
     """Where in the frame lesions lie; needs at least one."""
-    labels = [name for name in CLASS_NAMES if found.heat[name].any()]
+    labels = [name for name in found.classes if found.heat[name].any()]
 
     def draw(figure: Figure) -> None:
         for axes, name in zip(np.atleast_1d(figure.subplots(1, len(labels))), labels, strict=True):
@@ -235,7 +234,7 @@ def _histogram(
 ) -> None:
     every = [value(picture) for picture in found.pictures]
     bins = np.linspace(min(every), max(every) + 1e-6, 30)
-    for name in CLASS_NAMES:
+    for name in found.classes:
         values = [value(picture) for picture in found.of(name)]
         weights = np.full(len(values), 100 / len(values))
         axes.hist(values, bins, weights=weights, alpha=0.18, color=COLORS[name])

@@ -1,6 +1,7 @@
 """A table of folds as a CSV file: written, read and checked.
 
-The folds in `busi_folds.csv` are those that every figure of this package refers to; make them again with
+The folds in `busi_folds.csv` and `breast_folds.csv` are those that all results of this package refer to; make
+them again with
 
     python research/publish_folds.py DATASET_FOLDER --output busi_folds.csv
 """
@@ -13,6 +14,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -21,15 +23,19 @@ from busi_unet.errors import DataLayoutError
 from busi_unet.io.files import replace_file
 
 BUSI_FOLDS_NAME = "busi_folds.csv"
+BREAST_FOLDS_NAME = "breast_folds.csv"
+# By the name of the source: how messages call it, and its table. BUS-BRA comes with folds of its own.
+PUBLISHED = {"busi": ("BUSI", BUSI_FOLDS_NAME), "breast": ("BrEaST", BREAST_FOLDS_NAME)}
 
 
 @dataclass(frozen=True)
 class FoldRow:
-    """One picture of a published split.
+    """One image of a published split.
 
-    `group` is the id of the first picture among its copies; `pixel_sha256` is its `pixel_hash`, equal for
-    pixel-identical pictures; `other_class_copies` are the ids of the pictures of its group that are filed
-    under another class, and `cross_class` says that there are any: the label of such a picture is in doubt.
+    `group` is the patient, or the id of the first image among its copies; `pixel_sha256` is its
+    `pixel_hash`, equal for pixel-identical images; `other_class_copies` are the ids of the images of its
+    group that are filed under another class, and `cross_class` says that there are any: the label of such
+    an image is in doubt.
     """
 
     image_id: str
@@ -49,7 +55,7 @@ def check_folds(rows: Iterable[FoldRow]) -> None:
     """Refuses a split that would leak.
 
     Raises:
-        DataLayoutError: a group, or pixel-identical pictures, lie in several folds; an id occurs twice.
+        DataLayoutError: a group, or pixel-identical images, lie in several folds; an id occurs twice.
     """
     rows = list(rows)
     problems = [
@@ -119,9 +125,15 @@ def _row(entry: dict[str, str]) -> FoldRow:
 
 
 def read_busi_folds() -> list[FoldRow]:
-    """Reads the published folds of BUSI, 780 rows, from the package."""
-    with resources.as_file(resources.files("busi_unet.data") / BUSI_FOLDS_NAME) as path:
-        return read_folds(path)
+    """Return the published folds of BUSI, 780 rows, from the package."""
+    return list(read_published_folds(BUSI_FOLDS_NAME))
+
+
+@cache
+def read_published_folds(name: str) -> tuple[FoldRow, ...]:
+    """Return one of the tables that come with the package."""
+    with resources.as_file(resources.files("busi_unet.data") / name) as path:
+        return tuple(read_folds(path))
 
 
 def write_folds(path: Path, rows: Sequence[FoldRow]) -> None:

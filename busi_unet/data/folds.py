@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from busi_unet.data.duplicates import find_copies, group_copies
+from busi_unet.data.duplicates import connected, find_copies
 from busi_unet.data.fold_table import FoldRow, write_folds
-from busi_unet.data.layout import natural_order, scan_folder
+from busi_unet.data.listing import natural_order
 from busi_unet.io.decode import decode_image
 
 N_FOLDS = 5
@@ -118,6 +118,46 @@ def random_split_leak(groups: Sequence[Hashable], *, test_share: float = 1 / N_F
     return leak / count
 
 
+def group_images(
+    image_ids: Sequence[str],
+    labels: Sequence[str],
+    images: Sequence[np.ndarray],
+    *,
+    patients: Sequence[str | None] | None = None,
+    progress: bool = False,
+) -> list[str]:
+    """Group images of one patient, and those that show one view, whoever the patient is.
+
+    Args:
+        image_ids: unique names.
+        labels: class of each image; anything that sorts, as the first image names its group.
+        images: grey images, uint8 (H, W).
+        patients: of each image, None where not known.
+        progress: show progress bars on stderr.
+
+    Returns:
+        Group of each image: the id of its first image, by class and number, whatever the order of the input.
+
+    Raises:
+        ValueError: lengths differ.
+        MissingDependencyError: OpenCV is not installed.
+    """
+    if not len(image_ids) == len(labels) == len(images):
+        raise ValueError(f"{len(image_ids)} ids, {len(labels)} labels and {len(images)} images do not match.")
+    order = sorted(range(len(image_ids)), key=lambda index: (labels[index], natural_order(image_ids[index])))
+    links = [(pair.first, pair.second) for pair in find_copies([images[i] for i in order], progress=progress)]
+    first_of: dict[str, int] = {}
+    for place, index in enumerate(order):
+        if patients is not None and patients[index] is not None:
+            links.append((first_of.setdefault(patients[index], place), place))
+    numbers = connected(len(order), links)
+    groups = [""] * len(order)
+    first_in = {number: index for number, index in reversed(list(zip(numbers, order, strict=True)))}
+    for number, index in zip(numbers, order, strict=True):
+        groups[index] = image_ids[first_in[number]]
+    return groups
+
+
 def build_folds(
     image_ids: Sequence[str],
     labels: Sequence[str],
@@ -127,43 +167,37 @@ def build_folds(
     seed: int = 0,
     progress: bool = False,
 ) -> list[FoldRow]:
-    """Finds the copies among pictures and deals their groups into folds.
+    """Find the copies among images and deal their groups into folds.
 
     Args:
-        image_ids: unique names.
-        labels: class of each picture.
-        images: grey frames, uint8 (H, W).
-        n_folds: as for `assign_folds`.
-        seed: as for `assign_folds`.
-        progress: show progress bars on stderr.
+        image_ids, labels, images, progress: as for `group_images`.
+        n_folds, seed: as for `assign_folds`.
 
     Returns:
-        One row per picture, by class and number, whatever the order of the input.
+        One row per image, by class and number, whatever the order of the input.
 
     Raises:
-        ValueError: lengths differ, or the pictures form fewer groups than folds.
+        ValueError: lengths differ, or the images form fewer groups than folds.
         MissingDependencyError: OpenCV is not installed.
     """
-    if not len(image_ids) == len(labels) == len(images):
-        raise ValueError(f"{len(image_ids)} ids, {len(labels)} labels and {len(images)} images do not match.")
+    groups = group_images(image_ids, labels, images, progress=progress)
+    members: dict[str, list[int]] = defaultdict(list)
     order = sorted(range(len(image_ids)), key=lambda index: (labels[index], natural_order(image_ids[index])))
-    ids, names = [image_ids[index] for index in order], [labels[index] for index in order]
-    frames = [images[index] for index in order]
-    members: dict[int, list[int]] = defaultdict(list)
-    numbers = group_copies(len(frames), find_copies(frames, progress=progress))
-    for index, number in enumerate(numbers):
-        members[number].append(index)
-    groups = [ids[members[number][0]] for number in numbers]
+    for index in order:
+        members[groups[index]].append(index)
+    folds = assign_folds(labels, groups, n_folds=n_folds, seed=seed)
     rows = []
-    for index, fold in enumerate(assign_folds(names, groups, n_folds=n_folds, seed=seed)):
-        strangers = tuple(ids[other] for other in members[numbers[index]] if names[other] != names[index])
+    for index in order:
+        strangers = tuple(
+            image_ids[other] for other in members[groups[index]] if labels[other] != labels[index]
+        )
         rows.append(
             FoldRow(
-                image_id=ids[index],
-                label=names[index],
+                image_id=image_ids[index],
+                label=labels[index],
                 group=groups[index],
-                fold=fold,
-                pixel_sha256=pixel_hash(frames[index]),
+                fold=folds[index],
+                pixel_sha256=pixel_hash(images[index]),
                 cross_class=bool(strangers),
                 other_class_copies=strangers,
             )
@@ -172,21 +206,23 @@ def build_folds(
 
 
 def publish_folds(root: Path, path: Path, *, progress: bool = False) -> list[FoldRow]:
-    """Makes the folds of a data set in BUSI layout from its pixels and writes them to `path`.
+    """Make the folds of a data set from its pixels and write them to `path`.
 
     Args:
-        root: folder that holds normal, benign and malignant, at or below it.
+        root: folder with one of the layouts that are read, at or below it; every image has a class.
         path: CSV file to write.
         progress: show progress bars on stderr.
 
     Raises:
         DataLayoutError: `root` is no such folder.
-        UnreadableImageError: a picture cannot be decoded.
+        UnreadableImageError: an image cannot be decoded.
     """
-    cases = scan_folder(root)
-    images = [decode_image(case.image_path) for case in cases]
+    from busi_unet.data.readers import scan_folder
+
+    cases = scan_folder(root).cases
+    images = [decode_image(case.image) for case in cases]
     rows = build_folds(
-        [case.image_id for case in cases], [case.label for case in cases], images, progress=progress
+        [case.image_id for case in cases], [str(case.label) for case in cases], images, progress=progress
     )
     write_folds(path, rows)
     return rows

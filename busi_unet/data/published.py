@@ -1,4 +1,4 @@
-"""Whether pictures are those of BUSI that the published folds were made for, told by their pixels."""
+"""Whether images are those that published folds were made for, told by their pixels."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from busi_unet.data.fold_table import FoldRow
 
-_NOT_COMPARABLE = "figures on these data cannot be compared with figures on the published folds."
+_NOT_COMPARABLE = "results on these data cannot be compared with results on the published folds."
 
 
 class Placed(NamedTuple):
-    """A picture and the fold that it was put in.
+    """An image and the fold that it was put in.
 
     Attributes:
         image_id, label: its name and class.
@@ -20,21 +20,21 @@ class Placed(NamedTuple):
     """
 
     image_id: str
-    label: str
+    label: str | None
     pixel_sha256: str
     fold: int
 
 
-def departures(pictures: Sequence[Placed], published: Iterable[FoldRow]) -> list[str]:
-    """In what a data set that looks like BUSI, whole or in part, is another, one sentence each.
+def departures(images: Sequence[Placed], published: Iterable[FoldRow], name: str) -> list[str]:
+    """Return in what a source that looks like a published one, whole or in part, is another, a sentence each.
 
     Args:
-        pictures: all of the data set.
+        images: all of the source.
         published: the published folds.
+        name: of the published data set.
 
     Returns:
-        Empty for pictures of BUSI in their published folds, and for data that share neither picture nor
-        name with it.
+        Empty for its images in their published folds, and for data that share neither image nor name with it.
     """
     published = list(published)
     fold_of = {row.pixel_sha256: row.fold for row in published}
@@ -42,29 +42,27 @@ def departures(pictures: Sequence[Placed], published: Iterable[FoldRow]) -> list
     for row in published:
         labels_of.setdefault(row.pixel_sha256, set()).add(row.label)
     names = {(row.image_id, row.label) for row in published}
-    others = [picture for picture in pictures if picture.pixel_sha256 not in fold_of]
-    altered = [picture.image_id for picture in others if (picture.image_id, picture.label) in names]
-    count = len(pictures)
+    others = [image for image in images if image.pixel_sha256 not in fold_of]
+    altered = [image.image_id for image in others if (image.image_id, image.label) in names]
+    count = len(images)
     if altered:
         return [
-            f"{len(altered)} of {count} pictures are called as in BUSI but have other pixels "
-            f"({_listed(altered)}): other pictures, or saved anew, scaled or altered; {_NOT_COMPARABLE}"
+            f"{len(altered)} of {count} images are called as in {name} but have other pixels "
+            f"({_listed(altered)}): other images, or saved anew, scaled or altered; {_NOT_COMPARABLE}"
         ]
     if len(others) == count:
         return []
     if others:
-        return [f"{count - len(others)} of {count} pictures are BUSI's, the others not: {_NOT_COMPARABLE}"]
-    # BUSI itself holds some pictures twice, under two classes: then either is the published one.
-    relabelled = [
-        picture.image_id for picture in pictures if picture.label not in labels_of[picture.pixel_sha256]
-    ]
+        return [f"{count - len(others)} of {count} images are {name}'s, the others not: {_NOT_COMPARABLE}"]
+    # BUSI itself holds some images twice, under two classes: then either is the published one.
+    relabelled = [image.image_id for image in images if image.label not in labels_of[image.pixel_sha256]]
     if relabelled:
         return [
-            f"{len(relabelled)} of {count} pictures are BUSI's but have another class there "
+            f"{len(relabelled)} of {count} images are {name}'s but have another class there "
             f"({_listed(relabelled)}): {_NOT_COMPARABLE}"
         ]
-    if any(picture.fold != fold_of[picture.pixel_sha256] for picture in pictures):
-        return [f"The pictures are BUSI's, their folds are not the published ones: {_NOT_COMPARABLE}"]
+    if any(image.fold != fold_of[image.pixel_sha256] for image in images):
+        return [f"The images are {name}'s, their folds are not the published ones: {_NOT_COMPARABLE}"]
     return []
 
 

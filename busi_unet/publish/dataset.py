@@ -11,7 +11,8 @@ from typing import Any
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.busi import SPLITS, load_prepared, split_hash, summarise
+from busi_unet.data.prepared import SPLITS, load_prepared, split_hash
+from busi_unet.data.summary import summarise
 from busi_unet.hub import PushResult, checked_id, push_folder
 from busi_unet.publish.folder import repository_folder
 from busi_unet.publish.resume import resumable
@@ -146,10 +147,11 @@ data = load_dataset("{repo_id}")
 | column | what it is |
 |---|---|
 | image | the frame, PNG, 8-bit grey, native size |
-| mask | PNG, 8-bit grey, 0 or 255, size of its image: the union of all lesions |
-| label | {", ".join(f"{index} {name}" for index, name in enumerate(CLASS_NAMES))} |
-| image_id | class and number, as in the source |
-| group | images of one group are copies or views of one another |
+| mask | PNG, 8-bit grey, 0 or 255, size of its image: the union of all lesions; null where not outlined |
+| label | {", ".join(f"{index} {name}" for index, name in enumerate(CLASS_NAMES))}; -1 where not known |
+| image_id | unique, as in the source |
+| source | the data set the image is from: {", ".join(summary["by_source"])} |
+| group | images of one group are of one patient, or copies or views of one another |
 | fold | 0 to 4; no group is in two folds |
 
 ## Licence and citation

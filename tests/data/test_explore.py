@@ -86,15 +86,14 @@ def test_figures_are_those_of_the_data(text):
     words = " ".join(Page(text).words.split())
     assert "Images are 160 to 160 pixels wide and 128 to 128 high" in words
     assert "25" in words
-    assert "1 groups (2 images) hold copies that are filed under different classes" in words
+    assert "1 groups (2 images)" in words
 
 
 def test_every_section_has_its_plots(text):
     page = Page(text)
-    sections = {"counts", "samples", "sizes", "lesions", "resize", "copies", "conflicts"}
+    sections = {"counts", "samples", "sizes", "lesions", "copies", "conflicts"}
     assert sections <= page.ids
     assert sum("srcset" in image for image in page.images) == 6, "a dark twin for each plot"
-    assert "Network input: 256 × 256 pixels" in page.words
 
 
 def test_names_are_escaped(text):

@@ -18,7 +18,7 @@ from busi_unet.data.folds import (
     pixel_hash,
     random_split_leak,
 )
-from busi_unet.data.layout import scan_folder
+from busi_unet.data.readers import scan_folder
 from busi_unet.io.decode import decode_image
 
 
@@ -125,8 +125,8 @@ def test_hash_tells_shape_and_values() -> None:
 
 
 def test_copies_of_phantoms_share_fold_group_and_doubt(phantom_root: Path) -> None:
-    cases = scan_folder(phantom_root)
-    images = [decode_image(case.image_path) for case in cases]
+    cases = scan_folder(phantom_root).cases
+    images = [decode_image(case.image) for case in cases]
     ids, labels = [case.image_id for case in cases], [case.label for case in cases]
     # A mirrored copy of the first picture, filed under another class.
     other = next(name for name in CLASS_NAMES if name != labels[0])

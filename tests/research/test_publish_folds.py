@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from busi_unet.data.fold_table import read_folds
-from busi_unet.data.layout import scan_folder
+from busi_unet.data.readers import scan_folder
 
 main = runpy.run_path(str(Path(__file__).resolve().parents[2] / "research" / "publish_folds.py"))["main"]
 
@@ -13,7 +13,7 @@ def test_it_writes_a_table(phantom_root: Path, tmp_path: Path, capsys: pytest.Ca
     path = tmp_path / "folds.csv"
     assert main([str(phantom_root), "--output", str(path)]) == 0
     rows = read_folds(path)
-    assert len(rows) == len(scan_folder(phantom_root))
+    assert len(rows) == len(scan_folder(phantom_root).cases)
     assert f"{len(rows)} pictures" in capsys.readouterr().out
 
 

@@ -16,8 +16,10 @@ KEYS = {
     "output",
     "report",
     "busi_unet_version",
-    "source",
-    "source_kind",
+    "sources",
+    "by_source",
+    "without_mask",
+    "left_out",
     "folds_from",
     "seed",
     "n_folds",
@@ -54,14 +56,14 @@ def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_json_from_any_folder(phantom_root, tmp_path):
     source = shutil.copytree(phantom_root, tmp_path / "source")
     (source / "readme.txt").write_text("stray")
-    result = run(source, "--output", "out/busi", "--fold", 2, "--json", cwd=tmp_path)
+    result = run(source, "--output", "out/busi", "--test-fold", 2, "--json", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     printed = json.loads(result.stdout)
     assert set(printed) == KEYS
     assert (printed["images"], printed["test_fold"], printed["folds_from"]) == (24, 2, "computed")
     assert list(printed["splits"]) == ["train", "validation", "test"]
     assert (tmp_path / printed["report"]).is_file()
-    assert "reading pictures" in result.stderr, "progress goes to stderr"
+    assert "reading source" in result.stderr, "progress goes to stderr"
     assert "warning: readme.txt" in result.stderr
 
     again = run(source, "--output", "out/busi", cwd=tmp_path)
@@ -88,8 +90,8 @@ def test_text(phantom_root, tmp_path):
     [
         ((), 2, "usage:"),
         (("nowhere/at/all",), 2, "no folder or zip called nowhere/at/all"),
-        (("empty", "--output", "out"), 1, "No folder called normal, benign or malignant"),
-        (("empty", "--output", "out", "--fold", "7"), 2, "invalid choice"),
+        (("empty", "--output", "out"), 1, "cannot be recognised"),
+        (("empty", "--output", "out", "--test-fold", "7"), 2, "invalid choice"),
         (("notes.txt", "--output", "out"), 1, "is not a zip"),
         (("someone/else", "--output", "out"), 1, "no folder or zip called someone/else either"),
     ],
@@ -123,7 +125,7 @@ def test_pushed_private_and_read_back(hub, phantom_root, tmp_path, capsys):
 
     assert main(["me/phantoms", "--output", str(tmp_path / "back"), "--no-report", "--json"]) == 0
     back = json.loads(capsys.readouterr().out)
-    assert back["folds_from"] == "source"
+    assert back["folds_from"] == "prepared"
     assert [back[key] for key in ("images", "classes", "splits")] == [
         pushed[key] for key in ("images", "classes", "splits")
     ]

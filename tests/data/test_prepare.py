@@ -8,11 +8,13 @@ import pytest
 from PIL import Image
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data import busi
-from busi_unet.data.busi import load_prepared, prepare, read_record, resplit, split_hash, summarise
+from busi_unet.data import placing
 from busi_unet.data.fold_table import FoldRow
 from busi_unet.data.folds import pixel_hash
-from busi_unet.data.layout import scan_folder
+from busi_unet.data.prepare import prepare
+from busi_unet.data.prepared import load_prepared, read_record, resplit, split_hash
+from busi_unet.data.readers import scan_folder
+from busi_unet.data.summary import summarise
 from busi_unet.errors import BusiUNetError, DataLayoutError, UsageError
 from busi_unet.io.decode import decode_image
 
@@ -63,7 +65,8 @@ def test_columns_types_and_pixels(source, prepared):
     dataset = load_prepared(prepared)
     assert list(dataset) == ["train", "validation", "test"]
     for part in dataset.values():
-        assert list(part.features) == ["image", "mask", "label", "image_id", "group", "fold"]
+        assert list(part.features) == ["image", "mask", "label", "image_id", "source", "group", "fold"]
+        assert set(part["source"]) == {"Dataset_BUSI_with_GT"}
         assert part.features["label"].names == list(CLASS_NAMES)
         assert part.features["fold"].dtype == "int8"
     base = source / "archive" / "Dataset_BUSI_with_GT"
@@ -128,7 +131,7 @@ def test_a_split_that_ignores_copies_is_no_source(phantom_root, tmp_path):
 def test_another_test_fold_of_a_prepared_data_set_keeps_groups_and_folds(prepared, tmp_path):
     rotated = prepare(prepared, tmp_path / "rotated", test_fold=4, progress=False)
     assert [set(rotated[split]["fold"]) for split in rotated] == [{1, 2, 3}, {0}, {4}]
-    assert read_record(tmp_path / "rotated")["folds_from"] == "source"
+    assert read_record(tmp_path / "rotated")["folds_from"] == "prepared"
 
     def table(dataset):
         return {
@@ -168,30 +171,31 @@ def test_a_group_in_two_folds_is_not_split(prepared):
     torn = torn.remove_columns("group").add_column("group", ["a", "b", "c", "a"]).cast(torn.features)
     folds = torn.remove_columns("fold").add_column("fold", [2, 2, 3, 3]).cast(torn.features)
     dataset["train"] = folds.select_columns(list(dataset["test"].features))
-    with pytest.raises(DataLayoutError, match=r"group a is in the folds \[2, 3\]"):
+    with pytest.raises(DataLayoutError, match="group a would be in train and validation"):
         resplit(dataset, 1)
 
 
 def test_pictures_with_published_folds_get_those(phantom_root, tmp_path, monkeypatch):
-    cases = scan_folder(phantom_root)
+    cases = scan_folder(phantom_root).cases
     rows = [
         FoldRow(
             f"published {n}",
             case.label,
             f"group {n}",
             n % 5,
-            pixel_hash(decode_image(case.image_path)),
+            pixel_hash(decode_image(case.image)),
             False,
             (),
         )
         for n, case in enumerate(cases)
     ]
-    monkeypatch.setattr(busi, "read_busi_folds", lambda: rows)
+    monkeypatch.setattr(placing, "read_published_folds", lambda name: rows)
     dataset = prepare(phantom_root, tmp_path / "out", progress=False)
     assert read_record(tmp_path / "out")["folds_from"] == "published"
     fold_of = {i: f for part in dataset.values() for i, f in zip(part["image_id"], part["fold"], strict=True)}
     assert fold_of == {case.image_id: n % 5 for n, case in enumerate(cases)}
     assert read_record(tmp_path / "out")["warnings"] == []
+    assert set(dataset["test"]["source"]) == {"busi"}
 
 
 def test_summary_names_groups_that_cross_classes(prepared):
@@ -231,8 +235,8 @@ def test_every_problem_is_listed_at_once_by_file(broken, tmp_path):
         "malignant/malignant (1).png": "is empty",
         "malignant/malignant (2)_mask.png": "not a picture",
         "malignant/malignant (3)_mask.png": "is empty",
-        "malignant/malignant (4)_mask.png": "without a picture",
-        "normal/normal (1)_mask.png": "marks a lesion in a normal picture",
+        "malignant/malignant (4)_mask.png": "without an image",
+        "normal/normal (1)_mask.png": "marks a lesion in a normal image",
         "normal/normal (2).png": "same name",
         "cystic/": "unknown folder with",
     }
@@ -251,7 +255,7 @@ def test_oddities_are_let_pass_with_a_warning(broken, tmp_path):
     *warnings, departure = read_record(tmp_path / "out")["warnings"]
     assert [warning.split(":")[0] for warning in warnings] == ["README.txt", "normal/", "benign/notes.csv"]
     # The phantoms bear the file names of BUSI.
-    assert departure.startswith("24 of 24 pictures are called as in BUSI but have other pixels (normal (1), ")
+    assert departure.startswith("24 of 24 images are called as in BUSI")
     empty = [row for part in dataset.values() for row in part if row["image_id"] == "normal (1)"]
     assert not np.asarray(empty[0]["mask"]).any()
 
@@ -336,7 +340,7 @@ def test_unsafe_zip_writes_nothing(tmp_path):
 def test_zip_gives_what_its_folder_gives(phantom_root, tmp_path):
     archive = zip_of(phantom_root, tmp_path / "archive.zip")
     zipped = prepare(archive, tmp_path / "zipped", progress=False)
-    assert read_record(tmp_path / "zipped")["source_kind"] == "zip"
+    assert read_record(tmp_path / "zipped")["sources"][0]["kind"] == "zip"
     # A folder that holds nothing but the zip, as a download often is.
     (tmp_path / "download").mkdir()
     archive.rename(tmp_path / "download" / "archive.zip")
@@ -353,7 +357,7 @@ def test_hub_data_set_in_the_public_layout(phantom_root, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda repo_id, **options: str(phantom_root))
     dataset = prepare("someone/busi", tmp_path / "out", progress=False)
     assert sum(len(part) for part in dataset.values()) == 24
-    assert read_record(tmp_path / "out")["source_kind"] == "hub"
+    assert read_record(tmp_path / "out")["sources"][0]["kind"] == "hub"
 
 
 def test_hub_data_set_that_was_prepared_and_pushed(prepared, tmp_path, monkeypatch):
@@ -364,7 +368,7 @@ def test_hub_data_set_that_was_prepared_and_pushed(prepared, tmp_path, monkeypat
         part.to_parquet(pushed / "data" / f"{split}-00000-of-00001.parquet")
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda repo_id, **options: str(pushed))
     dataset = prepare("someone/busi-prepared", tmp_path / "out", progress=False)
-    assert read_record(tmp_path / "out")["folds_from"] == "source"
+    assert read_record(tmp_path / "out")["folds_from"] == "prepared"
     for split, part in original.items():
         for name in ("image_id", "label", "group", "fold"):
             assert list(dataset[split][name]) == list(part[name])
@@ -400,7 +404,7 @@ def test_load_prepared_refuses_a_leak(prepared, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("column", "nothing"), [("label", -1), ("label", None), ("mask", None), ("image", None), ("fold", None)]
+    ("column", "nothing"), [("label", None), ("source", None), ("image", None), ("fold", None)]
 )
 def test_rows_that_lack_something_are_named(prepared, tmp_path, column, nothing):
     dataset = load_prepared(prepared)
@@ -427,7 +431,9 @@ def test_folds_that_do_not_make_the_splits_are_refused(prepared, tmp_path):
     dataset.save_to_disk(tmp_path / "tampered")
     with pytest.raises(DataLayoutError) as caught:
         load_prepared(tmp_path / "tampered")
-    assert caught.value.problems == ("test: fold 0 is also in train, so their figures would leak",)
+    assert caught.value.problems == (
+        "test: fold 0 of Dataset_BUSI_with_GT is also in train, so the results would leak",
+    )
 
 
 def test_folds_of_the_source_that_leave_a_split_empty_are_not_called_too_few_pictures(prepared, tmp_path):
@@ -436,7 +442,7 @@ def test_folds_of_the_source_that_leave_a_split_empty_are_not_called_too_few_pic
     for split, part in dataset.items():
         same = part.map(lambda row: {"fold": 0}, features=part.features)
         same.to_parquet(tmp_path / "pushed" / f"{split}-00000-of-00001.parquet")
-    with pytest.raises(DataLayoutError, match="folds uneven: the train split would have no normal and no"):
+    with pytest.raises(DataLayoutError, match="train split would have no images"):
         prepare(tmp_path / "pushed", tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()
 

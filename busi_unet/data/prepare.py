@@ -1,0 +1,289 @@
+"""From one or several sources to one `datasets.DatasetDict` with splits that do not leak.
+
+Every problem of every source is found before anything is reported, and the prepared data set appears whole
+or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from busi_unet.config import CLASS_NAMES
+from busi_unet.data.folds import N_FOLDS
+from busi_unet.data.listing import named
+from busi_unet.data.placing import TOO_FEW_HINT, dealt, place, published_departures
+from busi_unet.data.prepared import (
+    IMAGE_BY_IMAGE,
+    RECORD_NAME,
+    SPLITS,
+    UNKNOWN,
+    check_left_out,
+    features,
+    import_datasets,
+    load_prepared,
+    row_order,
+    split_of_fold,
+    split_without,
+)
+from busi_unet.data.readers.own import OwnData
+from busi_unet.data.reading import FIX_HINT, Row, Source, read_source
+from busi_unet.errors import DataLayoutError, UsageError
+from busi_unet.io.files import whole_or_nothing
+from busi_unet.version import __version__
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+Given = str | os.PathLike | OwnData
+
+
+def prepare(
+    sources: Given | Sequence[Given],
+    output: str | os.PathLike,
+    *,
+    seed: int = 0,
+    test_fold: int = 0,
+    leave_out: str | None = None,
+    ignore_copies: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> DatasetDict:
+    """Read one or several sources, split them into folds that divide no patient, and save the result.
+
+    Images of BUSI and BrEaST, recognised by their pixels, get the published folds, those of BUS-BRA the
+    official ones; a data set that `prepare` wrote and someone pushed to the Hub keeps its own. Anything else
+    is dealt by patient, or, where there are no patients, by groups of images that show the same view.
+
+    Args:
+        sources: each a folder or a zip in one of the layouts of `busi_unet.data.readers`, "kaggle", a Hub
+            data set id "USER/NAME", or `OwnData`. Folder, zip and Hub data set may hold a prepared data set.
+        output: folder to write; `load_prepared` reads it.
+        seed: of the fold assignment, where folds are computed.
+        test_fold: the fold K to test on; fold K + 1 (modulo the number of folds) validates, the rest trains.
+        leave_out: name of a source that is the test as a whole; fold `test_fold` + 1 of the others validates.
+        ignore_copies: deal the folds image by image, as if no two were alike, each image a group of its own.
+            Results on such folds leak; they serve to measure by how much.
+        overwrite: replace a data set that an earlier run wrote to `output`.
+        progress: show progress on stderr.
+
+    Returns:
+        Splits train, validation and test with the columns of `busi_unet.data.prepared`.
+
+    Raises:
+        UsageError: no such source, an output that must not be written, no such fold.
+        DataLayoutError: a source that cannot be used; lists every problem by file.
+        HubAccessError: Kaggle or the Hub cannot be reached or has no such data set.
+        MissingDependencyError: an optional package is not installed.
+    """
+    fold_splits = split_of_fold(test_fold)
+    given = [sources] if isinstance(sources, (str, os.PathLike, OwnData)) else list(sources)
+    if not given:
+        raise UsageError(
+            "There is no source.", "Name a folder, a zip, 'kaggle' or a Hub data set (USER/NAME)."
+        )
+    output = Path(output).expanduser().resolve()
+    _check_output(output, given, overwrite)
+    import_datasets()
+    read = _read(given, progress)
+    origins = []
+    for source in read:
+        if ignore_copies:
+            groups = [row.image_id for row in source.rows]
+            folds, origin = dealt([row.label or "" for row in source.rows], groups, seed), IMAGE_BY_IMAGE
+        else:
+            groups, folds, origin = place(source, seed=seed, progress=progress)
+            source.warnings += published_departures(source, folds)
+        source.rows = [
+            replace(row, group=group, fold=fold, source=row.source if source.prepared else source.name)
+            for row, group, fold in zip(source.rows, groups, folds, strict=True)
+        ]
+        origins.append(origin)
+    warnings = _combine(read)
+    rows = [row for source in read for row in source.rows]
+    if leave_out is not None:
+        check_left_out(leave_out, [row.source for row in rows])
+        split_of = split_without(leave_out, (test_fold + 1) % N_FOLDS)
+    else:
+
+        def split_of(source: str, fold: int) -> str:
+            return fold_splits[fold]
+
+    dataset, missing = _to_dataset(rows, split_of)
+    record = {
+        "busi_unet_version": __version__,
+        "sources": [
+            {
+                "source": source.name,
+                "given": source.given,
+                "kind": source.kind,
+                "layout": source.layout,
+                "folds_from": origin,
+                "images": len(source.rows),
+            }
+            for source, origin in zip(read, origins, strict=True)
+        ],
+        "folds_from": ", ".join(sorted(set(origins))),
+        "seed": seed if {"computed", IMAGE_BY_IMAGE} & set(origins) else None,
+        "n_folds": N_FOLDS,
+        "test_fold": None if leave_out else test_fold,
+        "left_out": leave_out,
+        "mask_files": _count_mask_files(rows),
+        "warnings": [*warnings, *missing],
+    }
+    with whole_or_nothing(output) as partial:
+        dataset.save_to_disk(partial)
+        text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+        (partial / RECORD_NAME).write_text(text, encoding="utf-8")
+    return load_prepared(output)
+
+
+def _read(given: Sequence[Given], progress: bool) -> list[Source]:
+    """Read every source, and refuse them together.
+
+    Raises:
+        DataLayoutError: lists the problems of all of them.
+    """
+    read = []
+    with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
+        for index, item in enumerate(given):
+            folder = Path(scratch) / str(index)
+            folder.mkdir()
+            source = read_source(item if isinstance(item, OwnData) else os.fspath(item), folder, progress)
+            if not source.rows and not source.problems:
+                source.problems.append("holds no image")
+            if source.named_by_folder:
+                taken = [other.name for other in read]
+                number, name = 2, source.name
+                while source.name in taken:
+                    source.name, number = f"{name}-{number}", number + 1
+            read.append(source)
+    faulty = [source for source in read if source.problems]
+    if len(read) == 1 and faulty:
+        raise DataLayoutError(f"{read[0].given} cannot be used:", read[0].problems, read[0].hint)
+    if faulty:
+        problems = [f"{source.given}: {problem}" for source in faulty for problem in source.problems]
+        raise DataLayoutError("These sources cannot be used:", problems, faulty[0].hint)
+    return read
+
+
+def _combine(read: list[Source]) -> list[str]:
+    """Leave out images that an earlier source has, and make image ids and groups unique over all sources.
+
+    Returns:
+        The warnings, each with the name of its source where there are several.
+
+    Raises:
+        DataLayoutError: a source that is given in parts has a name twice.
+    """
+    source_with: dict[str, str] = {}
+    for source in read:
+        copies = [row.image_id for row in source.rows if row.pixel_sha256 in source_with]
+        if copies:
+            source.warnings.append(
+                f"{len(copies)} images are also in an earlier source, and left out here ({named(copies)})"
+            )
+        source.rows = [row for row in source.rows if row.pixel_sha256 not in source_with]
+        source_with.update({row.pixel_sha256: source.name for row in source.rows})
+    rows = [row for source in read for row in source.rows]
+    ids, groups = _shared(rows, "image_id"), _shared(rows, "group")
+    for source in read:
+        source.rows = [
+            replace(
+                row,
+                image_id=f"{row.source}/{row.image_id}" if row.image_id in ids else row.image_id,
+                group=f"{row.source}/{row.group}" if row.group in groups else row.group,
+            )
+            for row in source.rows
+        ]
+    counts = Counter(row.image_id for source in read for row in source.rows)
+    twice = [f"{image_id}: named {count} times" for image_id, count in counts.items() if count > 1]
+    if twice:
+        raise DataLayoutError("Different images have one name:", twice, FIX_HINT)
+    several = len(read) > 1
+    return [
+        f"{source.name}: {warning}" if several else warning for source in read for warning in source.warnings
+    ]
+
+
+def _shared(rows: Sequence[Row], column: str) -> set[str]:
+    """Return the names in a column that several sources use."""
+    sources_of = defaultdict(set)
+    for row in rows:
+        sources_of[getattr(row, column)].add(row.source)
+    return {name for name, sources in sources_of.items() if len(sources) > 1}
+
+
+def _count_mask_files(rows: Sequence[Row]) -> dict[str, int]:
+    """Return the number of images by their number of mask files; empty where that is unknown."""
+    counts = Counter(row.mask_files for row in rows if row.mask_files is not None)
+    return {str(files): count for files, count in sorted(counts.items())}
+
+
+def _to_dataset(rows: Sequence[Row], split_of: Callable[[str, int], str]) -> tuple[DatasetDict, list[str]]:
+    """Return the data set, and a warning for each class that a split lacks.
+
+    Raises:
+        DataLayoutError: a split without images.
+    """
+    datasets = import_datasets()
+
+    def label(row: Row) -> int:
+        return UNKNOWN if row.label is None else CLASS_NAMES.index(row.label)
+
+    ordered = sorted(rows, key=lambda row: row_order(row.source, label(row), row.image_id))
+    parts, warnings = {}, []
+    for split in SPLITS:
+        chosen = [row for row in ordered if split_of(row.source, row.fold) == split]
+        if not chosen:
+            filled = sorted({row.fold for row in rows})
+            raise DataLayoutError(
+                f"The {split} split would have no images: they are in the folds {filled}.", hint=TOO_FEW_HINT
+            )
+        classes = {row.label for row in rows if row.label} - {row.label for row in chosen}
+        warnings += [f"the {split} split has no {name} image" for name in CLASS_NAMES if name in classes]
+        columns = {
+            "image": [{"bytes": row.image_png, "path": None} for row in chosen],
+            "mask": [row.mask_png and {"bytes": row.mask_png, "path": None} for row in chosen],
+            "label": [label(row) for row in chosen],
+            "image_id": [row.image_id for row in chosen],
+            "source": [row.source for row in chosen],
+            "group": [row.group for row in chosen],
+            "fold": [row.fold for row in chosen],
+        }
+        parts[split] = datasets.Dataset.from_dict(columns, features=features())
+    return datasets.DatasetDict(parts), warnings
+
+
+def _check_output(output: Path, given: Sequence[Given], overwrite: bool) -> None:
+    """Refuse, before any work is done, to write where something else would be lost or mixed up."""
+    for item in given:
+        paths = vars(item).values() if isinstance(item, OwnData) else [item]
+        for path in paths:
+            origin = path and Path(path).expanduser().resolve()
+            if (
+                origin
+                and origin.exists()
+                and (output.is_relative_to(origin) or origin.is_relative_to(output))
+            ):
+                raise UsageError(
+                    f"The output {output} and the source {origin} lie inside each other.",
+                    "Choose another --output.",
+                )
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    if not (output / "dataset_dict.json").is_file():
+        raise UsageError(
+            f"The output {output} exists and is not a prepared data set, so it is never replaced.",
+            "Choose another --output.",
+        )
+    if not overwrite:
+        raise UsageError(
+            f"The output {output} exists.", "Add --overwrite to replace it, or choose another --output."
+        )

@@ -1,0 +1,58 @@
+"""BUS-BRA (Gómez-Flores et al., Medical Physics 51:3110, 2024), whole or in part.
+
+Its official folds never divide a patient; official fold k is fold k - 1 here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from busi_unet.config import CLASS_NAMES
+from busi_unet.data.cases import Case, Layout, Scan
+from busi_unet.data.listing import folders, images_below, named
+from busi_unet.data.tables import read_table
+
+_TABLE, _FOLDS = "bus_data.csv", "5-fold-cv.csv"
+
+
+def _find(root: Path) -> Path | None:
+    return next((folder for folder in folders(root) if (folder / _TABLE).is_file()), None)
+
+
+def _scan(base: Path) -> Scan:
+    found = Scan(base)
+    fold_of: dict[str, int] = {}
+    if (base / _FOLDS).is_file():
+        for row in read_table(base / _FOLDS, ("ID", "kFold")):
+            if row["kfold"] in ("1", "2", "3", "4", "5"):
+                fold_of[row["id"]] = int(row["kfold"]) - 1
+            else:
+                found.problems.append(f"{_FOLDS}: fold {row['kfold']!r} of {row['id']} is not one of 1 to 5")
+    else:
+        found.warnings.append(f"{_FOLDS} is missing: folds are dealt by patient, not the official ones")
+    listed, absent = set(), []
+    for row in read_table(base / _TABLE, ("ID", "Case", "Pathology")):
+        stem, label = row["id"], row["pathology"].lower()
+        listed.add(stem)
+        image, mask = base / "Images" / f"{stem}.png", base / "Masks" / f"{stem.replace('bus_', 'mask_')}.png"
+        if not image.is_file():
+            absent.append(stem)
+            continue
+        if not mask.is_file():
+            found.problems.append(f"Images/{image.name}: its mask Masks/{mask.name} is missing")
+        if label not in CLASS_NAMES:
+            found.problems.append(f"{_TABLE}: the class {row['pathology']!r} of {stem} is not known")
+        if fold_of and stem not in fold_of:
+            found.problems.append(f"{_FOLDS}: {stem} is missing")
+        found.cases.append(Case(stem, image, label, (mask,), patient=row["case"], fold=fold_of.get(stem)))
+    if absent:
+        found.warnings.append(f"{_TABLE}: {len(absent)} of its images are not here ({named(absent)})")
+    found.problems += [
+        f"Images/{path.name}: is not in {_TABLE}"
+        for path in images_below(base / "Images")
+        if path.stem not in listed
+    ]
+    return found
+
+
+LAYOUT = Layout("BUS-BRA", f"{_TABLE} beside Images/ and Masks/", _find, _scan, source="busbra")

@@ -1,0 +1,202 @@
+"""Anybody's own images: a folder of images, one of masks, and a table, any of which may say less.
+
+Without a table, a mask belongs to the image of its name, with or without `_mask` or `_mask_1` at the end.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from busi_unet.config import CLASS_NAMES
+from busi_unet.data.cases import Case, Layout, Scan
+from busi_unet.data.folds import N_FOLDS
+from busi_unet.data.listing import children, folders, images_below, is_image, named, subfolder
+from busi_unet.data.readers.class_folders import MASK_STEM
+from busi_unet.data.tables import read_table
+from busi_unet.errors import UsageError
+
+TABLE = "labels.csv"
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """Where somebody's own data lie.
+
+    Attributes:
+        images: folder of images, searched with its subfolders; None for the table's folder.
+        masks: folder of masks; None where the masks, if any, lie beside the images.
+        table: CSV or Excel file, with a row per image and the column image; any of mask, label, patient and
+            fold may be there too. Files are named relative to the two folders.
+    """
+
+    images: Path | None = None
+    masks: Path | None = None
+    table: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What the source is called: its folder, or the one above where that is only called "images"."""
+        folder = (self.images or self.table.parent).resolve() if self.images or self.table else Path("own")
+        return folder.parent.name if folder.name.casefold() == "images" else folder.name
+
+    def __str__(self) -> str:
+        return " ".join(f"{name}={path}" for name, path in vars(self).items() if path is not None)
+
+
+def scan_own(own: OwnData) -> Scan:
+    """List the images of one's own data.
+
+    Raises:
+        UsageError: neither images nor a table, or there is no such folder or file.
+        DataLayoutError: the table cannot be read.
+    """
+    for flag, path in vars(own).items():
+        if path is not None and not path.exists():
+            raise UsageError(f"--{flag} {path} does not exist.", "Check the path.")
+    if own.images is None and own.table is None:
+        raise UsageError("--masks alone does not name any image.", "Add --images FOLDER or --table FILE.csv.")
+    base = (own.images or own.table.parent).resolve()
+    found = Scan(base)
+    images = {_key(path, base): path for path in images_below(base) if not MASK_STEM.fullmatch(path.stem)}
+    mask_folder = (own.masks or base).resolve()
+    masks = {_key(path, mask_folder): path for path in images_below(mask_folder)}
+    if mask_folder == base:
+        masks = {key: path for key, path in masks.items() if MASK_STEM.fullmatch(path.stem)}
+    elif mask_folder.is_relative_to(base):
+        images = {key: path for key, path in images.items() if not path.is_relative_to(mask_folder)}
+    if own.table is not None:
+        _scan_table(own, images, masks, found)
+    else:
+        _scan_names(images, masks, found)
+    if not found.cases and not found.problems:
+        found.problems.append(f"{base}: holds no image")
+    return found
+
+
+def _key(path: Path, base: Path) -> str:
+    """Return the name of a file within a folder, without its ending."""
+    return (path.relative_to(base) if path.is_relative_to(base) else path).with_suffix("").as_posix()
+
+
+def _scan_names(images: dict[str, Path], masks: dict[str, Path], found: Scan) -> None:
+    """Match masks to images by their names."""
+    masks_of: dict[str, list[Path]] = defaultdict(list)
+    for key, path in masks.items():
+        match = MASK_STEM.fullmatch(key)
+        if key in images and path != images[key]:
+            masks_of[key].append(path)
+        elif match and match["image"] in images:
+            masks_of[match["image"]].append(path)
+        else:
+            found.problems.append(f"{path.name}: is a mask without an image of its name")
+    bare = [key for key in images if key not in masks_of]
+    if bare:
+        found.warnings.append(
+            f"{len(bare)} images have no mask: their lesions are not outlined ({named(bare)})"
+        )
+    found.cases = [
+        Case(key, path, masks=tuple(masks_of[key]) if key in masks_of else None)
+        for key, path in images.items()
+    ]
+
+
+def _scan_table(own: OwnData, images: dict[str, Path], masks: dict[str, Path], found: Scan) -> None:
+    """Read the table; every problem is reported with its line."""
+    rows = read_table(own.table, ("image",))
+    fold_of_patient: dict[str, str] = {}
+    image_of_mask: dict[Path, str] = {}
+    used: set[Path] = set()
+    has_masks = any(row.get("mask") for row in rows)
+    masks_of: dict[str, list[str]] = defaultdict(list)
+    for name in masks:
+        match = MASK_STEM.fullmatch(name)
+        masks_of[match["image"] if match and name not in images else name].append(name)
+    for line, row in enumerate(rows, start=2):
+
+        def problem(text: str, line: int = line) -> None:
+            found.problems.append(f"{own.table.name}, line {line}: {text}")
+
+        image = _file(row["image"], images, found.base)
+        if image is None:
+            problem(f"the image {row['image'] or '(empty)'} is not in {found.base}")
+            continue
+        if image in used:
+            problem(f"the image {row['image']} is listed twice")
+            continue
+        used.add(image)
+        label = row.get("label", "").lower() or None
+        if label is not None and label not in CLASS_NAMES:
+            problem(f"the class {row['label']!r} is not one of {', '.join(CLASS_NAMES)}")
+            continue
+        files: list[Path] = []
+        key = _key(image, found.base)
+        names = [name.strip() for name in row.get("mask", "").split(";") if name.strip()]
+        if not has_masks:
+            names = masks_of[key]
+        for name in names:
+            mask = _file(name, masks, (own.masks or found.base).resolve())
+            if mask is None:
+                problem(f"the mask {name} does not exist")
+            elif image_of_mask.setdefault(mask, row["image"]) != row["image"]:
+                problem(f"the mask {name} of {row['image']} is also the mask of {image_of_mask[mask]}")
+            elif mask == image:
+                problem(f"{name} is named as its own mask")
+            else:
+                files.append(mask)
+        patient, fold = row.get("patient") or None, row.get("fold", "")
+        if fold and fold not in map(str, range(N_FOLDS)):
+            problem(f"the fold {fold!r} is not one of 0 to {N_FOLDS - 1}")
+            fold = ""
+        if patient and fold_of_patient.setdefault(patient, fold) != fold:
+            problem(
+                f"patient {patient} is in fold {fold or '(none)'} and in fold "
+                f"{fold_of_patient[patient] or '(none)'}"
+            )
+        none = () if label == "normal" else None
+        found.cases.append(
+            Case(key, image, label, tuple(files) or none, patient=patient, fold=int(fold) if fold else None)
+        )
+    folded = sum(case.fold is not None for case in found.cases)
+    if 0 < folded < len(found.cases):
+        found.problems.append(f"{own.table.name}: {len(found.cases) - folded} images have no fold, others do")
+    left = [path.name for path in images.values() if path not in used]
+    if left:
+        found.warnings.append(f"{len(left)} images are not in {own.table.name}, left out ({named(left)})")
+
+
+def _file(name: str, known: dict[str, Path], base: Path) -> Path | None:
+    """Return the file of a name in a table, which may lack the ending."""
+    path = base / name
+    return path if name and path.is_file() else known.get(name)
+
+
+def _own_at(folder: Path) -> OwnData | None:
+    images, masks = subfolder(folder, "images"), subfolder(folder, "masks")
+    table = folder / TABLE
+    if images and masks:
+        return OwnData(images, masks, table if table.is_file() else None)
+    beside = [path for path in children(folder) if is_image(path)]
+    if table.is_file() or any(MASK_STEM.fullmatch(path.stem) for path in beside):
+        return OwnData(folder, None, table if table.is_file() else None)
+    return None
+
+
+def _find(root: Path) -> Path | None:
+    return next((folder for folder in folders(root) if _own_at(folder)), None)
+
+
+def _scan(base: Path) -> Scan:
+    own = _own_at(base)
+    assert own is not None
+    return scan_own(own)
+
+
+LAYOUT = Layout(
+    "Images and masks",
+    f"folders images/ and masks/, masks 'NAME_mask.png' beside the images, or a table {TABLE} beside them",
+    _find,
+    _scan,
+    general=True,
+)
