@@ -35,7 +35,7 @@ from busi_unet.inference.ensemble import Ensemble
 from busi_unet.inference.predictor import Predictor
 from busi_unet.models.pretrained import load_config, weights_hash
 from busi_unet.training.averaging import average_models
-from busi_unet.training.calibrate import tune_on
+from busi_unet.training.calibrate import calibrate_on
 from busi_unet.training.options import TrainOptions
 from busi_unet.version import commit
 
@@ -244,7 +244,7 @@ def _judge(trial: _Trial, name: str, progress: bool) -> tuple[Sequence[ImageResu
             return rows, before.get("commit")
     predictor = trial.predictor
     if isinstance(predictor, Ensemble):
-        calibration, thresholds = tune_on(predictor, trial.images, progress=progress)
+        calibration, thresholds = calibrate_on(predictor, trial.images, progress=progress)
         calibration = replace(calibration, refuse_beyond=predictor.config.calibration.refuse_beyond)
         predictor.config = replace(predictor.config, calibration=calibration, thresholds=thresholds)
     found = evaluate(predictor, trial.images, output=report, progress=progress, provenance=trial.made_with)

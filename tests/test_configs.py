@@ -15,7 +15,7 @@ import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
 from busi_unet.models.pretrained import load_bundle
-from busi_unet.training.checkpoint import CHECKPOINT_NAME
+from busi_unet.training.run_folder import CHECKPOINT_NAME
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"

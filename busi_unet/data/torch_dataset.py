@@ -1,4 +1,4 @@
-"""Training pictures, decoded and resized once and kept in memory."""
+"""Training images, decoded and resized once and kept in memory."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Batch(NamedTuple):
 
     Attributes:
         image: float32 (N, 1, S, S), normalised.
-        mask: float32 (N, 1, S, S), 0 or 1; in between where two pictures were mixed.
+        mask: float32 (N, 1, S, S), 0 or 1; in between where two images were mixed.
         classes: float32 (N, 3), the share of each of `CLASS_NAMES`; 0 or 1 unless mixed.
         index: int64 (N,), positions in the data set, to name images in messages.
-        partner: int64 (N,), that of the picture mixed in; `index` itself where there is none.
+        partner: int64 (N,), that of the image mixed in; `index` itself where there is none.
     """
 
     image: Tensor
@@ -44,15 +44,15 @@ class Batch(NamedTuple):
 class LesionDataset(Dataset):
     """A split of the prepared data set as network input.
 
-    Augmentation and mixup draw from a generator seeded with (seed, epoch, index), so that a picture
+    Augmentation and mixup draw from a generator seeded with (seed, epoch, index), so that an image
     looks the same in a given epoch whichever process or worker asks for it, and after a resume.
 
     Args:
         split: columns image, mask, label, image_id.
         preprocessor: shared with serving.
         augmentation: None for validation.
-        mixup: parameter of the Beta distribution from which the share of another picture is drawn that
-            half of the pictures are blended with, mask and class alike (Zhang et al. 2018,
+        mixup: parameter of the Beta distribution from which the share of another image is drawn that
+            half of the images are blended with, mask and class alike (Zhang et al. 2018,
             arXiv:1710.09412); 0 for none.
         seed: of augmentation and mixup.
         progress: shows a bar on stderr while decoding.
@@ -75,15 +75,15 @@ class LesionDataset(Dataset):
         self.epoch = 0
         self.image_ids = list(split["image_id"])
         self.labels = np.asarray(split["label"], dtype=np.int64)
-        frames, painted, masks = [], [], []
+        images, painted, masks = [], [], []
         for row in tqdm(split, desc="decode", unit="image", disable=not progress):
-            frame = decode_image(row["image"])
-            frames.append(preprocessor.resize_frame(frame))
+            image = decode_image(row["image"])
+            images.append(preprocessor.resize_frame(image))
             if augmentation is not None and augmentation.paint_out:
                 # At native resolution, where strokes are sharp.
-                painted.append(preprocessor.resize_frame(paint_out(frame)))
+                painted.append(preprocessor.resize_frame(paint_out(image)))
             masks.append(preprocessor.resize_mask(decode_mask(row["mask"])))
-        self.frames = np.stack(frames)
+        self.images = np.stack(images)
         self.painted_out = painted
         self.masks = np.stack(masks)
 
@@ -111,21 +111,21 @@ class LesionDataset(Dataset):
         )
 
     def _draw(self, index: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """One picture, augmented: float32 image (S, S), mask (S, S) and class shares (3,)."""
-        frame, mask = self.frames[index], self.masks[index]
+        """Return one image, augmented: float32 image (S, S), mask (S, S) and class shares (3,)."""
+        image, mask = self.images[index], self.masks[index]
         if self.augmentation is not None:
             if happens(self.augmentation.paint_out, generator):
-                frame = self.painted_out[index]
-            frame, mask = self.augmentation(frame, mask, generator)
+                image = self.painted_out[index]
+            image, mask = self.augmentation(image, mask, generator)
         classes = np.eye(len(CLASS_NAMES), dtype=np.float32)[self.labels[index]]
-        return self.preprocessor.normalise(frame), mask.astype(np.float32), classes
+        return self.preprocessor.normalise(image), mask.astype(np.float32), classes
 
 
 class EpochOrder(Sampler[int]):
-    """The order of the pictures in the data set's current epoch, in whole batches.
+    """The order of the images in the data set's current epoch, in whole batches.
 
     It follows from the data set's seed and epoch alone, so that every process and every resumption
-    deals the same batches. The pictures that would fill no whole batch are left out: batch statistics
+    deals the same batches. The images that would fill no whole batch are left out: batch statistics
     of a few images are noise, and the next epoch leaves out others.
 
     Args:

@@ -23,7 +23,7 @@ from busi_unet.publish.card import model_card
 from busi_unet.publish.folder import repository_folder
 from busi_unet.publish.results import results_of
 from busi_unet.publish.resume import resumable
-from busi_unet.training.curves import CURVES_NAME, HISTORY_NAME
+from busi_unet.training.run_folder import CURVES_NAME, HISTORY_NAME
 
 MANIFEST_NAME = "manifest.json"
 EXAMPLE_SEED = 11

@@ -29,25 +29,25 @@ from busi_unet.inference.preprocess import Preprocessor
 from busi_unet.io.files import whole_or_nothing
 from busi_unet.models.pretrained import load_bundle, save_bundle, stored
 from busi_unet.models.unet import UNet
-from busi_unet.training.calibrate import fit_guard_on, tune_on
+from busi_unet.training.calibrate import calibrate_model
 from busi_unet.training.options import TrainOptions
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
-# Over the training pictures, each time augmented otherwise.
+# Over the training images, each time augmented otherwise.
 _PASSES = 3
 
 
 def average_models(
     models: Sequence[Path], data: DatasetDict, output: Path, *, device: str = "auto", progress: bool = True
 ) -> Path:
-    """Averages networks, and saves the result as a model of its own.
+    """Average networks, and save the result as a model of its own.
 
-    Batch statistics do not average: they are taken anew, from the training pictures with the augmentation
-    of the first member. Temperature, thresholds and all else that is fitted after training are fitted anew on
-    the validation images; where the members were refitted on those, they are the first member's, but for the
-    guard.
+    Batch statistics do not average: they are taken anew, from the training images with the augmentation
+    of the first member. Calibration and thresholds are fitted anew on the validation images; where the
+    members were refitted on those, they are the first member's. The out-of-distribution limit is always
+    fitted anew.
 
     Args:
         models: model folders, two or more, of one architecture, split and input size.
@@ -67,7 +67,7 @@ def average_models(
     if output.exists():
         raise UsageError(f"{output} exists already.", "Name another folder.")
     if len(models) < 2:
-        raise UsageError("One model is its own average.", "Name two or more.")
+        raise UsageError("Give at least two models to average.", "Name another model folder.")
     members = [load_bundle(folder) for folder in models]
     configs = [member.config for member in members]
     for folder, config in zip(models[1:], configs[1:], strict=True):
@@ -81,17 +81,9 @@ def average_models(
     model = _mean([member.model for member in members])
     predictor = Predictor(model, configs[0], device=device)
     _take_batch_statistics(predictor, configs[0], split.data, progress)
-    if "validation" in split.trained_on:
-        calibration, thresholds = configs[0].calibration, configs[0].thresholds
-    else:
-        calibration, thresholds = tune_on(predictor, split.data["validation"], progress=progress)
-    guard, limit = fit_guard_on(predictor, split.data, progress=progress) or (None, None)
-    config = replace(
-        configs[0],
-        calibration=replace(calibration, refuse_beyond=limit),
-        thresholds=thresholds,
-        training=_record(configs),
-    )
+    kept = configs[0] if "validation" in split.trained_on else None
+    config, guard = calibrate_model(predictor, split.data, kept=kept, progress=progress)
+    config = replace(config, training=_record(configs))
     with whole_or_nothing(output) as partial:
         save_bundle(partial, predictor.model.cpu(), config, guard)
     return output
@@ -115,7 +107,7 @@ def _require_alike(first: Path, one: BundleConfig, second: Path, other: BundleCo
 
 
 def _start(training: Mapping[str, Any]) -> Any:
-    """What tells the start weights of a training from others, by its record."""
+    """Return what tells the start weights of a training from others, by its record."""
     if training.get("refit_of"):
         return training["refit_of"]
     if training.get("average_of"):
@@ -129,7 +121,7 @@ def _start(training: Mapping[str, Any]) -> Any:
 
 
 def _mean(models: Sequence[UNet]) -> UNet:
-    """The first, with the mean of the weights as a model folder rounds them: what is fitted fits these."""
+    """Return the first, with the mean of the weights as a model folder rounds them."""
     states = [model.state_dict() for model in models]
     means = {
         name: torch.stack([state[name] for state in states]).mean(dim=0)
@@ -145,8 +137,8 @@ def _mean(models: Sequence[UNet]) -> UNet:
 def _take_batch_statistics(
     predictor: Predictor, config: BundleConfig, data: DatasetDict, progress: bool
 ) -> None:
-    options = {**TrainOptions().to_dict(), **config.training.get("options", {})}
-    pictures = LesionDataset(
+    options = {**TrainOptions().recipe(), **config.training.get("options", {})}
+    images = LesionDataset(
         concatenate_datasets([data[name] for name in trained_on(config.training)]),
         Preprocessor(config.preprocess),
         augmentation=AUGMENTATIONS[options["augment"]],
@@ -155,11 +147,11 @@ def _take_batch_statistics(
         progress=progress,
     )
     # Shuffled as in training: batches of one class would hide the variance between classes.
-    order = EpochOrder(pictures, options["batch_size"])
-    loader = DataLoader(pictures, batch_size=options["batch_size"], sampler=order)
+    order = EpochOrder(images, options["batch_size"])
+    loader = DataLoader(images, batch_size=options["batch_size"], sampler=order)
 
     def passes() -> Iterator[Tensor]:
-        for pictures.epoch in range(_PASSES):
+        for images.epoch in range(_PASSES):
             for batch in tqdm(loader, desc="batch statistics", disable=not progress):
                 yield Batch(*batch).image
 
@@ -167,7 +159,7 @@ def _take_batch_statistics(
 
 
 def _record(configs: Sequence[BundleConfig]) -> dict[str, Any]:
-    """The first member's, for what is the same of all, and each of them whole."""
+    """Return what the records of all members have in common, and each of them whole."""
     first = configs[0].training
     same = {
         name: value

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,9 @@ from busi_unet.evaluation.leakage import hashes
 from busi_unet.evaluation.report import require_matplotlib, write_report
 from busi_unet.evaluation.subgroups import Marks, check_marks
 from busi_unet.inference.predictor import Predictor
-from busi_unet.training.checkpoint import has_checkpoint
 from busi_unet.training.loop import train
 from busi_unet.training.options import TrainOptions
+from busi_unet.training.run_folder import has_checkpoint
 
 
 def results_folder(output: Path, folds: Sequence[int]) -> Path:
@@ -78,7 +77,7 @@ def cross_validate(
         run = options.output / f"fold-{fold}"
         # A finished run ends at once when it is resumed, and one with other options is refused.
         try:
-            model = train(replace(options, fold=fold, output=run, resume=has_checkpoint(run)))
+            model = train(options.replace(fold=fold, output=run, resume=has_checkpoint(run)))
         except TrainingStopped as stopped:
             # It went on by itself; train.py alone needs --resume for that.
             stopped.hint = "Run the same command again: it goes on from there."

@@ -1,8 +1,7 @@
-"""Training from start to end: the stages, the loop over epochs, and the loop over batches.
+"""A training, read from top to bottom: the run, its epochs, their steps, validation, checkpoints, the model.
 
-Beside it lie `run` (the parts of a run, made from its options), `run_folder` (what it leaves on the
-disk), `progress` (what is counted), `distributed` (what several processes agree on) and
-`interruption` (being told to stop).
+`setup` makes the parts of a run, `run_folder` writes what stays of it, `progress` counts, `signals` says when
+to stop.
 """
 
 from __future__ import annotations
@@ -11,28 +10,37 @@ import shlex
 import signal
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from accelerate import Accelerator, skip_first_batches
-from accelerate.utils import broadcast, find_executable_batch_size
+from accelerate.utils import broadcast, find_executable_batch_size, gather_object
 from torch import Tensor
 from tqdm import tqdm
 
 from busi_unet.data.busi import load_prepared, resplit
 from busi_unet.data.torch_dataset import Batch
 from busi_unet.errors import TrainingError, TrainingStopped
+from busi_unet.inference.predictor import Predictor
+from busi_unet.models.pretrained import load_config
 from busi_unet.models.unet import UNetOutput
-from busi_unet.training import distributed
-from busi_unet.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from busi_unet.training.calibrate import calibrate_model
 from busi_unet.training.losses import combined_loss
 from busi_unet.training.options import TrainOptions
 from busi_unet.training.progress import Tally
-from busi_unet.training.run_folder import finish, is_finished, keep_epoch, open_run_folder
-from busi_unet.training.setup import Run, build_accelerator, build_run, check_data, load_pictures
+from busi_unet.training.run_folder import (
+    has_checkpoint,
+    is_finished,
+    load_checkpoint,
+    load_selected,
+    open_run_folder,
+    save_checkpoint,
+    write_epoch,
+    write_model,
+)
+from busi_unet.training.setup import Run, build_accelerator, build_run, check_data, load_images
 from busi_unet.training.signals import StopSignals
 from busi_unet.training.tracking import close_trackers, log_epoch, log_overlays, open_trackers
 
@@ -41,7 +49,7 @@ if TYPE_CHECKING:
 
 
 def train(options: TrainOptions) -> Path | None:
-    """Trains a network on the train split, selects it on the validation split, and saves it.
+    """Train a network on the train split, select its epoch on the validation split, and save it calibrated.
 
     The test split is never read. With `refit`, a model that was selected this way is trained further on
     both splits; nothing is selected then, and the last epoch is the result.
@@ -55,8 +63,8 @@ def train(options: TrainOptions) -> Path | None:
     Raises:
         UsageError: options that do not fit together, the machine or the run folder.
         DataLayoutError: the data set cannot be used.
-        TrainingError: the run cannot be resumed, its folder cannot be written, its loss is no number any
-            more, or not even one image at a time fits into memory.
+        TrainingError: the run cannot be resumed, its folder cannot be written, its loss is not finite, or not
+            even one image at a time fits into memory.
         TrainingStopped: SIGTERM or SIGINT came after the first step; the checkpoint holds all steps done.
     """
     accelerator = build_accelerator(options)
@@ -69,7 +77,7 @@ def train(options: TrainOptions) -> Path | None:
         run = fit_into_memory(options, accelerator, data)
         accelerator.wait_for_everyone()
         if accelerator.is_main_process and not is_finished(options.output):
-            finish_or_stop(run, data)
+            finish(run, data)
         accelerator.wait_for_everyone()
     finally:
         close_trackers(accelerator)
@@ -77,11 +85,11 @@ def train(options: TrainOptions) -> Path | None:
 
 
 def fit_into_memory(options: TrainOptions, accelerator: Accelerator, data: DatasetDict) -> Run:
-    """Trains; where memory runs out, goes on from the last checkpoint with half the images per pass.
+    """Train; where memory runs out, continue from the last checkpoint with half the images per pass.
 
     Accumulation makes up for it, so that an optimizer step sees as many images as before.
     """
-    train_set, validation_set = load_pictures(options, data, progress=accelerator.is_main_process)
+    train_set, validation_set = load_images(options, data, progress=accelerator.is_main_process)
     per_process = options.batch_size // accelerator.num_processes
     share = per_process // options.accumulate
 
@@ -96,10 +104,10 @@ def fit_into_memory(options: TrainOptions, accelerator: Accelerator, data: Datas
             # The others wait for gradients that will never come.
             raise TrainingError(
                 f"{before} on process {accelerator.process_index}.",
-                f"Go on with --accumulate {accumulate}, and --resume if there is a checkpoint.",
+                f"Continue with --accumulate {accumulate}, and --resume if there is a checkpoint.",
             )
         print(
-            f"warning: {before}: going on with {share}, as --accumulate {accumulate} would. An optimizer "
+            f"warning: {before}: continuing with {share}, as with --accumulate {accumulate}. An optimizer "
             f"step still sees {options.batch_size} images, batch norm only {share} at a time.",
             file=sys.stderr,
         )
@@ -108,7 +116,7 @@ def fit_into_memory(options: TrainOptions, accelerator: Accelerator, data: Datas
     @find_executable_batch_size(starting_batch_size=share, reduce_batch_size_fn=halve)
     def attempt(share: int) -> Run:
         accelerator.free_memory()
-        fitting = replace(options, accumulate=per_process // share)
+        fitting = options.replace(accumulate=per_process // share)
         run = build_run(fitting, accelerator, data, train_set, validation_set)
         if has_checkpoint(options.output):
             load_checkpoint(options.output, run.parts())
@@ -124,7 +132,7 @@ def fit_into_memory(options: TrainOptions, accelerator: Accelerator, data: Datas
 
 
 def fit(run: Run) -> None:
-    """The epochs that are left, each ending in a checkpoint."""
+    """Train the epochs that are left; each ends with validation, selection and a checkpoint."""
     options, progress, accelerator = run.options, run.progress, run.accelerator
     bar = tqdm(
         total=options.epochs * run.steps_per_epoch,
@@ -143,21 +151,14 @@ def fit(run: Run) -> None:
                 break
             train_epoch(run, signals, bar)
             started = time.monotonic()
-            trained = sum_over_processes(progress.tally, accelerator)
-            validated = validate(run)
-            progress.epoch, progress.step, progress.tally = progress.epoch + 1, 0, Tally()
+            row = {"learning_rate": learning_rate_at(run, progress.epoch * run.steps_per_epoch)}
+            row |= total(progress.tally, accelerator).means("train")
+            row |= validate(run).means("validation")
             progress.seconds += time.monotonic() - started
-            row = {
-                "epoch": progress.epoch,
-                "learning_rate": _rate_at(run, (progress.epoch - 1) * run.steps_per_epoch),
-                "seconds": round(progress.seconds, 1),
-                **trained.means("train"),
-                **validated.means("validation"),
-            }
-            progress.history.append(row)
-            keep_epoch(run)
+            better = progress.finish_epoch(row, validated=not options.refit)
+            write_epoch(run, better=better)
             # Before the checkpoint: a resumed run logs again what comes after its checkpoint.
-            log_epoch(accelerator, row, progress.epoch)
+            log_epoch(accelerator, progress.history[-1], progress.epoch)
             save(run)
             if run.validation_loader is not None:
                 log_overlays(accelerator, run.ema.module, run.validation_loader.dataset, progress.epoch)
@@ -165,21 +166,8 @@ def fit(run: Run) -> None:
             stop_if_told(run, signals)
 
 
-def finish_or_stop(run: Run, data: DatasetDict) -> None:
-    """Makes the model of a trained run; a signal breaks that off, for the checkpoint holds all it needs.
-
-    Raises:
-        TrainingStopped: SIGTERM or SIGINT came.
-    """
-    with StopSignals(at_once=True) as signals:
-        try:
-            finish(run, data)
-        except KeyboardInterrupt:
-            raise stopped(run, signals.received) from None
-
-
 def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:
-    """The steps that are left of the running epoch."""
+    """Take the optimizer steps that are left of the running epoch."""
     accelerator, options, progress = run.accelerator, run.options, run.progress
     run.train_loader.dataset.epoch = progress.epoch
     run.model.train()
@@ -195,18 +183,17 @@ def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:
                 output = UNetOutput(*run.model(batch.image))
             loss = combined_loss(
                 output,
-                batch.mask,
-                batch.classes,
+                batch,
                 class_weight=options.class_weight,
                 label_smoothing=options.label_smoothing,
             )
-            check_loss(run, loss, batch)
+            require_finite(run, loss, batch)
             accelerator.backward(loss.mean())
             if accelerator.sync_gradients:
                 accelerator.clip_grad_norm_(run.model.parameters(), 1.0)
             run.optimizer.step()
             run.optimizer.zero_grad()
-        add_to_tally(progress.tally, output, batch, loss.detach())
+        progress.tally.add(output, batch, loss.detach())
         if accelerator.sync_gradients:
             run.scheduler.step()
             run.ema.update_parameters(accelerator.unwrap_model(run.model))
@@ -220,7 +207,10 @@ def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:
 
 @torch.inference_mode()
 def validate(run: Run) -> Tally:
-    """The weight average on every validation image once, at network resolution; nothing for a refit."""
+    """Return the tally of the weight average on the validation images, at network resolution.
+
+    It is empty for a refit.
+    """
     tally = Tally()
     run.ema.eval()
     # Where batch statistics are each process's own, all validate what the first one saves.
@@ -229,58 +219,37 @@ def validate(run: Run) -> Tally:
         batch = Batch(*batch)
         with run.accelerator.autocast():
             output = UNetOutput(*run.ema(batch.image))
-        loss = combined_loss(
-            output,
-            batch.mask,
-            batch.classes,
-            class_weight=run.options.class_weight,
-            label_smoothing=0,
-        )
-        add_to_tally(tally, output, batch, loss)
-    return sum_over_processes(tally, run.accelerator)
+        loss = combined_loss(output, batch, class_weight=run.options.class_weight, label_smoothing=0)
+        tally.add(output, batch, loss)
+    return total(tally, run.accelerator)
 
 
-def check_loss(run: Run, loss: Tensor, batch: Batch) -> None:
-    """Stops all processes where one has a loss (N,) that is no number.
+def require_finite(run: Run, loss: Tensor, batch: Batch) -> None:
+    """Stop all processes where one has a loss (N,) that is not finite.
 
     Raises:
         TrainingError: names the images that have it, and those mixed into them.
     """
     bad = ~loss.isfinite()
-    if not any(distributed.highest([bad.any().item()], run.accelerator.device)):
+    if not highest(int(bad.any()), run.accelerator):
         return
     image_ids = run.train_loader.dataset.image_ids
-    names = distributed.collect(
+    names = gather_object(
         [
             image_ids[own] if own == other else f"{image_ids[own]} mixed with {image_ids[other]}"
             for own, other in zip(batch.index[bad].tolist(), batch.partner[bad].tolist(), strict=True)
         ]
     )
-    values = distributed.collect(loss[bad].tolist())
+    values = gather_object(loss[bad].tolist())
     raise TrainingError(
         f"The loss of epoch {run.progress.epoch + 1} is {values[0]} for: {', '.join(names)}.",
-        "Look at these images, or start anew in another --output with a lower --learning-rate.",
+        "Check these images, or start again in another --output with a lower --learning-rate.",
     )
 
 
-def add_to_tally(tally: Tally, output: UNetOutput, batch: Batch, loss: Tensor) -> None:
-    """Counts a batch of this process."""
-    predicted = (output.mask_logits > 0).flatten(1)
-    target = batch.mask.flatten(1) > 0.5
-    area = target.sum(1)
-    dice = 2 * (predicted & target).sum(1) / (predicted.sum(1) + area)
-    dice = torch.where(area > 0, dice, torch.nan)
-    tally.add(loss, dice, output.class_logits.argmax(1) == batch.classes.argmax(1))
-
-
-def sum_over_processes(tally: Tally, accelerator: Accelerator) -> Tally:
-    """What all processes counted."""
-    return Tally(*distributed.total(tally.sums(), accelerator.device))
-
-
 def save(run: Run) -> None:
-    """Writes the checkpoint."""
-    everything = sum_over_processes(run.progress.tally, run.accelerator)
+    """Write the checkpoint."""
+    everything = total(run.progress.tally, run.accelerator)
     if run.accelerator.is_main_process:
         run.progress.tally = everything
         save_checkpoint(run.options.output, run.parts())
@@ -290,26 +259,44 @@ def save(run: Run) -> None:
 
 
 def save_if_due(run: Run) -> None:
-    """Writes a checkpoint within an epoch where the last one is long ago."""
+    """Write a checkpoint within an epoch where the last one is long ago."""
     due = time.monotonic() - run.saved_at >= 60 * run.options.checkpoint_minutes
-    if any(distributed.highest([due], run.accelerator.device)):
+    if highest(due, run.accelerator):
         save(run)
 
 
 def stop_if_told(run: Run, signals: StopSignals) -> None:
-    """Ends all processes at the same step where one of them was told to stop.
+    """End all processes at the same step where one of them was told to stop.
 
     Raises:
         TrainingStopped: after the checkpoint was written.
     """
-    (number,) = distributed.highest([signals.received], run.accelerator.device)
+    number = highest(signals.received, run.accelerator)
     if number:
         save(run)
         raise stopped(run, number)
 
 
+def finish(run: Run, data: DatasetDict) -> None:
+    """Make the model of a trained run: the weights of the selected epoch, calibrated, with their record.
+
+    Raises:
+        TrainingError: the run folder cannot be written.
+        TrainingStopped: SIGTERM or SIGINT came; the checkpoint holds all that is needed to finish.
+    """
+    with StopSignals(at_once=True) as signals:
+        try:
+            model, config = load_selected(run)
+            predictor = Predictor(model, config, device=str(run.accelerator.device))
+            first = load_config(run.options.refit) if run.options.refit else None
+            config, guard = calibrate_model(predictor, data, kept=first)
+            write_model(run, model.cpu(), config, guard, refit_of=first and first.training)
+        except KeyboardInterrupt:
+            raise stopped(run, signals.received) from None
+
+
 def stopped(run: Run, number: int) -> TrainingStopped:
-    """How far the checkpoint goes, and the command to go on from it.
+    """Return how far the checkpoint goes, and the command to continue from it.
 
     Args:
         run: at its checkpoint.
@@ -322,16 +309,32 @@ def stopped(run: Run, number: int) -> TrainingStopped:
         number,
         f"{signal.Signals(number).name} came; the checkpoint in {run.options.output} holds {progress.epoch} "
         f"epochs and {progress.step} of {run.steps_per_epoch} steps.",
-        f"Go on with: {launcher} {shlex.join(arguments)}",
+        f"Continue with: {launcher} {shlex.join(arguments)}",
     )
+
+
+def highest(value: int, accelerator: Accelerator) -> int:
+    """Return the maximum over the processes: what one of them wants or sees, all know."""
+    if accelerator.num_processes == 1:
+        return value
+    return int(accelerator.gather(torch.tensor([value], device=accelerator.device)).max())
+
+
+def total(tally: Tally, accelerator: Accelerator) -> Tally:
+    """Return what all processes counted."""
+    if accelerator.num_processes == 1:
+        return tally
+    sums = torch.tensor(tally.sums(), dtype=torch.float64, device=accelerator.device)
+    return Tally(*accelerator.reduce(sums).tolist())
+
+
+def learning_rate_at(run: Run, step: int) -> float:
+    """Return the learning rate of an optimizer step, counted from 0 over all epochs."""
+    return run.scheduler.base_lrs[0] * run.scheduler.lr_lambdas[0](step)
 
 
 def _seed_of(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1)[0])
-
-
-def _rate_at(run: Run, step: int) -> float:
-    return run.scheduler.base_lrs[0] * run.scheduler.lr_lambdas[0](step)
 
 
 def _shown(value: float | None) -> str:

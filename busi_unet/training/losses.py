@@ -6,18 +6,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from busi_unet.data.torch_dataset import Batch
 from busi_unet.models.unet import UNetOutput
 
 
 def soft_dice_loss(mask_logits: Tensor, target: Tensor) -> Tensor:
-    """1 - Dice of probabilities (Milletari et al. 2016, arXiv:1606.04797), per image.
+    """Return 1 - Dice of probabilities (Milletari et al. 2016, arXiv:1606.04797), per image.
 
     An image without foreground has a loss of 0, and cross-entropy alone teaches it: the Dice of an
     empty target jumps from 1 to 0 with the first lit pixel.
 
     Args:
         mask_logits: (N, 1, S, S).
-        target: (N, 1, S, S), 0 or 1, or in between where two pictures were mixed.
+        target: (N, 1, S, S), 0 or 1, or in between where two images were mixed.
 
     Returns:
         (N,), from 0 to 1.
@@ -31,43 +32,35 @@ def soft_dice_loss(mask_logits: Tensor, target: Tensor) -> Tensor:
 
 
 def mask_loss(mask_logits: Tensor, mask: Tensor) -> Tensor:
-    """Dice loss + binary cross-entropy, per image.
-
-    Args:
-        mask_logits: (N, 1, S, S).
-        mask: (N, 1, S, S), 0 to 1.
-
-    Returns:
-        (N,).
-    """
+    """Return Dice loss + binary cross-entropy, (N,) from logits and mask (N, 1, S, S), 0 to 1."""
     bce = F.binary_cross_entropy_with_logits(mask_logits, mask, reduction="none").flatten(1).mean(dim=1)
     return soft_dice_loss(mask_logits, mask) + bce
 
 
-def combined_loss(
-    output: UNetOutput,
-    mask: Tensor,
-    classes: Tensor,
-    *,
-    class_weight: float = 0.5,
-    label_smoothing: float = 0.05,
-) -> Tensor:
-    """`mask_loss`, and weighted cross-entropy on the class.
+def class_loss(class_logits: Tensor, classes: Tensor, *, label_smoothing: float) -> Tensor:
+    """Return cross-entropy, (N,) from logits (N, 3) and shares (N, 3) that sum to 1.
 
-    No image's loss depends on the others', so that the mean over equal shards of a batch equals the
-    loss of the whole batch, whatever the number of processes.
+    Label smoothing: Szegedy et al. 2016, arXiv:1512.00567.
+    """
+    return F.cross_entropy(class_logits, classes, label_smoothing=label_smoothing, reduction="none")
+
+
+def combined_loss(output: UNetOutput, batch: Batch, *, class_weight: float, label_smoothing: float) -> Tensor:
+    """Return `mask_loss` + class_weight · `class_loss`, per image; the mean over the batch is minimised.
+
+    No image's loss depends on the others', so that the mean over equal shares of a batch is the loss of the
+    whole batch, whatever the number of processes.
 
     Args:
-        output: the network's.
-        mask: float (N, 1, S, S), 0 to 1.
-        classes: float (N, 3), shares that sum to 1.
+        output: of the network, for this batch.
+        batch: N images with mask and class.
         class_weight: of the classification term.
-        label_smoothing: of the classification term (Szegedy et al. 2016, arXiv:1512.00567).
+        label_smoothing: of the classification term.
 
     Returns:
-        (N,); the mean over the batch is minimised.
+        (N,).
     """
     # Autocast may have left the outputs in half precision.
-    mask_logits, class_logits = output.mask_logits.to(mask.dtype), output.class_logits.to(mask.dtype)
-    class_ce = F.cross_entropy(class_logits, classes, label_smoothing=label_smoothing, reduction="none")
-    return mask_loss(mask_logits, mask) + class_weight * class_ce
+    mask_logits, class_logits = (logits.to(batch.mask.dtype) for logits in output)
+    mask = mask_loss(mask_logits, batch.mask)
+    return mask + class_weight * class_loss(class_logits, batch.classes, label_smoothing=label_smoothing)

@@ -1,128 +1,117 @@
-"""Every option of a training run, with its default and its meaning; the command line is built from it."""
+"""The options of a training run: each is named once, with its type, default, help and range."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import math
-from dataclasses import dataclass
+import typing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from busi_unet.config import ENCODERS, Architecture
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from busi_unet.config import ENCODERS
 from busi_unet.data.augment import AUGMENTATIONS
-from busi_unet.errors import IncompatibleBundleError, UsageError
-
-TRACKERS = ("none", "tensorboard", "trackio")
+from busi_unet.errors import UsageError
 
 
-def _option(default: Any, meaning: str, *, free: bool = False, **argument: Any) -> Any:
-    """Return a field with its help and what else `add_argument` takes.
+def _option(default: Any, text: str, *, free: bool = False, **limits: Any) -> Any:
+    """Return a field with its help.
 
     A free option is no part of the recipe, and a run may be resumed with another value: where things lie,
     what is logged, how the work is shared out. The split that a fold gives is checked by itself.
     """
-    return dataclasses.field(default=default, metadata={"help": meaning, "free": free, **argument})
+    return Field(default, description=text, json_schema_extra={"free": free}, **limits)
 
 
-@dataclass(frozen=True)
-class TrainOptions:
-    """What a training run is told; `scripts/train.py --help` lists the same."""
+class TrainOptions(BaseModel):
+    """What a training run is told; `busi-unet train --help` lists the same.
 
-    data: Path = _option(Path("data/busi"), "prepared data set", type=Path, free=True)
+    Raises:
+        UsageError: a value is out of range, or two do not fit together.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    data: Path = _option(Path("data/busi"), "prepared data set", free=True)
     fold: int | None = _option(
         None,
         "fold K to keep for testing, with K + 1 (modulo the folds) for validation; default: as prepared",
-        type=int,
         free=True,
     )
     validation_fold: int | None = _option(
-        None, "fold to validate on, beside --fold; default: the next one", type=int, free=True
+        None, "fold to validate on, with --fold; default: the next one", free=True
     )
     output: Path = _option(
-        Path("runs/busi"), "run folder: checkpoints, curves, manifest and the model", type=Path, free=True
+        Path("runs/busi"), "run folder: checkpoints, curves, manifest and the model", free=True
     )
-    resume: bool = _option(False, "go on from the last checkpoint in the run folder", free=True)
+    resume: bool = _option(False, "continue from the last checkpoint in the run folder", free=True)
 
-    encoder: str = _option("efficientnet_lite0", "encoder of the U-Net", choices=ENCODERS)
-    width: int = _option(64, "channels of the first level, plain encoder only", type=int)
+    encoder: Literal[ENCODERS] = _option("efficientnet_lite0", "encoder of the U-Net")
+    width: int = _option(64, "channels of the first level, plain encoder only", ge=1, le=256)
     init: str = _option("imagenet", "start weights: imagenet (encoder only), random, or a model folder")
     refit: str | None = _option(
         None,
-        "model folder to go on from with train and validation images together, a fixed number of epochs; "
-        "its temperature and thresholds are kept",
+        "model folder to train further on train and validation images together, for a fixed number of "
+        "epochs; its temperature and thresholds are kept",
     )
-    size: int = _option(256, "side of the square network input, pixels; a multiple of 32", type=int)
+    size: int = _option(
+        256, "side of the square network input, pixels; a multiple of 32", ge=32, le=2048, multiple_of=32
+    )
 
-    epochs: int = _option(24, "passes over the training images", type=int)
+    epochs: int = _option(24, "passes over the training images", ge=1)
     batch_size: int = _option(
-        16, "images per optimizer step, over all processes and accumulation steps", type=int
+        16, "images per optimizer step, over all processes and accumulation steps", ge=1
     )
-    accumulate: int = _option(1, "forward passes per optimizer step", type=int, free=True)
-    learning_rate: float = _option(1e-3, "peak learning rate of AdamW", type=float)
+    accumulate: int = _option(1, "forward passes per optimizer step", ge=1, free=True)
+    learning_rate: float = _option(1e-3, "peak learning rate of AdamW", gt=0)
     freeze_depthwise: bool = _option(
         False,
         "keep the encoder's depthwise filters as they start, which saves about a tenth of a step on a CPU; "
         "not for the plain encoder, which has none",
     )
-    weight_decay: float = _option(0.02, "of AdamW, on convolution and linear weights", type=float)
-    warmup: float = _option(1.0, "epochs until the peak learning rate; a cosine to 0 follows", type=float)
+    weight_decay: float = _option(0.02, "of AdamW, on convolution and linear weights", ge=0)
+    warmup: float = _option(1.0, "epochs until the peak learning rate; a cosine to 0 follows", ge=0)
     ema_decay: float = _option(
-        0.99,
-        "per step, of the weight average that is validated and saved; less at the start",
-        type=float,
+        0.99, "per step, of the weight average that is validated and saved; less at the start", ge=0, lt=1
     )
-    class_weight: float = _option(0.5, "weight of the classification loss beside the mask losses", type=float)
-    label_smoothing: float = _option(0.05, "of the classification loss", type=float)
-    augment: str = _option(
-        "annotated", "random changes of the training pictures", choices=tuple(AUGMENTATIONS)
-    )
+    class_weight: float = _option(0.5, "weight of the classification loss; the mask loss has 1", ge=0)
+    label_smoothing: float = _option(0.05, "of the classification loss", ge=0, lt=1)
+    augment: Literal[tuple(AUGMENTATIONS)] = _option("annotated", "random changes of the training images")
     mixup: float = _option(
         0.4,
-        "Beta parameter of the blend with another picture, for half of the training pictures; 0 for none",
-        type=float,
+        "Beta parameter of the blend with another image, for half of the training images; 0 for none",
+        ge=0,
     )
-    patience: int = _option(12, "epochs without a better validation score before stopping", type=int)
-    select: str = _option(
+    patience: int = _option(12, "epochs without a better validation score before stopping", ge=1)
+    select: Literal["best", "last"] = _option(
         "best",
         "epoch whose weights become the model: best, by the mean of Dice and accuracy on the validation "
-        "images, or last, which leaves nothing to the chance of so few images",
-        choices=("best", "last"),
+        "images, or last",
     )
 
     checkpoint_minutes: float = _option(
-        10.0,
-        "time between checkpoints within an epoch; each epoch ends with one anyway",
-        type=float,
-        free=True,
+        10.0, "time between checkpoints within an epoch; each epoch ends with one anyway", ge=0, free=True
     )
-    precision: str = _option("fp32", "arithmetic of the forward pass", choices=("fp32", "bf16", "fp16"))
-    workers: int = _option(0, "processes that augment pictures beside the training", type=int, free=True)
-    seed: int = _option(0, "of start weights, order, augmentation and dropout", type=int)
-    tracker: str = _option("none", "where to log beside the run folder", choices=TRACKERS, free=True)
+    precision: Literal["fp32", "bf16", "fp16"] = _option("fp32", "mixed precision of the forward pass")
+    workers: int = _option(0, "processes that augment images during training", ge=0, free=True)
+    seed: int = _option(0, "random seed", ge=0, lt=2**31)
+    tracker: Literal["none", "tensorboard", "trackio"] = _option(
+        "none", "where to log, as well as in the run folder", free=True
+    )
 
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            self._require(name, not isinstance(value, float) or math.isfinite(value), "a finite number")
-        for name in ("epochs", "batch_size", "accumulate", "patience"):
-            self._require(name, getattr(self, name) >= 1, "1 or more")
-        self._require("learning_rate", self.learning_rate > 0, "above 0")
-        for name in ("weight_decay", "warmup", "class_weight", "mixup", "checkpoint_minutes", "workers"):
-            self._require(name, getattr(self, name) >= 0, "0 or more")
-        for name in ("ema_decay", "label_smoothing"):
-            self._require(name, 0 <= getattr(self, name) < 1, "from 0 to below 1")
-        self._require(
-            "size", self.size % 32 == 0 and 32 <= self.size <= 2048, "a multiple of 32, at most 2048"
-        )
-        self._require("seed", 0 <= self.seed < 2**31, "from 0 to below 2147483648")
+    def __init__(self, **values: Any) -> None:
         try:
-            Architecture("plain", self.width)
-        except IncompatibleBundleError as error:
-            # The limits are those of a model folder; a user of the flag knows nothing of its config.json.
-            raise UsageError(error.message.replace("config.json: architecture.width", "--width")) from error
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            expected = first["msg"].replace("Input should be", "it must be")
+            raise UsageError(f"{_flag(str(first['loc'][0]))} is {first['input']}; {expected}.") from error
+
+    @model_validator(mode="after")
+    def _require_matching(self) -> TrainOptions:
         if self.validation_fold is not None and self.fold is None:
             raise UsageError("--validation-fold needs --fold.", "Name the fold to keep for testing, too.")
-        if self.encoder != "plain" and self.width != TrainOptions.width:
+        if self.encoder != "plain" and self.width != type(self).model_fields["width"].default:
             raise UsageError(
                 f"--width is for the plain encoder; {self.encoder} has its own.",
                 "Leave it out, or add --encoder plain.",
@@ -132,35 +121,46 @@ class TrainOptions:
                 "--freeze-depthwise is for an encoder from ImageNet, not for the plain one.",
                 "Leave it out, or use another --encoder.",
             )
+        return self
 
-    def _require(self, name: str, holds: bool, expected: str) -> None:
-        if not holds:
-            flag = "--" + name.replace("_", "-")
-            raise UsageError(f"{flag} is {getattr(self, name)}; it must be {expected}.")
+    def replace(self, **changes: Any) -> TrainOptions:
+        """Return a copy with other values, checked like any options."""
+        return TrainOptions(**{**dict(self), **changes})
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, paths as text."""
+        """Return all options, JSON-ready, paths as text."""
         return {
-            name: value.as_posix() if isinstance(value, Path) else value
-            for name, value in dataclasses.asdict(self).items()
+            name: value.as_posix() if isinstance(value, Path) else value for name, value in dict(self).items()
         }
 
     def recipe(self) -> dict[str, Any]:
         """Return the options that the weights follow from: `to_dict` without those that are free."""
-        free = {item.name for item in dataclasses.fields(self) if item.metadata["free"]}
-        return {name: value for name, value in self.to_dict().items() if name not in free}
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in self.to_dict().items()
+            if not fields[name].json_schema_extra["free"]
+        }
 
 
 def build_parser(**arguments: Any) -> argparse.ArgumentParser:
-    """Return a parser with one flag per field of `TrainOptions`."""
+    """Return a parser with one flag per field of `TrainOptions`; ranges are checked by the options."""
     parser = argparse.ArgumentParser(**arguments)
-    for item in dataclasses.fields(TrainOptions):
-        flag = "--" + item.name.replace("_", "-")
-        settings = {name: value for name, value in item.metadata.items() if name != "free"}
-        if item.default is False:
-            parser.add_argument(flag, action="store_true", help=settings["help"])
-        else:
-            if item.default is not None:
-                settings["help"] += f" (default: {item.default})"
-            parser.add_argument(flag, default=item.default, **settings)
+    for name, field in TrainOptions.model_fields.items():
+        kind, text = field.annotation, field.description
+        if kind is bool:
+            parser.add_argument(_flag(name), action="store_true", help=text)
+            continue
+        choices = None
+        if typing.get_origin(kind) is Literal:
+            kind, choices = str, typing.get_args(kind)
+        elif typing.get_args(kind):  # X | None: None is only ever a default.
+            kind = typing.get_args(kind)[0]
+        if field.default is not None:
+            text += f" (default: {field.default})"
+        parser.add_argument(_flag(name), type=kind, default=field.default, choices=choices, help=text)
     return parser
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

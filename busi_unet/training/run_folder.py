@@ -1,34 +1,37 @@
-"""What a run leaves on the disk.
+"""What a run leaves on disk, and nothing else.
 
 run folder
 ├── options.json      what the run was told, and the hash of its split
 ├── checkpoint.pt     replaced after every epoch, within long ones, and when told to stop
 ├── history.csv, curves.png
 ├── best/, last/      model folders of the best epoch so far and of the last one, where that is selected
-├── model/            the result: weights of the best epoch or the last, calibrated, thresholds chosen
-└── manifest.json     versions, data, hardware, time, figures on validation
+├── model/            the result: weights of the selected epoch, calibrated
+└── manifest.json     options, data, hardware, time, figures on validation, versions
 """
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import io
 import json
 import os
 import platform
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import torch
 
 from busi_unet.config import BundleConfig, Preprocess
 from busi_unet.data.busi import split_hash
-from busi_unet.errors import TrainingError, UsageError
-from busi_unet.inference.predictor import Predictor
+from busi_unet.errors import TrainingError, UsageError, first_line
 from busi_unet.io.files import replace_file
-from busi_unet.models.pretrained import load_bundle, load_config, save_bundle
-from busi_unet.training.calibrate import fit_guard_on, tune_on
-from busi_unet.training.checkpoint import CHECKPOINT_NAME, has_checkpoint, writing
-from busi_unet.training.curves import write_curves
+from busi_unet.models.ood import Guard
+from busi_unet.models.pretrained import load_bundle, save_bundle
+from busi_unet.models.unet import UNet
 from busi_unet.training.options import TrainOptions
 from busi_unet.version import commit, versions
 
@@ -38,11 +41,21 @@ if TYPE_CHECKING:
 
     from busi_unet.training.setup import Run
 
-_OPTIONS_NAME, _SPLIT, _COMMIT = "options.json", "split_sha256", "commit"
+OPTIONS_NAME, CHECKPOINT_NAME, MANIFEST_NAME = "options.json", "checkpoint.pt", "manifest.json"
+HISTORY_NAME, CURVES_NAME = "history.csv", "curves.png"
+_SPLIT, _COMMIT = "split_sha256", "commit"
+
+
+class Stateful(Protocol):
+    """Anything with a state that can be saved and restored, such as a module or an optimizer."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
 
 
 def open_run_folder(options: TrainOptions, accelerator: Accelerator, data: DatasetDict) -> None:
-    """Makes the run folder; refuses to mix two runs in one.
+    """Make the run folder; refuse to mix two runs in one.
 
     Raises:
         UsageError: the folder is a file, or it holds a run and this is no resumption, or one with other
@@ -60,21 +73,20 @@ def open_run_folder(options: TrainOptions, accelerator: Accelerator, data: Datas
     split = split_hash(data)
     if options.resume:
         _require_same_run(options, split)
-    elif is_finished(output) and not has_checkpoint(output):
-        raise UsageError(
-            f"{output} already holds a finished run, without its {CHECKPOINT_NAME}.", "Name another --output."
-        )
     elif has_checkpoint(output):
         raise UsageError(
-            f"{output} already holds a run.", "Add --resume to go on with it, or name another --output."
+            f"{output} already holds a run.", "Add --resume to continue it, or name another --output."
+        )
+    elif is_finished(output):
+        raise UsageError(
+            f"{output} already holds a finished run, without its {CHECKPOINT_NAME}.", "Name another --output."
         )
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         started_at = _recorded(output).get(_COMMIT) if options.resume else commit()
-        text = json.dumps({**options.to_dict(), _SPLIT: split, _COMMIT: started_at}, indent=2) + "\n"
         with writing(output):
             output.mkdir(parents=True, exist_ok=True)
-            replace_file(output / _OPTIONS_NAME, lambda file: file.write(text.encode()))
+            _write_json(output / OPTIONS_NAME, {**options.to_dict(), _SPLIT: split, _COMMIT: started_at})
 
 
 def _require_same_run(options: TrainOptions, split: str) -> None:
@@ -83,7 +95,8 @@ def _require_same_run(options: TrainOptions, split: str) -> None:
         raise TrainingError(
             f"{output} holds no {CHECKPOINT_NAME} to resume from.", "Start it without --resume."
         )
-    before = _recorded(output)
+    # An option that is newer than the run had its default.
+    before = {**TrainOptions().recipe(), **_recorded(output)}
     if not is_finished(output):
         # Which epoch becomes the model is not asked before the end.
         del now["select"]
@@ -94,40 +107,151 @@ def _require_same_run(options: TrainOptions, split: str) -> None:
     if before.get(_SPLIT) != split:
         raise UsageError(
             f"{output} was started on another split of the data, so it may know the test images.",
-            "Resume with the --data it was started with, or start anew in another --output.",
+            "Resume with the --data and --fold it was started with, or start again in another --output.",
         )
 
 
 def _recorded(output: Path) -> dict[str, Any]:
-    path = output / _OPTIONS_NAME
+    path = output / OPTIONS_NAME
     try:
         return {**json.loads(path.read_text(encoding="utf-8"))}
     except (OSError, ValueError, TypeError) as error:
-        raise TrainingError(f"{path} is missing or damaged.", "Start anew in another --output.") from error
+        raise TrainingError(f"{path} is missing or damaged.", "Start again in another --output.") from error
 
 
-def keep_epoch(run: Run) -> None:
-    """Compares the last epoch with the best one, keeps its weights if better, and redraws the curves.
+@contextlib.contextmanager
+def writing(run: Path) -> Iterator[None]:
+    """Report in one line, inside the `with` block, that the disk refuses what a run writes to its folder.
+
+    Raises:
+        TrainingError: for an OSError; it says whether there is a checkpoint to continue from.
+    """
+    try:
+        yield
+    except OSError as error:
+        kept, again = "there is no checkpoint yet", "start again"
+        if has_checkpoint(run):
+            kept, again = "its last checkpoint is intact", "continue with --resume"
+        raise TrainingError(
+            f"The run folder {run} cannot be written ({first_line(error)}); {kept}.",
+            f"Check the space on the disk and the folder's permissions, then {again}.",
+        ) from error
+
+
+def has_checkpoint(run: Path) -> bool:
+    return (run / CHECKPOINT_NAME).is_file()
+
+
+def save_checkpoint(run: Path, parts: Mapping[str, Stateful]) -> None:
+    """Replace the checkpoint of a run folder by the states of the named parts.
+
+    Raises:
+        TrainingError: it cannot be written; the checkpoint before it is as it was.
+    """
+    states = {name: part.state_dict() for name, part in parts.items()}
+
+    def write(file: BinaryIO) -> None:
+        try:
+            torch.save(states, file)
+        except RuntimeError as error:
+            # torch hides what the disk said behind a complaint about its own position in the file.
+            raise OSError(first_line(error.__context__ or error)) from error
+
+    with writing(run):
+        replace_file(run / CHECKPOINT_NAME, write)
+
+
+def load_checkpoint(run: Path, parts: Mapping[str, Stateful]) -> None:
+    """Restore the named parts.
+
+    Raises:
+        TrainingError: the checkpoint is damaged, or it belongs to another network.
+    """
+    path = run / CHECKPOINT_NAME
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # torch writes checksums but does not compare them.
+            if (bad := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"{bad} has changed")
+        states = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise TrainingError(
+            f"{path} is damaged ({type(error).__name__}: {first_line(error)}).",
+            "Start again in another --output.",
+        ) from error
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(states[name])
+    except Exception as error:
+        raise TrainingError(
+            f"{path} does not fit this run ({type(error).__name__}: {first_line(error)}).",
+            "Use the options the run was started with, or start again in another --output.",
+        ) from error
+
+
+def write_epoch(run: Run, *, better: bool) -> None:
+    """Write the curves, and the weight average where the epoch is the best so far; on the main process only.
 
     Raises:
         TrainingError: the run folder cannot be written.
     """
-    progress = run.progress
-    row = progress.history[-1]
-    # Without validation the last epoch counts as the best.
-    score = None if run.options.refit else ((row["validation_dice"] or 0) + row["validation_accuracy"]) / 2
-    better = score is None or score > progress.best_score
-    if better:
-        progress.best_score, progress.best_epoch = score, progress.epoch
     if run.accelerator.is_main_process:
         with writing(run.options.output):
             if better:
                 _save_average(run, "best")
-            write_curves(run.options.output, progress.history)
+            write_curves(run.options.output, run.progress.history)
+
+
+def write_curves(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Write `history.csv` (a row per epoch) and `curves.png` (losses, Dice, accuracy).
+
+    Args:
+        folder: exists.
+        history: rows with the same keys: epoch, learning_rate, seconds, and train_ and validation_
+            loss, dice and accuracy; empty figures are None.
+    """
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, fieldnames=list(history[0]))
+    writer.writeheader()
+    writer.writerows(history)
+    replace_file(folder / HISTORY_NAME, lambda file: file.write(table.getvalue().encode()))
+    _draw_curves(folder / CURVES_NAME, history)
+
+
+def _draw_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    epochs = [row["epoch"] for row in history]
+    panels = {"loss": "Loss", "dice": "Dice on lesion images", "accuracy": "Accuracy over three classes"}
+    for axes, (key, title) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for part, style, color in (("train", "--", "#0072B2"), ("validation", "-", "#D55E00")):
+            values = [row[f"{part}_{key}"] for row in history]
+            values = [float("nan") if value is None else value for value in values]
+            axes.plot(epochs, values, style, color=color, marker=".", label=part)
+        axes.set(title=title, xlabel="epoch")
+        if key != "loss":
+            axes.set_ylim(0, 1)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    replace_file(path, lambda file: figure.savefig(file, format="png", dpi=110))
+
+
+def load_selected(run: Run) -> tuple[UNet, BundleConfig]:
+    """Return the weights of the selected epoch, rounded as a model folder rounds them.
+
+    Raises:
+        TrainingError: the run folder cannot be written.
+    """
+    if run.options.select == "last":
+        with writing(run.options.output):
+            _save_average(run, "last")
+    model, config, _ = load_bundle(run.options.output / run.options.select)
+    return model, config
 
 
 def _save_average(run: Run, folder: str) -> None:
-    """Writes the weight average as it is now, uncalibrated, into this folder of the run."""
+    """Write the weight average as it is now, uncalibrated, into this folder of the run."""
     ema = run.ema.module
     config = BundleConfig(
         architecture=ema.architecture,
@@ -138,42 +262,42 @@ def _save_average(run: Run, folder: str) -> None:
 
 
 def is_finished(output: Path) -> bool:
-    """Whether `finish` came to its end: fitted again, the guard could differ in its last digits."""
+    """Return whether `write_model` came to its end."""
     # The manifest is written last.
-    return (output / "manifest.json").is_file() and (output / "model").is_dir()
+    return (output / MANIFEST_NAME).is_file() and (output / "model").is_dir()
 
 
-def finish(run: Run, data: DatasetDict) -> None:
-    """The weights of the selected epoch become the model: calibrated, thresholds chosen, manifest attached.
+def write_model(
+    run: Run,
+    model: UNet,
+    config: BundleConfig,
+    guard: Guard | None,
+    *,
+    refit_of: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the result of a run, with the manifest as its record.
+
+    Args:
+        run: at its end.
+        model: with the weights of the selected epoch, on the CPU.
+        config: calibrated.
+        guard: None where there are too few images to fit one.
+        refit_of: the record of the model that a refit started from.
 
     Raises:
         TrainingError: the run folder cannot be written.
     """
     output = run.options.output
-    if run.options.select == "last":
-        # By way of the disk, as the best: weights are rounded there, and what is fitted shall fit these.
-        with writing(output):
-            _save_average(run, "last")
-    model, config, _ = load_bundle(output / run.options.select)
     manifest = build_manifest(run)
-    predictor = Predictor(model, config, device=str(run.accelerator.device))
-    if run.options.refit:
-        first = load_config(run.options.refit)
-        calibration, thresholds = first.calibration, first.thresholds
-        manifest["refit_of"] = first.training
-    else:
-        calibration, thresholds = tune_on(predictor, data["validation"])
-    guard, limit = fit_guard_on(predictor, data) or (None, None)
-    calibration = replace(calibration, refuse_beyond=limit)
-    config = replace(config, calibration=calibration, thresholds=thresholds, training=manifest)
-    text = json.dumps(manifest, indent=2) + "\n"
+    if refit_of is not None:
+        manifest["refit_of"] = refit_of
     with writing(output):
-        save_bundle(output / "model", model.cpu(), config, guard)
-        replace_file(output / "manifest.json", lambda file: file.write(text.encode()))
+        save_bundle(output / "model", model, replace(config, training=manifest), guard)
+        _write_json(output / MANIFEST_NAME, manifest)
 
 
 def build_manifest(run: Run) -> dict[str, Any]:
-    """How the weights came about; it travels in `config.json`. The commit is that at which the run began."""
+    """Return how the weights came about; it travels in `config.json`. The commit is where the run began."""
     accelerator, progress = run.accelerator, run.progress
     kept = progress.epoch if run.options.select == "last" else progress.best_epoch
     validated = progress.history[kept - 1]
@@ -200,3 +324,8 @@ def build_manifest(run: Run) -> dict[str, Any]:
         "commit": _recorded(run.options.output).get(_COMMIT),
         "versions": versions("accelerate", "datasets", "numpy", "pillow", "scipy", "torch"),
     }
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    text = json.dumps(values, indent=2) + "\n"
+    replace_file(path, lambda file: file.write(text.encode()))

@@ -1,7 +1,4 @@
-"""The parts of a training run, made from its options: pictures, network, optimizer and schedule.
-
-With `training`, the only module that imports accelerate.
-"""
+"""The parts of a training run, made from its options: images, network, optimizer, schedule, average."""
 
 from __future__ import annotations
 
@@ -44,7 +41,7 @@ _PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 @dataclass
 class Run:
-    """Everything the stages share, already prepared by accelerate.
+    """Everything that the stages share, prepared by accelerate.
 
     Attributes:
         options: with the accumulation that fits into memory.
@@ -52,7 +49,7 @@ class Run:
         model: the network.
         ema: the network's weight average that is validated and saved; its buffers are averaged too.
         validation_loader: None for a refit.
-        made_on: the data and its split, as the record of a model tells them.
+        made_on: the data and its split, as the record of a model has them.
         saved_at: `time.monotonic()` of the last checkpoint.
     """
 
@@ -70,7 +67,7 @@ class Run:
     saved_at: float = field(default_factory=time.monotonic)
 
     def parts(self) -> dict[str, Any]:
-        """What a checkpoint holds. Random states are not among them: every step is seeded anew."""
+        """Return what a checkpoint holds. Random states are not among them: every step is seeded anew."""
         parts = {
             "model": self.accelerator.unwrap_model(self.model),
             "ema": self.ema,
@@ -84,7 +81,7 @@ class Run:
 
 
 def build_accelerator(options: TrainOptions) -> Accelerator:
-    """Device, processes and precision."""
+    """Return what knows device, processes and precision."""
     try:
         accelerator = Accelerator(
             mixed_precision=_PRECISION[options.precision],
@@ -113,22 +110,22 @@ def build_accelerator(options: TrainOptions) -> Accelerator:
 
 
 def _warn_of_emulation() -> None:
-    """Says so where this CPU has no instructions for bfloat16, so that it is emulated."""
+    """Warn where this CPU has no instructions for bfloat16, so that it is emulated."""
     capability = torch.backends.cpu.get_cpu_capability()
     # ARM's, which may calculate in it, are called DEFAULT too.
     if platform.machine() in ("x86_64", "AMD64") and capability in ("DEFAULT", "AVX2"):
         print(
-            f"warning: This CPU ({capability}) does not calculate in bfloat16: a step may take over ten "
+            f"warning: This CPU ({capability}) has no bfloat16 instructions: a step may take over ten "
             "times as long as with --precision fp32.",
             file=sys.stderr,
         )
 
 
 def check_data(data: DatasetDict) -> None:
-    """A data set to train on has images of every class in both splits.
+    """Check that there are images of every class in both splits.
 
     Raises:
-        DataLayoutError: it lacks some; all of it is listed.
+        DataLayoutError: some are missing; all of them are listed.
     """
     problems = []
     for split in ("train", "validation"):
@@ -140,10 +137,10 @@ def check_data(data: DatasetDict) -> None:
         )
 
 
-def load_pictures(
+def load_images(
     options: TrainOptions, data: DatasetDict, *, progress: bool
 ) -> tuple[LesionDataset, LesionDataset | None]:
-    """The training and the validation pictures in memory; a refit trains on both and validates nothing."""
+    """Return training and validation images, decoded; a refit trains on both and validates on none."""
     preprocessor = Preprocessor(Preprocess(size=options.size))
     split = concatenate_datasets([data["train"], data["validation"]]) if options.refit else data["train"]
     if len(split) < options.batch_size:
@@ -171,7 +168,7 @@ def build_run(
     train_set: LesionDataset,
     validation_set: LesionDataset | None,
 ) -> Run:
-    """Network, optimizer, schedule and weight average around the pictures."""
+    """Return network, optimizer, schedule and weight average around the images."""
     set_seed(options.seed)
     model = build_model(options, data)
     if options.freeze_depthwise:
@@ -181,31 +178,32 @@ def build_run(
         model = model.to(memory_format=torch.channels_last)
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    share = options.batch_size // (accelerator.num_processes * options.accumulate)
+    ema = build_ema(model, options.ema_decay).to(accelerator.device)
+    optimizer = build_optimizer(model, options)
+
+    images_per_pass = options.batch_size // (accelerator.num_processes * options.accumulate)
     order = EpochOrder(train_set, options.batch_size)
     train_loader = DataLoader(
         train_set,
-        batch_size=share,
+        batch_size=images_per_pass,
         sampler=order,
         num_workers=options.workers,
         worker_init_fn=leave_signals_to_the_parent,
     )
-    ema = build_ema(model, options.ema_decay)
-    optimizer = build_optimizer(model, options)
-    model, optimizer, train_loader = accelerator.prepare(model, optimizer, train_loader)
-    accelerator.gradient_accumulation_steps = options.accumulate
+    validation_loader = validation_set and DataLoader(validation_set, batch_size=images_per_pass)
     steps_per_epoch = len(order) // options.batch_size
+    accelerator.gradient_accumulation_steps = options.accumulate
+    model, optimizer, train_loader = accelerator.prepare(model, optimizer, train_loader)
     return Run(
         options=options,
         accelerator=accelerator,
         steps_per_epoch=steps_per_epoch,
         model=model,
-        ema=ema.to(accelerator.device),
+        ema=ema,
         optimizer=optimizer,
         scheduler=build_schedule(optimizer, options, steps_per_epoch),
         train_loader=train_loader,
-        validation_loader=validation_set
-        and accelerator.prepare_data_loader(DataLoader(validation_set, batch_size=share)),
+        validation_loader=validation_loader and accelerator.prepare_data_loader(validation_loader),
         made_on={
             "images": {split: len(data[split]) for split in SPLITS},
             "folds": {split: sorted(set(data[split]["fold"])) for split in SPLITS},
@@ -217,11 +215,11 @@ def build_run(
 
 
 def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
-    """The network with its start weights, which must not know what this run holds back.
+    """Return the network with its start weights, which must not know what this run holds back.
 
     Raises:
-        UsageError: the start model is none, is another network, was made on another split or does not tell on
-            which, was trained on the images that this run validates on, or was tuned for another input size.
+        UsageError: the start is not a model folder, is another network, was made on another split or does not
+            tell on which, was trained on the images that this run validates on, or has another input size.
     """
     plain = options.encoder == "plain"
     architecture = Architecture(options.encoder, options.width if plain else None)
@@ -232,7 +230,10 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
             model.encoder.load_imagenet()
         return model
     if not Path(start).is_dir():
-        raise UsageError(f"{flag} {start} is no model folder.", "Name the folder of a model.")
+        raise UsageError(
+            f"{flag} {start} is not a model folder (config.json and model.safetensors not found).",
+            "Name the folder of a model.",
+        )
     model, config, _ = load_bundle(start)
     if config.architecture != architecture:
         its = f"--encoder {config.architecture.encoder}"
@@ -248,7 +249,7 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
         )
     if options.refit and config.preprocess.size != options.size:
         raise UsageError(
-            f"--refit {start} was tuned for --size {config.preprocess.size}, not {options.size}.",
+            f"--refit {start} was trained with --size {config.preprocess.size}, not {options.size}.",
             "Use its size.",
         )
     return model
@@ -275,7 +276,7 @@ def build_optimizer(model: nn.Module, options: TrainOptions) -> torch.optim.Opti
 
 
 def build_ema(model: nn.Module, decay: float) -> AveragedModel:
-    """The exponential moving average of weights and batch statistics, one update a step.
+    """Return the exponential moving average of weights and batch statistics, one update a step.
 
     The n-th update keeps (1 + n) / (10 + n) of the average where that is less than the decay, as TensorFlow's
     ExponentialMovingAverage does: a fixed decay keeps start weights for several epochs of a small data set.
@@ -292,7 +293,7 @@ def build_ema(model: nn.Module, decay: float) -> AveragedModel:
 def build_schedule(
     optimizer: torch.optim.Optimizer, options: TrainOptions, steps_per_epoch: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """Linear warm-up, then a cosine to 0 at the last step."""
+    """Return linear warm-up, then a cosine to 0 at the last step."""
     warmup = round(options.warmup * steps_per_epoch)
     total = options.epochs * steps_per_epoch
 

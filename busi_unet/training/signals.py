@@ -41,11 +41,11 @@ class StopSignals:
             return
         self.received = number
         if self.at_once:
-            # No Exception, which a decoder might take for a damaged picture.
+            # No Exception, which a decoder might take for a damaged image.
             raise KeyboardInterrupt
 
 
 def leave_signals_to_the_parent(_worker: int = 0) -> None:
-    """For data-loader workers: a signal to the whole job must not take the pictures of the current step."""
+    """For data-loader workers: a signal to the whole job must not lose the images of the current step."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -1,11 +1,11 @@
-"""TensorBoard and trackio: the curves of a run, and what its network draws on the same few pictures.
+"""TensorBoard and trackio: the curves of a run, and what its network draws on the same few images.
 
     run folder
     ├── tensorboard/     event files
-    └── trackio/         data base and pictures; TRACKIO_DIR names another place
+    └── trackio/         data base and images; TRACKIO_DIR names another place
 
-Both are written by the main process alone. A resumed run goes on with the tracker's run where the
-checkpoint ends. TensorBoard drops what was logged after that; trackio keeps both values of such an epoch.
+Both are written by the main process alone. A resumed run continues the tracker's run where the checkpoint
+ends. TensorBoard drops what was logged after that; trackio keeps both values of such an epoch.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
 PROJECT = "busi_unet"
-PICTURES = 4
+IMAGES = 4
 
 
 def open_trackers(options: TrainOptions, accelerator: Accelerator, *, resumed_at: int = 0) -> None:
-    """Starts the tracker that was asked for, if any.
+    """Start the tracker that was asked for, if any.
 
     Args:
         options: of the run.
@@ -55,32 +55,25 @@ def open_trackers(options: TrainOptions, accelerator: Accelerator, *, resumed_at
         )
     if not accelerator.is_main_process:
         return
-    settings: dict[str, Any] = {"purge_step": resumed_at + 1}
-    if options.tracker == "trackio":
-        name = options.output.resolve().name
-        # trackio reads it when it is first imported.
-        os.environ.setdefault("TRACKIO_DIR", str((options.output / "trackio").resolve()))
-        # Where several runs share a folder, one of the same name may be another run.
-        resume = "allow" if options.resume else "never"
-        settings = {"name": name, "resume": resume, "config": options.to_dict()}
+    if options.tracker == "tensorboard":
+        name, settings = "tensorboard", {"purge_step": resumed_at + 1}
+    else:
+        name, settings = PROJECT, _trackio_settings(options)
     try:
         with redirect_stdout(sys.stderr):
-            accelerator.init_trackers(
-                options.tracker if options.tracker == "tensorboard" else PROJECT,
-                init_kwargs={options.tracker: settings},
-            )
+            accelerator.init_trackers(name, init_kwargs={options.tracker: settings})
     except Exception as error:  # Whatever the tracker's own settings, or the disk, make it raise.
         accelerator.trackers.clear()
         raise TrainingError(
             f"The tracker {options.tracker} cannot start ({type(error).__name__}: {first_line(error)}).",
-            "Mend that, or go on with --tracker none.",
+            "Fix that, or continue with --tracker none.",
         ) from error
     if options.tracker == "tensorboard" and resumed_at == 0:
         accelerator.log({"options": _as_table(options.to_dict())}, step=0)
 
 
 def log_epoch(accelerator: Accelerator, row: dict[str, Any], epoch: int) -> None:
-    """Logs an epoch's figures under the names they have in `history.csv`; None is left out.
+    """Log an epoch's figures under the names they have in `history.csv`; None is left out.
 
     Args:
         accelerator: with trackers opened by `open_trackers`.
@@ -95,7 +88,7 @@ def log_epoch(accelerator: Accelerator, row: dict[str, Any], epoch: int) -> None
 def log_overlays(
     accelerator: Accelerator, model: nn.Module, validation_set: LesionDataset, epoch: int
 ) -> None:
-    """Logs the same validation pictures every epoch: reference contour blue, predicted contour orange.
+    """Log the same validation images every epoch: reference contour blue, predicted contour orange.
 
     Does nothing without a tracker, and on every process but the main one.
 
@@ -107,26 +100,26 @@ def log_overlays(
     """
     if not accelerator.trackers:
         return
-    indices = choose_pictures(validation_set.labels)
-    pictures, classes = draw_predictions(accelerator, model, validation_set, indices)
-    for position, (index, picture, predicted) in enumerate(zip(indices, pictures, classes, strict=True), 1):
+    indices = choose_images(validation_set.labels)
+    overlays, classes = draw_predictions(accelerator, model, validation_set, indices)
+    for position, (index, overlay, predicted) in enumerate(zip(indices, overlays, classes, strict=True), 1):
         image_id = validation_set.image_ids[index]
         tag = f"overlays/{position}_" + re.sub(r"\W+", "_", image_id).strip("_")
         for tracker in accelerator.trackers:
             if tracker.name == "tensorboard":
-                tracker.tracker.add_image(tag, np.asarray(picture), epoch, dataformats="HWC")
+                tracker.tracker.add_image(tag, np.asarray(overlay), epoch, dataformats="HWC")
             else:
                 import trackio
 
                 caption = f"{image_id}, classified {predicted}; reference blue, prediction orange"
-                tracker.log({tag: trackio.Image(picture, caption=caption)}, step=epoch)
+                tracker.log({tag: trackio.Image(overlay, caption=caption)}, step=epoch)
     for tracker in accelerator.trackers:
         if tracker.name == "tensorboard":
             tracker.tracker.flush()
 
 
 def close_trackers(accelerator: Accelerator) -> None:
-    """Writes out what is still held back and ends the run; stdout is kept for results."""
+    """Write out what is still held back and end the run; stdout is kept for results."""
     names = [tracker.name for tracker in accelerator.trackers]
     with redirect_stdout(sys.stderr):
         accelerator.end_training()
@@ -137,11 +130,11 @@ def close_trackers(accelerator: Accelerator) -> None:
             trackio.finish()
 
 
-def choose_pictures(labels: np.ndarray, count: int = PICTURES) -> list[int]:
-    """Indices of `count` images, or all if there are fewer: one of every class first, then any.
+def choose_images(labels: np.ndarray, count: int = IMAGES) -> list[int]:
+    """Return indices of `count` images, or all if there are fewer: one of every class first, then any.
 
     The choice depends on the labels int64 (N,) alone, not on the seed of the run, so that runs on one
-    split show the same pictures.
+    split show the same images.
     """
     order = np.random.default_rng(0).permutation(len(labels)).tolist()
     firsts = [next((i for i in order if labels[i] == label), None) for label in range(len(CLASS_NAMES))]
@@ -153,7 +146,7 @@ def choose_pictures(labels: np.ndarray, count: int = PICTURES) -> list[int]:
 def draw_predictions(
     accelerator: Accelerator, model: nn.Module, dataset: LesionDataset, indices: list[int]
 ) -> tuple[list[Image.Image], list[str]]:
-    """Overlays (S, S) at network resolution and the predicted class names, in the order of `indices`."""
+    """Return overlays (S, S) at network resolution and predicted class names, in the order of `indices`."""
     model = accelerator.unwrap_model(model)
     images = torch.stack([dataset[index].image for index in indices]).to(accelerator.device)
     was_training = model.training
@@ -161,14 +154,25 @@ def draw_predictions(
     with accelerator.autocast():
         output = UNetOutput(*model(images))
     model.train(was_training)
-    pictures = []
+    overlays = []
     for index, logits in zip(indices, output.mask_logits[:, 0], strict=True):
-        reference = draw_overlay(dataset.frames[index], dataset.masks[index], color=SKY_BLUE, opacity=0)
+        reference = draw_overlay(dataset.images[index], dataset.masks[index], color=SKY_BLUE, opacity=0)
         predicted = (logits > 0).cpu().numpy()
-        pictures.append(draw_overlay(np.asarray(reference), predicted, color=ORANGE, opacity=0))
-    return pictures, [CLASS_NAMES[label] for label in output.class_logits.argmax(1).tolist()]
+        overlays.append(draw_overlay(np.asarray(reference), predicted, color=ORANGE, opacity=0))
+    return overlays, [CLASS_NAMES[label] for label in output.class_logits.argmax(1).tolist()]
+
+
+def _trackio_settings(options: TrainOptions) -> dict[str, Any]:
+    # trackio reads it when it is first imported.
+    os.environ.setdefault("TRACKIO_DIR", str((options.output / "trackio").resolve()))
+    return {
+        "name": options.output.resolve().name,
+        # Where several runs share a folder, one of the same name may be another run.
+        "resume": "allow" if options.resume else "never",
+        "config": options.to_dict(),
+    }
 
 
 def _as_table(values: dict[str, Any]) -> str:
-    """A Markdown table, as TensorBoard shows text."""
+    """Return a Markdown table, as TensorBoard shows text."""
     return "\n".join(["| option | value |", "|---|---|", *(f"| {key} | {values[key]} |" for key in values)])

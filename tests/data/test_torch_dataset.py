@@ -83,11 +83,11 @@ def test_mixup_depends_on_seed_epoch_and_index_alone(train_split):
     assert any(not torch.equal(first[index].image, second[index].image) for index in range(6))
 
 
-def test_stored_pictures_stay_as_they_are(train_split):
+def test_stored_images_stay_as_they_are(train_split):
     data = dataset(train_split, augmentation=AUGMENTATIONS["strong"], mixup=0.4)
-    before = data.frames.copy()
+    before = data.images.copy()
     _ = [data[index] for index in range(len(data))]
-    np.testing.assert_array_equal(data.frames, before)
+    np.testing.assert_array_equal(data.images, before)
 
 
 def test_the_order_of_an_epoch_is_a_new_one_of_whole_batches(train_split):

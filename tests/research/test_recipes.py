@@ -32,7 +32,7 @@ def trials(prepared, tmp_path_factory):
     for name, changes in {"base": {}, "smooth": {"label_smoothing": 0.2}, "wide": {"width": 8}}.items():
         for fold in (1, 3):
             run = folder / name / f"fold-{fold}"
-            train(dataclasses.replace(plain, validation_fold=fold, output=run, **changes))
+            train(plain.replace(validation_fold=fold, output=run, **changes))
     return folder
 
 

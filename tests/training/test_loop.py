@@ -1,5 +1,4 @@
 import csv
-import dataclasses
 import json
 import os
 import random
@@ -7,28 +6,25 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from busi_unet.config import Architecture, Calibration, Thresholds
+from busi_unet.config import Calibration, Thresholds
 from busi_unet.data.busi import load_prepared
 from busi_unet.errors import TrainingError, TrainingStopped, UsageError
 from busi_unet.inference.predictor import Predictor
-from busi_unet.models.pretrained import load_bundle, load_config, save_bundle, save_config
-from busi_unet.models.unet import UNet
-from busi_unet.training import curves, loop, run_folder
-from busi_unet.training.calibrate import recalibrate
+from busi_unet.models.pretrained import load_config, save_config
+from busi_unet.training import loop, run_folder
 from busi_unet.training.loop import train
 from busi_unet.training.options import TrainOptions
+from busi_unet.training.progress import Tally
 
-PROGRAM = Path(__file__).parents[1] / "fakes" / "training_run.py"
-
-
-def small(data: Path, output: Path) -> TrainOptions:
-    return TrainOptions(data=data, output=output, encoder="plain", width=4, size=64, epochs=2, batch_size=4)
+ROOT = Path(__file__).parents[2]
+STEPS = 3  # of an epoch, with 4 images each
 
 
 @pytest.fixture
@@ -36,11 +32,15 @@ def options(prepared, tmp_path) -> TrainOptions:
     return small(prepared, tmp_path / "run")
 
 
+def small(data: Path, output: Path) -> TrainOptions:
+    return TrainOptions(data=data, output=output, encoder="plain", width=4, size=32, epochs=2, batch_size=4)
+
+
 @pytest.fixture(autouse=True)
 def undrawn(request, monkeypatch) -> None:
     """Drawing the curves takes half the time of a run this small; one test looks at them."""
     if request.function is not test_a_run_leaves_a_model_that_predicts_and_a_record:
-        monkeypatch.setattr(curves, "_draw", lambda *_: None)
+        monkeypatch.setattr(run_folder, "_draw_curves", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -55,58 +55,59 @@ def weights_file(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
 
 
-def epochs_in(output: Path) -> list[str]:
+def history(output: Path) -> list[dict[str, str]]:
     with (output / "history.csv").open(newline="", encoding="utf-8") as file:
-        return [row["epoch"] for row in csv.DictReader(file)]
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
+        return [{**row, "seconds": ""} for row in csv.DictReader(file)]
 
 
 def test_a_run_leaves_a_model_that_predicts_and_a_record(options, prepared):
     folder = train(options)
-    model, config, _ = load_bundle(folder)
-    assert model.architecture.width == 4
-    assert config.training["options"]["seed"] == options.seed
-    assert config.training["data"]["folds"]["test"] == [0]
-    assert config.training["data"]["folds_from"] == "computed"
+    training = load_config(folder).training
+    assert training == json.loads((options.output / "manifest.json").read_text(encoding="utf-8"))
+    assert training["options"] == options.recipe()
+    assert training["data"]["folds"]["test"] == [0]
     image = load_prepared(prepared)["test"][0]["image"]
     assert Predictor.from_pretrained(folder).predict(image).mask.shape == (image.height, image.width)
-
-    manifest = json.loads((options.output / "manifest.json").read_text(encoding="utf-8"))
-    assert manifest == config.training
-    with (options.output / "history.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert float(rows[1]["train_loss"]) < float(rows[0]["train_loss"])
+    assert [row["epoch"] for row in history(options.output)] == ["1", "2"]
     assert (options.output / "curves.png").stat().st_size > 0
+
+
+def test_training_learns_the_phantoms(options):
+    """More than a smoke test: after some epochs the loss on seen images has clearly fallen."""
+    train(options.replace(epochs=8, learning_rate=5e-3, ema_decay=0.5, augment="none", mixup=0))
+    losses = [float(row["train_loss"]) for row in history(options.output)]
+    assert losses[-1] < 0.75 * losses[0]
+
+
+def test_mixed_precision(options):
+    train(options.replace(precision="bf16", epochs=1))
+    assert float(history(options.output)[0]["validation_loss"]) > 0
 
 
 @pytest.mark.slow
 def test_a_run_killed_twice_ends_with_the_weights_of_an_unbroken_one(options, tmp_path):
     """SIGKILL in the middle of an optimizer step, at steps drawn at random."""
-    options = dataclasses.replace(options, epochs=4, checkpoint_minutes=1e-6)
+    options = options.replace(epochs=4, checkpoint_minutes=1e-6)
     unbroken = train(options)
-    killed = dataclasses.replace(options, output=tmp_path / "killed")
+    killed = options.replace(output=tmp_path / "killed")
     draw = random.Random(0)
 
     def run(*accident: str, **changes) -> int:
-        text = json.dumps(dataclasses.replace(killed, **changes).to_dict())
-        command = [sys.executable, str(PROGRAM), text, *accident]
+        program = str(ROOT / "tests" / "fakes" / "training_run.py")
+        command = [sys.executable, program, json.dumps(killed.replace(**changes).to_dict()), *accident]
         return subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())})
 
-    # 3 steps an epoch; the first two programs die before they are through.
-    assert run("kill", str(draw.randint(2, 6))).returncode == -signal.SIGKILL
-    assert run("kill", str(draw.randint(2, 6)), resume=True).returncode == -signal.SIGKILL
+    # The first two programs die before they are through.
+    assert run("kill", str(draw.randint(2, 2 * STEPS))).returncode == -signal.SIGKILL
+    assert run("kill", str(draw.randint(2, 2 * STEPS)), resume=True).returncode == -signal.SIGKILL
     assert not (killed.output / "model").exists()
     assert run(resume=True).returncode == 0
     assert weights_file(killed.output / "model") == weights_file(unbroken)
-    assert epochs_in(killed.output) == ["1", "2", "3", "4"]
+    assert history(killed.output) == history(options.output)
 
 
 def after_step(monkeypatch, number: int, action) -> None:
-    """Calls `action` in the optimizer step with this number, from 1."""
+    """Call `action` in the optimizer step with this number, from 1."""
     steps = 0
     take_step = torch.optim.AdamW.step
 
@@ -123,10 +124,10 @@ def after_step(monkeypatch, number: int, action) -> None:
 
 @pytest.mark.parametrize(
     ("step", "number", "progress"),
-    [(2, signal.SIGTERM, (0, 2)), (3, signal.SIGINT, (0, 3)), (4, signal.SIGTERM, (1, 1))],
+    [(2, signal.SIGTERM, (0, 2)), (STEPS, signal.SIGINT, (0, STEPS)), (STEPS + 1, signal.SIGTERM, (1, 1))],
     ids=["within an epoch", "at the end of one", "in the next"],
 )
-def test_a_signal_ends_the_step_and_the_run_goes_on_from_there(
+def test_a_signal_ends_the_step_and_the_run_continues_from_there(
     options, unbroken, monkeypatch, step, number, progress
 ):
     with monkeypatch.context() as patch:
@@ -135,21 +136,20 @@ def test_a_signal_ends_the_step_and_the_run_goes_on_from_there(
     assert_resumes_to(unbroken, options)
 
 
-@pytest.mark.parametrize("stage", ["last validation", "calibration"])
+@pytest.mark.parametrize("stage", ["validate", "calibrate_model"])
 def test_a_signal_after_the_last_step_ends_the_run_which_then_needs_no_step(
     options, unbroken, monkeypatch, stage
 ):
-    module, name = (loop, "validate") if stage == "last validation" else (run_folder, "tune_on")
-    work, calls = getattr(module, name), []
+    work, calls = getattr(loop, stage), []
 
-    def interrupted(*arguments):
-        calls.append(name)
-        if len(calls) == (options.epochs if name == "validate" else 1):
+    def interrupted(*arguments, **keywords):
+        calls.append(stage)
+        if len(calls) == (options.epochs if stage == "validate" else 1):
             os.kill(os.getpid(), signal.SIGTERM)
-        return work(*arguments)
+        return work(*arguments, **keywords)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, name, interrupted)
+        patch.setattr(loop, stage, interrupted)
         assert_stopped(options, signal.SIGTERM, (2, 0))
     assert not (options.output / "model").exists()
     monkeypatch.setattr(loop, "train_epoch", None)
@@ -157,11 +157,9 @@ def test_a_signal_after_the_last_step_ends_the_run_which_then_needs_no_step(
 
 
 def assert_stopped(options: TrainOptions, number: signal.Signals, progress: tuple[int, int]) -> None:
-    """The training ends with a checkpoint of these epochs and steps, and says how to go on."""
-    before = signal.getsignal(number)
+    """The training ends with a checkpoint of these epochs and steps, and says how to continue."""
     with pytest.raises(TrainingStopped, match=f"{number.name} came") as caught:
         train(options)
-    assert signal.getsignal(number) is before
     assert caught.value.exit_code == 128 + number
     assert str(caught.value).endswith("--resume")
     state = torch.load(options.output / "checkpoint.pt", weights_only=True)["progress"]
@@ -171,151 +169,107 @@ def assert_stopped(options: TrainOptions, number: signal.Signals, progress: tupl
 
 def assert_resumes_to(unbroken: Path, options: TrainOptions) -> None:
     """Resumed, it ends like the run that nothing broke."""
-    resumed = train(dataclasses.replace(options, resume=True))
+    resumed = train(options.replace(resume=True))
     assert weights_file(unbroken / "model") == weights_file(resumed)
-    assert load_bundle(unbroken / "model")[1].thresholds == load_bundle(resumed)[1].thresholds
-    left, right = (
-        [{**row, "seconds": None} for row in csv.DictReader(text.splitlines())]
-        for text in (
-            (folder / "history.csv").read_text(encoding="utf-8") for folder in (unbroken, options.output)
-        )
-    )
-    assert left == right
-
-
-def test_a_finished_run_that_is_resumed_ends_at_once_and_stays_what_it_is(
-    unbroken, options, tmp_path, monkeypatch
-):
-    copy = shutil.copytree(unbroken, tmp_path / "copy")
-
-    def fail(*_):
-        raise AssertionError("finished again")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "finish", fail)
-        model = train(dataclasses.replace(options, output=copy, resume=True))
-    assert weights_file(model) == weights_file(unbroken / "model")
-    # Stopped before its manifest, it is not finished.
-    (copy / "manifest.json").unlink()
-    shutil.rmtree(model)
-    again = train(dataclasses.replace(options, output=copy, resume=True))
-    assert weights_file(again) == weights_file(unbroken / "model")
-
-
-def test_the_last_epoch_becomes_the_model_where_that_is_asked_for_before_the_end(unbroken, options, tmp_path):
-    copy = shutil.copytree(unbroken, tmp_path / "copy")
-    last = dataclasses.replace(options, output=copy, resume=True, select="last")
-    with pytest.raises(UsageError, match="--select was best"):
-        train(last)
-    (copy / "manifest.json").unlink()
-    model, config, _ = load_bundle(copy / "best")
-    for parameter in model.parameters():
-        parameter.data.zero_()
-    save_bundle(copy / "best", model, config)
-
-    model, config, _ = load_bundle(train(last))
-
-    trained = torch.load(copy / "checkpoint.pt", weights_only=True)["ema"]
-    for name, kept in model.state_dict().items():
-        # A model folder has float16 weights.
-        assert torch.allclose(kept, trained[f"module.{name}"], rtol=1e-3, atol=1e-6), name
-    assert config.training["kept_epoch"] == options.epochs
-    last_row = list(csv.DictReader((copy / "history.csv").read_text(encoding="utf-8").splitlines()))[-1]
-    assert config.training["validation"]["dice"] == round(float(last_row["validation_dice"]), 4)
+    assert load_config(unbroken / "model").thresholds == load_config(resumed).thresholds
+    assert history(unbroken) == history(options.output)
 
 
 def test_accumulation_survives_a_stop_within_an_epoch(options, tmp_path, monkeypatch):
-    options = dataclasses.replace(options, accumulate=2)
+    options = options.replace(accumulate=2, epochs=1)
     unbroken = train(options)
-    stopped = dataclasses.replace(options, output=tmp_path / "stopped")
+    stopped = options.replace(output=tmp_path / "stopped")
     with monkeypatch.context() as patch:
         after_step(patch, 2, lambda: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(TrainingStopped):
             train(stopped)
-    assert weights_file(train(dataclasses.replace(stopped, resume=True))) == weights_file(unbroken)
+    assert weights_file(train(stopped.replace(resume=True))) == weights_file(unbroken)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
-    ],
-    ids=["CUDA", "CPU"],
-)
-def test_out_of_memory_halves_the_images_per_pass_and_keeps_the_batch(options, monkeypatch, capsys, error):
+def test_a_finished_run_that_is_resumed_ends_at_once(unbroken, options, tmp_path, monkeypatch):
+    copy = shutil.copytree(unbroken, tmp_path / "copy")
+    monkeypatch.setattr(loop, "finish", None)
+    model = train(options.replace(output=copy, resume=True))
+    assert weights_file(model) == weights_file(unbroken / "model")
+
+
+def test_the_last_epoch_becomes_the_model_where_that_is_asked_for_before_the_end(unbroken, options, tmp_path):
+    copy = shutil.copytree(unbroken, tmp_path / "copy")
+    last = options.replace(output=copy, resume=True, select="last")
+    with pytest.raises(UsageError, match="--select was best"):
+        train(last)
+    (copy / "manifest.json").unlink()
+    model = train(last)
+    trained = torch.load(copy / "checkpoint.pt", weights_only=True)["ema"]
+    for name, kept in load_file(model / "model.safetensors").items():
+        # A model folder has float16 weights.
+        assert torch.allclose(kept.float(), trained[f"module.{name}"].float(), rtol=1e-3, atol=1e-6), name
+    assert load_config(model).training["kept_epoch"] == options.epochs
+
+
+def test_training_stops_early(options, monkeypatch):
+    rows = iter([(0.5, 0.5), (0.4, 0.5), (0.3, 0.5), (0.9, 0.9)])
+
+    def validate(_run):
+        dice, accuracy = next(rows)
+        return Tally(1.0, 10, 10 * dice, 10, 10 * accuracy)
+
+    monkeypatch.setattr(loop, "validate", validate)
+    model = train(options.replace(epochs=4, patience=2))
+    assert len(history(options.output)) == 3
+    assert load_config(model).training["kept_epoch"] == 1
+
+
+def test_out_of_memory_halves_the_images_per_pass_and_keeps_the_batch(options, monkeypatch, capsys):
     sizes, steps = [], []
-    forward = loop.combined_loss
+    compute_loss, write_epoch = loop.combined_loss, loop.write_epoch
 
     def hungry(output, *arguments, **keywords):
         sizes.append(len(output.mask_logits))
         # More than one image fits for the first epoch only, as where memory is shared.
         if len(output.mask_logits) > (1 if steps else 2):
-            raise error
-        return forward(output, *arguments, **keywords)
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return compute_loss(output, *arguments, **keywords)
 
-    keep_epoch = loop.keep_epoch
-
-    def spy(run):
+    def spy(run, **keywords):
         steps.append((run.scheduler.last_epoch, run.options.accumulate))
-        keep_epoch(run)
+        write_epoch(run, **keywords)
 
     monkeypatch.setattr(loop, "combined_loss", hungry)
-    monkeypatch.setattr(loop, "keep_epoch", spy)
-    monkeypatch.setattr(loop, "validate", lambda run: loop.Tally(1.0, 1, 0.5, 1, 1))
+    monkeypatch.setattr(loop, "write_epoch", spy)
+    monkeypatch.setattr(loop, "validate", lambda run: Tally(1.0, 1, 0.5, 1, 1))
     monkeypatch.setattr(loop, "finish", lambda *_: None)
     train(options)
     printed = capsys.readouterr().err
-    assert "Out of memory with 4 images per pass: going on with 2" in printed
-    assert "Out of memory with 2 images per pass: going on with 1, as --accumulate 4 would" in printed
-    assert "still sees 4 images, batch norm only 1" in printed
-    # The second epoch goes on from the checkpoint of the first, with as many steps.
-    assert steps == [(3, 2), (6, 4)]
-    assert sizes == [4, *[2] * 6, 2, *[1] * 12]
+    assert "Out of memory with 4 images per pass: continuing with 2" in printed
+    assert "Out of memory with 2 images per pass: continuing with 1, as with --accumulate 4" in printed
+    # The second epoch continues from the checkpoint of the first, with as many steps.
+    assert steps == [(STEPS, 2), (2 * STEPS, 4)]
+    assert sizes == [4, *[2] * 2 * STEPS, 2, *[1] * 4 * STEPS]
 
 
 def test_when_not_one_image_fits_it_is_said(options, monkeypatch):
-    def hungry(*arguments, **keywords):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    def hungry(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
 
     monkeypatch.setattr(loop, "combined_loss", hungry)
     with pytest.raises(TrainingError, match=r"memory with 1 images per pass.*smaller --size"):
-        train(dataclasses.replace(options, batch_size=2))
+        train(options.replace(batch_size=2))
 
 
-def test_training_learns_the_phantoms(options):
-    """More than a smoke test: after some epochs the loss on seen pictures has clearly fallen."""
-    still = {"augment": "none", "mixup": 0.0}
-    train(dataclasses.replace(options, size=32, epochs=8, learning_rate=5e-3, ema_decay=0.5, **still))
-    with (options.output / "history.csv").open(newline="", encoding="utf-8") as file:
-        losses = [float(row["train_loss"]) for row in csv.DictReader(file)]
-    assert losses[-1] < 0.75 * losses[0]
+def test_a_loss_that_is_not_finite_names_the_images_that_have_it(options, monkeypatch):
+    compute_loss, batches = loop.combined_loss, []
 
+    def broken(output, batch, **keywords):
+        batches.append(batch)
+        return compute_loss(output, batch, **keywords).index_fill(0, torch.tensor([1]), torch.nan)
 
-@pytest.mark.parametrize("mixup", [0.0, 0.4])
-@pytest.mark.parametrize("broken", [[1], [0, 1, 2, 3]], ids=["one image", "all"])
-def test_a_loss_that_is_no_number_names_the_images_that_have_it(options, monkeypatch, broken, mixup):
-    combined_loss, check_loss = loop.combined_loss, loop.check_loss
-    batches = []
-
-    def broken_loss(*args, **kwargs):
-        loss = combined_loss(*args, **kwargs)
-        return loss.index_fill(0, torch.tensor(broken), torch.nan)
-
-    def spy(run, loss, batch):
-        image_ids = run.train_loader.dataset.image_ids
-        pairs = zip(batch.index.tolist(), batch.partner.tolist(), strict=True)
-        names = [[image_ids[index] for index in dict.fromkeys(pair)] for pair in pairs]
-        batches.append([" mixed with ".join(pair) for pair in names])
-        check_loss(run, loss, batch)
-
-    monkeypatch.setattr(loop, "combined_loss", broken_loss)
-    monkeypatch.setattr(loop, "check_loss", spy)
-    with pytest.raises(TrainingError, match="in another --output with a lower --learning-rate") as caught:
-        train(dataclasses.replace(options, mixup=mixup))
-    names = ", ".join(batches[-1][index] for index in broken)
-    assert caught.value.message == f"The loss of epoch 1 is nan for: {names}."
-    assert any("mixed with" in name for name in batches[-1]) == (mixup > 0)
+    monkeypatch.setattr(loop, "combined_loss", broken)
+    with pytest.raises(TrainingError, match=r"The loss of epoch 1 is nan for: .*--learning-rate") as caught:
+        train(options)
+    image_ids = loop.load_images(options, load_prepared(options.data), progress=False)[0].image_ids
+    for index in {batches[0].index[1].item(), batches[0].partner[1].item()}:
+        assert image_ids[index] in caught.value.message
     assert not (options.output / "checkpoint.pt").exists()
 
 
@@ -333,14 +287,18 @@ def test_a_full_disk_is_one_line_that_says_what_is_left(options, monkeypatch, fo
 
     monkeypatch.setattr(run_folder, "save_bundle", full)
     with pytest.raises(TrainingError, match=rf"{options.output} cannot be written.*No space.*{expected}"):
-        train(dataclasses.replace(options, epochs=1))
+        train(options.replace(epochs=1))
 
 
-def test_a_batch_that_cannot_be_had_is_refused(options):
-    with pytest.raises(UsageError, match="more than the"):
-        train(dataclasses.replace(options, batch_size=4096))
-    with pytest.raises(UsageError, match="accumulation steps"):
-        train(dataclasses.replace(options, accumulate=3, output=options.output / "other"))
+def test_checkpoints_within_an_epoch_come_as_often_as_told(options, monkeypatch):
+    saved = []
+    monkeypatch.setattr(
+        loop,
+        "save_checkpoint",
+        lambda _, parts: saved.append((parts["progress"].epoch, parts["progress"].step)),
+    )
+    train(options.replace(epochs=1, checkpoint_minutes=0))
+    assert saved == [*((0, step) for step in range(1, STEPS + 1)), (1, 0)]
 
 
 def test_another_fold_is_trained_as_if_it_had_been_prepared(options, phantom_root, tmp_path):
@@ -348,136 +306,32 @@ def test_another_fold_is_trained_as_if_it_had_been_prepared(options, phantom_roo
 
     rotated = tmp_path / "rotated"
     prepare(phantom_root, rotated, test_fold=2, progress=False)
-    left = train(dataclasses.replace(options, epochs=1, fold=2))
-    right = train(dataclasses.replace(options, epochs=1, data=rotated, output=tmp_path / "other"))
+    left = train(options.replace(epochs=1, fold=2))
+    right = train(options.replace(epochs=1, data=rotated, output=tmp_path / "other"))
     assert weights_file(left) == weights_file(right)
-    made_on, expected = (load_bundle(folder)[1].training["data"] for folder in (left, right))
-    assert made_on == expected
-    assert made_on["folds"] == {"train": [0, 1, 4], "validation": [3], "test": [2]}
-    with pytest.raises(UsageError, match="no fold 7"):
-        train(dataclasses.replace(options, fold=7, output=tmp_path / "none"))
+    assert load_config(left).training["data"] == load_config(right).training["data"]
+    assert load_config(left).training["data"]["folds"] == {"train": [0, 1, 4], "validation": [3], "test": [2]}
 
 
-def test_checkpoints_within_an_epoch_come_as_often_as_told(options, monkeypatch):
-    saved = []
-    save_checkpoint = loop.save_checkpoint
+def test_a_refit_adds_the_validation_images_and_keeps_what_was_calibrated(
+    options, unbroken, prepared, tmp_path, monkeypatch
+):
+    first = shutil.copytree(unbroken / "model", tmp_path / "first")
+    config = replace(load_config(first), calibration=Calibration(1.5), thresholds=Thresholds(0.4, 0.3, 0.01))
+    save_config(first, config)
+    seen, compute_loss = set(), loop.combined_loss
 
-    def spy(output, parts):
-        saved.append((parts["progress"].epoch, parts["progress"].step))
-        save_checkpoint(output, parts)
-
-    monkeypatch.setattr(loop, "save_checkpoint", spy)
-    train(dataclasses.replace(options, epochs=1, checkpoint_minutes=0))
-    assert saved == [(0, 1), (0, 2), (0, 3), (1, 0)]
-
-
-def test_weights_that_may_know_the_test_images_are_refused(options, phantom_root, tmp_path):
-    from busi_unet.data.busi import prepare
-
-    first = train(dataclasses.replace(options, epochs=1))
-    rotated = tmp_path / "rotated"
-    prepare(phantom_root, rotated, test_fold=2, progress=False)
-    for model in (first, options.output / "best"):
-        for start in ({"refit": str(model)}, {"init": str(model)}):
-            with pytest.raises(UsageError, match="another split"):
-                train(dataclasses.replace(options, data=rotated, output=tmp_path / "next", **start))
-    with pytest.raises(UsageError, match="started on another split"):
-        train(dataclasses.replace(options, epochs=1, data=rotated, resume=True))
-    with pytest.raises(UsageError, match="tuned for --size 64"):
-        train(dataclasses.replace(options, size=96, output=tmp_path / "next", refit=str(first)))
-
-
-def test_processes_that_would_train_apart_are_refused(options, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UsageError, match="ACCELERATE_USE_CPU"):
-        train(options)
-
-
-def test_a_model_folder_can_be_trained_on(options, tiny_bundle, tmp_path, capsys):
-    run = dataclasses.replace(options, epochs=1, init=str(tiny_bundle), learning_rate=1e-9, ema_decay=0.0)
-    before, after = weights(tiny_bundle), weights(train(run))
-    assert f"--init {tiny_bundle} does not tell what it was trained on" in capsys.readouterr().err
-    with pytest.raises(UsageError, match=f"--refit {tiny_bundle} does not tell what it was trained on"):
-        train(dataclasses.replace(options, refit=str(tiny_bundle), output=tmp_path / "refit"))
-    assert torch.equal(before["mask_head.0.weight"], after["mask_head.0.weight"])
-    with pytest.raises(UsageError, match=r"holds another network\. Use --encoder plain --width 4\."):
-        train(dataclasses.replace(run, width=8, output=tmp_path / "wider"))
-    with pytest.raises(UsageError, match="is no model folder"):
-        train(dataclasses.replace(run, init="imagnet", output=tmp_path / "typo"))
-    made_on = load_config(options.output / "model").training["data"]
-    refit = {"data": {**made_on, "trained_on": ["train", "validation"]}}
-    save_config(tiny_bundle, dataclasses.replace(load_config(tiny_bundle), training=refit))
-    with pytest.raises(UsageError, match="was trained on the validation images too"):
-        train(dataclasses.replace(run, output=tmp_path / "after_a_refit"))
-
-
-def test_calibration_can_be_fitted_again(prepared, options, tmp_path):
-    folder = train(options)
-    tuned = load_config(folder)
-    changed = dataclasses.replace(tuned, calibration=Calibration(3.0), thresholds=Thresholds(mask=0.9))
-    save_config(folder, changed)
-    assert recalibrate(folder, load_prepared(prepared)) == load_config(folder) == tuned
-
-    training = {**tuned.training, "data": {**tuned.training["data"], "trained_on": ["train", "validation"]}}
-    save_config(folder, dataclasses.replace(tuned, training=training))
-    with pytest.raises(UsageError, match="validation images too"):
-        recalibrate(folder, load_prepared(prepared))
-    other = train(dataclasses.replace(options, fold=1, epochs=1, output=tmp_path / "other"))
-    with pytest.raises(UsageError, match="has another split than"):
-        recalibrate(folder, load_prepared(prepared), other=other)
-    assert load_config(folder).calibration == tuned.calibration
-
-
-def test_depthwise_filters_can_be_kept(options):
-    options = dataclasses.replace(
-        options,
-        encoder="efficientnet_lite0",
-        width=TrainOptions.width,
-        size=32,
-        epochs=1,
-        freeze_depthwise=True,
-    )
-    start = UNet(Architecture("efficientnet_lite0"))
-    start.encoder.load_imagenet()
-    before, after = start.state_dict(), load_bundle(train(options))[0].state_dict()
-    same = {
-        name
-        for name in before
-        if torch.allclose(after[name], before[name].to(after[name]), rtol=1e-3, atol=1e-5)
-    }
-    frozen = {name for name, _ in start.named_parameters() if "depthwise.1.weight" in name}
-    assert len(frozen) == 16
-    assert frozen <= same
-    assert "encoder.blocks.1.project.1.weight" not in same
-
-
-def test_a_refit_adds_the_validation_images_and_keeps_what_was_tuned(options, prepared, tmp_path):
-    first = train(dataclasses.replace(options, epochs=1))
-    tuned = dataclasses.replace(
-        load_bundle(first)[1], calibration=Calibration(1.5), thresholds=Thresholds(0.4, 0.3, 0.01)
-    )
-    save_config(first, tuned)
-    seen, decoded = set(), []
-    add, load_pictures = loop.add_to_tally, loop.load_pictures
-
-    def spy(tally, output, batch, loss):
+    def spy(output, batch, **keywords):
         seen.update(batch.index.tolist())
-        add(tally, output, batch, loss)
+        return compute_loss(output, batch, **keywords)
 
-    def load(*arguments, **keywords):
-        decoded.extend(load_pictures(*arguments, **keywords))
-        return decoded
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "add_to_tally", spy)
-        patch.setattr(loop, "load_pictures", load)
-        folder = train(dataclasses.replace(options, refit=str(first), output=tmp_path / "refit", epochs=2))
-    assert decoded[1] is None
+    monkeypatch.setattr(loop, "combined_loss", spy)
+    refit = load_config(train(options.replace(refit=str(first), output=tmp_path / "refit")))
     data = load_prepared(prepared)
-    assert max(seen) >= len(data["train"])
-    assert max(seen) < len(data["train"]) + len(data["validation"])
-    config = load_bundle(folder)[1]
-    assert (config.calibration, config.thresholds) == (tuned.calibration, tuned.thresholds)
-    assert config.training["validation"] is None
-    assert config.training["kept_epoch"] == 2
-    assert config.training["refit_of"] == tuned.training
+    assert len(data["train"]) <= max(seen) < len(data["train"]) + len(data["validation"])
+    assert refit.calibration.temperature == 1.5
+    assert refit.thresholds == config.thresholds
+    assert refit.training["validation"] is None
+    assert refit.training["kept_epoch"] == 2
+    assert refit.training["refit_of"] == config.training
+    assert refit.training["data"]["trained_on"] == ["train", "validation"]

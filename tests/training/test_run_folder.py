@@ -1,16 +1,26 @@
-import dataclasses
+import csv
 import json
 
 import pytest
+import torch
 from accelerate import Accelerator
 from datasets import DatasetDict
 from fakes.made_up import CASES, make_split
+from PIL import Image
+from torch import nn
 
 from busi_unet.errors import TrainingError, UsageError
-from busi_unet.training import run_folder
-from busi_unet.training.checkpoint import CHECKPOINT_NAME
 from busi_unet.training.options import TrainOptions
-from busi_unet.training.run_folder import open_run_folder
+from busi_unet.training.run_folder import (
+    CHECKPOINT_NAME,
+    CURVES_NAME,
+    HISTORY_NAME,
+    load_checkpoint,
+    open_run_folder,
+    save_checkpoint,
+    write_curves,
+    writing,
+)
 
 DATA = DatasetDict(train=make_split(CASES[:3]), validation=make_split(CASES[3:5]), test=make_split(CASES[5:]))
 ROTATED = DatasetDict(train=DATA["train"], validation=DATA["test"], test=DATA["validation"])
@@ -26,23 +36,17 @@ def started(tmp_path) -> TrainOptions:
     options = TrainOptions(output=tmp_path / "run", epochs=3)
     open_folder(options)
     (options.output / CHECKPOINT_NAME).touch()
-    return dataclasses.replace(options, resume=True)
-
-
-def edit_options(run: TrainOptions, **changes) -> None:
-    """Replaces entries of options.json; None takes one away."""
-    path = run.output / "options.json"
-    values = json.loads(path.read_text(encoding="utf-8")) | changes
-    kept = {name: value for name, value in values.items() if value is not None}
-    path.write_text(json.dumps(kept), encoding="utf-8")
+    return options.replace(resume=True)
 
 
 def test_two_runs_are_not_mixed(started):
     with pytest.raises(UsageError, match="already holds a run"):
-        open_folder(dataclasses.replace(started, resume=False))
+        open_folder(started.replace(resume=False))
     with pytest.raises(UsageError, match=r"other options: --epochs was 3\. Resume with those"):
-        open_folder(dataclasses.replace(started, epochs=5))
-    open_folder(dataclasses.replace(started, workers=2, accumulate=2))
+        open_folder(started.replace(epochs=5))
+    with pytest.raises(UsageError, match="another split of the data, so it may know the test images"):
+        open_folder(started, ROTATED)
+    open_folder(started.replace(workers=2, accumulate=2))
 
 
 def test_a_finished_run_is_not_taken_for_an_empty_folder(tmp_path):
@@ -54,44 +58,82 @@ def test_a_finished_run_is_not_taken_for_an_empty_folder(tmp_path):
         open_folder(options)
 
 
-def test_the_commit_is_that_at_which_the_run_began(started, monkeypatch):
-    monkeypatch.setattr(run_folder, "commit", lambda: "later")
-    edit_options(started, commit="earlier")
+def test_a_resumed_run_keeps_the_commit_at_which_it_began(started):
+    path = started.output / "options.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**values, "commit": "earlier"}), encoding="utf-8")
     open_folder(started)
-    assert json.loads((started.output / "options.json").read_text(encoding="utf-8"))["commit"] == "earlier"
-    other = dataclasses.replace(started, output=started.output.with_name("other"), resume=False)
-    open_folder(other)
-    assert json.loads((other.output / "options.json").read_text(encoding="utf-8"))["commit"] == "later"
+    assert json.loads(path.read_text(encoding="utf-8"))["commit"] == "earlier"
 
 
-def test_another_split_under_the_same_flags_is_not_resumed(started):
-    with pytest.raises(UsageError, match="another split of the data, so it may know the test images"):
-        open_folder(started, ROTATED)
-    open_folder(started)
-
-
-@pytest.mark.parametrize("text", ["[]", "{", "3", None])
+@pytest.mark.parametrize("text", ["[]", "{", None])
 def test_damaged_options_are_one_sentence(started, text):
     path = started.output / "options.json"
     path.unlink() if text is None else path.write_text(text, encoding="utf-8")
-    with pytest.raises(TrainingError, match=r"options\.json is missing or damaged\. Start anew in another"):
+    with pytest.raises(TrainingError, match=r"options\.json is missing or damaged"):
         open_folder(started)
 
 
-def test_resuming_nothing_is_an_error(tmp_path):
+def test_an_output_that_cannot_be_a_run_folder_is_named(tmp_path):
     with pytest.raises(TrainingError, match=r"holds no checkpoint\.pt.*without --resume"):
         open_folder(TrainOptions(output=tmp_path, resume=True))
-
-
-def test_an_output_that_cannot_be_a_folder_is_named(tmp_path):
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(UsageError, match=rf"--output {file} is a file"):
         open_folder(TrainOptions(output=file))
+    with pytest.raises(TrainingError, match=rf"{file / 'run'} cannot be written"):
+        open_folder(TrainOptions(output=file / "run"))
     data = tmp_path / "data"
     data.mkdir()
     (data / "dataset_dict.json").touch()
     with pytest.raises(UsageError, match=rf"--output {data} is a data set"):
         open_folder(TrainOptions(output=data))
-    with pytest.raises(TrainingError, match=rf"{file / 'run'} cannot be written"):
-        open_folder(TrainOptions(output=file / "run"))
+
+
+def test_a_failed_save_keeps_the_checkpoint_before(tmp_path, monkeypatch):
+    before, after = nn.Linear(2, 3), nn.Linear(2, 3)
+    save_checkpoint(tmp_path, {"model": before})
+
+    def fail_halfway(_state, file):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fail_halfway)
+    with pytest.raises(TrainingError, match=r"disk full.*checkpoint is intact.*--resume"):
+        save_checkpoint(tmp_path, {"model": nn.Linear(2, 3)})
+    assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_NAME]
+    load_checkpoint(tmp_path, {"model": after})
+    assert torch.equal(before.weight, after.weight)
+
+
+def test_before_the_first_checkpoint_there_is_nothing_to_resume(tmp_path):
+    expected = rf"{tmp_path} cannot be written .*No space.*no checkpoint"
+    with pytest.raises(TrainingError, match=expected) as caught, writing(tmp_path):
+        raise OSError(28, "No space left on device")
+    assert "--resume" not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "other", "bit"])
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path, damage):
+    save_checkpoint(tmp_path, {"model": nn.Linear(200, 30)})
+    with pytest.raises(TrainingError, match="does not fit this run"):
+        load_checkpoint(tmp_path, {"model": nn.Linear(5, 3)})
+    path = tmp_path / CHECKPOINT_NAME
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 64]) + whole[middle + 1 :]
+    path.write_bytes({"empty": b"", "cut": whole[:middle], "other": b"no checkpoint", "bit": flipped}[damage])
+    with pytest.raises(TrainingError, match="is damaged") as caught:
+        load_checkpoint(tmp_path, {"model": nn.Linear(200, 30)})
+    assert "\n" not in str(caught.value)
+
+
+def test_the_history_is_a_table_and_curves(tmp_path):
+    parts = {
+        f"{part}_{name}": 0.5 for part in ("train", "validation") for name in ("loss", "dice", "accuracy")
+    }
+    write_curves(tmp_path, [{"epoch": 1, **parts, "validation_dice": None}, {"epoch": 2, **parts}])
+    with (tmp_path / HISTORY_NAME).open(newline="", encoding="utf-8") as file:
+        assert [row["validation_dice"] for row in csv.DictReader(file)] == ["", "0.5"]
+    with Image.open(tmp_path / CURVES_NAME) as curves:
+        assert len(set(curves.convert("L").tobytes())) > 10

@@ -1,13 +1,27 @@
+import dataclasses
 import platform
+from pathlib import Path
 
 import pytest
 import torch
 from accelerate.state import AcceleratorState, PartialState
 
 from busi_unet.config import Architecture
+from busi_unet.data.busi import load_prepared, resplit, split_hash
+from busi_unet.errors import DataLayoutError, UsageError
+from busi_unet.models.pretrained import load_config, save_config
 from busi_unet.models.unet import UNet
 from busi_unet.training.options import TrainOptions
-from busi_unet.training.setup import build_accelerator, build_ema, build_optimizer, build_schedule
+from busi_unet.training.setup import (
+    build_accelerator,
+    build_ema,
+    build_model,
+    build_optimizer,
+    build_schedule,
+    check_data,
+    freeze_depthwise,
+    load_images,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +43,94 @@ def test_a_cpu_that_only_emulates_bfloat16_is_said(monkeypatch, capsys, precisio
     assert ("--precision fp32" in capsys.readouterr().err) == slow
 
 
+def test_a_batch_that_cannot_be_shared_or_filled_is_refused(prepared):
+    with pytest.raises(UsageError, match="accumulation steps"):
+        build_accelerator(TrainOptions(batch_size=4, accumulate=3))
+    with pytest.raises(UsageError, match="more than the"):
+        load_images(TrainOptions(batch_size=4096), load_prepared(prepared), progress=False)
+
+
+def test_processes_that_would_train_apart_are_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="ACCELERATE_USE_CPU"):
+        build_accelerator(TrainOptions())
+
+
+def test_a_class_without_images_is_named(prepared):
+    data = load_prepared(prepared)
+    data["validation"] = data["validation"].filter(lambda row: row["label"] != 2)
+    with pytest.raises(DataLayoutError) as caught:
+        check_data(data)
+    assert "validation: no malignant image" in str(caught.value)
+
+
+@pytest.fixture
+def trained(tiny_bundle, prepared) -> Path:
+    """A model folder whose record says that it was trained on the prepared split."""
+    training = {"data": {"split_sha256": split_hash(load_prepared(prepared))}}
+    save_config(tiny_bundle, dataclasses.replace(load_config(tiny_bundle), training=training))
+    return tiny_bundle
+
+
+PLAIN = TrainOptions(encoder="plain", width=4, size=64)
+
+
+def test_a_model_folder_gives_the_start_weights(trained, prepared):
+    data = load_prepared(prepared)
+    first, second = (
+        build_model(PLAIN.replace(**{flag: str(trained)}), data).state_dict() for flag in ("init", "refit")
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    with pytest.raises(UsageError, match=r"holds another network\. Use --encoder plain --width 4\."):
+        build_model(PLAIN.replace(width=8, init=str(trained)), data)
+    with pytest.raises(UsageError, match="--init imagnet is not a model folder"):
+        build_model(PLAIN.replace(init="imagnet"), data)
+    with pytest.raises(UsageError, match="trained with --size 64"):
+        build_model(PLAIN.replace(size=96, refit=str(trained)), data)
+
+
+@pytest.mark.parametrize("flag", ["init", "refit"])
+def test_weights_that_may_know_the_test_images_are_refused(trained, prepared, flag):
+    data = load_prepared(prepared)
+    options = PLAIN.replace(**{flag: str(trained)})
+    with pytest.raises(UsageError, match=f"--{flag} .*another split"):
+        build_model(options, resplit(data, 2))
+    config = load_config(trained)
+    refit = {"data": {**config.training["data"], "trained_on": ["train", "validation"]}}
+    save_config(trained, dataclasses.replace(config, training=refit))
+    if flag == "init":
+        with pytest.raises(UsageError, match="was trained on the validation images too"):
+            build_model(options, data)
+
+
+def test_weights_without_a_record_are_a_start_with_a_warning_but_are_never_refitted(
+    tiny_bundle, prepared, capsys
+):
+    data = load_prepared(prepared)
+    build_model(PLAIN.replace(init=str(tiny_bundle)), data)
+    assert "does not tell what it was trained on" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="does not tell what it was trained on"):
+        build_model(PLAIN.replace(refit=str(tiny_bundle)), data)
+
+
+def test_depthwise_filters_can_be_frozen():
+    model = UNet(Architecture("efficientnet_lite0"))
+    freeze_depthwise(model)
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert len(frozen) == 16
+    assert all("depthwise.1.weight" in name for name in frozen)
+    trained = sum(len(group["params"]) for group in build_optimizer(model, TrainOptions()).param_groups)
+    assert trained == len(list(model.parameters())) - 16
+
+
+def test_biases_and_norms_do_not_decay():
+    model = UNet(Architecture("plain", width=4))
+    optimizer = build_optimizer(model, TrainOptions(weight_decay=0.5))
+    decay = {id(each): group["weight_decay"] for group in optimizer.param_groups for each in group["params"]}
+    for name, parameter in model.named_parameters():
+        assert decay[id(parameter)] == (0.5 if parameter.ndim > 1 else 0.0), name
+
+
 def test_the_schedule_warms_up_and_ends_at_zero():
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     schedule = build_schedule(optimizer, TrainOptions(epochs=4, warmup=1.0), steps_per_epoch=10)
@@ -39,7 +141,6 @@ def test_the_schedule_warms_up_and_ends_at_zero():
         schedule.step()
     assert rates[0] < 0.1
     assert max(rates) == rates[10] == pytest.approx(1.0)
-    assert rates[-1] < 0.01
     assert schedule.get_last_lr()[0] == pytest.approx(0.0)
 
 
@@ -47,7 +148,7 @@ def test_the_average_forgets_the_start_soon_and_keeps_its_decay_later():
     model = torch.nn.Linear(1, 1, bias=False)
 
     def kept(steps: int, decay: float) -> float:
-        """What is left of the weights of the first step once they jumped."""
+        """Return what is left of the weights of the first step once they jumped."""
         torch.nn.init.ones_(model.weight)
         average = build_ema(model, decay)
         average.update_parameters(model)
@@ -59,12 +160,3 @@ def test_the_average_forgets_the_start_soon_and_keeps_its_decay_later():
     assert kept(30, 0.99) < 1e-4, "a fixed decay would keep .74 of them"
     assert kept(1, 0.0) == 0
     assert kept(1001, 0.99) / kept(1000, 0.99) == pytest.approx(0.99)
-
-
-def test_biases_and_norms_do_not_decay():
-    model = UNet(Architecture("plain", width=4))
-    optimizer = build_optimizer(model, TrainOptions(weight_decay=0.5))
-    decay = {id(each): group["weight_decay"] for group in optimizer.param_groups for each in group["params"]}
-    assert len(decay) == len(list(model.parameters()))
-    for name, parameter in model.named_parameters():
-        assert decay[id(parameter)] == (0.5 if parameter.ndim > 1 else 0.0), name

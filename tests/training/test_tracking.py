@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from fakes.made_up import make_split
 from fakes.tracked_run import make_parts, make_row, track
 from PIL import Image
 
@@ -17,7 +16,7 @@ from busi_unet.errors import MissingDependencyError, TrainingError
 from busi_unet.imaging.overlay import ORANGE, SKY_BLUE
 from busi_unet.training.options import TrainOptions
 from busi_unet.training.tracking import (
-    choose_pictures,
+    choose_images,
     close_trackers,
     draw_predictions,
     log_epoch,
@@ -108,12 +107,12 @@ def test_trackio_goes_on_with_the_run_that_is_resumed(tmp_path):
     for row in sorted(rows, key=lambda row: row["step"]):
         for name in set(row) - {"step", "timestamp"}:
             values.setdefault(name, []).append((row["step"], row[name]))
-    pictures = {name for name in values if name.startswith("overlays/")}
-    assert set(values) == FIGURES | pictures
-    assert len(pictures) == 4
+    overlays = {name for name in values if name.startswith("overlays/")}
+    assert set(values) == FIGURES | overlays
+    assert len(overlays) == 4
     for name in values:
         assert sorted({step for step, _ in values[name]}) == [1, 2, 3, 4]
-    for name in pictures:
+    for name in overlays:
         for _, picture in values[name]:
             assert "reference blue, prediction orange" in picture["caption"]
             with Image.open(output / "trackio" / "media" / picture["file_path"]) as image:
@@ -158,17 +157,17 @@ def test_without_a_tracker_nothing_is_drawn_or_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_pictures_cover_the_classes_and_stay_the_same():
+def test_the_images_cover_the_classes_and_stay_the_same():
     labels = np.array([1] * 50 + [0, 2] + [1] * 50)
-    chosen = choose_pictures(labels)
+    chosen = choose_images(labels)
     assert len(set(chosen)) == 4
     assert set(labels[chosen]) == {0, 1, 2}
-    assert chosen == choose_pictures(labels)
-    assert sorted(choose_pictures(np.array([1, 1]))) == [0, 1]
+    assert chosen == choose_images(labels)
+    assert sorted(choose_images(np.array([1, 1]))) == [0, 1]
 
 
 class Answer(torch.nn.Module):
-    """Predicts one rectangle on every picture."""
+    """Predicts one rectangle on every image."""
 
     def forward(self, images):
         assert not self.training
@@ -177,26 +176,18 @@ class Answer(torch.nn.Module):
         return logits, torch.tensor([[0.0, 0.0, 1.0]]).expand(len(images), 3)
 
 
-def test_a_picture_shows_the_reference_and_the_prediction(tmp_path):
+def test_an_overlay_shows_the_reference_and_the_prediction(tmp_path):
     _, dataset = make_parts()
     index = dataset.image_ids.index("benign (1)")
     model = Answer().train()
-    (picture,), classes = draw_predictions(Accelerator(cpu=True), model, dataset, [index])
+    (overlay,), classes = draw_predictions(Accelerator(cpu=True), model, dataset, [index])
     assert model.training
     assert classes == ["malignant"]
-    pixels = np.asarray(picture)
+    pixels = np.asarray(overlay)
     orange, blue = (pixels == ORANGE).all(2), (pixels == SKY_BLUE).all(2)
     assert orange[20, 20:28].all()
     assert not orange[23:25, 23:25].any()
     assert blue.any()
     assert dataset.masks[index][blue].all()
     inside = ~(orange | blue)
-    assert (pixels[inside] == dataset.frames[index][inside][:, None]).all()
-
-
-def test_drawing_leaves_the_random_state_alone(tmp_path):
-    model, dataset = make_parts()
-    state = torch.get_rng_state()
-    draw_predictions(Accelerator(cpu=True), model, dataset, choose_pictures(dataset.labels))
-    assert torch.equal(torch.get_rng_state(), state)
-    assert len(make_split()) == len(dataset)
+    assert (pixels[inside] == dataset.images[index][inside][:, None]).all()
