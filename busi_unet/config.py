@@ -53,11 +53,13 @@ class Preprocess:
 
     Args:
         size: side S of the square network input, pixels; a multiple of 32.
+        fit: "letterbox" keeps the aspect ratio and fills up with black; "stretch" does not.
         mean: subtracted from grey values in [0, 1].
         std: divides what is left.
     """
 
-    size: int = 256
+    size: int = 192
+    fit: str = "letterbox"
     mean: float = 127 / 255
     std: float = 128 / 255
 
@@ -67,6 +69,9 @@ class Preprocess:
             "preprocess.size",
             self.size,
             "a multiple of 32, at most 2048",
+        )
+        _require(
+            self.fit in ("letterbox", "stretch"), "preprocess.fit", self.fit, '"letterbox" or "stretch"'
         )
         _require(0 <= self.mean <= 1, "preprocess.mean", self.mean, "from 0 to 1")
         _require(0 < self.std < inf, "preprocess.std", self.std, "above 0")

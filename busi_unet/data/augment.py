@@ -1,153 +1,183 @@
-"""Random changes to a training picture that leave its lesion and its class what they are."""
+"""Random changes to a training image that leave its lesion and its class what they are."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
-from scipy import ndimage
 
-from busi_unet.data.overlays import draw_calipers, draw_text, outside_sector
+from busi_unet.data.overlays import draw_calipers, draw_text
+from busi_unet.inference.preprocess import Preprocessor
+
+# A lesion of which less than this stays inside is a label that lies.
+_MIN_INSIDE = 0.5
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """Geometry and appearance as they differ between scanners, operators and settings.
 
-    Every range is symmetric about "no change"; 0, the default, switches a change off.
+    Every range is symmetric about "no change"; 0 switches a change off. Factors lie between 1 / (1 + share)
+    and 1 + share.
 
     Args:
         flip: probability of a left-right flip. Never upside down: depth has a direction.
         rotation: largest turn, degrees.
-        zoom: largest change of scale, as a share (0.25: from 1/1.25 to 1.25).
-        aspect: largest change of width against height, as a share.
-        shift: largest shift, as a share of the side.
+        zoom: largest change of scale, as a share.
+        shift: largest shift, as a share of the network input's side.
+        crop: probability of a random crop around the lesion.
         gain: largest change of overall brightness, as a share of full scale.
         contrast: largest change of contrast, as a share.
         gamma: largest change of the exponent, as a share.
         time_gain: largest brightness change of a smooth curve over depth, as a share of full scale
             (the scanner's time-gain compensation).
-        speckle: largest standard deviation of multiplicative noise, grain of one to three pixels.
-        blur: largest Gaussian blur, pixels of the network input.
-        sector: probability of a black outside of a sector; not where it would hide a part of the lesion.
-        text: probability of burnt-in text, on any picture alike.
+        speckle: largest standard deviation of multiplicative noise.
+        blur: probability of a Gaussian blur, and of a loss of resolution, each.
+        text: probability of burnt-in text, on any image alike.
         calipers: probability of burnt-in calipers, at the lesion or, as often, at a place without a meaning.
-        paint_out: probability that what is burnt in already is painted out first (`LesionDataset`).
     """
 
-    flip: float = 0.0
-    rotation: float = 0.0
-    zoom: float = 0.0
-    aspect: float = 0.0
-    shift: float = 0.0
-    gain: float = 0.0
-    contrast: float = 0.0
-    gamma: float = 0.0
-    time_gain: float = 0.0
-    speckle: float = 0.0
-    blur: float = 0.0
-    sector: float = 0.0
-    text: float = 0.0
-    calipers: float = 0.0
-    paint_out: float = 0.0
+    flip: float = 0.5
+    rotation: float = 12.0
+    zoom: float = 0.4
+    shift: float = 0.1
+    crop: float = 0.35
+    gain: float = 0.1
+    contrast: float = 0.4
+    gamma: float = 0.65
+    time_gain: float = 0.12
+    speckle: float = 0.15
+    blur: float = 0.25
+    text: float = 0.1
+    calipers: float = 0.1
 
     def __call__(
-        self, image: np.ndarray, mask: np.ndarray, generator: np.random.Generator
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        preprocessor: Preprocessor,
+        generator: np.random.Generator,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 (S, S) and bool (S, S) to a new pair of the same kinds; the inputs stay as they are."""
-        image, mask = self._geometry(image, mask, generator)
-        return self._burn_in(self._appearance(image, generator), mask, generator), mask
+        """Return a changed uint8 (H, W) and bool (H, W) at the network's size: uint8 and bool (S, S)."""
+        if mask.any() and generator.random() < self.crop:
+            image, mask = _crop_around(image, mask, generator)
+        image, mask = self._geometry(image, mask, preprocessor, generator)
+        image = self._appearance(image, generator)
+        if generator.random() < self.calipers:
+            image = draw_calipers(image, mask if generator.random() < 0.5 else None, generator)
+        if generator.random() < self.text:
+            image = draw_text(image, generator)
+        return image, mask
 
     def _geometry(
-        self, image: np.ndarray, mask: np.ndarray, generator: np.random.Generator
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        preprocessor: Preprocessor,
+        generator: np.random.Generator,
     ) -> tuple[np.ndarray, np.ndarray]:
+        size = preprocessor.config.size
+        box = preprocessor.box(image.shape)
+        fit = np.array([box.width / image.shape[1], box.height / image.shape[0]])
         angle = np.deg2rad(generator.uniform(-self.rotation, self.rotation))
         zoom = _around_one(generator, self.zoom)
-        stretch = _around_one(generator, self.aspect) ** 0.5
-        shift = generator.uniform(-self.shift, self.shift, size=2) * image.shape
         flip = -1.0 if generator.random() < self.flip else 1.0
+        shift = generator.uniform(-self.shift, self.shift, size=2) * size
         cos, sin = np.cos(angle), np.sin(angle)
-        # Output to input coordinates, about the centre; rows first.
-        matrix = np.array([[cos, -sin], [sin, cos]]) @ np.diag([stretch / zoom, flip / (stretch * zoom)])
-        center = (np.array(image.shape) - 1) / 2
-        offset = center - matrix @ (center + shift)
-        moved_mask = ndimage.affine_transform(mask.astype(np.float32), matrix, offset, order=1) >= 0.5
-        if mask.any() and not moved_mask.any():
-            # The lesion would have left the picture, and the label would be a lie.
-            return image, mask
-        return ndimage.affine_transform(image, matrix, offset, order=1), moved_mask
+        turn = np.array([[cos, -sin], [sin, cos]]) @ np.diag([flip * zoom, zoom])
+        moved, moved_mask = _warp(image, mask, turn @ np.diag(fit), shift, size)
+        if moved_mask.sum() < _MIN_INSIDE * zoom**2 * fit.prod() * mask.sum():
+            return _warp(image, mask, np.diag([flip, 1.0]) @ np.diag(fit), np.zeros(2), size)
+        return moved, moved_mask
 
     def _appearance(self, image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        background = image == 0
-        grey = image.astype(np.float32) / 255.0
-        grey **= _around_one(generator, self.gamma)
+        shown = image > 0
+        grey = (image.astype(np.float32) / 255.0) ** _around_one(generator, self.gamma)
+        mean = float(grey[shown].mean()) if shown.any() else 0.0
         contrast = _around_one(generator, self.contrast)
-        grey = (grey - grey.mean()) * contrast + grey.mean() + generator.uniform(-self.gain, self.gain)
+        grey = (grey - mean) * contrast + mean + generator.uniform(-self.gain, self.gain)
         knots = generator.uniform(-self.time_gain, self.time_gain, size=4)
         depth = np.linspace(0, 3, image.shape[0])
         grey += np.interp(depth, np.arange(4), knots).astype(np.float32)[:, None]
-        grain = generator.uniform(0.4, 1.2)
-        noise = ndimage.gaussian_filter(generator.standard_normal(image.shape, dtype=np.float32), grain)
+        noise = generator.standard_normal(image.shape, dtype=np.float32)
+        noise = cv2.GaussianBlur(noise, (0, 0), generator.uniform(0.4, 1.4))
         grey *= 1 + noise / noise.std() * generator.uniform(0, self.speckle)
-        blur = generator.uniform(-self.blur, self.blur)
-        if blur > 0:
-            grey = ndimage.gaussian_filter(grey, blur)
+        kind = generator.random()
+        if kind < self.blur:
+            grey = cv2.GaussianBlur(grey, (0, 0), generator.uniform(0.3, 1.2))
+        elif kind < 2 * self.blur:
+            grey = _coarser(grey, generator.uniform(1.2, 2.2))
         # What lies outside the scanned sector is black whatever the gain.
-        grey[background] = 0
+        grey[~shown] = 0
         return np.round(np.clip(grey, 0, 1) * 255).astype(np.uint8)
 
-    def _burn_in(self, image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        if happens(self.sector, generator):
-            outside = outside_sector(image.shape, generator)
-            if not (outside & mask).any():
-                image = np.where(outside, np.uint8(0), image)
-        if happens(self.calipers, generator):
-            image = draw_calipers(image, mask if generator.random() < 0.5 else None, generator)
-        if happens(self.text, generator):
-            image = draw_text(image, generator)
-        return image
 
-
-def happens(probability: float, generator: np.random.Generator) -> bool:
-    """Draws only where there is something to decide: what is off leaves all other changes as they were."""
-    return probability > 0 and generator.random() < probability
-
-
-# Grey values as one scanner varies them by itself; geometry as operators and settings differ.
-_MILD = Augmentation(
-    flip=0.5,
-    rotation=15.0,
-    zoom=0.25,
-    aspect=0.12,
-    shift=0.1,
-    gain=0.08,
-    contrast=0.12,
-    gamma=0.2,
-    time_gain=0.08,
-    speckle=0.05,
-    blur=0.5,
-)
-# Pictures of all classes alike, so that what is burnt in tells nothing of the class.
-_ANNOTATED = replace(_MILD, text=0.25, calipers=0.2, paint_out=0.5)
-# As far as other scanners and settings differ, too.
-_STRONG = replace(
-    _ANNOTATED,
-    aspect=0.15,
-    gain=0.1,
-    contrast=0.18,
-    gamma=0.3,
-    time_gain=0.12,
-    speckle=0.1,
-    blur=0.8,
-    sector=0.1,
-)
-AUGMENTATIONS: dict[str, Augmentation | None] = {
-    "none": None,
-    "mild": _MILD,
-    "annotated": _ANNOTATED,
-    "strong": _STRONG,
-}
+AUGMENTATIONS: dict[str, Augmentation | None] = {"none": None, "full": Augmentation()}
 """By name, as `--augment` takes them."""
+
+
+def normal_tissue(
+    image: np.ndarray, mask: np.ndarray, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return a random part of a lesion image beside its lesion, with an empty mask; None without room.
+
+    Sources without normal images get theirs this way, so that neither the scanner nor the shape of the crop
+    tells the class: its aspect ratio is drawn as `Augmentation.crop` leaves those of lesion images.
+
+    Args:
+        image: uint8 (H, W).
+        mask: bool (H, W), all lesions of the image, not empty.
+        generator: decides.
+    """
+    height, width = mask.shape
+    columns = np.flatnonzero(mask.any(axis=0))
+    gap = max(2, round(0.03 * width))
+    sides = [(0, columns[0] - gap), (columns[-1] + 1 + gap, width)]
+    wide = [(left, right) for left, right in sides if right - left >= 0.28 * width]
+    if not wide:
+        return None
+    left, right = wide[generator.integers(len(wide))]
+    rows = round((right - left) / generator.uniform(0.6, 1.5))
+    rows = int(np.clip(rows, 0.35 * height, height))
+    top = int(generator.integers(height - rows + 1))
+    part = np.s_[top : top + rows, left:right]
+    return image[part], np.zeros_like(mask[part])
+
+
+def _crop_around(
+    image: np.ndarray, mask: np.ndarray, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut off a random part on each side of the lesions, none of which is touched."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    part = tuple(
+        slice(int(generator.integers(found[0] + 1)), int(generator.integers(found[-1] + 1, side + 1)))
+        for found, side in zip((rows, columns), mask.shape, strict=True)
+    )
+    return image[part], mask[part]
+
+
+def _warp(
+    image: np.ndarray, mask: np.ndarray, linear: np.ndarray, shift: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Map (H, W) to (S, S), centre to centre plus a shift (x, y); `linear` is (2, 2), x first."""
+    centre = (np.array(image.shape[::-1]) - 1) / 2
+    offset = (size - 1) / 2 + shift - linear @ centre
+    matrix = np.column_stack([linear, offset])
+    scale = np.sqrt(abs(np.linalg.det(linear)))
+    if scale < 0.8:
+        # Without this a much larger image would come out aliased.
+        image = cv2.GaussianBlur(image, (0, 0), 0.45 / scale)
+    moved = cv2.warpAffine(np.ascontiguousarray(image), matrix, (size, size), flags=cv2.INTER_LINEAR)
+    moved_mask = cv2.warpAffine(mask.astype(np.float32), matrix, (size, size), flags=cv2.INTER_LINEAR)
+    return moved, moved_mask >= 0.5
+
+
+def _coarser(grey: np.ndarray, factor: float) -> np.ndarray:
+    """Lose resolution by a factor above 1, at the same size."""
+    small = max(1, int(grey.shape[0] / factor))
+    coarse = cv2.resize(grey, (small, small), interpolation=cv2.INTER_AREA)
+    return cv2.resize(coarse, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _around_one(generator: np.random.Generator, share: float) -> float:

@@ -1,26 +1,31 @@
-"""Training images, decoded and resized once and kept in memory."""
+"""Training images, decoded once and kept in memory, and the order in which an epoch draws them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.augment import Augmentation, happens
-from busi_unet.data.overlays import paint_out
+from busi_unet.data.augment import Augmentation, normal_tissue
 from busi_unet.inference.preprocess import Preprocessor
 from busi_unet.io.decode import decode_image, decode_mask
 
 if TYPE_CHECKING:
     import datasets
 
-_MIXED_SHARE = 0.5
+NO_LABEL = -1
+_NORMAL = CLASS_NAMES.index("normal")
+# Augmentation zooms in: images are kept this much larger than the network input.
+_KEPT_SIZE = 1.5
+# A source with fewer normal images than this share gets some from beside its lesions: so many of its draws.
+_FEW_NORMALS, _NORMAL_TISSUE = 0.05, 0.35
 
 
 class Batch(NamedTuple):
@@ -28,33 +33,30 @@ class Batch(NamedTuple):
 
     Attributes:
         image: float32 (N, 1, S, S), normalised.
-        mask: float32 (N, 1, S, S), 0 or 1; in between where two images were mixed.
-        classes: float32 (N, 3), the share of each of `CLASS_NAMES`; 0 or 1 unless mixed.
+        mask: float32 (N, 1, S, S), 0 or 1; all 0 where there is none.
+        has_mask: bool (N,), whether the mask is known.
+        label: int64 (N,), position in `CLASS_NAMES`; `NO_LABEL` where it is not known.
         index: int64 (N,), positions in the data set, to name images in messages.
-        partner: int64 (N,), that of the image mixed in; `index` itself where there is none.
     """
 
     image: Tensor
     mask: Tensor
-    classes: Tensor
+    has_mask: Tensor
+    label: Tensor
     index: Tensor
-    partner: Tensor
 
 
 class LesionDataset(Dataset):
     """A split of the prepared data set as network input.
 
-    Augmentation and mixup draw from a generator seeded with (seed, epoch, index), so that an image
-    looks the same in a given epoch whichever process or worker asks for it, and after a resume.
+    Augmentation draws from a generator seeded with (seed, epoch, key), so that an image looks the same in a
+    given epoch whichever process or worker asks for it, and after a resume.
 
     Args:
-        split: columns image, mask, label, image_id.
+        split: columns image, mask, label, image_id, source.
         preprocessor: shared with serving.
         augmentation: None for validation.
-        mixup: parameter of the Beta distribution from which the share of another image is drawn that
-            half of the images are blended with, mask and class alike (Zhang et al. 2018,
-            arXiv:1710.09412); 0 for none.
-        seed: of augmentation and mixup.
+        seed: of the augmentation.
         progress: shows a bar on stderr while decoding.
     """
 
@@ -64,69 +66,72 @@ class LesionDataset(Dataset):
         preprocessor: Preprocessor,
         *,
         augmentation: Augmentation | None = None,
-        mixup: float = 0.0,
         seed: int = 0,
         progress: bool = True,
     ) -> None:
         self.preprocessor = preprocessor
         self.augmentation = augmentation
-        self.mixup = mixup
         self.seed = seed
         self.epoch = 0
         self.image_ids = list(split["image_id"])
-        self.labels = np.asarray(split["label"], dtype=np.int64)
-        images, painted, masks = [], [], []
+        self.sources = list(split["source"])
+        self.labels = np.array([NO_LABEL if label is None else label for label in split["label"]])
+        self.images: list[np.ndarray] = []
+        self.masks: list[np.ndarray | None] = []
         for row in tqdm(split, desc="decode", unit="image", disable=not progress):
             image = decode_image(row["image"])
-            images.append(preprocessor.resize_frame(image))
-            if augmentation is not None and augmentation.paint_out:
-                # At native resolution, where strokes are sharp.
-                painted.append(preprocessor.resize_frame(paint_out(image)))
-            masks.append(preprocessor.resize_mask(decode_mask(row["mask"])))
-        self.images = np.stack(images)
-        self.painted_out = painted
-        self.masks = np.stack(masks)
+            mask = None if row["mask"] is None else decode_mask(row["mask"])
+            if augmentation is None:
+                image = preprocessor.resize_image(image)
+                mask = None if mask is None else preprocessor.resize_mask(mask)
+            else:
+                image, mask = _shrink(image, mask, round(_KEPT_SIZE * preprocessor.config.size))
+            self.images.append(image)
+            self.masks.append(mask)
+        self._few_normals = {
+            source for source in set(self.sources) if self._normal_share(source) < _FEW_NORMALS
+        }
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> Batch:
-        generator = np.random.default_rng((self.seed, self.epoch, index))
-        image, mask, classes = self._draw(index, generator)
-        partner = index
-        if self.mixup and generator.random() < _MIXED_SHARE:
-            share = np.float32(generator.beta(self.mixup, self.mixup))
-            partner = int(generator.integers(len(self)))
-            other = self._draw(partner, generator)
-            image, mask, classes = (
-                (1 - share) * own + share * added
-                for own, added in zip((image, mask, classes), other, strict=True)
-            )
+    def __getitem__(self, key: int) -> Batch:
+        """Return image `key` modulo the length; what is above draws another augmentation of the same one."""
+        index = key % len(self)
+        image, mask, label = self.images[index], self.masks[index], int(self.labels[index])
+        has_mask = mask is not None
+        if mask is None:
+            mask = np.zeros(image.shape, dtype=bool)
+        if self.augmentation is not None:
+            generator = np.random.default_rng((self.seed, self.epoch, key))
+            if (
+                self.sources[index] in self._few_normals
+                and mask.any()
+                and generator.random() < _NORMAL_TISSUE
+                and (tissue := normal_tissue(image, mask, generator)) is not None
+            ):
+                (image, mask), label = tissue, _NORMAL
+            image, mask = self.augmentation(image, mask, self.preprocessor, generator)
         return Batch(
-            image=torch.from_numpy(image[None]),
-            mask=torch.from_numpy(mask[None]),
-            classes=torch.from_numpy(classes),
+            image=torch.from_numpy(self.preprocessor.normalise(image)[None]),
+            mask=torch.from_numpy(mask[None].astype(np.float32)),
+            has_mask=torch.tensor(has_mask),
+            label=torch.tensor(label),
             index=torch.tensor(index),
-            partner=torch.tensor(partner),
         )
 
-    def _draw(self, index: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return one image, augmented: float32 image (S, S), mask (S, S) and class shares (3,)."""
-        image, mask = self.images[index], self.masks[index]
-        if self.augmentation is not None:
-            if happens(self.augmentation.paint_out, generator):
-                image = self.painted_out[index]
-            image, mask = self.augmentation(image, mask, generator)
-        classes = np.eye(len(CLASS_NAMES), dtype=np.float32)[self.labels[index]]
-        return self.preprocessor.normalise(image), mask.astype(np.float32), classes
+    def _normal_share(self, source: str) -> float:
+        own = self.labels[[name == source for name in self.sources]]
+        return float((own == _NORMAL).mean())
 
 
 class EpochOrder(Sampler[int]):
     """The order of the images in the data set's current epoch, in whole batches.
 
-    It follows from the data set's seed and epoch alone, so that every process and every resumption
-    deals the same batches. The images that would fill no whole batch are left out: batch statistics
-    of a few images are noise, and the next epoch leaves out others.
+    Each source is drawn in proportion to the square root of its size, so that a small hospital counts beside
+    a large one; with a single source every image is drawn once. The order follows from the data set's seed
+    and epoch alone, so that every process and every resumption deals the same batches. The images that would
+    fill no whole batch are left out: the next epoch leaves out others.
 
     Args:
         dataset: whose `epoch` says which.
@@ -142,4 +147,44 @@ class EpochOrder(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = np.random.default_rng((self.dataset.seed, self.dataset.epoch))
-        return iter(generator.permutation(len(self.dataset))[: self.length].tolist())
+        keys = np.concatenate(
+            [
+                _deal(np.flatnonzero(np.array(self.dataset.sources) == source), draws, generator)
+                + np.arange(draws) // size * len(self.dataset)
+                for source, size, draws in source_draws(self.dataset.sources)
+            ]
+        )
+        return iter(generator.permutation(keys)[: self.length].tolist())
+
+
+def source_draws(sources: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Return (source, its images, its draws) for an epoch of as many draws as there are images.
+
+    Args:
+        sources: of each image.
+    """
+    names, sizes = np.unique(np.array(sources), return_counts=True)
+    ends = np.round(np.cumsum(np.sqrt(sizes)) / np.sqrt(sizes).sum() * len(sources)).astype(int)
+    draws = np.diff(ends, prepend=0)
+    return [(str(name), int(size), int(drawn)) for name, size, drawn in zip(names, sizes, draws, strict=True)]
+
+
+def _deal(images: np.ndarray, draws: int, generator: np.random.Generator) -> np.ndarray:
+    """Return `draws` of the images: none comes again before all have come."""
+    rounds = -(-draws // len(images))
+    return np.concatenate([generator.permutation(images) for _ in range(rounds)])[:draws]
+
+
+def _shrink(
+    image: np.ndarray, mask: np.ndarray | None, longest: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Bring the longer side down to `longest` pixels where it is more."""
+    scale = longest / max(image.shape)
+    if scale >= 1:
+        return image, mask
+    size = tuple(max(1, round(scale * side)) for side in image.shape[::-1])
+    small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+    if mask is None:
+        return small, None
+    grey = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
+    return small, np.asarray(grey) >= 128

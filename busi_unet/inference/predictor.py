@@ -57,7 +57,7 @@ class Prediction:
         refused: whether the picture should not be trusted to this network.
         reasons: why it was refused, one sentence each; empty when it was not.
         measurements: one entry per lesion of the mask, largest first.
-        class_evidence: float32 (s, s), where the evidence for `label` lies: class activation map of the label
+        class_evidence: float32 (h, w), where the evidence for `label` lies: class activation map of the label
             less the mean of the others, coarse; see `evidence`.
         prediction_set: the classes that cannot be excluded, most probable first; None where the weights are
             not calibrated for it.
@@ -293,7 +293,9 @@ class Predictor:
             refused=bool(reasons),
             reasons=reasons,
             measurements=measure_lesions(mask, frame, spacing_mm=spacing_mm),
-            class_evidence=raw.class_evidence[own] - others.mean(axis=0),
+            class_evidence=self._preprocess.crop_map(
+                raw.class_evidence[own] - others.mean(axis=0), frame.shape
+            ),
             prediction_set=sets and tuple(names[index] for index in prediction_set(classes, sets.cut)),
             coverage=sets and sets.coverage,
             # Fitted to outlines at the model's own thresholds.

@@ -1,8 +1,9 @@
-"""A grey frame to network input and back: the one implementation that training and serving share."""
+"""A grey image to network input and back: the one implementation that training and serving share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -10,12 +11,25 @@ from PIL import Image
 from busi_unet.config import Preprocess
 
 
+class Box(NamedTuple):
+    """Where an image lies in the square network input, pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def crop(self, square: np.ndarray) -> np.ndarray:
+        """Return the part of (..., S, S) that shows the image."""
+        return square[..., self.top : self.top + self.height, self.left : self.left + self.width]
+
+
 @dataclass(frozen=True)
 class Preprocessor:
-    """Forward and inverse geometry and the grey-value normalisation that a config names.
+    """Forward and inverse geometry, and the normalisation of grey values, that a config names.
 
-    A frame is stretched to the square network input, whatever its aspect; the probability map
-    is stretched back, so it lies over the frame pixel by pixel.
+    An image is scaled so that its longer side fills the square network input, and centred on black: its
+    aspect ratio, a sign of malignancy, is kept ("letterbox").
 
     Args:
         config: the `preprocess` block of `config.json`.
@@ -23,34 +37,49 @@ class Preprocessor:
 
     config: Preprocess
 
-    def resize_frame(self, frame: np.ndarray) -> np.ndarray:
-        """uint8 (H, W) to uint8 (S, S): bilinear, antialiased."""
-        return np.asarray(Image.fromarray(frame).resize(self._square, Image.Resampling.BILINEAR))
+    def box(self, shape: tuple[int, int]) -> Box:
+        """Return where an image of shape (H, W) lies in the network input."""
+        size = self.config.size
+        if self.config.fit == "stretch":
+            return Box(0, 0, size, size)
+        scale = size / max(shape)
+        height, width = (max(1, round(scale * side)) for side in shape)
+        return Box((size - height) // 2, (size - width) // 2, height, width)
+
+    def resize_image(self, image: np.ndarray) -> np.ndarray:
+        """Fit uint8 (H, W) into uint8 (S, S): bilinear, antialiased."""
+        return self._fit(image, Image.Resampling.BILINEAR)
 
     def resize_mask(self, mask: np.ndarray) -> np.ndarray:
-        """bool (H, W) to bool (S, S): foreground where it covers half of the new pixel or more."""
-        grey = Image.fromarray(mask.astype(np.uint8) * 255)
-        return np.asarray(grey.resize(self._square, Image.Resampling.BOX)) >= 128
+        """Fit bool (H, W) into bool (S, S): foreground where it covers half of the new pixel or more."""
+        return self._fit(mask.astype(np.uint8) * 255, Image.Resampling.BOX) >= 128
 
     def normalise(self, resized: np.ndarray) -> np.ndarray:
-        """uint8 (..., S, S) to float32 of the same shape, centred and scaled for the network."""
+        """Centre and scale uint8 (..., S, S) for the network; float32 of the same shape."""
         return (resized.astype(np.float32) / 255.0 - self.config.mean) / self.config.std
 
-    def __call__(self, frame: np.ndarray) -> np.ndarray:
-        """uint8 (H, W) to float32 (1, S, S), ready for the network."""
-        return self.normalise(self.resize_frame(frame))[None]
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Turn uint8 (H, W) into float32 (1, S, S), ready for the network."""
+        return self.normalise(self.resize_image(image))[None]
 
     def restore(self, probability: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """float32 (S, S) in [0, 1] to float32 (H, W) for a frame of the given (H, W)."""
-        return np.clip(resize_map(probability, shape), 0.0, 1.0)
+        """Return float32 (S, S) in [0, 1] as float32 (H, W), for an image of that shape."""
+        return np.clip(resize_map(self.box(shape).crop(probability), shape), 0.0, 1.0)
 
-    @property
-    def _square(self) -> tuple[int, int]:
-        return (self.config.size, self.config.size)
+    def crop_map(self, coarse: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Return the part of a coarse map (s, s) that shows an image of that shape, at the network's size."""
+        size = self.config.size
+        return self.box(shape).crop(resize_map(coarse, (size, size)))
+
+    def _fit(self, image: np.ndarray, resampling: Image.Resampling) -> np.ndarray:
+        box = self.box(image.shape)
+        square = np.zeros((self.config.size, self.config.size), dtype=np.uint8)
+        box.crop(square)[:] = Image.fromarray(image).resize((box.width, box.height), resampling)
+        return square
 
 
 def resize_map(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """float32 (h, w) stretched to float32 of the given shape (H, W), bilinear."""
+    """Stretch float32 (h, w) to float32 of the given shape (H, W), bilinear."""
     height, width = shape
     stretched = Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(stretched)

@@ -14,7 +14,7 @@ def test_thumbnails_show_the_three_classes_in_order() -> None:
 
 def test_a_click_gives_the_picture_of_the_thumbnail() -> None:
     # Speckle differs with the size; the anatomy, seen coarsely, does not.
-    coarse = Preprocessor(Preprocess(size=32)).resize_frame
+    coarse = Preprocessor(Preprocess(size=32)).resize_image
     frames = [example_frame(label) for label in CLASS_NAMES]
     assert {frame.shape for frame in frames} == {SIZE}
 
