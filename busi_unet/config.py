@@ -70,9 +70,7 @@ class Preprocess:
             self.size,
             "a multiple of 32, at most 2048",
         )
-        _require(
-            self.fit in ("letterbox", "stretch"), "preprocess.fit", self.fit, '"letterbox" or "stretch"'
-        )
+        _require(self.fit in ("letterbox", "stretch"), "preprocess.fit", self.fit, '"letterbox" or "stretch"')
         _require(0 <= self.mean <= 1, "preprocess.mean", self.mean, "from 0 to 1")
         _require(0 < self.std < inf, "preprocess.std", self.std, "above 0")
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from busi_unet.training.averaging import average_models
 
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.evaluate import data_hash, evaluate
@@ -34,7 +35,6 @@ from busi_unet.evaluation.summary import ImageResult, compare, read_rows, summar
 from busi_unet.inference.ensemble import Ensemble
 from busi_unet.inference.predictor import Predictor
 from busi_unet.models.pretrained import load_config, weights_hash
-from busi_unet.training.averaging import average_models
 from busi_unet.training.calibrate import calibrate_on
 from busi_unet.training.options import TrainOptions
 from busi_unet.version import commit

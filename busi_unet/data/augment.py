@@ -120,16 +120,26 @@ AUGMENTATIONS: dict[str, Augmentation | None] = {"none": None, "full": Augmentat
 def normal_tissue(
     image: np.ndarray, mask: np.ndarray, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return a random part of a lesion image beside its lesion, with an empty mask; None without room.
+    """Make a normal image of a lesion image; None without room beside the lesion.
 
-    Sources without normal images get theirs this way, so that neither the scanner nor the shape of the crop
-    tells the class: its aspect ratio is drawn as `Augmentation.crop` leaves those of lesion images.
+    Sources without normal images get theirs this way, so that the scanner does not tell the class. Half of
+    them are parts of the image beside the lesion, in the others the lesion is painted over.
 
     Args:
         image: uint8 (H, W).
         mask: bool (H, W), all lesions of the image, not empty.
         generator: decides.
+
+    Returns:
+        Image and empty mask.
     """
+    make = _part_beside if generator.random() < 0.5 else _painted_over
+    normal = make(image, mask, generator)
+    return None if normal is None else (normal, np.zeros(normal.shape, dtype=bool))
+
+
+def _part_beside(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> np.ndarray | None:
+    """Crop beside the lesion; the aspect ratio is like those of `Augmentation.crop`, and tells nothing."""
     height, width = mask.shape
     columns = np.flatnonzero(mask.any(axis=0))
     gap = max(2, round(0.03 * width))
@@ -141,8 +151,30 @@ def normal_tissue(
     rows = round((right - left) / generator.uniform(0.6, 1.5))
     rows = int(np.clip(rows, 0.35 * height, height))
     top = int(generator.integers(height - rows + 1))
-    part = np.s_[top : top + rows, left:right]
-    return image[part], np.zeros_like(mask[part])
+    return image[top : top + rows, left:right]
+
+
+def _painted_over(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> np.ndarray | None:
+    """Cover the lesion with the texture of the same depth beside it."""
+    height, width = mask.shape
+    margin = 6
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    top, bottom = max(0, rows[0] - margin), min(height, rows[-1] + 1 + margin)
+    left, right = max(0, columns[0] - margin), min(width, columns[-1] + 1 + margin)
+    wide = right - left
+    starts = [start for start in (left - wide, right) if 0 <= start <= width - wide]
+    if not starts:
+        return None
+    start = starts[generator.integers(len(starts))]
+    texture = image[top:bottom, start : start + wide].astype(np.float32)
+    if generator.random() < 0.5:
+        texture = texture[:, ::-1]
+    covered = cv2.dilate(mask.astype(np.float32), np.ones((7, 7), np.uint8))[top:bottom, left:right]
+    share = cv2.GaussianBlur(covered, (0, 0), 3)
+    painted = image.copy()
+    under = painted[top:bottom, left:right]
+    under[:] = np.round(share * texture + (1 - share) * under)
+    return painted
 
 
 def _crop_around(

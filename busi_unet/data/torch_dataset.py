@@ -20,7 +20,6 @@ from busi_unet.io.decode import decode_image, decode_mask
 if TYPE_CHECKING:
     import datasets
 
-NO_LABEL = -1
 _NORMAL = CLASS_NAMES.index("normal")
 # Augmentation zooms in: images are kept this much larger than the network input.
 _KEPT_SIZE = 1.5
@@ -35,7 +34,7 @@ class Batch(NamedTuple):
         image: float32 (N, 1, S, S), normalised.
         mask: float32 (N, 1, S, S), 0 or 1; all 0 where there is none.
         has_mask: bool (N,), whether the mask is known.
-        label: int64 (N,), position in `CLASS_NAMES`; `NO_LABEL` where it is not known.
+        label: int64 (N,), position in `CLASS_NAMES`; `UNKNOWN` where it is not known.
         index: int64 (N,), positions in the data set, to name images in messages.
     """
 
@@ -75,7 +74,7 @@ class LesionDataset(Dataset):
         self.epoch = 0
         self.image_ids = list(split["image_id"])
         self.sources = list(split["source"])
-        self.labels = np.array([NO_LABEL if label is None else label for label in split["label"]])
+        self.labels = np.array(split["label"], dtype=np.int64)
         self.images: list[np.ndarray] = []
         self.masks: list[np.ndarray | None] = []
         for row in tqdm(split, desc="decode", unit="image", disable=not progress):
@@ -175,9 +174,7 @@ def _deal(images: np.ndarray, draws: int, generator: np.random.Generator) -> np.
     return np.concatenate([generator.permutation(images) for _ in range(rounds)])[:draws]
 
 
-def _shrink(
-    image: np.ndarray, mask: np.ndarray | None, longest: int
-) -> tuple[np.ndarray, np.ndarray | None]:
+def _shrink(image: np.ndarray, mask: np.ndarray | None, longest: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Bring the longer side down to `longest` pixels where it is more."""
     scale = longest / max(image.shape)
     if scale >= 1:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from busi_unet.config import BundleConfig
-from busi_unet.data.busi import IMAGE_BY_IMAGE, resplit, split_hash
 from busi_unet.data.folds import N_FOLDS
+from busi_unet.data.prepared import IMAGE_BY_IMAGE, leave_out, resplit, split_hash
 from busi_unet.errors import UsageError
 from busi_unet.inference.predictor import Predictor
 from busi_unet.models.pretrained import bundle_hash, load_config, weights_hash
@@ -104,7 +104,9 @@ def split_for(config: BundleConfig, data: DatasetDict) -> Split:
     made_on = config.training.get("data", {})
     folds = made_on.get("folds", {})
     tested, validated = folds.get("test", []), folds.get("validation", [])
-    if len(tested) == 1:
+    if made_on.get("left_out"):
+        data = leave_out(data, made_on["left_out"])
+    elif len(tested) == 1:
         data = resplit(data, tested[0], validated[0] if len(validated) == 1 else None)
     recorded = made_on.get("split_sha256")
     own = None if recorded is None else recorded == split_hash(data)
@@ -140,14 +142,13 @@ def require_unseen(
     if validates and "validation" in trained_on(config.training):
         raise UsageError(
             f"{flag} {folder} was trained on the validation images too: nothing unseen is left to choose by.",
-            "Use the model that it was a refit of, or another one.",
+            "Use another model.",
         )
 
 
 def trained_on(training: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the splits whose images the weights have seen, by the record of their training."""
-    refit = training.get("options", {}).get("refit")
-    return tuple(training.get("data", {}).get("trained_on", ("train", "validation") if refit else ("train",)))
+    return tuple(training.get("data", {}).get("trained_on", ("train",)))
 
 
 def ignored_copies(training: Mapping[str, Any]) -> bool:

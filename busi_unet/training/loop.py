@@ -20,11 +20,10 @@ from accelerate.utils import broadcast, find_executable_batch_size, gather_objec
 from torch import Tensor
 from tqdm import tqdm
 
-from busi_unet.data.busi import load_prepared, resplit
+from busi_unet.data.prepared import leave_out, load_prepared, resplit
 from busi_unet.data.torch_dataset import Batch
 from busi_unet.errors import TrainingError, TrainingStopped
 from busi_unet.inference.predictor import Predictor
-from busi_unet.models.pretrained import load_config
 from busi_unet.models.unet import UNetOutput
 from busi_unet.training.calibrate import calibrate_model
 from busi_unet.training.losses import combined_loss
@@ -51,8 +50,8 @@ if TYPE_CHECKING:
 def train(options: TrainOptions) -> Path | None:
     """Train a network on the train split, select its epoch on the validation split, and save it calibrated.
 
-    The test split is never read. With `refit`, a model that was selected this way is trained further on
-    both splits; nothing is selected then, and the last epoch is the result.
+    The test split is never read. With `no_validation` both other splits are trained on; nothing is selected
+    or calibrated then, and the last epoch is the result.
 
     Everything random follows from the seed, the epoch and the image or step, so that a run ends with the
     same weights on one machine whether or not it was interrupted.
@@ -72,7 +71,9 @@ def train(options: TrainOptions) -> Path | None:
         data = load_prepared(options.data)
         if options.fold is not None:
             data = resplit(data, options.fold, options.validation_fold)
-        check_data(data)
+        elif options.leave_out is not None:
+            data = leave_out(data, options.leave_out)
+        check_data(options, data)
         open_run_folder(options, accelerator, data)
         run = fit_into_memory(options, accelerator, data)
         accelerator.wait_for_everyone()
@@ -143,7 +144,7 @@ def fit(run: Run) -> None:
     )
     with bar, StopSignals() as signals:
         while progress.epoch < options.epochs:
-            if not options.refit and progress.epoch - progress.best_epoch >= options.patience:
+            if not options.no_validation and progress.epoch - progress.best_epoch >= options.patience:
                 if accelerator.is_main_process:
                     bar.write(
                         f"No better epoch since {progress.best_epoch}: stopping early.", file=sys.stderr
@@ -155,7 +156,7 @@ def fit(run: Run) -> None:
             row |= total(progress.tally, accelerator).means("train")
             row |= validate(run).means("validation")
             progress.seconds += time.monotonic() - started
-            better = progress.finish_epoch(row, validated=not options.refit)
+            better = progress.finish_epoch(row, validated=not options.no_validation)
             write_epoch(run, better=better)
             # Before the checkpoint: a resumed run logs again what comes after its checkpoint.
             log_epoch(accelerator, progress.history[-1], progress.epoch)
@@ -209,7 +210,7 @@ def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:
 def validate(run: Run) -> Tally:
     """Return the tally of the weight average on the validation images, at network resolution.
 
-    It is empty for a refit.
+    It is empty without validation.
     """
     tally = Tally()
     run.ema.eval()
@@ -228,18 +229,13 @@ def require_finite(run: Run, loss: Tensor, batch: Batch) -> None:
     """Stop all processes where one has a loss (N,) that is not finite.
 
     Raises:
-        TrainingError: names the images that have it, and those mixed into them.
+        TrainingError: names the images that have it.
     """
     bad = ~loss.isfinite()
     if not highest(int(bad.any()), run.accelerator):
         return
     image_ids = run.train_loader.dataset.image_ids
-    names = gather_object(
-        [
-            image_ids[own] if own == other else f"{image_ids[own]} mixed with {image_ids[other]}"
-            for own, other in zip(batch.index[bad].tolist(), batch.partner[bad].tolist(), strict=True)
-        ]
-    )
+    names = gather_object([image_ids[index] for index in batch.index[bad].tolist()])
     values = gather_object(loss[bad].tolist())
     raise TrainingError(
         f"The loss of epoch {run.progress.epoch + 1} is {values[0]} for: {', '.join(names)}.",
@@ -288,9 +284,9 @@ def finish(run: Run, data: DatasetDict) -> None:
         try:
             model, config = load_selected(run)
             predictor = Predictor(model, config, device=str(run.accelerator.device))
-            first = load_config(run.options.refit) if run.options.refit else None
-            config, guard = calibrate_model(predictor, data, kept=first)
-            write_model(run, model.cpu(), config, guard, refit_of=first and first.training)
+            kept = config if run.options.no_validation else None
+            config, guard = calibrate_model(predictor, data, kept=kept)
+            write_model(run, model.cpu(), config, guard)
         except KeyboardInterrupt:
             raise stopped(run, signals.received) from None
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from busi_unet.data.prepared import UNKNOWN
 from busi_unet.data.torch_dataset import Batch
 from busi_unet.models.unet import UNetOutput
 
@@ -18,7 +19,7 @@ def soft_dice_loss(mask_logits: Tensor, target: Tensor) -> Tensor:
 
     Args:
         mask_logits: (N, 1, S, S).
-        target: (N, 1, S, S), 0 or 1, or in between where two images were mixed.
+        target: (N, 1, S, S), 0 or 1.
 
     Returns:
         (N,), from 0 to 1.
@@ -37,12 +38,14 @@ def mask_loss(mask_logits: Tensor, mask: Tensor) -> Tensor:
     return soft_dice_loss(mask_logits, mask) + bce
 
 
-def class_loss(class_logits: Tensor, classes: Tensor, *, label_smoothing: float) -> Tensor:
-    """Return cross-entropy, (N,) from logits (N, 3) and shares (N, 3) that sum to 1.
+def class_loss(class_logits: Tensor, label: Tensor, *, label_smoothing: float) -> Tensor:
+    """Return cross-entropy, (N,) from logits (N, 3) and labels (N,); 0 where the class is not known.
 
     Label smoothing: Szegedy et al. 2016, arXiv:1512.00567.
     """
-    return F.cross_entropy(class_logits, classes, label_smoothing=label_smoothing, reduction="none")
+    return F.cross_entropy(
+        class_logits, label, label_smoothing=label_smoothing, ignore_index=UNKNOWN, reduction="none"
+    )
 
 
 def combined_loss(output: UNetOutput, batch: Batch, *, class_weight: float, label_smoothing: float) -> Tensor:
@@ -53,7 +56,7 @@ def combined_loss(output: UNetOutput, batch: Batch, *, class_weight: float, labe
 
     Args:
         output: of the network, for this batch.
-        batch: N images with mask and class.
+        batch: N images; those without a mask have the classification term alone, and the reverse.
         class_weight: of the classification term.
         label_smoothing: of the classification term.
 
@@ -62,5 +65,5 @@ def combined_loss(output: UNetOutput, batch: Batch, *, class_weight: float, labe
     """
     # Autocast may have left the outputs in half precision.
     mask_logits, class_logits = (logits.to(batch.mask.dtype) for logits in output)
-    mask = mask_loss(mask_logits, batch.mask)
-    return mask + class_weight * class_loss(class_logits, batch.classes, label_smoothing=label_smoothing)
+    mask = torch.where(batch.has_mask, mask_loss(mask_logits, batch.mask), 0.0)
+    return mask + class_weight * class_loss(class_logits, batch.label, label_smoothing=label_smoothing)

@@ -41,6 +41,14 @@ class TrainOptions(BaseModel):
     validation_fold: int | None = _option(
         None, "fold to validate on, with --fold; default: the next one", free=True
     )
+    leave_out: str | None = _option(
+        None, "source (hospital) to keep for testing as a whole; the others are trained on", free=True
+    )
+    no_validation: bool = _option(
+        False,
+        "train on the validation images too, for a fixed number of epochs: the last epoch becomes the model, "
+        "to be calibrated afterwards",
+    )
     output: Path = _option(
         Path("runs/busi"), "run folder: checkpoints, curves, manifest and the model", free=True
     )
@@ -49,26 +57,16 @@ class TrainOptions(BaseModel):
     encoder: Literal[ENCODERS] = _option("efficientnet_lite0", "encoder of the U-Net")
     width: int = _option(64, "channels of the first level, plain encoder only", ge=1, le=256)
     init: str = _option("imagenet", "start weights: imagenet (encoder only), random, or a model folder")
-    refit: str | None = _option(
-        None,
-        "model folder to train further on train and validation images together, for a fixed number of "
-        "epochs; its temperature and thresholds are kept",
-    )
     size: int = _option(
-        256, "side of the square network input, pixels; a multiple of 32", ge=32, le=2048, multiple_of=32
+        192, "side of the square network input, pixels; a multiple of 32", ge=32, le=2048, multiple_of=32
     )
 
-    epochs: int = _option(24, "passes over the training images", ge=1)
+    epochs: int = _option(10, "as many images as the training split holds are drawn in each", ge=1)
     batch_size: int = _option(
         16, "images per optimizer step, over all processes and accumulation steps", ge=1
     )
     accumulate: int = _option(1, "forward passes per optimizer step", ge=1, free=True)
-    learning_rate: float = _option(1e-3, "peak learning rate of AdamW", gt=0)
-    freeze_depthwise: bool = _option(
-        False,
-        "keep the encoder's depthwise filters as they start, which saves about a tenth of a step on a CPU; "
-        "not for the plain encoder, which has none",
-    )
+    learning_rate: float = _option(1.5e-3, "peak learning rate of AdamW", gt=0)
     weight_decay: float = _option(0.02, "of AdamW, on convolution and linear weights", ge=0)
     warmup: float = _option(1.0, "epochs until the peak learning rate; a cosine to 0 follows", ge=0)
     ema_decay: float = _option(
@@ -76,12 +74,7 @@ class TrainOptions(BaseModel):
     )
     class_weight: float = _option(0.5, "weight of the classification loss; the mask loss has 1", ge=0)
     label_smoothing: float = _option(0.05, "of the classification loss", ge=0, lt=1)
-    augment: Literal[tuple(AUGMENTATIONS)] = _option("annotated", "random changes of the training images")
-    mixup: float = _option(
-        0.4,
-        "Beta parameter of the blend with another image, for half of the training images; 0 for none",
-        ge=0,
-    )
+    augment: Literal[tuple(AUGMENTATIONS)] = _option("full", "random changes of the training images")
     patience: int = _option(12, "epochs without a better validation score before stopping", ge=1)
     select: Literal["best", "last"] = _option(
         "best",
@@ -111,17 +104,19 @@ class TrainOptions(BaseModel):
     def _require_matching(self) -> TrainOptions:
         if self.validation_fold is not None and self.fold is None:
             raise UsageError("--validation-fold needs --fold.", "Name the fold to keep for testing, too.")
+        if self.leave_out is not None and self.fold is not None:
+            raise UsageError("--fold and --leave-out both say what to test on.", "Name one of them.")
         if self.encoder != "plain" and self.width != type(self).model_fields["width"].default:
             raise UsageError(
                 f"--width is for the plain encoder; {self.encoder} has its own.",
                 "Leave it out, or add --encoder plain.",
             )
-        if self.encoder == "plain" and self.freeze_depthwise:
-            raise UsageError(
-                "--freeze-depthwise is for an encoder from ImageNet, not for the plain one.",
-                "Leave it out, or use another --encoder.",
-            )
         return self
+
+    @property
+    def last_epoch(self) -> bool:
+        """Whether the last epoch becomes the model, not the best one."""
+        return self.no_validation or self.select == "last"
 
     def replace(self, **changes: Any) -> TrainOptions:
         """Return a copy with other values, checked like any options."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from busi_unet.data.prepared import UNKNOWN
 from busi_unet.data.torch_dataset import Batch
 from busi_unet.models.unet import UNetOutput
 
@@ -21,13 +22,15 @@ class Tally:
         images: how many.
         dice: over the images with a lesion.
         lesions: how many of those.
-        correct: images whose class was found.
+        labelled: images whose class is known.
+        correct: those of them whose class was found.
     """
 
     loss: float = 0
     images: float = 0
     dice: float = 0
     lesions: float = 0
+    labelled: float = 0
     correct: float = 0
 
     def add(self, output: UNetOutput, batch: Batch, loss: Tensor) -> None:
@@ -37,16 +40,17 @@ class Tally:
         area = target.sum(1)
         has_lesion = area > 0
         dice = 2 * (predicted & target).sum(1) / (predicted.sum(1) + area)
-        correct = output.class_logits.argmax(1) == batch.classes.argmax(1)
+        correct = output.class_logits.argmax(1) == batch.label
         # Sums of float32 would depend on how the images are dealt to batches and processes.
         self.loss += sum(loss.tolist())
         self.images += len(loss)
         self.dice += sum(dice[has_lesion].tolist())
         self.lesions += int(has_lesion.sum())
+        self.labelled += int((batch.label != UNKNOWN).sum())
         self.correct += int(correct.sum())
 
     def sums(self) -> tuple[float, ...]:
-        """Return the five sums; `Tally(*sums)` is an equal tally."""
+        """Return the sums; `Tally(*sums)` is an equal tally."""
         return astuple(self)
 
     def means(self, prefix: str) -> dict[str, float | None]:
@@ -54,7 +58,7 @@ class Tally:
         return {
             f"{prefix}_loss": self.loss / self.images if self.images else None,
             f"{prefix}_dice": self.dice / self.lesions if self.lesions else None,
-            f"{prefix}_accuracy": self.correct / self.images if self.images else None,
+            f"{prefix}_accuracy": self.correct / self.labelled if self.labelled else None,
         }
 
 
@@ -92,7 +96,7 @@ class Progress:
         """
         self.epoch, self.step, self.tally = self.epoch + 1, 0, Tally()
         self.history.append({"epoch": self.epoch, **row, "seconds": round(self.seconds, 1)})
-        score = ((row["validation_dice"] or 0) + row["validation_accuracy"]) / 2 if validated else None
+        score = ((row["validation_dice"] or 0) + (row["validation_accuracy"] or 0)) / 2 if validated else None
         better = score is None or score > self.best_score
         if better:
             self.best_score, self.best_epoch = score, self.epoch

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 import torch
 
 from busi_unet.config import BundleConfig, Preprocess
-from busi_unet.data.busi import split_hash
+from busi_unet.data.prepared import split_hash
 from busi_unet.errors import TrainingError, UsageError, first_line
 from busi_unet.io.files import replace_file
 from busi_unet.models.ood import Guard
@@ -243,10 +243,10 @@ def load_selected(run: Run) -> tuple[UNet, BundleConfig]:
     Raises:
         TrainingError: the run folder cannot be written.
     """
-    if run.options.select == "last":
+    if run.options.last_epoch:
         with writing(run.options.output):
             _save_average(run, "last")
-    model, config, _ = load_bundle(run.options.output / run.options.select)
+    model, config, _ = load_bundle(run.options.output / ("last" if run.options.last_epoch else "best"))
     return model, config
 
 
@@ -272,8 +272,6 @@ def write_model(
     model: UNet,
     config: BundleConfig,
     guard: Guard | None,
-    *,
-    refit_of: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the result of a run, with the manifest as its record.
 
@@ -282,15 +280,12 @@ def write_model(
         model: with the weights of the selected epoch, on the CPU.
         config: calibrated.
         guard: None where there are too few images to fit one.
-        refit_of: the record of the model that a refit started from.
 
     Raises:
         TrainingError: the run folder cannot be written.
     """
     output = run.options.output
     manifest = build_manifest(run)
-    if refit_of is not None:
-        manifest["refit_of"] = refit_of
     with writing(output):
         save_bundle(output / "model", model, replace(config, training=manifest), guard)
         _write_json(output / MANIFEST_NAME, manifest)
@@ -299,18 +294,15 @@ def write_model(
 def build_manifest(run: Run) -> dict[str, Any]:
     """Return how the weights came about; it travels in `config.json`. The commit is where the run began."""
     accelerator, progress = run.accelerator, run.progress
-    kept = progress.epoch if run.options.select == "last" else progress.best_epoch
+    kept = progress.epoch if run.options.last_epoch else progress.best_epoch
     validated = progress.history[kept - 1]
-    options = run.options.recipe()
-    if run.options.refit:
-        del options["init"]
     return {
-        "options": options,
+        "options": run.options.recipe(),
         "data": run.made_on,
         "kept_epoch": kept,
         "epochs": progress.epoch,
         "validation": None
-        if run.options.refit
+        if run.options.no_validation
         else {name: round(validated[f"validation_{name}"], 4) for name in ("loss", "dice", "accuracy")},
         "seconds": round(progress.seconds),
         "hardware": {

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from busi_unet.config import CLASS_NAMES, Architecture, Preprocess
 from busi_unet.data.augment import AUGMENTATIONS
-from busi_unet.data.busi import SPLITS, read_record, split_hash
+from busi_unet.data.prepared import SPLITS, read_record, split_hash
 from busi_unet.data.torch_dataset import EpochOrder, LesionDataset
 from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.evaluation.leakage import require_unseen
@@ -48,7 +48,7 @@ class Run:
         steps_per_epoch: optimizer steps.
         model: the network.
         ema: the network's weight average that is validated and saved; its buffers are averaged too.
-        validation_loader: None for a refit.
+        validation_loader: None without validation.
         made_on: the data and its split, as the record of a model has them.
         saved_at: `time.monotonic()` of the last checkpoint.
     """
@@ -121,28 +121,36 @@ def _warn_of_emulation() -> None:
         )
 
 
-def check_data(data: DatasetDict) -> None:
-    """Check that there are images of every class in both splits.
+def check_data(options: TrainOptions, data: DatasetDict) -> None:
+    """Check that there is something to train on, and to choose by.
+
+    Classes may be missing: the network does not learn them, and a warning says so. Normal images may: they
+    are made of what lies beside the lesions.
 
     Raises:
-        DataLayoutError: some are missing; all of them are listed.
+        DataLayoutError: a split that is needed is empty.
     """
-    problems = []
-    for split in ("train", "validation"):
-        counts = {name: data[split]["label"].count(index) for index, name in enumerate(CLASS_NAMES)}
-        problems += [f"{split}: no {name} image" for name, count in counts.items() if count == 0]
-    if problems:
-        raise DataLayoutError(
-            "the data set cannot be trained on:", problems, "Add images of the missing classes."
+    needed = ("train",) if options.no_validation else ("train", "validation")
+    empty = [f"{split}: no images" for split in needed if not len(data[split])]
+    if empty:
+        raise DataLayoutError("the data set cannot be trained on:", empty, "Name another --fold.")
+    labels = set(data["train"]["label"])
+    missing = [name for index, name in enumerate(CLASS_NAMES) if index not in labels and name != "normal"]
+    if missing:
+        print(
+            f"warning: No training image is {' or '.join(missing)}: the model will not know that class.",
+            file=sys.stderr,
         )
 
 
 def load_images(
     options: TrainOptions, data: DatasetDict, *, progress: bool
 ) -> tuple[LesionDataset, LesionDataset | None]:
-    """Return training and validation images, decoded; a refit trains on both and validates on none."""
+    """Return training and validation images, decoded; without validation both are trained on."""
     preprocessor = Preprocessor(Preprocess(size=options.size))
-    split = concatenate_datasets([data["train"], data["validation"]]) if options.refit else data["train"]
+    split = data["train"]
+    if options.no_validation:
+        split = concatenate_datasets([split, data["validation"]])
     if len(split) < options.batch_size:
         raise UsageError(
             f"--batch-size {options.batch_size} is more than the {len(split)} training images.",
@@ -152,11 +160,10 @@ def load_images(
         split,
         preprocessor,
         augmentation=AUGMENTATIONS[options.augment],
-        mixup=options.mixup,
         seed=options.seed,
         progress=progress,
     )
-    if options.refit:
+    if options.no_validation:
         return train_set, None
     return train_set, LesionDataset(data["validation"], preprocessor, progress=progress)
 
@@ -171,8 +178,6 @@ def build_run(
     """Return network, optimizer, schedule and weight average around the images."""
     set_seed(options.seed)
     model = build_model(options, data)
-    if options.freeze_depthwise:
-        freeze_depthwise(model)
     # Faster on CPUs and tensor cores; MPS has had wrong results with it.
     if accelerator.device.type != "mps":
         model = model.to(memory_format=torch.channels_last)
@@ -206,10 +211,12 @@ def build_run(
         validation_loader=validation_loader and accelerator.prepare_data_loader(validation_loader),
         made_on={
             "images": {split: len(data[split]) for split in SPLITS},
+            "sources": {split: sorted(set(data[split]["source"])) for split in SPLITS},
+            "left_out": options.leave_out,
             "folds": {split: sorted(set(data[split]["fold"])) for split in SPLITS},
             "split_sha256": split_hash(data),
             "folds_from": read_record(options.data).get("folds_from"),
-            "trained_on": ["train", "validation"] if options.refit else ["train"],
+            "trained_on": ["train", "validation"] if options.no_validation else ["train"],
         },
     )
 
@@ -219,11 +226,11 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
 
     Raises:
         UsageError: the start is not a model folder, is another network, was made on another split or does not
-            tell on which, was trained on the images that this run validates on, or has another input size.
+            tell on which, or was trained on the images that this run validates on.
     """
     plain = options.encoder == "plain"
     architecture = Architecture(options.encoder, options.width if plain else None)
-    flag, start = ("--refit", options.refit) if options.refit else ("--init", options.init)
+    start = options.init
     if start in ("imagenet", "random"):
         model = UNet(architecture)
         if start == "imagenet" and not plain:
@@ -231,7 +238,7 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
         return model
     if not Path(start).is_dir():
         raise UsageError(
-            f"{flag} {start} is not a model folder (config.json and model.safetensors not found).",
+            f"--init {start} is not a model folder (config.json and model.safetensors not found).",
             "Name the folder of a model.",
         )
     model, config, _ = load_bundle(start)
@@ -239,30 +246,15 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
         its = f"--encoder {config.architecture.encoder}"
         if config.architecture.width is not None:
             its += f" --width {config.architecture.width}"
-        raise UsageError(f"{flag} {start} holds another network.", f"Use {its}.")
-    if options.refit or config.training.get("data", {}).get("split_sha256"):
-        require_unseen(flag, start, config, data, validates=not options.refit)
+        raise UsageError(f"--init {start} holds another network.", f"Use {its}.")
+    if config.training.get("data", {}).get("split_sha256"):
+        require_unseen("--init", start, config, data, validates=not options.no_validation)
     else:
         print(
             f"warning: --init {start} does not tell what it was trained on: it may know the test images.",
             file=sys.stderr,
         )
-    if options.refit and config.preprocess.size != options.size:
-        raise UsageError(
-            f"--refit {start} was trained with --size {config.preprocess.size}, not {options.size}.",
-            "Use its size.",
-        )
     return model
-
-
-def freeze_depthwise(model: UNet) -> None:
-    """Leave the encoder's depthwise filters out of the training, in place; batch statistics follow the data.
-
-    They are under 2 % of the weights, and about a tenth of a step on a CPU.
-    """
-    for module in model.encoder.modules():
-        if isinstance(module, nn.Conv2d) and module.groups > 1:
-            module.weight.requires_grad_(False)
 
 
 def build_optimizer(model: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
