@@ -16,7 +16,7 @@ PREPROCESSOR = Preprocessor(Preprocess(size=64))
 def pair() -> tuple[np.ndarray, np.ndarray]:
     """A bright lesion on a grey ground, so that image and mask can be compared after any change."""
     mask = np.zeros((80, 96), dtype=bool)
-    mask[25:50, 20:50] = True
+    mask[25:50, 20:44] = True
     return np.where(mask, 230, 60).astype(np.uint8), mask
 
 

@@ -56,13 +56,9 @@ def test_a_model_of_other_data_is_told_apart(data):
     assert set(split.data["test"]["fold"]) == {1}
 
 
-@pytest.mark.parametrize(
-    "record",
-    [{"options": {"refit": "runs/busi/model"}}, {"data": {"trained_on": ["train", "validation"]}}],
-)
-def test_a_refit_has_seen_its_validation_images(data, record):
+def test_training_without_validation_has_seen_the_validation_images(data):
     training = made_on(data, 0)
-    training = {**record, "data": {**training["data"], **record.get("data", {})}}
+    training = {"data": {**training["data"], "trained_on": ["train", "validation"]}}
     split = split_for(BundleConfig(training=training), data)
     assert "was trained on these images" in split.doubt("validation")
     assert not split.doubt("test")

@@ -6,18 +6,16 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from busi_unet.config import Calibration, Thresholds
 from busi_unet.data.busi import load_prepared
 from busi_unet.errors import TrainingError, TrainingStopped, UsageError
 from busi_unet.inference.predictor import Predictor
-from busi_unet.models.pretrained import load_config, save_config
+from busi_unet.models.pretrained import load_config
 from busi_unet.training import loop, run_folder
 from busi_unet.training.loop import train
 from busi_unet.training.options import TrainOptions
@@ -74,7 +72,7 @@ def test_a_run_leaves_a_model_that_predicts_and_a_record(options, prepared):
 
 def test_training_learns_the_phantoms(options):
     """More than a smoke test: after some epochs the loss on seen images has clearly fallen."""
-    train(options.replace(epochs=8, learning_rate=5e-3, ema_decay=0.5, augment="none", mixup=0))
+    train(options.replace(epochs=8, learning_rate=5e-3, ema_decay=0.5, augment="none"))
     losses = [float(row["train_loss"]) for row in history(options.output)]
     assert losses[-1] < 0.75 * losses[0]
 
@@ -313,12 +311,7 @@ def test_another_fold_is_trained_as_if_it_had_been_prepared(options, phantom_roo
     assert load_config(left).training["data"]["folds"] == {"train": [0, 1, 4], "validation": [3], "test": [2]}
 
 
-def test_a_refit_adds_the_validation_images_and_keeps_what_was_calibrated(
-    options, unbroken, prepared, tmp_path, monkeypatch
-):
-    first = shutil.copytree(unbroken / "model", tmp_path / "first")
-    config = replace(load_config(first), calibration=Calibration(1.5), thresholds=Thresholds(0.4, 0.3, 0.01))
-    save_config(first, config)
+def test_without_validation_all_but_the_test_images_are_trained_on(options, prepared, monkeypatch):
     seen, compute_loss = set(), loop.combined_loss
 
     def spy(output, batch, **keywords):
@@ -326,12 +319,10 @@ def test_a_refit_adds_the_validation_images_and_keeps_what_was_calibrated(
         return compute_loss(output, batch, **keywords)
 
     monkeypatch.setattr(loop, "combined_loss", spy)
-    refit = load_config(train(options.replace(refit=str(first), output=tmp_path / "refit")))
+    config = load_config(train(options.replace(no_validation=True)))
     data = load_prepared(prepared)
     assert len(data["train"]) <= max(seen) < len(data["train"]) + len(data["validation"])
-    assert refit.calibration.temperature == 1.5
-    assert refit.thresholds == config.thresholds
-    assert refit.training["validation"] is None
-    assert refit.training["kept_epoch"] == 2
-    assert refit.training["refit_of"] == config.training
-    assert refit.training["data"]["trained_on"] == ["train", "validation"]
+    assert not config.calibration.fitted
+    assert config.training["validation"] is None
+    assert config.training["kept_epoch"] == 2
+    assert config.training["data"]["trained_on"] == ["train", "validation"]

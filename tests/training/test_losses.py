@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from busi_unet.data.prepared import UNKNOWN
 from busi_unet.data.torch_dataset import Batch
 from busi_unet.models.unet import UNetOutput
 from busi_unet.training.losses import combined_loss, soft_dice_loss
@@ -15,9 +16,10 @@ def target() -> torch.Tensor:
     return mask
 
 
-def batch(mask: torch.Tensor, *classes: int) -> Batch:
+def batch(mask: torch.Tensor, *labels: int) -> Batch:
     index = torch.arange(len(mask))
-    return Batch(torch.zeros_like(mask), mask, torch.eye(3)[list(classes)], index, index)
+    known = torch.ones(len(mask), dtype=torch.bool)
+    return Batch(torch.zeros_like(mask), mask, known, torch.tensor(labels), index)
 
 
 def test_dice_loss_of_perfect_disjoint_and_empty_masks():
@@ -60,10 +62,9 @@ def test_the_loss_is_the_weighted_sum():
     assert loss.tolist() == pytest.approx([2 / 3 + expected, expected])
 
 
-def test_a_blend_of_two_classes_asks_for_both():
-    logits = torch.zeros(1, 3, requires_grad=True)
-    blend = torch.tensor([[0.75, 0.25, 0.0]])
-    blended = batch(target()[:1], 0)._replace(classes=blend)
-    output = UNetOutput(torch.zeros(1, 1, 8, 8), logits)
-    combined_loss(output, blended, class_weight=1, label_smoothing=0).sum().backward()
-    torch.testing.assert_close(logits.grad, torch.full((1, 3), 1 / 3) - blend)
+def test_what_is_not_known_teaches_nothing():
+    known = batch(target(), 2, 0)
+    partly = known._replace(has_mask=torch.tensor([False, True]), label=torch.tensor([2, UNKNOWN]))
+    output = UNetOutput(torch.zeros(2, 1, 8, 8), torch.zeros(2, 3))
+    loss = combined_loss(output, partly, class_weight=0.25, label_smoothing=0)
+    assert loss.tolist() == pytest.approx([0.25 * math.log(3), math.log(2)])

@@ -14,9 +14,9 @@ def test_the_command_line_has_every_option_with_its_default():
 
 
 def test_flags_reach_the_options():
-    flags = ["--fold", "2", "--resume", "--learning-rate", "3e-4", "--output", "runs/x", "--augment", "mild"]
+    flags = ["--fold", "2", "--resume", "--learning-rate", "3e-4", "--output", "runs/x", "--augment", "none"]
     options = TrainOptions(**vars(build_parser().parse_args(flags)))
-    assert (options.fold, options.resume, options.learning_rate, options.augment) == (2, True, 3e-4, "mild")
+    assert (options.fold, options.resume, options.learning_rate, options.augment) == (2, True, 3e-4, "none")
     assert options.output == Path("runs/x")
     assert options.to_dict()["output"] == "runs/x"
 
@@ -37,7 +37,7 @@ def test_where_things_lie_is_no_part_of_the_recipe():
         ("learning_rate", 0.0),
         ("ema_decay", 1.0),
         ("width", 300),
-        ("mixup", math.nan),
+        ("class_weight", math.nan),
         ("warmup", math.inf),
     ],
 )
@@ -51,8 +51,8 @@ def test_values_out_of_range_are_named_as_flags(name, value):
     ("values", "message"),
     [
         ({"width": 32}, "--width is for the plain encoder"),
-        ({"encoder": "plain", "freeze_depthwise": True}, "--freeze-depthwise is for an encoder from"),
         ({"validation_fold": 2}, "--validation-fold needs --fold"),
+        ({"leave_out": "busi", "fold": 1}, "--fold and --leave-out"),
     ],
 )
 def test_options_that_do_not_fit_together_are_refused(values, message):

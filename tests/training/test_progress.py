@@ -10,8 +10,8 @@ def test_a_tally_leaves_lesion_free_images_out_of_the_dice():
     mask[0, 0, 0] = 1
     logits = torch.full((2, 1, 2, 2), -1.0)
     logits[0, 0, 0, 0] = 1  # Dice 2 · 1 / (1 + 2)
-    index = torch.arange(2)
-    batch = Batch(torch.zeros_like(mask), mask, torch.eye(3)[[1, 0]], index, index)
+    known = torch.ones(2, dtype=torch.bool)
+    batch = Batch(torch.zeros_like(mask), mask, known, torch.tensor([1, 0]), torch.arange(2))
     tally = Tally()
     tally.add(UNetOutput(logits, torch.eye(3)[[1, 1]]), batch, torch.tensor([1.0, 3.0]))
     means = tally.means("x")
@@ -31,7 +31,9 @@ def test_the_best_epoch_is_kept_in_mind():
 
 
 def test_progress_comes_back_from_a_file(tmp_path):
-    progress = Progress(epoch=2, step=3, tally=Tally(1.5, 4, 0.5, 1, 3), history=[{"epoch": 1}, {"epoch": 2}])
+    progress = Progress(
+        epoch=2, step=3, tally=Tally(1.5, 4, 0.5, 1, 4, 3), history=[{"epoch": 1}, {"epoch": 2}]
+    )
     torch.save(progress.state_dict(), tmp_path / "state.pt")
     restored = Progress()
     restored.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))

@@ -7,9 +7,9 @@ import torch
 from accelerate.state import AcceleratorState, PartialState
 
 from busi_unet.config import Architecture
-from busi_unet.data.busi import load_prepared, resplit, split_hash
+from busi_unet.data.prepared import load_prepared, resplit, split_hash
 from busi_unet.errors import DataLayoutError, UsageError
-from busi_unet.models.pretrained import load_config, save_config
+from busi_unet.models.pretrained import load_bundle, load_config, save_config
 from busi_unet.models.unet import UNet
 from busi_unet.training.options import TrainOptions
 from busi_unet.training.setup import (
@@ -19,7 +19,6 @@ from busi_unet.training.setup import (
     build_optimizer,
     build_schedule,
     check_data,
-    freeze_depthwise,
     load_images,
 )
 
@@ -56,12 +55,15 @@ def test_processes_that_would_train_apart_are_refused(monkeypatch):
         build_accelerator(TrainOptions())
 
 
-def test_a_class_without_images_is_named(prepared):
+def test_a_class_without_images_is_named_and_an_empty_split_refused(prepared, capsys):
     data = load_prepared(prepared)
-    data["validation"] = data["validation"].filter(lambda row: row["label"] != 2)
-    with pytest.raises(DataLayoutError) as caught:
-        check_data(data)
-    assert "validation: no malignant image" in str(caught.value)
+    data["train"] = data["train"].filter(lambda row: row["label"] != 2)
+    check_data(TrainOptions(), data)
+    assert "malignant" in capsys.readouterr().err
+    data["validation"] = data["validation"].select([])
+    with pytest.raises(DataLayoutError, match="validation: no images"):
+        check_data(TrainOptions(), data)
+    check_data(TrainOptions(no_validation=True), data)
 
 
 @pytest.fixture
@@ -77,50 +79,31 @@ PLAIN = TrainOptions(encoder="plain", width=4, size=64)
 
 def test_a_model_folder_gives_the_start_weights(trained, prepared):
     data = load_prepared(prepared)
-    first, second = (
-        build_model(PLAIN.replace(**{flag: str(trained)}), data).state_dict() for flag in ("init", "refit")
-    )
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    start = build_model(PLAIN.replace(init=str(trained)), data).state_dict()
+    model, _, _ = load_bundle(trained)
+    assert all(torch.equal(start[name], tensor) for name, tensor in model.state_dict().items())
     with pytest.raises(UsageError, match=r"holds another network\. Use --encoder plain --width 4\."):
         build_model(PLAIN.replace(width=8, init=str(trained)), data)
     with pytest.raises(UsageError, match="--init imagnet is not a model folder"):
         build_model(PLAIN.replace(init="imagnet"), data)
-    with pytest.raises(UsageError, match="trained with --size 64"):
-        build_model(PLAIN.replace(size=96, refit=str(trained)), data)
 
 
-@pytest.mark.parametrize("flag", ["init", "refit"])
-def test_weights_that_may_know_the_test_images_are_refused(trained, prepared, flag):
+def test_weights_that_may_know_the_test_images_are_refused(trained, prepared):
     data = load_prepared(prepared)
-    options = PLAIN.replace(**{flag: str(trained)})
-    with pytest.raises(UsageError, match=f"--{flag} .*another split"):
+    options = PLAIN.replace(init=str(trained))
+    with pytest.raises(UsageError, match=r"--init .*another split"):
         build_model(options, resplit(data, 2))
     config = load_config(trained)
-    refit = {"data": {**config.training["data"], "trained_on": ["train", "validation"]}}
-    save_config(trained, dataclasses.replace(config, training=refit))
-    if flag == "init":
-        with pytest.raises(UsageError, match="was trained on the validation images too"):
-            build_model(options, data)
+    whole = {"data": {**config.training["data"], "trained_on": ["train", "validation"]}}
+    save_config(trained, dataclasses.replace(config, training=whole))
+    with pytest.raises(UsageError, match="was trained on the validation images too"):
+        build_model(options, data)
+    build_model(options.replace(no_validation=True), data)
 
 
-def test_weights_without_a_record_are_a_start_with_a_warning_but_are_never_refitted(
-    tiny_bundle, prepared, capsys
-):
-    data = load_prepared(prepared)
-    build_model(PLAIN.replace(init=str(tiny_bundle)), data)
+def test_weights_without_a_record_are_a_start_with_a_warning(tiny_bundle, prepared, capsys):
+    build_model(PLAIN.replace(init=str(tiny_bundle)), load_prepared(prepared))
     assert "does not tell what it was trained on" in capsys.readouterr().err
-    with pytest.raises(UsageError, match="does not tell what it was trained on"):
-        build_model(PLAIN.replace(refit=str(tiny_bundle)), data)
-
-
-def test_depthwise_filters_can_be_frozen():
-    model = UNet(Architecture("efficientnet_lite0"))
-    freeze_depthwise(model)
-    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    assert len(frozen) == 16
-    assert all("depthwise.1.weight" in name for name in frozen)
-    trained = sum(len(group["params"]) for group in build_optimizer(model, TrainOptions()).param_groups)
-    assert trained == len(list(model.parameters())) - 16
 
 
 def test_biases_and_norms_do_not_decay():
