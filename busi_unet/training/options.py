@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,12 @@ class TrainOptions:
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"{flag} is {getattr(self, name)}; it must be {expected}.")
 
+    @classmethod
+    def from_arguments(cls, arguments: argparse.Namespace) -> TrainOptions:
+        """Return the options among parsed arguments."""
+        names = {item.name for item in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in vars(arguments).items() if name in names})
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, paths as text."""
         return {
@@ -151,10 +158,11 @@ class TrainOptions:
         return {name: value for name, value in self.to_dict().items() if name not in free}
 
 
-def build_parser(**arguments: Any) -> argparse.ArgumentParser:
-    """Return a parser with one flag per field of `TrainOptions`."""
-    parser = argparse.ArgumentParser(**arguments)
+def add_options(parser: argparse.ArgumentParser, *, without: Collection[str] = ()) -> None:
+    """Add one flag per field of `TrainOptions`, save those named."""
     for item in dataclasses.fields(TrainOptions):
+        if item.name in without:
+            continue
         flag = "--" + item.name.replace("_", "-")
         settings = {name: value for name, value in item.metadata.items() if name != "free"}
         if item.default is False:
@@ -163,4 +171,3 @@ def build_parser(**arguments: Any) -> argparse.ArgumentParser:
             if item.default is not None:
                 settings["help"] += f" (default: {item.default})"
             parser.add_argument(flag, default=item.default, **settings)
-    return parser

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from busi_unet.cli import command
+from busi_unet.cli.common import command
 
 
 def build_parser() -> argparse.ArgumentParser:
