@@ -54,7 +54,7 @@ AUDITS = {
 
 
 def keep_audit(report: Path, root: Path, source: AuditSource) -> None:
-    """Copies a report folder of scripts/audit.py into the repository; nothing in it shows a picture.
+    """Copies a report folder of scripts/robustness.py into the repository; nothing in it shows a picture.
 
     Raises:
         UsageError: it is no such folder.
@@ -144,7 +144,7 @@ def _file(root: Path, source: AuditSource) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    with reading(path, "is not an audit", "Name a report folder of scripts/audit.py."):
+    with reading(path, "is not an audit", "Name a report folder of scripts/robustness.py."):
         summary = json.loads(path.read_text(encoding="utf-8"))
         for effect in summary["effects"].values():
             Effect.from_dict(effect)

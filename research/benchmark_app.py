@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from PIL import Image
 
-from busi_unet.cli import command, print_json
+from busi_unet.cli.common import command, print_json
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import BusiUNetError, first_line
 

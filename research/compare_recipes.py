@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from busi_unet.cli import command, seed
+from busi_unet.cli.common import command, seed
 from busi_unet.data.busi import load_prepared
 
 

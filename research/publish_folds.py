@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from busi_unet.cli import command
+from busi_unet.cli.common import command
 from busi_unet.data.fold_table import BUSI_FOLDS_NAME
 from busi_unet.data.folds import publish_folds
 

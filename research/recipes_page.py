@@ -198,7 +198,7 @@ _MEANINGS = {
     "with_mirror_image": "the mean of its outputs for the picture and for the mirror image",
     "all_recipes_together": "the mean of the outputs of all recipes above with its encoder and input size",
     "with_averaged_weights": "one network whose weights are the mean of those of them that started from the "
-    "same (`scripts/average_models.py`)",
+    "same (`research/average_models.py`)",
 }
 
 _USES = """\

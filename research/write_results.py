@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from busi_unet.cli import command
+from busi_unet.cli.common import command
 from research.audit_page import AUDITS, keep_audit
 from research.recipes_page import COMPARISONS, keep_recipes
 from research.results_page import SOURCES, keep_report, write_results

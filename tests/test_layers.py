@@ -11,6 +11,7 @@ TRAINING_ONLY = {"datasets", "accelerate", "matplotlib", "cv2", "sklearn", "tens
 PACKAGE = Path(busi_unet.__file__).parent
 # From the top down; a module imports from its own part and from lower layers only.
 SPINE = (
+    {"__main__"},
     {"cli"},
     {"publish"},
     {"app", "training"},

@@ -11,13 +11,6 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = json.loads((ROOT / "research" / "results" / "embedded_test.json").read_text(encoding="utf-8"))
 
 
-def test_the_space_runs_the_pinned_gradio():
-    pinned = re.search(
-        r"^gradio==(\S+)", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE
-    )
-    assert f"sdk_version: {pinned[1]}\n" in README
-
-
 def test_links_and_pictures_exist():
     targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
     assert targets

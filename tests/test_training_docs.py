@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from fakes.options_table import COMMAND, PAGE, ROOT, options_page, script, train_parser
+from fakes.options_table import COMMAND, PAGE, ROOT, options_page, train_parser
+
+from research import average_models
 
 GUIDE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 COMMANDS = [
@@ -55,8 +57,8 @@ def test_the_commands_can_be_given_as_they_stand(command):
     elif command[0] == "sbatch":
         start = command.index("configs/slurm.sh")
         train_parser().parse_args(["--output", *command[start + 1 :]])
-    elif command[:2] == ["python", "scripts/average_models.py"]:
-        script("average_models").build_parser().parse_args(command[2:])
+    elif command[:2] == ["python", "research/average_models.py"]:
+        average_models.build_parser().parse_args(command[2:])
     else:
         assert command[:3] == ["hf", "jobs", "run"]
         (shell,) = (part for part in command if "scripts/train.py" in part)

@@ -8,7 +8,6 @@ import pytest
 
 from busi_unet import version
 
-ROOT = Path(__file__).resolve().parents[1]
 SOURCE = Path(version.__file__)
 
 
@@ -44,7 +43,3 @@ def test_a_clone_names_its_commit_and_whether_code_was_changed(package):
 
 def test_without_a_clone_there_is_no_commit(package):
     assert commit_seen_from(package) == "None"
-
-
-def test_the_changelog_has_a_place_for_what_comes_next():
-    assert "\n## Unreleased\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

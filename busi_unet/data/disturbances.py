@@ -42,7 +42,7 @@ class Disturbance:
     """One change.
 
     Attributes:
-        name: as `--only` of scripts/audit.py takes it.
+        name: as `--only` of scripts/robustness.py takes it.
         kind: "shortcut" or "scanner".
         meaning: one line, what is done.
         change: picture, mask and generator to the changed picture and the mask that fits it.

@@ -1,4 +1,4 @@
-"""Counts of a prepared data set."""
+"""Counts of a prepared data set, and their text."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING, Any
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.folds import random_split_leak
 from busi_unet.data.listing import natural_order
-from busi_unet.data.prepared import UNKNOWN
+from busi_unet.data.prepared import IMAGE_BY_IMAGE, UNKNOWN
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 UNKNOWN_NAME = "unknown"
+_FOLDS_FROM = {
+    "published": "published with this package",
+    "prepared": "those of the prepared data set",
+    "given": "given with the data",
+    "computed": "dealt by patient or group of copies",
+}
 
 
 def summarise(dataset: Mapping[str, Dataset]) -> dict[str, Any]:
@@ -96,3 +102,58 @@ def summarise(dataset: Mapping[str, Dataset]) -> dict[str, Any]:
 def class_name(label: int) -> str:
     """Return the class of a label in the column, "unknown" for -1."""
     return UNKNOWN_NAME if label == UNKNOWN else CLASS_NAMES[label]
+
+
+def describe(result: Mapping[str, Any]) -> str:
+    """Return what `busi-unet prepare` did as text: the record and the counts of a data set, and its paths."""
+    names = list(result["classes"])
+    header = ("split", "fold", "images", "groups", *names)
+    rows = [
+        (split, _folds_of(split, result), part["images"], part["groups"], *(part[name] for name in names))
+        for split, part in result["splits"].items()
+    ]
+    rows.append(("all", "", result["images"], result["groups"], *result["classes"].values()))
+    lines = [f"{result['images']} images written to {result['output']}", ""]
+    lines += [
+        f"{row[0]:<11}{row[1]:<9}" + "".join(f"{value:>11}" for value in row[2:]) for row in (header, *rows)
+    ]
+    lines.append("")
+    for name, part in result["by_source"].items():
+        classes = ", ".join(f"{part[label]} {label}" for label in names if part[label])
+        unmasked = f"; {part['without_mask']} without mask" if part["without_mask"] else ""
+        lines.append(f"{name}: {part['images']} images ({classes}){unmasked}")
+    lines += ["", *_about_copies(result)]
+    if result["report"]:
+        lines += ["", f"Report: {result['report']} (shows the images; do not publish it)"]
+    if result.get("published"):
+        lines += ["", f"Published: {result['published']}"]
+    return "\n".join(lines)
+
+
+def _folds_of(split: str, result: Mapping[str, Any]) -> str:
+    if result["left_out"]:
+        return result["left_out"] if split == "test" else ""
+    test, validation = result["test_fold"], (result["test_fold"] + 1) % result["n_folds"]
+    rest = ", ".join(str(fold) for fold in range(result["n_folds"]) if fold not in (test, validation))
+    return {"train": rest, "validation": str(validation), "test": str(test)}[split]
+
+
+def _about_copies(result: Mapping[str, Any]) -> list[str]:
+    if result["folds_from"] == IMAGE_BY_IMAGE:
+        return ["Folds: dealt image by image, whatever is a copy of what; use them to measure leakage only."]
+    folds = ", ".join(f"{part['source']} {_FOLDS_FROM[part['folds_from']]}" for part in result["sources"])
+    groups = "one group" if result["groups_with_copies"] == 1 else f"{result['groups_with_copies']} groups"
+    conflicts = result["cross_class_groups"]
+    return [
+        f"Folds: {folds}; no group is in two of them.",
+        f"Groups: {result['images_in_copy_groups']} images share {groups} (one patient, or copies of one "
+        f"view), the largest of {result['largest_group']}.",
+        f"A random image-level split would leave {result['random_split_leak']:.1%} of the test images with "
+        "another of their group in training; this split leaves none.",
+        f"Cross-class conflicts: {len(conflicts)} groups hold images of different classes.",
+        *(
+            f"  {conflict['group']}: "
+            + " | ".join(", ".join(images) for images in conflict["images"].values())
+            for conflict in conflicts
+        ),
+    ]

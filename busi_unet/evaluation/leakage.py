@@ -67,7 +67,7 @@ class Subject(NamedTuple):
 
 
 def subject(model: str, data: DatasetDict, split: str, *, device: str = "auto") -> Subject:
-    """What scripts/evaluate.py and scripts/audit.py judge: a model on a split of the folds it was made for.
+    """What `evaluate` and `robustness` judge: a model on a split of the folds it was made for.
 
     Args:
         model: model folder, Hub id, or "embedded".

@@ -55,7 +55,7 @@ def push_dataset(
     Args:
         data: as for `build_dataset_folder`; it is only read.
         repo_id: USER/NAME of the data set repository; created where missing.
-        command: the script below scripts/ and its arguments that do this again after a failure.
+        command: the program and its arguments that do this again after a failure.
         public: create it for everyone to read; private otherwise, and never in a public one that exists.
 
     Raises:

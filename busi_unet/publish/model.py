@@ -133,7 +133,7 @@ def push_model(
             the command that resumes.
     """
     model = model_folder_of(run)
-    command = ["push_to_hub.py", str(run), repo_id]
+    command = ["busi-unet", "push", str(run), repo_id]
     command += ["--private"] * private
     command += ["--revision", revision] if revision else []
     for path in evaluations:

@@ -14,7 +14,7 @@ def resumable(command: Sequence[str], *, intact: str = "") -> Iterator[None]:
     """Lets every error but wrong usage end with the command that does the same again.
 
     Args:
-        command: the script below scripts/ and its arguments.
+        command: the program and its arguments.
         intact: one sentence, what has not been lost.
     """
     try:
@@ -23,8 +23,6 @@ def resumable(command: Sequence[str], *, intact: str = "") -> Iterator[None]:
         # The same arguments would be wrong again.
         raise
     except BusiUNetError as error:
-        script, *arguments = command
-        again = shlex.join(["python", f"scripts/{script}", *arguments])
         error.message = f"{error.message} {intact}".rstrip()
-        error.hint = f"{error.hint} Then resume with: {again}".lstrip()
+        error.hint = f"{error.hint} Then resume with: {shlex.join(command)}".lstrip()
         raise

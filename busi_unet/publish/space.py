@@ -101,7 +101,7 @@ def deploy_space(repo_id: str, *, model: str | None = None, private: bool = Fals
             resumes.
         IncompatibleBundleError: the model cannot be used with this version of the package.
     """
-    command = ["deploy_space.py", repo_id]
+    command = ["busi-unet", "deploy", repo_id]
     command += ["--model", model] if model else []
     command += ["--private"] * private
     with (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import typing
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -122,6 +123,11 @@ class TrainOptions(BaseModel):
         """Return a copy with other values, checked like any options."""
         return TrainOptions(**{**dict(self), **changes})
 
+    @classmethod
+    def from_arguments(cls, arguments: argparse.Namespace) -> TrainOptions:
+        """Return the options among parsed arguments."""
+        return cls(**{name: value for name, value in vars(arguments).items() if name in cls.model_fields})
+
     def to_dict(self) -> dict[str, Any]:
         """Return all options, JSON-ready, paths as text."""
         return {
@@ -138,10 +144,11 @@ class TrainOptions(BaseModel):
         }
 
 
-def build_parser(**arguments: Any) -> argparse.ArgumentParser:
-    """Return a parser with one flag per field of `TrainOptions`; ranges are checked by the options."""
-    parser = argparse.ArgumentParser(**arguments)
+def add_options(parser: argparse.ArgumentParser, *, without: Collection[str] = ()) -> None:
+    """Add one flag per field of `TrainOptions`, save those named; ranges are checked by the options."""
     for name, field in TrainOptions.model_fields.items():
+        if name in without:
+            continue
         kind, text = field.annotation, field.description
         if kind is bool:
             parser.add_argument(_flag(name), action="store_true", help=text)
@@ -154,7 +161,6 @@ def build_parser(**arguments: Any) -> argparse.ArgumentParser:
         if field.default is not None:
             text += f" (default: {field.default})"
         parser.add_argument(_flag(name), type=kind, default=field.default, choices=choices, help=text)
-    return parser
 
 
 def _flag(name: str) -> str:

@@ -34,9 +34,7 @@ def browser() -> Iterator[Browser]:
         except Error as error:
             if path is not None:
                 raise
-            pytest.skip(
-                f"no Chromium; python scripts/run_tests.py installs one ({error.message.splitlines()[0]})"
-            )
+            pytest.skip(f"no Chromium; python tasks.py setup installs one ({error.message.splitlines()[0]})")
         yield browser
         browser.close()
 

@@ -27,8 +27,8 @@ from fakes.hub_server import OTHER, READ, WRITE, WRONG, HubServer, serve_hub, ta
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "hub_faults.md"
 COMMAND = "python tests/fakes/fault_table.py"
-COMMAND_LINE = ["push_to_hub.py", "RUN", "me/busi"]
-RESUME = "Then resume with: python scripts/push_to_hub.py RUN me/busi"
+COMMAND_LINE = ["busi-unet", "push", "RUN", "me/busi"]
+RESUME = "Then resume with: busi-unet push RUN me/busi"
 ALWAYS = math.inf
 
 

@@ -1,33 +1,24 @@
-"""Writes docs/options.md, every flag of scripts/train.py and its default:
+"""Writes docs/options.md, every flag of busi-unet train and its default:
 python tests/fakes/options_table.py
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
+
+from busi_unet.cli import train
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "options.md"
 COMMAND = "python tests/fakes/options_table.py"
 
 
-def script(name: str) -> ModuleType:
-    """The module scripts/NAME.py."""
-    spec = importlib.util.spec_from_file_location(f"{name}_script", ROOT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def train_parser() -> argparse.ArgumentParser:
-    """The parser that scripts/train.py makes."""
-    train = script("train")
-    parser = train.build_parser()
-    train.add_push_flags(parser)
+    """Return the parser of `busi-unet train`."""
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
     return parser
 
 
@@ -35,7 +26,7 @@ def options_page(parser: argparse.ArgumentParser) -> str:
     """The page as Markdown."""
     return (
         "# Every option of training\n\n"
-        f"Generated from the parser of `scripts/train.py` by `{COMMAND}`; do not edit.\n\n"
+        f"Generated from the parser of `busi-unet train` by `{COMMAND}`; do not edit.\n\n"
         "| flag | default | meaning |\n|---|---|---|\n"
         + "".join(_row(action) for action in parser._actions if action.dest != "help")
     )

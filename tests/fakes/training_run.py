@@ -17,7 +17,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from busi_unet.cli import command
+from busi_unet.cli.common import command
 from busi_unet.training import loop
 from busi_unet.training.options import TrainOptions
 

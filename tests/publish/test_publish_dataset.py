@@ -9,7 +9,7 @@ from busi_unet.publish.folder import list_files
 
 datasets = pytest.importorskip("datasets")
 
-COMMAND = ["prepare_data.py", "SOURCE"]
+COMMAND = ["busi-unet", "prepare", "SOURCE"]
 FILES = {"README.md"} | {f"data/{split}-00000-of-00001.parquet" for split in ("train", "validation", "test")}
 
 
@@ -75,7 +75,7 @@ def test_a_failed_push_says_where_the_data_are_and_how_to_resume(hub, prepared):
     with pytest.raises(HubAccessError) as caught:
         push_dataset(prepared, "me/data", command=COMMAND)
     assert f"The data set is intact in {prepared}." in str(caught.value)
-    assert str(caught.value).endswith("Then resume with: python scripts/prepare_data.py SOURCE")
+    assert str(caught.value).endswith("Then resume with: busi-unet prepare SOURCE")
 
 
 def test_not_a_prepared_data_set(tmp_path):

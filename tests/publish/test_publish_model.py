@@ -165,7 +165,6 @@ def test_a_failed_push_says_where_the_weights_are_and_how_to_resume(hub, run, tm
         push_model(run, "me/busi", private=True, revision="v2", evaluations=[evaluation])
     assert f"The weights are intact in {run / 'model'}." in str(caught.value)
     assert str(caught.value).endswith(
-        f"resume with: python scripts/push_to_hub.py {run} me/busi --private --revision v2 "
-        f"--evaluation '{evaluation}'"
+        f"resume with: busi-unet push {run} me/busi --private --revision v2 --evaluation '{evaluation}'"
     )
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before

@@ -145,7 +145,7 @@ def test_a_space_whose_variables_may_not_be_set_stays_empty(hub):
     hub.fail("POST", "/variables", 403)
     with pytest.raises(HubAccessError, match="does not let this token write the Space me/space") as caught:
         deploy_space("me/space")
-    assert str(caught.value).endswith("Then resume with: python scripts/deploy_space.py me/space")
+    assert str(caught.value).endswith("Then resume with: busi-unet deploy me/space")
     assert hub.files("me/space", repo_type="space").keys() == {".gitattributes"}
 
 

@@ -37,7 +37,7 @@ def report(folder: Path, accuracy: float, names: tuple[str, ...] = ("text_in", "
         "effects": {name: effect for name in sorted(names)},
         "images": {"normal": 3, "benign": 5, "malignant": 7},
         "groups": 13,
-        "provenance": {"command": f"scripts/audit.py {folder.name}", "seed": 4, "commit": "abc123"},
+        "provenance": {"command": f"scripts/robustness.py {folder.name}", "seed": 4, "commit": "abc123"},
     }
     folder.mkdir()
     (folder / "audit.json").write_text(json.dumps(summary), encoding="utf-8")
@@ -74,7 +74,7 @@ def test_the_page_shows_the_figures_of_the_file(tmp_path: Path) -> None:
     assert row_of(page, "Lesion Dice, mean", "text_in") == ["–", "–"]
     assert "+0.062 [+0.052, +0.072]" in row_of(page, "Mean change of the probability", "scanner")
     assert row_of(page, "disturbance", "scanner") == ["shortcut", "what scanner is", "12"]
-    assert "scripts/audit.py new" in page
+    assert "scripts/robustness.py new" in page
     assert "Seed 4; audited at commit abc123." in page
     assert "15 images (3 normal, 5 benign, 7 malignant) in 13 groups" in page
     # As the audit lists them, not by the alphabet of the file.
@@ -89,7 +89,7 @@ def test_two_audits_lie_side_by_side(tmp_path: Path) -> None:
     accuracy = row_of(page, "Three-class accuracy", "text_in")
     assert (accuracy[0], accuracy[2]) == ("0.800 → 0.700", "0.800 → 0.600")
     assert row_of(page, "Three-class accuracy", "scanner")[2:] == ["–", "–"]
-    assert "scripts/audit.py new" in page and "scripts/audit.py old" in page
+    assert "scripts/robustness.py new" in page and "scripts/robustness.py old" in page
 
 
 def test_what_is_kept(tmp_path: Path) -> None:

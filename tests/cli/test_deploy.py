@@ -1,6 +1,5 @@
 import json
 import os
-import runpy
 import shutil
 import socket
 import subprocess
@@ -11,18 +10,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from busi_unet.cli import main
 from busi_unet.data.phantom import make_phantom
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "scripts" / "deploy_space.py"
-
-
-main = runpy.run_path(str(SCRIPT))["main"]
 
 
 def test_a_dry_run_lists_files_variables_and_link_without_network(tmp_path, capsys):
     folder = tmp_path / "space"
-    argv = ["me/space", "--model", "someone/busi", "--dry-run", "--output", str(folder)]
+    argv = ["deploy", "me/space", "--model", "someone/busi", "--dry-run", "--output", str(folder)]
     assert main([*argv, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["url"] == "https://huggingface.co/spaces/me/space"
@@ -32,25 +28,21 @@ def test_a_dry_run_lists_files_variables_and_link_without_network(tmp_path, caps
     assert all((folder / path).stat().st_size == size for path, size in sizes.items())
 
     assert main(argv) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[-2:] == [
-        "variable BUSI_UNET_MODEL=someone/busi",
-        "would be https://huggingface.co/spaces/me/space",
-    ]
+    assert "variable BUSI_UNET_MODEL=someone/busi" in capsys.readouterr().out
 
 
-def test_the_link_is_on_the_endpoint_in_use(hub, capsys):
-    assert main(["me/space"]) == 0
+def test_prints_the_link_of_the_space(hub, capsys):
+    assert main(["deploy", "me/space"]) == 0
     assert capsys.readouterr().out.strip() == f"{hub.url}/spaces/me/space"
     assert "app.py" in hub.files("me/space", repo_type="space")
 
 
 def test_a_failure_ends_with_the_command_that_resumes(hub, capsys):
     hub.login(None)
-    assert main(["me/space", "--private"]) == 1
+    assert main(["deploy", "me/space", "--private"]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err.strip().endswith("resume with: python scripts/deploy_space.py me/space --private")
+    assert printed.err.strip().endswith("resume with: busi-unet deploy me/space --private")
 
 
 def free_port() -> int:
@@ -71,7 +63,7 @@ print(json.dumps(answer[2]))
 def test_the_folder_answers_in_an_environment_of_its_own_requirements(tmp_path):
     """What a Space does: install requirements.txt, run app.py; then a prediction, with no network."""
     space = tmp_path / "space"
-    assert main(["me/space", "--dry-run", "--output", str(space)]) == 0
+    assert main(["deploy", "me/space", "--dry-run", "--output", str(space)]) == 0
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     pip = [python, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
@@ -80,8 +72,8 @@ def test_the_folder_answers_in_an_environment_of_its_own_requirements(tmp_path):
     )
     assert installed.returncode == 0, installed.stderr
 
-    picture = tmp_path / "picture.png"
-    Image.fromarray(make_phantom("benign", seed=1, size=(180, 240)).image).save(picture)
+    image = tmp_path / "image.png"
+    Image.fromarray(make_phantom("benign", seed=1, size=(180, 240)).image).save(image)
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {
         "GRADIO_SERVER_PORT": str(port),
@@ -105,7 +97,7 @@ def test_the_folder_answers_in_an_environment_of_its_own_requirements(tmp_path):
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.5)
         client = subprocess.run(
-            [python, "-c", CLIENT, url, picture], env=environment, capture_output=True, text=True, timeout=150
+            [python, "-c", CLIENT, url, image], env=environment, capture_output=True, text=True, timeout=150
         )
         assert client.returncode == 0, client.stderr + log.read_text()
         report = json.loads(client.stdout.splitlines()[-1])

@@ -1,0 +1,18 @@
+"""busi-unet app: the web app."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", help="model folder or Hub id (default: the embedded weights)")
+    parser.add_argument("--host", help="address to serve on; 0.0.0.0 for every interface (127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to serve on (the first free one from 7860)")
+
+
+def run(args: argparse.Namespace) -> None:
+    from busi_unet.app.page import LAUNCH_OPTIONS, build_page
+
+    # What is not given here is left to gradio's own variables, such as GRADIO_SERVER_PORT.
+    build_page(args.model).launch(**LAUNCH_OPTIONS, server_name=args.host, server_port=args.port)

@@ -1,0 +1,66 @@
+"""busi-unet predict: masks, overlays, a table and a report of images, folders and zips."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from datetime import date
+from pathlib import Path
+
+from busi_unet.cli.common import add_device, warn
+from busi_unet.errors import UnreadableImageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "images",
+        nargs="+",
+        type=Path,
+        metavar="IMAGE",
+        help="images (DICOM too), folders with all their subfolders, or zips",
+    )
+    parser.add_argument("--model", help="model folder or Hub id (default: the embedded weights)")
+    parser.add_argument("--revision", help="branch, tag or commit of a Hub model")
+    parser.add_argument(
+        "--output", type=Path, default=Path("predictions"), help="folder to write (%(default)s)"
+    )
+    add_device(parser)
+    parser.add_argument("--json", action="store_true", help="print a JSON line per image instead of text")
+    parser.epilog = (
+        "The output folder holds NAME_mask.png and NAME_overlay.png of each image, predictions.jsonl, "
+        "predictions.csv and report.html. Exit code 1: some images could not be used (the others were)."
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    from busi_unet.inference.batch import JSON_LINES_NAME, predict_files, write_summary
+    from busi_unet.inference.predictor import Predictor
+    from busi_unet.io.find_images import find_pictures
+
+    predictor = Predictor.from_pretrained(args.model, revision=args.revision, device=args.device)
+    weights = f"{predictor.source} weights"
+    if not predictor.config.calibration.fitted:
+        weights += ", not calibrated"
+        warn(
+            "the model's probabilities are not calibrated, they may be far too sure: "
+            "use the folder model/ of a finished run."
+        )
+    if (args.output / JSON_LINES_NAME).exists():
+        warn(f"{args.output} holds an earlier run: masks and overlays of other images stay in it.")
+    results = []
+    with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
+        files = find_pictures(args.images, Path(scratch))
+        try:
+            for result in predict_files(predictor, files, args.output):
+                results.append(result)
+                print(result.json_line() if args.json else result.summary(), flush=True)
+        finally:
+            # Also when Ctrl-C stops it: what is done is kept.
+            if results:
+                write_summary(results, args.output, model=weights, date=f"{date.today()}")
+    failures = sum(result.failed for result in results)
+    if failures:
+        message = f"{failures} of {len(results)} images could not be used; the others were."
+        if failures == len(results):
+            message = "No image could be used."
+        raise UnreadableImageError(message, f"See {args.output / JSON_LINES_NAME}.")

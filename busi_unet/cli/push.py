@@ -1,0 +1,41 @@
+"""busi-unet push: a finished run or a model folder to the Hugging Face Hub, with a card and its results."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from busi_unet.cli.common import add_dry_run, add_json, print_result, require
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", type=Path, help="run folder of a training, or a model folder")
+    parser.add_argument("repo_id", metavar="USER/NAME", help="model repository; created where missing")
+    parser.add_argument("--private", action="store_true", help="create it private")
+    parser.add_argument("--revision", help="branch to commit to (the main one)")
+    parser.add_argument(
+        "--evaluation",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="metrics.json of an evaluation of exactly these weights; can be repeated (those in reports/)",
+    )
+    add_dry_run(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    from busi_unet.publish.folder import describe_files, dry_run
+    from busi_unet.publish.model import build_model_folder, push_model
+
+    require(args.dry_run or not args.output, "--output needs --dry-run.")
+    settings = {"repo_id": args.repo_id, "evaluations": args.evaluation}
+    if args.dry_run:
+        files = dry_run(partial(build_model_folder, args.run, **settings), args.output)
+        result, text = {"repo_id": args.repo_id, "files": files}, describe_files(files)
+    else:
+        pushed = push_model(args.run, private=args.private, revision=args.revision, **settings)
+        result, text = {"url": pushed.url, "commit": pushed.commit}, pushed.url
+    print_result(result, text, as_json=args.json)

@@ -1,0 +1,52 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from busi_unet.cli import main
+from busi_unet.data.prepared import load_prepared
+from busi_unet.models.pretrained import bundle_hash
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+
+def test_prints_tables_and_writes_the_report(prepared, tiny_bundle, capsys):
+    assert main(["evaluate", str(tiny_bundle), "--data", str(prepared), "--device", "cpu"]) == 0
+    printed = capsys.readouterr()
+    (report,) = Path("reports").iterdir()
+    assert str(report) in printed.err
+    assert "Dice" in printed.out
+    stored = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
+    assert sum(stored["images"].values()) == len(load_prepared(prepared)["test"])
+    assert stored["provenance"]["command"].startswith("busi-unet evaluate ")
+    assert stored["provenance"]["bundle_sha256"] == bundle_hash(tiny_bundle)
+
+
+def test_json_is_the_only_thing_on_stdout(prepared, tiny_bundle, capsys):
+    arguments = [str(tiny_bundle), "--data", str(prepared), "--split", "train", "--output", "out"]
+    assert main(["evaluate", *arguments, "--seed", "7", "--json"]) == 0
+    printed = capsys.readouterr()
+    summary = json.loads(printed.out)
+    assert summary == json.loads(Path("out/metrics.json").read_text(encoding="utf-8"))
+    assert (summary["provenance"]["split"], summary["provenance"]["bootstrap"]["seed"]) == ("train", 7)
+    assert "warning: " in printed.err, "this model does not tell what it was trained on"
+
+
+@pytest.mark.parametrize(("model", "data", "code"), [("./nowhere", None, 2), ("embedded", "not prepared", 1)])
+def test_what_is_not_there_is_one_line(model, data, code, prepared, capsys):
+    Path("not prepared").mkdir()
+    assert main(["evaluate", model, "--data", data or str(prepared)]) == code
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.startswith("error: ")
+    assert not Path("reports").exists()
+
+
+@pytest.mark.parametrize("wrong", [[], ["embedded", "--split", "holdout"], ["embedded", "--seed", "-1"]])
+def test_wrong_usage(wrong, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["evaluate", *wrong])
+    assert stopped.value.code == 2

@@ -1,0 +1,125 @@
+"""The command as such: how it finds its commands and what becomes of errors."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from busi_unet import cli
+from busi_unet.cli import COMMANDS, main
+from busi_unet.cli.common import command, print_json
+from busi_unet.errors import BusiUNetError, DataLayoutError, TrainingStopped, UsageError
+from busi_unet.version import __version__
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = {
+    "train": "train",
+    "prepare_data": "prepare",
+    "evaluate": "evaluate",
+    "predict": "predict",
+    "calibrate": "calibrate",
+    "cross_validate": "cross-validate",
+    "robustness": "robustness",
+    "push_to_hub": "push",
+    "deploy_space": "deploy",
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([name, "--help"])
+    assert stopped.value.code == 0
+    assert f"usage: busi-unet {name}" in capsys.readouterr().out
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in COMMANDS)
+
+
+@pytest.mark.parametrize("wrong", [[], ["no-such-command"], ["--data", "train"]])
+def test_no_command_is_wrong_usage(wrong, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(wrong)
+    assert stopped.value.code == 2
+    assert "usage: busi-unet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["-m", "busi_unet"], ["-c", "from busi_unet.cli import main; main()"]])
+def test_the_module_and_the_entry_point_are_the_command(arguments):
+    result = subprocess.run([sys.executable, *arguments, "--version"], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, f"busi-unet {__version__}\n")
+
+
+def test_every_script_is_a_command():
+    assert {path.stem for path in (ROOT / "scripts").glob("*.py")} == set(SCRIPTS)
+    for script, name in SCRIPTS.items():
+        text = (ROOT / "scripts" / f"{script}.py").read_text(encoding="utf-8")
+        assert f'sys.exit(main(["{name}", *sys.argv[1:]]))' in text
+
+
+def test_a_missing_extra_is_named_in_one_line(monkeypatch, capsys):
+    def import_module(name):
+        raise ModuleNotFoundError("No module named 'accelerate'", name="accelerate")
+
+    monkeypatch.setattr(cli, "import_module", import_module)
+    assert main(["train"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        'error: accelerate is not installed. Run: pip install "busi-unet[train]"'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (BusiUNetError("It failed.", "Fix it."), 1, "error: It failed. Fix it.\n"),
+        (UsageError("No such thing."), 2, "error: No such thing.\n"),
+        (TrainingStopped(15, "SIGTERM came.", "Go on."), 143, "stopped: SIGTERM came. Go on.\n"),
+        (
+            DataLayoutError("It cannot be used:", ["a: bad"], "Fix it."),
+            1,
+            "error: It cannot be used:\n  - a: bad\nFix it.\n",
+        ),
+        (OSError("disk full"), 1, "error: disk full\n"),
+        (KeyboardInterrupt(), 130, "stopped.\n"),
+    ],
+)
+def test_an_error_becomes_its_message_and_its_exit_code(error, code, said, capsys):
+    def fail(argv):
+        raise error
+
+    assert command(fail)([]) == code
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", said)
+
+
+def test_faults_of_the_program_keep_their_traceback():
+    with pytest.raises(ZeroDivisionError):
+        command(lambda argv: 1 / 0)([])
+
+
+def test_json_is_one_object_on_stdout_and_refuses_nan(capsys):
+    print_json({"path": "Größe 3×4", "value": None})
+    assert json.loads(capsys.readouterr().out) == {"path": "Größe 3×4", "value": None}
+    with pytest.raises(ValueError, match="JSON"):
+        print_json({"value": float("nan")})
+
+
+def test_a_console_without_the_characters_gets_a_result_all_the_same():
+    program = (
+        "from busi_unet.cli.common import command\n"
+        "raise SystemExit(command(lambda argv: print('3 × 4 \\u2192 12'))([]))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-c", program],
+        env={"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+    )
+    assert (result.returncode, result.stdout.strip()) == (0, b"3 ? 4 ? 12")

@@ -1,0 +1,36 @@
+import json
+import shlex
+
+from busi_unet.cli import main
+
+
+def test_a_dry_run_lists_what_would_be_sent_without_network(tiny_bundle, tmp_path, capsys):
+    kept = tmp_path / "kept"
+    arguments = ["push", str(tiny_bundle), "me/busi", "--output", str(kept), "--json"]
+    assert main([*arguments, "--dry-run"]) == 0
+    files = {file["path"]: file["bytes"] for file in json.loads(capsys.readouterr().out)["files"]}
+    assert files["model.safetensors"] == (tiny_bundle / "model.safetensors").stat().st_size
+    assert {"README.md", "config.json"} <= files.keys()
+    assert all((kept / path).stat().st_size == size for path, size in files.items())
+
+    assert main(arguments) == 2
+    assert "--output needs --dry-run" in capsys.readouterr().err
+
+
+def test_a_push_that_failed_is_resumed_by_the_command_it_ends_with(hub, tiny_bundle, capsys):
+    hub.login(None)
+    assert main(["push", str(tiny_bundle), "me/busi", "--private"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert f"The weights are intact in {tiny_bundle}." in printed.err
+
+    hub.login("hf_write")
+    assert main(shlex.split(printed.err.strip().rpartition("resume with: busi-unet ")[2])) == 0
+    assert capsys.readouterr().out.strip() == f"{hub.url}/me/busi"
+    assert hub.repo("me/busi").private
+    assert hub.files("me/busi")["model.safetensors"] == (tiny_bundle / "model.safetensors").read_bytes()
+
+
+def test_a_folder_without_a_model_is_wrong_usage(tmp_path, capsys):
+    assert main(["push", str(tmp_path), "me/busi"]) == 2
+    assert str(tmp_path) in capsys.readouterr().err
