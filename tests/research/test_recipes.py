@@ -105,7 +105,7 @@ def test_other_uses_of_the_networks_are_judged_beside_the_recipes(found, trials)
     assert len(set(hashes.values())) == len(hashes), "figures of another use are not the model's"
     (averaged,) = (trials / "base" / "fold-1").glob("averaged-*")
     members = [each["options"]["label_smoothing"] for each in load_config(averaged).training["average_of"]]
-    assert members == [TrainOptions.label_smoothing, 0.2]
+    assert members == [TrainOptions().label_smoothing, 0.2]
 
 
 def test_without_the_presence_rule_there_are_masks_that_it_took(trials, prepared, tmp_path):
