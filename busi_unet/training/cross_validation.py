@@ -1,4 +1,4 @@
-"""Cross-validation: every image is judged once, by a network that saw neither it nor a copy of it.
+"""Cross-validation: every image is evaluated once, by a network that saw neither it nor a copy of it.
 
 output folder
 ├── fold-0 … fold-4   the run that kept this fold for testing, and its report/
@@ -29,7 +29,7 @@ from busi_unet.training.run_folder import has_checkpoint
 
 
 def results_folder(output: Path, folds: Sequence[int]) -> Path:
-    """Where the report over these folds lies: a part never replaces the report over all."""
+    """Return the folder of the report over these folds: a part never replaces the report over all."""
     done = sorted(set(folds))
     return output / ("results" if done == list(range(N_FOLDS)) else "-".join(["results", *map(str, done)]))
 
@@ -42,7 +42,7 @@ def cross_validate(
     provenance: Mapping[str, Any] | None = None,
     marks: Marks | None = None,
 ) -> Evaluation:
-    """Trains and tests once per fold; called again, it goes on where it stopped.
+    """Train and test once per fold; called again, continue where it stopped.
 
     The network that is tested on fold K was selected, calibrated and given its thresholds on fold
     K + 1 (modulo the folds) and trained on the rest.
@@ -55,7 +55,7 @@ def cross_validate(
         marks: as for `evaluate`.
 
     Returns:
-        The judgement of the images of these folds together.
+        The evaluation of the images of these folds together.
 
     Raises:
         UsageError: a fold that does not exist, a run folder that was made with other options, marks that no
@@ -79,8 +79,8 @@ def cross_validate(
         try:
             model = train(options.replace(fold=fold, output=run, resume=has_checkpoint(run)))
         except TrainingStopped as stopped:
-            # It went on by itself; train.py alone needs --resume for that.
-            stopped.hint = "Run the same command again: it goes on from there."
+            # It continues by itself; train.py alone needs --resume for that.
+            stopped.hint = "Run the same command again: it continues from there."
             raise
         predictors[fold] = Predictor.from_pretrained(model)
         weights = {"fold": fold, "model": model.as_posix(), **hashes(model)}

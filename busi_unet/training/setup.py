@@ -92,6 +92,8 @@ def build_accelerator(options: TrainOptions) -> Accelerator:
         )
     except (ValueError, ImportError) as error:
         raise UsageError(f"accelerate refuses these options: {error}", "Try --precision fp32.") from error
+    if options.precision == "fp16" and accelerator.device.type == "cpu":
+        raise UsageError("--precision fp16 needs a GPU.", "Use --precision fp32.")
     if int(os.environ.get("WORLD_SIZE", 1)) > accelerator.num_processes:
         raise UsageError(
             "Several processes were launched, but each would train by itself.",

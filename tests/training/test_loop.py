@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState, PartialState
 from safetensors.torch import load_file
 
 from busi_unet.data.busi import load_prepared
@@ -77,7 +78,9 @@ def test_training_learns_the_phantoms(options):
     assert losses[-1] < 0.75 * losses[0]
 
 
-def test_mixed_precision(options):
+def test_mixed_precision(options, monkeypatch):
+    for state in (AcceleratorState, PartialState):  # They keep the precision of the first in a process.
+        monkeypatch.setattr(state, "_shared_state", {})
     train(options.replace(precision="bf16", epochs=1))
     assert float(history(options.output)[0]["validation_loss"]) > 0
 

@@ -21,15 +21,9 @@ def test_the_command_line_has_every_option_with_its_default():
 
 
 def test_flags_reach_the_options():
-<<<<<<< HEAD
-    flags = ["--fold", "2", "--resume", "--learning-rate", "3e-4", "--output", "runs/x", "--augment", "none"]
-    options = TrainOptions(**vars(build_parser().parse_args(flags)))
-    assert (options.fold, options.resume, options.learning_rate, options.augment) == (2, True, 3e-4, "none")
-=======
     arguments = parse("--size", "64", "--resume", "--learning-rate", "3e-4", "--output", "runs/x")
     options = TrainOptions.from_arguments(arguments)
     assert (options.size, options.resume, options.learning_rate) == (64, True, 3e-4)
->>>>>>> main
     assert options.output == Path("runs/x")
     assert options.to_dict()["output"] == "runs/x"
 

@@ -42,6 +42,14 @@ def test_a_cpu_that_only_emulates_bfloat16_is_said(monkeypatch, capsys, precisio
     assert ("--precision fp32" in capsys.readouterr().err) == slow
 
 
+def test_half_precision_that_the_device_cannot_is_refused(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    for state in (AcceleratorState, PartialState):
+        monkeypatch.setattr(state, "_shared_state", {})
+    with pytest.raises(UsageError, match="--precision fp32"):
+        build_accelerator(TrainOptions(precision="fp16"))
+
+
 def test_a_batch_that_cannot_be_shared_or_filled_is_refused(prepared):
     with pytest.raises(UsageError, match="accumulation steps"):
         build_accelerator(TrainOptions(batch_size=4, accumulate=3))
