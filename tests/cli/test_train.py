@@ -21,7 +21,7 @@ def test_accelerate_launches_the_script_and_the_module(prepared, tmp_path, progr
     run = tmp_path / "run"
     launcher = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
     result = subprocess.run(
-        [sys.executable, *launcher, *program.split(), *TINY, "--data", str(prepared), "--output", str(run)],
+        [sys.executable, *launcher, *program, *TINY, "--data", str(prepared), "--output", str(run)],
         capture_output=True,
         text=True,
         cwd=ROOT,
