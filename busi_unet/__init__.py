@@ -2,7 +2,7 @@
 
 >>> from busi_unet import Predictor
 >>> predictor = Predictor.from_pretrained()          # the embedded weights, no network needed
->>> prediction = predictor.predict("picture.png")
+>>> prediction = predictor.predict("image.png")
 >>> prediction.label, prediction.mask.shape
 """
 

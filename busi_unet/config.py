@@ -1,7 +1,7 @@
 """What a model folder's `config.json` says, as frozen dataclasses with a strict round trip.
 
 Strict means: an unknown key, a missing key, a wrong type or a value out of range is an
-`IncompatibleBundleError` that names it. Nothing is dropped and nothing is guessed.
+`IncompatibleModelError` that names it. Nothing is dropped and nothing is guessed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from math import inf
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from busi_unet.errors import IncompatibleBundleError
+from busi_unet.errors import IncompatibleModelError
 
 FORMAT_VERSION = 2
 CLASS_NAMES = ("normal", "benign", "malignant")
@@ -81,19 +81,19 @@ class Thresholds:
 
     Args:
         mask: lesion probability of a pixel at and above which it belongs to the mask.
-        presence: calibrated probability of any lesion (1 - normal) below which the mask is empty.
+        lesion: calibrated probability of any lesion (1 - normal) below which the mask is empty.
         min_area: smallest share of the picture that one connected lesion may cover.
         malignant: calibrated probability of malignant at and above which malignancy is suspected, whatever
             the likeliest class: low, because a cancer missed costs more than a look too many. Not fitted.
     """
 
     mask: float = 0.5
-    presence: float = 0.5
+    lesion: float = 0.5
     min_area: float = 0.0
     malignant: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("mask", "presence", "min_area", "malignant"):
+        for name in ("mask", "lesion", "min_area", "malignant"):
             _require(0 <= getattr(self, name) <= 1, f"thresholds.{name}", getattr(self, name), "from 0 to 1")
 
 
@@ -103,19 +103,19 @@ class PredictionSets:
 
     Args:
         coverage: that share.
-        cut: probability at and above which a class is in the set.
+        threshold: probability at and above which a class is in the set.
     """
 
     coverage: float
-    cut: float
+    threshold: float
 
     def __post_init__(self) -> None:
         _require(0 < self.coverage < 1, "prediction_sets.coverage", self.coverage, "between 0 and 1")
-        _require(0 <= self.cut <= 1, "prediction_sets.cut", self.cut, "from 0 to 1")
+        _require(0 <= self.threshold <= 1, "prediction_sets.threshold", self.threshold, "from 0 to 1")
 
 
 @dataclass(frozen=True)
-class EdgeBand:
+class BoundaryBand:
     """Between which lines a stated share of a lesion's edge lies on average; see `trust.conformal`.
 
     Args:
@@ -128,33 +128,35 @@ class EdgeBand:
     outer: float
 
     def __post_init__(self) -> None:
-        _require(0 < self.coverage < 1, "edge_band.coverage", self.coverage, "between 0 and 1")
+        _require(0 < self.coverage < 1, "boundary_band.coverage", self.coverage, "between 0 and 1")
         for name in ("inner", "outer"):
-            _require(0 <= getattr(self, name) < inf, f"edge_band.{name}", getattr(self, name), "0 or more")
+            _require(
+                0 <= getattr(self, name) < inf, f"boundary_band.{name}", getattr(self, name), "0 or more"
+            )
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What makes the outputs mean what they say; fitted on the validation fold, but for `refuse_beyond`.
+    """What makes the outputs mean what they say; fitted on the validation fold, but for `ood_threshold`.
 
     Args:
         temperature: of the class logits (Guo et al. 2017); 1 leaves them as they are.
-        prediction_sets, edge_band: None where nothing is stated.
-        refuse_beyond: distance from the usual (`trust.guard`) beyond which a picture is refused; None where
+        prediction_sets, boundary_band: None where nothing is stated.
+        ood_threshold: distance from the usual (`models.ood`) beyond which a picture is refused; None where
             the weights come without a guard.
     """
 
     temperature: float = 1.0
     prediction_sets: PredictionSets | None = None
-    edge_band: EdgeBand | None = None
-    refuse_beyond: float | None = None
+    boundary_band: BoundaryBand | None = None
+    ood_threshold: float | None = None
 
     def __post_init__(self) -> None:
         _require(0 < self.temperature < inf, "calibration.temperature", self.temperature, "above 0")
         _require(
-            self.refuse_beyond is None or 0 < self.refuse_beyond < inf,
-            "calibration.refuse_beyond",
-            self.refuse_beyond,
+            self.ood_threshold is None or 0 < self.ood_threshold < inf,
+            "calibration.ood_threshold",
+            self.ood_threshold,
             "above 0",
         )
 
@@ -165,7 +167,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class BundleConfig:
+class ModelConfig:
     """Everything needed to use a set of weights, and `training`: how they came about (free JSON)."""
 
     architecture: Architecture = field(default_factory=Architecture)
@@ -178,7 +180,7 @@ class BundleConfig:
 
     def __post_init__(self) -> None:
         if self.format_version != FORMAT_VERSION:
-            raise IncompatibleBundleError(
+            raise IncompatibleModelError(
                 f"config.json has format_version {self.format_version!r}; this package reads 1 to "
                 f"{FORMAT_VERSION}.",
                 "Install the busi_unet version that the model was made with, or newer.",
@@ -190,12 +192,12 @@ class BundleConfig:
         return {**dataclasses.asdict(self), "class_names": list(self.class_names)}
 
     @classmethod
-    def from_dict(cls, data: Any) -> BundleConfig:
+    def from_dict(cls, data: Any) -> ModelConfig:
         """Reads what `to_dict` wrote, now or in format 1, which had neither sets nor an edge
         band nor a guard.
 
         Raises:
-            IncompatibleBundleError: unknown or missing key, wrong type, value out of range.
+            IncompatibleModelError: unknown or missing key, wrong type, value out of range.
         """
         if isinstance(data, dict):
             version = data.get("format_version", FORMAT_VERSION)
@@ -209,14 +211,14 @@ class BundleConfig:
 
 def _require(holds: bool, name: str, value: Any, expected: str) -> None:
     if not holds:
-        raise IncompatibleBundleError(f"config.json: {name} is {value!r}; expected {expected}.")
+        raise IncompatibleModelError(f"config.json: {name} is {value!r}; expected {expected}.")
 
 
 def _from_format_1(data: dict[str, Any]) -> dict[str, Any]:
     """The same in the current format, with the defaults of what was added."""
     data = {**data, "format_version": FORMAT_VERSION}
     for block, added in (
-        ("calibration", {"prediction_sets": None, "edge_band": None, "refuse_beyond": None}),
+        ("calibration", {"prediction_sets": None, "boundary_band": None, "ood_threshold": None}),
         ("thresholds", {"malignant": Thresholds.malignant}),
     ):
         if isinstance(data.get(block), dict):
@@ -235,7 +237,7 @@ def _read(cls: type, data: Any, prefix: str) -> Any:
     ):
         if found:
             listed = ", ".join(prefix + name for name in sorted(found))
-            raise IncompatibleBundleError(
+            raise IncompatibleModelError(
                 f"config.json {wording} {listed}.",
                 "Use it as train.py wrote it: copy it again, or ask whoever published it.",
             )

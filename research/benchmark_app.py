@@ -111,21 +111,21 @@ def measure(scratch: Path, rounds: int, predictions: int, model: str | None) -> 
     Raises:
         BusiUNetError: an app did not start or answer.
     """
-    picture = scratch / "picture.png"
-    Image.fromarray(make_phantom("malignant", seed=0, size=(480, 640)).image).save(picture)
+    image = scratch / "image.png"
+    Image.fromarray(make_phantom("malignant", seed=0, size=(480, 640)).image).save(image)
     environment = {**os.environ, "BUSI_UNET_MODEL": model or "embedded"}
     echo, app = scratch / "echo.py", ROOT / "app.py"
     echo.write_text(ECHO, encoding="utf-8")
 
     with serving(echo, scratch, environment) as (url, _, _):
-        echo_ms = round_trips(url, picture, scratch, rounds)
+        echo_ms = round_trips(url, image, scratch, rounds)
     with serving(app, scratch, environment) as (url, started, process):
         page_seconds = time.monotonic() - started
-        ask(url, picture, scratch)(1)
+        ask(url, image, scratch)(1)
         first_seconds = time.monotonic() - started
-        predict_ms = round_trips(url, picture, scratch, rounds)
-        redraw_ms = redraws(url, picture, rounds)
-        asked, early = ask(url, picture, scratch), max(1, predictions // 10 - rounds)
+        predict_ms = round_trips(url, image, scratch, rounds)
+        redraw_ms = redraws(url, image, rounds)
+        asked, early = ask(url, image, scratch), max(1, predictions // 10 - rounds)
         asked(early)
         first_memory = resident_mb(process.pid)
         asked(max(0, predictions - rounds - early))
@@ -193,14 +193,14 @@ def answers(url: str) -> bool:
         return False
 
 
-def round_trips(url: str, picture: Path, scratch: Path, rounds: int) -> float:
+def round_trips(url: str, image: Path, scratch: Path, rounds: int) -> float:
     """Median milliseconds of an answer, upload and download of the pictures included."""
-    asked = ask(url, picture, scratch)
+    asked = ask(url, image, scratch)
     asked(3)
     return 1000 * statistics.median(asked(rounds))
 
 
-def redraws(url: str, picture: Path, rounds: int) -> float | None:
+def redraws(url: str, image: Path, rounds: int) -> float | None:
     """Median milliseconds of a redraw in a browser; None where Playwright or Chromium is not installed."""
     browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser_path is None or importlib.util.find_spec("playwright") is None:
@@ -211,7 +211,7 @@ def redraws(url: str, picture: Path, rounds: int) -> float | None:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
         page = browser.new_page()
         page.goto(url)
-        page.set_input_files("#picture input[type=file]", picture)
+        page.set_input_files("#image input[type=file]", image)
         page.wait_for_selector("#overlay img")
         page.wait_for_timeout(3000)  # what follows an upload
         # Another value each time, so that each draws another picture.
@@ -221,7 +221,7 @@ def redraws(url: str, picture: Path, rounds: int) -> float | None:
     return statistics.median(seconds[3:])
 
 
-def ask(url: str, picture: Path, scratch: Path) -> Callable[[int], list[float]]:
+def ask(url: str, image: Path, scratch: Path) -> Callable[[int], list[float]]:
     """A function that asks for so many predictions, one after the other, and returns the seconds of each."""
     from gradio_client import Client, handle_file
 
@@ -232,7 +232,7 @@ def ask(url: str, picture: Path, scratch: Path) -> Callable[[int], list[float]]:
         for _ in range(count):
             start = time.perf_counter()
             try:
-                client.predict(handle_file(picture), api_name="/predict")
+                client.predict(handle_file(image), api_name="/predict")
             except Exception as error:
                 raise BusiUNetError(f"{url} did not answer ({first_line(error)}).") from error
             seconds.append(time.perf_counter() - start)

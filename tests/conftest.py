@@ -70,20 +70,20 @@ def busi_root() -> Path:
 
 
 @pytest.fixture
-def tiny_bundle(tmp_path: Path) -> Path:
+def tiny_model(tmp_path: Path) -> Path:
     """A model folder with a small network of random, seeded weights."""
     import torch
 
-    from busi_unet.config import Architecture, BundleConfig, Preprocess, Thresholds
-    from busi_unet.models.pretrained import save_bundle
+    from busi_unet.config import Architecture, ModelConfig, Preprocess, Thresholds
+    from busi_unet.models.pretrained import save_model
     from busi_unet.models.unet import UNet
 
     torch.manual_seed(0)
     architecture = Architecture("plain", width=4)
-    config = BundleConfig(
-        architecture=architecture, preprocess=Preprocess(size=64), thresholds=Thresholds(presence=0.0)
+    config = ModelConfig(
+        architecture=architecture, preprocess=Preprocess(size=64), thresholds=Thresholds(lesion=0.0)
     )
-    return save_bundle(tmp_path / "model", UNet(architecture), config)
+    return save_model(tmp_path / "model", UNet(architecture), config)
 
 
 @pytest.fixture(scope="session")

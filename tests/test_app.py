@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from busi_unet.app.image_handlers import ImageHandlers
 from busi_unet.app.model import LazyModel
-from busi_unet.app.picture_handlers import PictureHandlers
 from busi_unet.data.phantom import make_phantom
 from busi_unet.inference.predictor import EMBEDDED
 from busi_unet.models.pretrained import weights_hash
@@ -40,10 +40,10 @@ def test_import_is_light_and_offline() -> None:
 
 
 def test_embedded_weights_answer(tmp_path: Path) -> None:
-    path = tmp_path / "picture.png"
+    path = tmp_path / "image.png"
     Image.fromarray(make_phantom("benign", seed=0, size=(200, 260)).image).save(path)
 
-    report = PictureHandlers(LazyModel()).predict(str(path)).report
+    report = ImageHandlers(LazyModel()).predict(str(path)).report
 
     assert report["weights"] == {
         "kind": "embedded",
@@ -56,10 +56,10 @@ def test_embedded_weights_answer(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_python_app_serves_the_page(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_python_app_serves_the_page(tiny_model: Path, tmp_path: Path) -> None:
     environment = {
         **os.environ,
-        "BUSI_UNET_MODEL": str(tiny_bundle),
+        "BUSI_UNET_MODEL": str(tiny_model),
         "GRADIO_TEMP_DIR": str(tmp_path),
         "PYTHONUNBUFFERED": "1",
     }

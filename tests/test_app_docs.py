@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from busi_unet.app import batch_handlers, picture_handlers
+from busi_unet.app import batch_handlers, image_handlers
 from busi_unet.app.batch import build_batch_tab
-from busi_unet.app.model import load_model
+from busi_unet.app.model import load_predictor
 from busi_unet.app.page import LAUNCH_OPTIONS, build_page
 from busi_unet.data.phantom import make_phantom
 
@@ -35,17 +35,17 @@ def snippets(language: str) -> list[str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files that the snippets name."""
     folder = tmp_path_factory.mktemp("snippets")
-    Image.fromarray(make_phantom("benign", seed=1, size=(72, 96)).image).save(folder / "picture.png")
-    with zipfile.ZipFile(folder / "study.zip", "w") as bundle:
-        bundle.write(folder / "picture.png", "a/one.png")
+    Image.fromarray(make_phantom("benign", seed=1, size=(72, 96)).image).save(folder / "image.png")
+    with zipfile.ZipFile(folder / "study.zip", "w") as zip_file:
+        zip_file.write(folder / "image.png", "a/one.png")
     return folder
 
 
 @pytest.fixture
-def address(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def address(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    model = load_model(str(tiny_bundle))
-    demo = build_page(str(tiny_bundle))
+    model = load_predictor(str(tiny_model))
+    demo = build_page(str(tiny_model))
     if "predict_many" not in {function.api_name for function in demo.fns.values()}:
         with demo:
             build_batch_tab(lambda: model)
@@ -95,7 +95,7 @@ def test_the_other_commands_name_scripts_that_take_them() -> None:
         assert all(flag in shown for flag in command if flag.startswith("--"))
 
 
-def test_links_and_pictures_exist() -> None:
+def test_links_and_images_exist() -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", GUIDE)
     assert targets
     assert [target for target in targets if not (ROOT / "docs" / target).exists()] == []
@@ -103,8 +103,8 @@ def test_links_and_pictures_exist() -> None:
 
 def test_the_limits_are_those_of_the_code() -> None:
     limits = batch_handlers._LIMITS
-    assert f"{batch_handlers.MAX_PICTURES} pictures, {batch_handlers.MAX_MEGABYTES} MB together" in GUIDE
+    assert f"{batch_handlers.MAX_IMAGES} pictures, {batch_handlers.MAX_MEGABYTES} MB together" in GUIDE
     assert f"each zip {limits.unpacked_bytes // 1024**2} MB and {limits.unpacked_files:,} files" in GUIDE
     assert f"the first {batch_handlers.MAX_SHOWN};" in GUIDE
-    assert f"| a picture | {picture_handlers.MAX_PICTURE_MEGABYTES} MB, " in GUIDE
+    assert f"| a picture | {image_handlers.MAX_IMAGE_MEGABYTES} MB, " in GUIDE
     assert LAUNCH_OPTIONS["max_file_size"] == f"{batch_handlers.MAX_MEGABYTES}mb"

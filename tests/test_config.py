@@ -4,18 +4,18 @@ import pytest
 
 from busi_unet.config import (
     Architecture,
-    BundleConfig,
     Calibration,
+    ModelConfig,
     PredictionSets,
     Preprocess,
     Thresholds,
 )
-from busi_unet.errors import IncompatibleBundleError
+from busi_unet.errors import IncompatibleModelError
 
 
 @pytest.fixture
-def config() -> BundleConfig:
-    return BundleConfig(
+def config() -> ModelConfig:
+    return ModelConfig(
         architecture=Architecture("plain", 8),
         preprocess=Preprocess(size=64, mean=0.3, std=0.2),
         thresholds=Thresholds(0.45, 0.6, 0.001),
@@ -25,10 +25,10 @@ def config() -> BundleConfig:
 
 
 def test_round_trip_through_json(config):
-    assert BundleConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
-def changed(config: BundleConfig, path: str, value) -> dict:
+def changed(config: ModelConfig, path: str, value) -> dict:
     data = json.loads(json.dumps(config.to_dict()))
     *parents, last = path.split(".")
     block = data
@@ -58,18 +58,18 @@ def changed(config: BundleConfig, path: str, value) -> dict:
         ("training", "none"),
         ("surprise", 1),
         ("calibration.temperature", float("inf")),
-        ("calibration.refuse_beyond", 0),
+        ("calibration.ood_threshold", 0),
         ("calibration.temperature", float("nan")),
         ("calibration.temperature", -1.0),
-        ("calibration.refuse_beyond", float("nan")),
+        ("calibration.ood_threshold", float("nan")),
         ("preprocess.std", float("inf")),
         ("thresholds.malignant", float("nan")),
         ("format_version", "2"),
     ],
 )
 def test_what_does_not_fit_is_named(config, path, value):
-    with pytest.raises(IncompatibleBundleError, match=path.replace(".", r"\.")):
-        BundleConfig.from_dict(changed(config, path, value))
+    with pytest.raises(IncompatibleModelError, match=path.replace(".", r"\.")):
+        ModelConfig.from_dict(changed(config, path, value))
 
 
 @pytest.mark.parametrize("path", ["calibration", "preprocess.mean", "format_version"])
@@ -80,49 +80,49 @@ def test_missing_keys_are_named(config, path):
     for name in parents:
         block = block[name]
     del block[last]
-    with pytest.raises(IncompatibleBundleError, match=f"misses the key {path}"):
-        BundleConfig.from_dict(data)
+    with pytest.raises(IncompatibleModelError, match=f"misses the key {path}"):
+        ModelConfig.from_dict(data)
 
 
 @pytest.mark.parametrize(
     ("block", "value", "named"),
     [
-        ("prediction_sets", {"coverage": 0.9, "cut": float("nan")}, "prediction_sets.cut"),
-        ("prediction_sets", {"coverage": 0.9}, "calibration.prediction_sets.cut"),
-        ("edge_band", {"coverage": 0.9, "inner": -1.0, "outer": 0.1}, "edge_band.inner"),
-        ("edge_band", {"coverage": 0.9, "inner": 0.1, "outer": float("inf")}, "edge_band.outer"),
-        ("edge_band", {"coverage": 1.0, "inner": 0.1, "outer": 0.1}, "edge_band.coverage"),
+        ("prediction_sets", {"coverage": 0.9, "threshold": float("nan")}, "prediction_sets.threshold"),
+        ("prediction_sets", {"coverage": 0.9}, "calibration.prediction_sets.threshold"),
+        ("boundary_band", {"coverage": 0.9, "inner": -1.0, "outer": 0.1}, "boundary_band.inner"),
+        ("boundary_band", {"coverage": 0.9, "inner": 0.1, "outer": float("inf")}, "boundary_band.outer"),
+        ("boundary_band", {"coverage": 1.0, "inner": 0.1, "outer": 0.1}, "boundary_band.coverage"),
     ],
 )
 def test_half_a_statement_is_none(config, block, value, named):
-    with pytest.raises(IncompatibleBundleError, match=named.replace(".", r"\.")):
-        BundleConfig.from_dict(changed(config, f"calibration.{block}", value))
+    with pytest.raises(IncompatibleModelError, match=named.replace(".", r"\.")):
+        ModelConfig.from_dict(changed(config, f"calibration.{block}", value))
 
 
 def test_calibration_is_told_from_its_absence():
     assert not Calibration().fitted
-    assert not Calibration(refuse_beyond=2.0).fitted, "the guard says nothing about probabilities"
+    assert not Calibration(ood_threshold=2.0).fitted, "the guard says nothing about probabilities"
     assert Calibration(1.2).fitted
     assert Calibration(prediction_sets=PredictionSets(0.9, 0.1)).fitted
 
 
 def test_a_newer_format_is_told_apart_from_a_damaged_one(config):
     data = {**changed(config, "new_block", {}), "format_version": 3}
-    with pytest.raises(IncompatibleBundleError, match=r"format_version 3.*reads 1 to 2"):
-        BundleConfig.from_dict(data)
+    with pytest.raises(IncompatibleModelError, match=r"format_version 3.*reads 1 to 2"):
+        ModelConfig.from_dict(data)
 
 
 @pytest.mark.parametrize("data", [None, [], "text"])
 def test_other_json_is_no_config(data):
-    with pytest.raises(IncompatibleBundleError, match="expected an object"):
-        BundleConfig.from_dict(data)
+    with pytest.raises(IncompatibleModelError, match="expected an object"):
+        ModelConfig.from_dict(data)
 
 
 def test_format_1_lacked_what_trust_needs_and_nothing_else(config):
     data = {**changed(config, "calibration", {"temperature": 1.5}), "format_version": 1}
     del data["thresholds"]["malignant"]
-    assert BundleConfig.from_dict(data).calibration == Calibration(1.5)
+    assert ModelConfig.from_dict(data).calibration == Calibration(1.5)
 
-    data["calibration"]["refuse_beyond"] = 2.0
-    with pytest.raises(IncompatibleBundleError, match=r"expected 2 with calibration\.refuse_beyond"):
-        BundleConfig.from_dict(data)
+    data["calibration"]["ood_threshold"] = 2.0
+    with pytest.raises(IncompatibleModelError, match=r"expected 2 with calibration\.ood_threshold"):
+        ModelConfig.from_dict(data)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
-from busi_unet.models.pretrained import load_bundle
+from busi_unet.models.pretrained import load_model
 from busi_unet.training.run_folder import CHECKPOINT_NAME
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,7 +64,7 @@ def finish(*processes: subprocess.Popen) -> str:
 
 
 def processes_of(run: Path) -> int:
-    return load_bundle(run / "model")[1].training["hardware"]["processes"]
+    return load_model(run / "model")[1].training["hardware"]["processes"]
 
 
 @pytest.mark.slow

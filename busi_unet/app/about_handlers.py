@@ -17,7 +17,7 @@ from busi_unet.app.model import ModelInUse
 from busi_unet.version import __version__
 
 if TYPE_CHECKING:
-    from busi_unet.config import BundleConfig, Calibration
+    from busi_unet.config import Calibration, ModelConfig
 
 CITATION = (
     "Al-Dhabyani W, Gomaa M, Khaled H, Fahmy A. Dataset of breast ultrasound images. "
@@ -39,8 +39,8 @@ _SHARES = (
     ("Expected calibration error", "ece"),
     ("Class in the prediction set", "set_coverage"),
     ("– copies sharing one vote", "set_coverage_by_group"),
-    ("Share of the edge within its range, mean", "edge_coverage"),
-    ("– copies sharing one vote", "edge_coverage_by_group"),
+    ("Share of the edge within its range, mean", "boundary_coverage"),
+    ("– copies sharing one vote", "boundary_coverage_by_group"),
 )
 _LENGTHS = (("HD95 on lesion images, px", "lesion_hd95_px"),)
 
@@ -52,13 +52,13 @@ def own_evaluation(folder: Path | None) -> dict[str, Any] | None:
         None where there is no such file, it cannot be read, or it is about another model.
     """
     # torch takes seconds to import; the page appears without waiting for it.
-    from busi_unet.models.pretrained import EVALUATION_NAME, bundle_hash
+    from busi_unet.models.pretrained import EVALUATION_NAME, model_hash
 
     if folder is None:
         return None
     try:
         evaluation = json.loads((folder / EVALUATION_NAME).read_text(encoding="utf-8"))
-        return evaluation if evaluation["provenance"]["bundle_sha256"] == bundle_hash(folder) else None
+        return evaluation if evaluation["provenance"]["model_sha256"] == model_hash(folder) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -172,7 +172,7 @@ def _confusion(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> str:
 
 
 def _calibration(calibration: Calibration) -> str:
-    sets, band, limit = calibration.prediction_sets, calibration.edge_band, calibration.refuse_beyond
+    sets, band, limit = calibration.prediction_sets, calibration.boundary_band, calibration.ood_threshold
     parts = [f"temperature {calibration.temperature:.3f}"]
     if not calibration.fitted:
         parts = ["none: the probabilities may be far too sure"]
@@ -190,13 +190,13 @@ def _weights(model: ModelInUse) -> str:
     return f'<dl class="about-facts">{rows}</dl>'
 
 
-def _configured(config: BundleConfig) -> dict[str, str]:
+def _configured(config: ModelConfig) -> dict[str, str]:
     thresholds = config.thresholds
     facts = {
         "Network": f"U-Net, encoder {config.architecture.encoder}, {config.preprocess.size} × "
         f"{config.preprocess.size} pixels",
         "Thresholds": f"mask {thresholds.mask:g} per pixel; an outline is drawn where the probability of any "
-        f"lesion is at least {thresholds.presence:g}"
+        f"lesion is at least {thresholds.lesion:g}"
         + (
             f"; regions below {thresholds.min_area:.1%} of the picture are dropped"
             if thresholds.min_area
@@ -208,9 +208,9 @@ def _configured(config: BundleConfig) -> dict[str, str]:
     training = config.training or {}
     images = (training.get("data") or {}).get("images") or {}
     if images:
-        facts["Pictures"] = ", ".join(f"{count} {name}" for name, count in images.items())
+        facts["Images"] = ", ".join(f"{count} {name}" for name, count in images.items())
         if "validation" in (training["data"].get("trained_on") or ()):
-            facts["Pictures"] += "; those of validation were added at the end of training"
+            facts["Images"] += "; those of validation were added at the end of training"
     return facts
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from busi_unet.imaging.agreement import Agreement, Reference, compare_masks
 from busi_unet.imaging.measure import Lesion, measure_lesions
 from busi_unet.imaging.overlay import COLORS, annotate_lesions, draw_band, draw_heatmap, draw_overlay
-from busi_unet.io.decode import Frame
+from busi_unet.io.decode import DecodedImage
 
 if TYPE_CHECKING:
     from busi_unet.inference.predictor import Prediction, Predictor, RawOutput
@@ -24,14 +24,14 @@ VIEWS = (
     "Edge range",
     "Uncertainty",
     "Lesion probability",
-    "Class evidence",
+    "Class activation map",
 )
 MEASUREMENT_HEADERS = [
     *("No.", "Area", "Longest diameter", "Perpendicular", "Width × height"),
     *("Taller than wide", "Below the skin", "Left, top – right, bottom"),
 ]
 MEASUREMENT_WIDTHS = [f"{width}px" for width in (42, 78, 84, 136, 104, 76, 78, 130)]
-_OUTLINED, _LINE, _TINT, _BAND, _UNCERTAINTY, _PROBABILITY, _EVIDENCE = VIEWS
+_OUTLINED, _LINE, _TINT, _BAND, _UNCERTAINTY, _PROBABILITY, _ACTIVATION = VIEWS
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Analysis:
         raw: what the network said of it.
         name: of files made from it, without ending.
         remark: a sentence of Markdown about where the picture came from, or empty.
-        even_if_refused: the visitor wants to see the result of a refused picture.
+        anyway: the visitor wants to see the result of a refused picture.
         threshold: lesion probability of a pixel, set by hand; None for the model's own thresholds.
         pixel_size_mm: typed by the visitor; None for what the file says.
         corrected: bool (H, W), the mask after a correction by hand, or None.
@@ -68,11 +68,11 @@ class Analysis:
         look: how it is drawn.
     """
 
-    frame: Frame
+    frame: DecodedImage
     raw: RawOutput
-    name: str = "picture"
+    name: str = "image"
     remark: str = ""
-    even_if_refused: bool = False
+    anyway: bool = False
     threshold: float | None = None
     pixel_size_mm: float | None = None
     corrected: np.ndarray | None = None
@@ -91,26 +91,26 @@ class Analysis:
         thresholds = None
         if self.threshold is not None:
             # Whoever moves the threshold wants to see what it does, also where the model would draw nothing.
-            thresholds = replace(predictor.config.thresholds, mask=self.threshold, presence=0.0)
+            thresholds = replace(predictor.config.thresholds, mask=self.threshold, lesion=0.0)
         prediction = predictor.interpret(
             self.frame.pixels,
             self.raw,
             spacing_mm=self.spacing_mm,
             thresholds=thresholds,
-            even_if_refused=self.even_if_refused,
+            anyway=self.anyway,
         )
         if self.corrected is None:
             return prediction
         return replace(
             prediction,
             mask=self.corrected,
-            edge_band=None,  # fitted to the network's outlines
+            boundary_band=None,  # fitted to the network's outlines
             measurements=measure_lesions(self.corrected, self.frame.pixels, spacing_mm=self.spacing_mm),
         )
 
     def hides(self, prediction: Prediction) -> bool:
         """Whether its class and outline are not to be shown: it was refused, and nobody insists."""
-        return prediction.refused and not self.even_if_refused
+        return prediction.refused and not self.anyway
 
     def compare(self, prediction: Prediction) -> Agreement | None:
         """Its outline against the reference, if there is one."""
@@ -122,7 +122,7 @@ class Analysis:
         """The settings that a report has to name beside the prediction; JSON-ready."""
         source = "typed" if self.pixel_size_mm is not None else "file" if self.spacing_mm else None
         return {
-            "analysed_although_refused": self.even_if_refused,
+            "analysed_anyway": self.anyway,
             "threshold_by_hand": self.threshold,
             "corrected_by_hand": self.corrected is not None,
             "pixel_size_from": source,
@@ -138,28 +138,28 @@ def draw(frame: np.ndarray, prediction: Prediction, look: Look) -> Image.Image:
         UsageError: an unknown colour, or an opacity outside 0 to 1.
     """
     outline = {"color": look.color, "opacity": look.opacity if look.view != _LINE else 0.0}
-    if look.view in (_UNCERTAINTY, _PROBABILITY, _EVIDENCE):
+    if look.view in (_UNCERTAINTY, _PROBABILITY, _ACTIVATION):
         values, low, high = _map(prediction, look.view)
         # At the opacity of a tint a map of colours would hardly be seen.
-        picture = draw_heatmap(frame, values, low=low, high=high, opacity=min(1.0, 0.25 + look.opacity))
-        picture = draw_overlay(np.asarray(picture), prediction.mask, color=look.color, opacity=0)
-    elif look.view == _BAND and prediction.edge_band is not None:
-        picture = draw_band(frame, prediction.inner, prediction.outer, opacity=look.opacity)
+        image = draw_heatmap(frame, values, low=low, high=high, opacity=min(1.0, 0.25 + look.opacity))
+        image = draw_overlay(np.asarray(image), prediction.mask, color=look.color, opacity=0)
+    elif look.view == _BAND and prediction.boundary_band is not None:
+        image = draw_band(frame, prediction.inner, prediction.outer, opacity=look.opacity)
     else:
-        picture = draw_overlay(frame, prediction.mask, contour=look.view != _TINT, **outline)
-    return annotate_lesions(picture, prediction.measurements, calipers=look.diameters)
+        image = draw_overlay(frame, prediction.mask, contour=look.view != _TINT, **outline)
+    return annotate_lesions(image, prediction.measurements, calipers=look.diameters)
 
 
 def legend(prediction: Prediction, view: str) -> str:
     """What the colours of a view mean, one line."""
     scale = "from dark violet to yellow"
-    if view == _BAND and prediction.edge_band is None:
+    if view == _BAND and prediction.boundary_band is None:
         return (
             "No range for the edge is stated, so the outline is shown: the weights have none, or the outline "
             "was changed by hand."
         )
     if view == _BAND:
-        share = f"{prediction.edge_band.coverage:.0%}"
+        share = f"{prediction.boundary_band.coverage:.0%}"
         return (
             f"Between the inner (orange) and the outer (blue) line lies {share} of the true edge on average."
         )
@@ -167,7 +167,7 @@ def legend(prediction: Prediction, view: str) -> str:
         return f"Uncertainty of each pixel {scale}: none, to as likely lesion as not (1 bit)."
     if view == _PROBABILITY:
         return f"Probability that a pixel is lesion, {scale}: 0 to 1."
-    if view == _EVIDENCE:
+    if view == _ACTIVATION:
         return (
             f"Where the evidence for {prediction.label} lies, {scale}: least to most in this picture "
             "(class activation map, coarse)."
@@ -207,6 +207,6 @@ def _map(prediction: Prediction, view: str) -> tuple[np.ndarray, float, float]:
         return prediction.uncertainty, 0.0, 1.0
     if view == _PROBABILITY:
         return prediction.probability, 0.0, 1.0
-    evidence = prediction.evidence
-    low, high = float(evidence.min()), float(evidence.max())
-    return evidence, low, high if high > low else low + 1.0
+    activation = prediction.class_activation_map
+    low, high = float(activation.min()), float(activation.max())
+    return activation, low, high if high > low else low + 1.0

@@ -10,15 +10,15 @@ from busi_unet.app.batch_handlers import (
     COLUMN_WIDTHS,
     DATATYPES,
     HEADERS,
+    MAX_IMAGES,
     MAX_MEGABYTES,
-    MAX_PICTURES,
     BatchAnswer,
     BatchHandlers,
 )
 from busi_unet.app.model import ModelInUse
 
 _INVITATION = (
-    f"Choose files or a zip: at most {MAX_PICTURES} pictures and {MAX_MEGABYTES} MB together. In a zip, "
+    f"Choose files or a zip: at most {MAX_IMAGES} pictures and {MAX_MEGABYTES} MB together. In a zip, "
     "files named like masks (`…_mask.png`) are left out. Of a DICOM clip the first frame is taken."
 )
 
@@ -32,15 +32,15 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> None:
     handlers = BatchHandlers(model)
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=280):
-            pictures = gr.File(
+            images = gr.File(
                 label="Pictures or a zip",
                 file_count="multiple",
                 # DICOM files often have no ending, so every file may be chosen; a bad one gives a row.
                 file_types=None,
                 height=190,
-                elem_id="batch-pictures",
+                elem_id="batch-images",
             )
-            pictures.example_payload = lambda: [
+            images.example_payload = lambda: [
                 {"path": name, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
                 for name in ("first.png", "second.dcm")
             ]
@@ -64,7 +64,7 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> None:
             )
     gr.Markdown("Classes in percent; the ⋮ of a heading sorts.", elem_id="batch-hint")
     table = gr.Dataframe(
-        label="Pictures",
+        label="Images",
         headers=HEADERS,
         datatype=DATATYPES,
         column_widths=COLUMN_WIDTHS,
@@ -87,7 +87,7 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> None:
     )
     done = begun.then(
         handlers.predict_many,
-        pictures,
+        images,
         answer,
         api_name="predict_many",
         # The status counts already.
@@ -102,8 +102,8 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> None:
             lambda ready=ready: (_active(True), _active(False), _download(ready)), outputs=buttons, **private
         )
     cancel.click(handlers.cancel, outputs=status, **private)
-    pictures.clear(lambda: BatchAnswer(None, [], _INVITATION, []), outputs=answer, **private)
-    pictures.clear(lambda: _download(False), outputs=archive, **private)
+    images.clear(lambda: BatchAnswer(None, [], _INVITATION, []), outputs=answer, **private)
+    images.clear(lambda: _download(False), outputs=archive, **private)
 
 
 def _active(value: bool) -> gr.Button:

@@ -21,22 +21,22 @@ from busi_unet.app.shown_errors import shown_errors
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
 from busi_unet.inference.batch_summary import count_by_outcome, table_row
-from busi_unet.io.find_images import Limits, PictureFile, find_pictures
+from busi_unet.io.find_images import ImageFile, Limits, find_images
 
-MAX_PICTURES = 500
+MAX_IMAGES = 500
 MAX_MEGABYTES = 500
 MAX_SHOWN = 100
 ARCHIVE_NAME = "busi-unet-results.zip"
 
 HEADERS = [
-    *("Picture", "Class", *(name.capitalize() for name in CLASS_NAMES)),
+    *("Image", "Class", *(name.capitalize() for name in CLASS_NAMES)),
     *("Lesions", "Area", "Longest", "Unit", "Remarks"),
 ]
 COLUMN_WIDTHS = [f"{width}px" for width in (185, 112, 76, 76, 98, 84, 76, 84, 76, 200)]
 DATATYPES = ["str", "str", *["number"] * len(CLASS_NAMES), *["number"] * 3, "str", "str"]
 
 _THUMBNAIL = (640, 480)
-_LIMITS = Limits(pictures=MAX_PICTURES, unpacked_bytes=MAX_MEGABYTES * 1024**2, unpacked_files=5000)
+_LIMITS = Limits(images=MAX_IMAGES, unpacked_bytes=MAX_MEGABYTES * 1024**2, unpacked_files=5000)
 # A page redraws a few times a second without effort; each redraw sends the whole table.
 _SECONDS_BETWEEN_UPDATES = 0.7
 
@@ -82,7 +82,7 @@ class BatchHandlers:
 
     def predict_many(
         self,
-        pictures: list[str] | None,
+        images: list[str] | None,
         request: gr.Request,
     ) -> Iterator[BatchAnswer]:
         """Outlines lesions in many breast ultrasound pictures and classifies each; gives one zip back.
@@ -91,12 +91,12 @@ class BatchHandlers:
         a mask and an overlay per picture, a table (CSV and JSON lines) and a report (HTML).
 
         Args:
-            pictures: PNG, JPEG, WebP, BMP, TIFF or DICOM files and zips of them, 500 at most.
+            images: PNG, JPEG, WebP, BMP, TIFF or DICOM files and zips of them, 500 at most.
 
         Raises:
             gr.Error: nothing was given, or too much; or no weights can be loaded.
         """
-        paths = [Path(path) for path in pictures or ()]
+        paths = [Path(path) for path in images or ()]
         with shown_errors():
             _check_size(paths)
             model = self._model()
@@ -104,14 +104,14 @@ class BatchHandlers:
             with tempfile.TemporaryDirectory(
                 prefix="batch-", dir=cache_folder(), ignore_cleanup_errors=True
             ) as scratch:
-                files = find_pictures(
+                files = find_images(
                     paths, _subfolder(scratch, "unpacked"), limits=_LIMITS, show=lambda path: path.name
                 )
                 yield from self._run(files, model, Path(scratch) / "results", request.session_hash)
 
     def _run(
         self,
-        files: Sequence[PictureFile],
+        files: Sequence[ImageFile],
         model: ModelInUse,
         output: Path,
         session: str | None,
@@ -158,9 +158,9 @@ def _check_size(paths: Sequence[Path]) -> None:
     if not paths:
         raise UsageError("No picture was given.", "Choose files or a zip and try again.")
     megabytes = sum(path.stat().st_size for path in paths) / 1024**2
-    if len(paths) > MAX_PICTURES or megabytes > MAX_MEGABYTES:
+    if len(paths) > MAX_IMAGES or megabytes > MAX_MEGABYTES:
         raise UsageError(
-            f"These are {len(paths)} files of {megabytes:.0f} MB; one run takes at most {MAX_PICTURES} "
+            f"These are {len(paths)} files of {megabytes:.0f} MB; one run takes at most {MAX_IMAGES} "
             f"pictures of {MAX_MEGABYTES} MB together.",
             "Choose fewer, or use scripts/predict.py, which has no limit.",
         )
@@ -188,19 +188,19 @@ def _thumbnail(overlay: Path, folder: Path, record: dict[str, Any]) -> tuple[str
     path = folder / overlay.name
     with Image.open(overlay) as both:
         # The file shows the original at the left; here there is only room for the overlay.
-        picture = both.crop((both.width - record["width"], 0, both.width, both.height))
-        picture.thumbnail(_THUMBNAIL)
-        picture.save(path)
+        image = both.crop((both.width - record["width"], 0, both.width, both.height))
+        image.thumbnail(_THUMBNAIL)
+        image.save(path)
     label = "not analysed" if record["refused"] else record["label"]
     return str(path), f"{label}: {Path(record['image']).name}"
 
 
 def _pack(folder: Path, archive: Path) -> Path:
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as bundle:
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zip_file:
         for path in sorted(folder.iterdir()):
             # PNG is packed already.
             method = zipfile.ZIP_STORED if path.suffix == ".png" else zipfile.ZIP_DEFLATED
-            bundle.write(path, path.name, compress_type=method)
+            zip_file.write(path, path.name, compress_type=method)
     return archive
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
-from busi_unet.io.decode import EXTENSIONS, Frame
+from busi_unet.io.decode import EXTENSIONS, DecodedImage
 
 if TYPE_CHECKING:
     from busi_unet.inference.predictor import Prediction
@@ -43,7 +43,7 @@ def result_name(upload: str) -> str:
     path = Path(upload)
     # A DICOM file may be named by a number with points, which are no ending.
     stem = path.stem if path.suffix.lower() in EXTENSIONS else path.name
-    return re.sub(r"[^\w.-]+", "_", stem)[:80].strip("._") or "picture"
+    return re.sub(r"[^\w.-]+", "_", stem)[:80].strip("._") or "image"
 
 
 def as_files(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,7 +58,7 @@ def as_files(handler: Callable[..., Any]) -> Callable[..., Any]:
         answer = handler(*args, **kwargs)
         if not isinstance(answer, tuple):
             return answer
-        names = getattr(answer, "_fields", ("picture",) * len(answer))
+        names = getattr(answer, "_fields", ("image",) * len(answer))
         return tuple(_as_file(value, name) for value, name in zip(answer, names, strict=True))
 
     return wrapped
@@ -78,7 +78,7 @@ def write_downloads(
     folder: Path,
     name: str,
     *,
-    frame: Frame,
+    frame: DecodedImage,
     prediction: Prediction,
     overlay: Image.Image,
     report: dict[str, Any],
@@ -105,15 +105,15 @@ def write_downloads(
     from busi_unet.imaging.reports import pdf_report
 
     paths = [folder / f"{name}_{kind}" for kind in _FILES]
-    _mask_picture(prediction.mask).save(paths[0])
+    _mask_image(prediction.mask).save(paths[0])
     overlay.save(paths[1])
     paths[2].write_text(json.dumps({**report, "date": date}, indent=2) + "\n", encoding="utf-8")
     paths[3].write_bytes(
         pdf_report(
-            picture=frame.pixels,
+            image=frame.pixels,
             overlay=overlay,
             prediction=prediction.to_dict(),
-            even_if_refused=report["analysed_although_refused"],
+            anyway=report["analysed_anyway"],
             corrected=report["corrected_by_hand"],
             model=model,
             date=date,
@@ -146,12 +146,12 @@ def write_training_pair(
     if label not in CLASS_NAMES:
         raise UsageError("The class of the training pair is not chosen.", f"Choose {', '.join(CLASS_NAMES)}.")
     path = folder / f"{name}_{_PAIR}"
-    with zipfile.ZipFile(path, "w") as bundle:
-        for stem, picture in ((name, Image.fromarray(frame)), (f"{name}_mask", _mask_picture(mask))):
-            with bundle.open(f"{label}/{stem}.png", "w") as file:
-                picture.save(file, "PNG")
+    with zipfile.ZipFile(path, "w") as zip_file:
+        for stem, image in ((name, Image.fromarray(frame)), (f"{name}_mask", _mask_image(mask))):
+            with zip_file.open(f"{label}/{stem}.png", "w") as file:
+                image.save(file, "PNG")
     return path
 
 
-def _mask_picture(mask: np.ndarray) -> Image.Image:
+def _mask_image(mask: np.ndarray) -> Image.Image:
     return Image.fromarray(mask.astype(np.uint8) * 255)

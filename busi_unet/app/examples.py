@@ -12,7 +12,7 @@ from PIL import Image
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import UnreadableImageError
-from busi_unet.io.decode import decode_frame
+from busi_unet.io.decode import read_image
 
 SEED = 3
 SIZE = (360, 480)
@@ -37,7 +37,7 @@ def usable(paths: Iterable[Path]) -> list[tuple[Path, Image.Image]]:
     found = []
     for path in paths:
         try:
-            small = Image.fromarray(decode_frame(path).pixels)
+            small = Image.fromarray(read_image(path).pixels)
         except UnreadableImageError:
             continue
         small.thumbnail(THUMBNAIL_SIZE[::-1])

@@ -54,17 +54,17 @@ class ModelInUse:
         }
 
 
-def pictures_of(requested: str | None) -> list[Path]:
+def images_of(requested: str | None) -> list[Path]:
     """The pictures to try a model with that its folder or Hub repository holds in `pictures`; often none."""
-    from busi_unet.hub import PICTURES_NAME, fetch_pictures
+    from busi_unet.hub import IMAGES_NAME, fetch_images
 
     requested = (requested or "").strip()
     if requested in ("", "embedded"):
         return []
     if Path(requested).is_dir():
-        return sorted(path for path in (Path(requested) / PICTURES_NAME).glob("*") if path.is_file())
+        return sorted(path for path in (Path(requested) / IMAGES_NAME).glob("*") if path.is_file())
     try:
-        return fetch_pictures(requested)
+        return fetch_images(requested)
     except (BusiUNetError, OSError):
         # The page tells of the Hub's failures where they matter: when the weights are loaded.
         return []
@@ -74,7 +74,7 @@ class LazyModel:
     """The weights in use, loaded once, when they are first asked for.
 
     Args:
-        requested: as for `load_model`.
+        requested: as for `load_predictor`.
     """
 
     def __init__(self, requested: str | None = None) -> None:
@@ -85,11 +85,11 @@ class LazyModel:
     def __call__(self) -> ModelInUse:
         with self._lock:
             if self._model is None:
-                self._model = load_model(self._requested)
+                self._model = load_predictor(self._requested)
             return self._model
 
 
-def load_model(requested: str | None) -> ModelInUse:
+def load_predictor(requested: str | None) -> ModelInUse:
     """Loads the requested weights, or the embedded ones where those fail, so that the app always answers.
 
     Args:

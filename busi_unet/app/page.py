@@ -10,8 +10,8 @@ import gradio as gr
 from busi_unet.app.about import build_about_tab
 from busi_unet.app.batch import build_batch_tab
 from busi_unet.app.batch_handlers import MAX_MEGABYTES
-from busi_unet.app.model import LazyModel, pictures_of
-from busi_unet.app.picture import build_picture_tab
+from busi_unet.app.image_tab import build_image_tab
+from busi_unet.app.model import LazyModel, images_of
 
 TITLE = "Breast ultrasound: lesion outline and class"
 # How many may wait; whoever comes then is told at once that the app is busy.
@@ -37,7 +37,7 @@ _CSS = """
 }
 #findings blockquote p { margin: 0 !important; }
 body:not(.dark) button[role="tab"].selected { color: var(--primary-700); }
-#original img, #overlay img, #agreement-picture img { object-fit: contain !important; }
+#original img, #overlay img, #agreement-image img { object-fit: contain !important; }
 :root { --focus: var(--primary-700); }
 .dark { --focus: var(--primary-400); }
 input[type="range"]:focus-visible, input[type="radio"]:focus-visible,
@@ -47,8 +47,8 @@ input[type="range"]:focus-visible, input[type="radio"]:focus-visible,
 /* On a phone the result comes before the settings of how it is drawn. */
 @media (max-width: 640px) {
     #original, #overlay { height: 210px !important; }
-    #one-picture { flex-direction: column; flex-wrap: nowrap; }
-    #one-picture > .column { display: contents; }
+    #one-image { flex-direction: column; flex-wrap: nowrap; }
+    #one-image > .column { display: contents; }
     #drawn { order: 1; }
     #more { order: 2; }
 }
@@ -60,7 +60,7 @@ _JS = """() => {
     const name = () => {
         for (const button of document.querySelectorAll("button:not([aria-label]):has(> .image-frame)")) {
             const label = button.closest(".block")?.querySelector("[data-testid='block-label']");
-            button.setAttribute("aria-label", label?.textContent.trim() || "Picture");
+            button.setAttribute("aria-label", label?.textContent.trim() || "Image");
         }
         for (const empty of document.querySelectorAll("div.empty[aria-label]:not([role])")) {
             empty.setAttribute("role", "img");
@@ -140,7 +140,7 @@ def build_page(requested: str | None = None) -> Page:
             elem_id="intro",
         )
         with gr.Tab("One picture"):
-            build_picture_tab(model, demo, partial(pictures_of, requested))
+            build_image_tab(model, demo, partial(images_of, requested))
         with gr.Tab("Many pictures"):
             build_batch_tab(model)
         with gr.Tab("About this model") as about:

@@ -15,15 +15,15 @@ AGREEMENT_LEGEND = "Blue: in both. Vermillion: outlined only. Yellow: in the ref
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
-def describe(prediction: Prediction, *, even_if_refused: bool = False) -> str:
+def describe(prediction: Prediction, *, anyway: bool = False) -> str:
     """What was found, as a few sentences.
 
     Args:
         prediction: of one picture.
-        even_if_refused: tell the result of a refused picture too, behind the reasons.
+        anyway: tell the result of a refused picture too, behind the reasons.
     """
     reasons = " ".join(prediction.reasons)
-    if prediction.refused and not even_if_refused:
+    if prediction.refused and not anyway:
         return f"**Not analysed.** {reasons}"
     lesions = prediction.measurements
     sentences = [f"**{_count(len(lesions))} outlined.**"]
@@ -34,8 +34,8 @@ def describe(prediction: Prediction, *, even_if_refused: bool = False) -> str:
     )
     if not prediction.calibrated:
         sentences.append("The probabilities are not calibrated: they may be far too sure.")
-    if suspicion := describe_suspicion(prediction):
-        sentences.append(suspicion)
+    if flag := describe_flag(prediction):
+        sentences.append(flag)
     if bool(lesions) == (prediction.label == "normal"):
         # The outline follows a threshold of its own, so the two can differ; saying so beats hiding it.
         sentences.append("Outline and class disagree: look at this picture with special care.")
@@ -46,9 +46,9 @@ def describe(prediction: Prediction, *, even_if_refused: bool = False) -> str:
     return " ".join(sentences)
 
 
-def describe_suspicion(prediction: Prediction) -> str:
+def describe_flag(prediction: Prediction) -> str:
     """That malignancy is suspected beside another class; empty where it is not, or is the class itself."""
-    if not prediction.suspicious or prediction.label == "malignant":
+    if not prediction.flagged or prediction.label == "malignant":
         return ""
     share = f"{prediction.probabilities['malignant']:.0%}"
     sentence = (

@@ -26,10 +26,10 @@ def run(args: argparse.Namespace) -> None:
 
     config = recalibrate(args.model, load_prepared(args.data), other=args.other)
     calibration, thresholds = config.calibration, config.thresholds
-    sets, band, limit = calibration.prediction_sets, calibration.edge_band, calibration.refuse_beyond
+    sets, band, limit = calibration.prediction_sets, calibration.boundary_band, calibration.ood_threshold
     print(f"temperature              {calibration.temperature:.3f}")
     print(f"mask threshold           {thresholds.mask:.2f}")
-    print(f"lesion threshold         {thresholds.presence:.2f}")
+    print(f"lesion threshold         {thresholds.lesion:.2f}")
     print(f"smallest lesion          {thresholds.min_area:.2%} of the image")
     print(f"malignant threshold      {thresholds.malignant:.2f}")
     print("prediction sets          " + (f"{sets.coverage:.0%}, from {sets.cut:.3f}" if sets else "none"))

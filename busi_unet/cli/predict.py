@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from busi_unet.inference.batch import JSON_LINES_NAME, predict_files, write_summary
     from busi_unet.inference.predictor import Predictor
-    from busi_unet.io.find_images import find_pictures
+    from busi_unet.io.find_images import find_images
 
     predictor = Predictor.from_pretrained(args.model, revision=args.revision, device=args.device)
     weights = f"{predictor.source} weights"
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
         warn(f"{args.output} holds an earlier run: masks and overlays of other images stay in it.")
     results = []
     with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
-        files = find_pictures(args.images, Path(scratch))
+        files = find_images(args.images, Path(scratch))
         try:
             for result in predict_files(predictor, files, args.output):
                 results.append(result)

@@ -128,7 +128,7 @@ def find_copies(
             continue
         moving = frames[a], fields[a]
         if flipped:
-            moving = tuple(np.ascontiguousarray(picture[:, ::-1]) for picture in moving)
+            moving = tuple(np.ascontiguousarray(image[:, ::-1]) for image in moving)
         score, overlap = _compare(cv2, moving, (frames[b], fields[b]), transform)
         first, second = originals[a], originals[b]
         known = pairs.get((first, second))
@@ -322,11 +322,11 @@ def _compare(
     matrix = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
     height, width = fixed[0].shape
 
-    def smooth(picture: np.ndarray, sigma: float) -> np.ndarray:
-        return cv2.GaussianBlur(picture.astype(np.float32), (0, 0), sigma)
+    def smooth(image: np.ndarray, sigma: float) -> np.ndarray:
+        return cv2.GaussianBlur(image.astype(np.float32), (0, 0), sigma)
 
-    def moved(picture: np.ndarray) -> np.ndarray:
-        return cv2.warpAffine(picture, matrix, (width, height))
+    def moved(image: np.ndarray) -> np.ndarray:
+        return cv2.warpAffine(image, matrix, (width, height))
 
     inside = (moved(255 * moving[1]) == 255) & (fixed[1] > 0)
     smaller = min(fixed[1].sum(), moving[1].sum() * abs(turn) ** 2)
@@ -336,8 +336,8 @@ def _compare(
     weight = inside.astype(np.float32)
     coverage = np.maximum(smooth(weight, _COARSE), 1e-3)
 
-    def fine_structure(picture: np.ndarray) -> np.ndarray:
-        residual = (picture - smooth(picture * weight, _COARSE) / coverage)[inside]
+    def fine_structure(image: np.ndarray) -> np.ndarray:
+        residual = (image - smooth(image * weight, _COARSE) / coverage)[inside]
         residual -= residual.mean()
         limit = _CLIP * residual.std()
         return np.clip(residual, -limit, limit)

@@ -32,7 +32,7 @@ _HEAT_SIDE = 64
 
 
 @dataclass(frozen=True)
-class Picture:
+class ExploredImage:
     """What the report keeps of a picture once its pixels are gone.
 
     Attributes:
@@ -66,7 +66,7 @@ class Exploration:
 
     Attributes:
         summary: what `summarise` gives.
-        pictures: all of them.
+        images: all of them.
         thumbnails: by image id, as data URIs, of the pictures that are shown.
         grey: by class, the sum over its pictures of the share of each grey level, (256,).
         heat: by class, the sum over its lesion pictures of the masks at one size, rows first.
@@ -78,7 +78,7 @@ class Exploration:
     """
 
     summary: dict[str, Any]
-    pictures: list[Picture] = field(default_factory=list)
+    images: list[ExploredImage] = field(default_factory=list)
     thumbnails: dict[str, str] = field(default_factory=dict)
     grey: dict[str, np.ndarray] = field(default_factory=lambda: defaultdict(lambda: np.zeros(256)))
     heat: dict[str, np.ndarray] = field(
@@ -95,9 +95,9 @@ class Exploration:
         """The classes that have any image; "unknown" among them."""
         return [name for name, count in self.summary["classes"].items() if count]
 
-    def of(self, label: str) -> list[Picture]:
+    def of(self, label: str) -> list[ExploredImage]:
         """The pictures of a class."""
-        return [picture for picture in self.pictures if picture.label == label]
+        return [image for image in self.images if image.label == label]
 
 
 def explore(dataset: Mapping[str, Dataset], seed: int, progress: bool) -> Exploration:
@@ -107,7 +107,7 @@ def explore(dataset: Mapping[str, Dataset], seed: int, progress: bool) -> Explor
     found = Exploration(summarise(dataset))
     _choose(found, dataset, random.Random(seed))
     wanted = set().union(*found.samples.values(), *(found.groups[group] for group in found.shown_groups))
-    with tqdm(total=found.summary["images"], desc="exploring", unit="picture", disable=not progress) as bar:
+    with tqdm(total=found.summary["images"], desc="exploring", unit="image", disable=not progress) as bar:
         for part in dataset.values():
             for row in part:
                 _look(found, row, wanted)
@@ -147,8 +147,8 @@ def _look(found: Exploration, row: Mapping[str, Any], wanted: set[str]) -> None:
     # An image whose lesions nobody outlined is counted among those without.
     mask = np.zeros(frame.shape, bool) if row["mask"] is None else decode_mask(row["mask"])
     label, lesions = class_name(row["label"]), _regions(mask)
-    found.pictures.append(
-        Picture(
+    found.images.append(
+        ExploredImage(
             image_id=row["image_id"],
             label=label,
             group=row["group"],

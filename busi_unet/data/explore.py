@@ -27,7 +27,7 @@ from busi_unet.errors import BusiUNetError, MissingDependencyError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-MAX_GROUP_PICTURES = 14
+MAX_GROUP_IMAGES = 14
 
 
 def write_report(
@@ -177,8 +177,8 @@ def _samples(found: Exploration) -> str:
 
 
 def _sizes(found: Exploration) -> str:
-    widths, heights = ([getattr(p, side) for p in found.pictures] for side in ("width", "height"))
-    wide = np.mean([p.width > p.height for p in found.pictures])
+    widths, heights = ([getattr(p, side) for p in found.images] for side in ("width", "height"))
+    wide = np.mean([p.width > p.height for p in found.images])
     sizes = (
         f"Images are {min(widths)} to {max(widths)} pixels wide and {min(heights)} to {max(heights)} high "
         f"(medians {np.median(widths):.0f} and {np.median(heights):.0f}); {wide:.0%} are wider than high."
@@ -200,7 +200,7 @@ def _lesions(found: Exploration, record: Mapping[str, Any]) -> str:
     medians = ", ".join(
         f"{name} {np.median([p.lesion_share for p in found.of(name) if p.lesions]):.1%}" for name in labels
     )
-    several = sum(p.lesions > 1 for p in found.pictures)
+    several = sum(p.lesions > 1 for p in found.images)
     area = f"Dashed lines are medians: {medians} of the image. {several} masks have several connected regions"
     if files := record.get("mask_files"):
         area += f"; {sum(count for n, count in files.items() if int(n) > 1)} are the union of several files"
@@ -254,17 +254,17 @@ def _conflicts(found: Exploration) -> str:
 
 def _group(found: Exploration, group: str) -> str:
     ids = found.groups[group]
-    hidden = len(ids) - MAX_GROUP_PICTURES
+    hidden = len(ids) - MAX_GROUP_IMAGES
     more = f", {hidden} not shown" if hidden > 0 else ""
     title = f"Group {html.escape(group)}: {len(ids)} images, fold {found.fold_of[group]}{more}"
-    return f"<h4>{title}</h4>" + _gallery(found, ids[:MAX_GROUP_PICTURES])
+    return f"<h4>{title}</h4>" + _gallery(found, ids[:MAX_GROUP_IMAGES])
 
 
 def _gallery(found: Exploration, ids: Sequence[str]) -> str:
     def item(image_id: str) -> str:
         name, color = html.escape(image_id), COLORS[found.label_of[image_id]]
-        picture = f'<img loading="lazy" src="{found.thumbnails[image_id]}" alt="{name}">'
-        return f'<figure style="border-color:{color}">{picture}<figcaption>{name}</figcaption></figure>'
+        image = f'<img loading="lazy" src="{found.thumbnails[image_id]}" alt="{name}">'
+        return f'<figure style="border-color:{color}">{image}<figcaption>{name}</figcaption></figure>'
 
     return '<div class="gallery">' + "".join(item(image_id) for image_id in ids) + "</div>"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from busi_unet.data.exploration import Exploration, Picture, data_uri
+from busi_unet.data.exploration import Exploration, ExploredImage, data_uri
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,10 +92,10 @@ def plot_sizes(found: Exploration) -> str:
     def draw(figure: Figure) -> None:
         scatter, aspect = figure.subplots(1, 2, width_ratios=(1.15, 1))
         for name in found.classes:
-            pictures = found.of(name)
-            widths, heights = [p.width for p in pictures], [p.height for p in pictures]
+            images = found.of(name)
+            widths, heights = [p.width for p in images], [p.height for p in images]
             scatter.scatter(widths, heights, s=14, alpha=0.55, color=COLORS[name], label=name, linewidths=0)
-        limit = max(max(p.width, p.height) for p in found.pictures) * 1.05
+        limit = max(max(p.width, p.height) for p in found.images) * 1.05
         scatter.plot([0, limit], [0, limit], "--", lw=1, color="#8b949e")
         scatter.text(limit * 0.8, limit * 0.8, "  square", va="top", color="#8b949e", fontsize=9)
         scatter.set(xlim=(0, limit), ylim=(0, limit), xlabel="width (px)", ylabel="height (px)", title="Size")
@@ -134,7 +134,7 @@ def plot_lesions(found: Exploration) -> str:
 
     def draw(figure: Figure) -> None:
         area, count, shape = figure.subplots(1, 3, width_ratios=(1.6, 1, 0.8))
-        shares = [p.lesion_share * 100 for p in found.pictures if p.lesions]
+        shares = [p.lesion_share * 100 for p in found.images if p.lesions]
         bins = np.geomspace(min(shares), max(shares) * 1.01, 26)
         for name in labels:
             values = [p.lesion_share * 100 for p in found.of(name) if p.lesions]
@@ -160,7 +160,7 @@ def plot_lesions(found: Exploration) -> str:
         area.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         area.set(xlabel="lesion area (% of image, log scale)", ylabel="% of the class", title="Area")
         area.legend()
-        numbers = sorted({p.lesions for p in found.pictures if p.lesions})
+        numbers = sorted({p.lesions for p in found.images if p.lesions})
         for index, name in enumerate(labels):
             counts = [sum(p.lesions == number for p in found.of(name)) for number in numbers]
             x = np.arange(len(numbers)) + (index - (len(labels) - 1) / 2) * 0.4
@@ -230,12 +230,12 @@ def plot_copies(found: Exploration) -> str:
 
 
 def _histogram(
-    axes: Axes, found: Exploration, value: Callable[[Picture], float], xlabel: str, title: str
+    axes: Axes, found: Exploration, value: Callable[[ExploredImage], float], xlabel: str, title: str
 ) -> None:
-    every = [value(picture) for picture in found.pictures]
+    every = [value(image) for image in found.images]
     bins = np.linspace(min(every), max(every) + 1e-6, 30)
     for name in found.classes:
-        values = [value(picture) for picture in found.of(name)]
+        values = [value(image) for image in found.of(name)]
         weights = np.full(len(values), 100 / len(values))
         axes.hist(values, bins, weights=weights, alpha=0.18, color=COLORS[name])
         axes.hist(values, bins, weights=weights, histtype="step", lw=1.8, color=COLORS[name], label=name)

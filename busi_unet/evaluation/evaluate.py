@@ -18,7 +18,7 @@ from busi_unet.evaluation import metrics
 from busi_unet.evaluation.report import require_matplotlib, write_report
 from busi_unet.evaluation.subgroups import Marks, by_mark, check_marks
 from busi_unet.evaluation.summary import LEVEL, Estimate, ImageResult, confusion_of, summarise
-from busi_unet.inference.conformal import edge_distances
+from busi_unet.inference.conformal import boundary_distances
 from busi_unet.io.decode import decode_image, decode_mask
 from busi_unet.version import commit, versions
 
@@ -30,8 +30,8 @@ class Segmenter(Protocol):
     """What `evaluate` asks of a predictor; `busi_unet.inference.predictor.Predictor` is one."""
 
     def predict(self, image: np.ndarray) -> Any:
-        """Takes uint8 (H, W); returns the `mask`, `label`, `probabilities`, `suspicious`, `refused`,
-        `prediction_set` and `edge_band` of a `Prediction`.
+        """Takes uint8 (H, W); returns the `mask`, `label`, `probabilities`, `flagged`, `refused`,
+        `prediction_set` and `boundary_band` of a `Prediction`.
         """
 
 
@@ -255,16 +255,16 @@ def score(prediction: Any, target: np.ndarray, item: Mapping[str, Any], label: s
         predicted_label=prediction.label,
         probabilities=tuple(float(prediction.probabilities[name]) for name in CLASS_NAMES),
         refused=bool(prediction.refused),
-        suspicious=bool(prediction.suspicious),
+        flagged=bool(prediction.flagged),
         scores=scores,
         prediction_set=prediction.prediction_set,
-        edge_within=_edge_within(prediction, target, scores.dice),
+        boundary_within=_boundary_within(prediction, target, scores.dice),
     )
 
 
-def _edge_within(prediction: Any, target: np.ndarray, dice: float | None) -> float | None:
-    band = prediction.edge_band
+def _boundary_within(prediction: Any, target: np.ndarray, dice: float | None) -> float | None:
+    band = prediction.boundary_band
     if band is None or dice is None or dice < metrics.MISSED_DICE:
         return None
-    distances = edge_distances(prediction.mask, target)
+    distances = boundary_distances(prediction.mask, target)
     return float(np.mean((distances >= -band.inner) & (distances <= band.outer)))

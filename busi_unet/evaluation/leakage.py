@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from busi_unet.config import BundleConfig
+from busi_unet.config import ModelConfig
 from busi_unet.data.folds import N_FOLDS
 from busi_unet.data.prepared import IMAGE_BY_IMAGE, leave_out, resplit, split_hash
 from busi_unet.errors import UsageError
 from busi_unet.inference.predictor import Predictor
-from busi_unet.models.pretrained import bundle_hash, load_config, weights_hash
+from busi_unet.models.pretrained import load_config, model_hash, weights_hash
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -96,10 +96,10 @@ def subject(model: str, data: DatasetDict, split: str, *, device: str = "auto") 
 
 def hashes(folder: Path) -> dict[str, str]:
     """What tells a model folder from every other, for the provenance of figures."""
-    return {"weights_sha256": weights_hash(folder), "bundle_sha256": bundle_hash(folder)}
+    return {"weights_sha256": weights_hash(folder), "model_sha256": model_hash(folder)}
 
 
-def split_for(config: BundleConfig, data: DatasetDict) -> Split:
+def split_for(config: ModelConfig, data: DatasetDict) -> Split:
     """Whatever fold the data were prepared for, a model is judged on the one it has not seen."""
     made_on = config.training.get("data", {})
     folds = made_on.get("folds", {})
@@ -114,7 +114,7 @@ def split_for(config: BundleConfig, data: DatasetDict) -> Split:
 
 
 def require_unseen(
-    flag: str, folder: str, config: BundleConfig, data: DatasetDict, *, validates: bool
+    flag: str, folder: str, config: ModelConfig, data: DatasetDict, *, validates: bool
 ) -> None:
     """A model that a training learns from knows nothing of what the training holds back.
 
@@ -165,7 +165,7 @@ def cross_validated(folder: Path, data: DatasetDict) -> list[tuple[Path, Dataset
 
     Raises:
         UsageError: no such folder, a fold without a model, or a model that was made on another split.
-        IncompatibleBundleError: a model folder that cannot be read.
+        IncompatibleModelError: a model folder that cannot be read.
     """
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}.", "Name the output of scripts/cross_validate.py.")

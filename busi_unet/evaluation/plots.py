@@ -126,7 +126,7 @@ def of_probabilities(rows: Sequence[ImageResult]) -> dict[str, Figure | None]:
     score = metrics.malignancy_score(probabilities)
     return {
         "roc": _roc(truth[tumour] == malignant, score[tumour]) if both_kinds else None,
-        "lesion_presence": _lesion_presence(tumour, 1 - probabilities[:, normal])
+        "lesion_detection": _lesion_detection(tumour, 1 - probabilities[:, normal])
         if 0 < tumour.sum() < len(rows)
         else None,
         "reliability": _reliability(truth, probabilities),
@@ -145,7 +145,7 @@ def _roc(malignant: np.ndarray, score: np.ndarray) -> Figure:
     return figure
 
 
-def _lesion_presence(lesion: np.ndarray, score: np.ndarray) -> Figure:
+def _lesion_detection(lesion: np.ndarray, score: np.ndarray) -> Figure:
     from sklearn.metrics import precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(lesion, score)

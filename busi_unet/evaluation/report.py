@@ -6,7 +6,7 @@ It holds
     summary.md           the same as tables
     per_image.csv        one row per image
     dice_histogram.png, dice_by_size.png, confusion_matrix.png
-    roc.png, lesion_presence.png, reliability.png
+    roc.png, lesion_detection.png, reliability.png
     gallery_best.png, gallery_worst.png, gallery_false_masks.png
 
 The galleries show pixels of the data set, and BUSI's licence is unclear: keep the folder out of
@@ -47,8 +47,8 @@ _CLASSIFICATION = (
     "set_coverage",
     "set_coverage_by_group",
     "set_size",
-    "edge_coverage",
-    "edge_coverage_by_group",
+    "boundary_coverage",
+    "boundary_coverage_by_group",
 )
 _BY_SUBSET = (
     "lesion_dice",

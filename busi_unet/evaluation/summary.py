@@ -36,8 +36,8 @@ TITLES = {
     "set_coverage": "Class within the 90 % prediction set",
     "set_coverage_by_group": "Class within the set, copies sharing one vote",
     "set_size": "Classes in a set, mean",
-    "edge_coverage": "Share of the edge within its 90 % band, mean",
-    "edge_coverage_by_group": "Share of the edge within, copies sharing one vote",
+    "boundary_coverage": "Share of the edge within its 90 % band, mean",
+    "boundary_coverage_by_group": "Share of the edge within, copies sharing one vote",
 }
 """Of the figures of `summarise` that are shown one by one."""
 
@@ -50,8 +50,8 @@ class ImageResult:
     """One image's row.
 
     `probabilities` are in the order of CLASS_NAMES; `scores` are None where undefined
-    (see `metrics.SegmentationScores`). `prediction_set` is None where none is stated. `edge_within` is the
-    share of the true edge within the stated band; None without a band or where the lesion is missed.
+    (see `metrics.SegmentationScores`). `prediction_set` is None where none is stated. `boundary_within` is
+    the share of the true edge within the stated band; None without a band or where the lesion is missed.
     """
 
     image_id: str
@@ -62,11 +62,11 @@ class ImageResult:
     width_px: int
     predicted_label: str
     probabilities: tuple[float, ...]
-    suspicious: bool
+    flagged: bool
     refused: bool
     scores: metrics.SegmentationScores
     prediction_set: tuple[str, ...] | None = None
-    edge_within: float | None = None
+    boundary_within: float | None = None
 
     def to_row(self) -> dict[str, Any]:
         """The flat columns of per_image.csv."""
@@ -82,7 +82,7 @@ class ImageResult:
                 "predicted_area_px": self.scores.predicted_area_px,
                 "false_mask": self.scores.false_mask,
                 "prediction_set": None if self.prediction_set is None else " ".join(self.prediction_set),
-                "edge_within": self.edge_within,
+                "boundary_within": self.boundary_within,
             }
         )
 
@@ -102,11 +102,11 @@ class ImageResult:
             width_px=int(row["width_px"]),
             predicted_label=row["predicted_label"],
             probabilities=tuple(float(row[f"p_{name}"]) for name in CLASS_NAMES),
-            suspicious=row["suspicious"] == "True",
+            flagged=row["flagged"] == "True",
             refused=row["refused"] == "True",
             scores=metrics.SegmentationScores(**scores),
             prediction_set=tuple(row["prediction_set"].split()) or None,
-            edge_within=_number(row["edge_within"]),
+            boundary_within=_number(row["boundary_within"]),
         )
 
 
@@ -162,8 +162,8 @@ def summarise(
         over all images; `auc_malignant` over the benign and malignant ones; at the model's
         operating point `malignant_sensitivity` over the malignant images and `malignant_specificity` over the
         others; where they are stated, `set_coverage` and `set_size` of the prediction sets, and
-        `edge_coverage` of the band around the edge. What is stated holds for groups of copies with one vote
-        each, which `set_coverage_by_group` and `edge_coverage_by_group` tell.
+        `boundary_coverage` of the band around the edge. What is stated holds for groups of copies with one
+        vote each, which `set_coverage_by_group` and `boundary_coverage_by_group` tell.
     """
     groups = [row.group for row in rows]
     return {
@@ -304,16 +304,16 @@ def _figures(rows: Sequence[ImageResult]) -> dict[str, _Figure]:
         ),
         int(tumour.sum()),
     )
-    malignant, suspected = labels == "malignant", [row.suspicious for row in rows]
-    figures["malignant_sensitivity"] = share(suspected, malignant)
-    figures["malignant_specificity"] = share(np.logical_not(suspected), ~malignant)
+    malignant, flagged = labels == "malignant", [row.flagged for row in rows]
+    figures["malignant_sensitivity"] = share(flagged, malignant)
+    figures["malignant_specificity"] = share(np.logical_not(flagged), ~malignant)
     stated = np.array([row.prediction_set is not None for row in rows])
     figures["set_coverage"] = share((row.label in (row.prediction_set or ()) for row in rows), stated)
     figures["set_size"] = average((len(row.prediction_set or ()) for row in rows), stated)
-    figures["edge_coverage"] = average((row.edge_within for row in rows), everyone)
-    found = np.array([row.edge_within is not None for row in rows])
+    figures["boundary_coverage"] = average((row.boundary_within for row in rows), everyone)
+    found = np.array([row.boundary_within is not None for row in rows])
     figures["set_coverage_by_group"] = by_group(figures["set_coverage"], stated)
-    figures["edge_coverage_by_group"] = by_group(figures["edge_coverage"], found)
+    figures["boundary_coverage_by_group"] = by_group(figures["boundary_coverage"], found)
     return figures
 
 

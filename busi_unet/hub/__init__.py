@@ -1,17 +1,17 @@
 """The Hugging Face Hub: fetching models and data sets, publishing folders. The only code that talks to it."""
 
-from busi_unet.hub.fetch import PICTURES_NAME, fetch_bundle, fetch_dataset, fetch_pictures
+from busi_unet.hub.fetch import IMAGES_NAME, fetch_dataset, fetch_images, fetch_model
 from busi_unet.hub.ids import checked_id, is_hub_id, page_of
 from busi_unet.hub.push import PushResult, check_push, is_private, push_folder
 
 __all__ = [
-    "PICTURES_NAME",
+    "IMAGES_NAME",
     "PushResult",
     "check_push",
     "checked_id",
-    "fetch_bundle",
     "fetch_dataset",
-    "fetch_pictures",
+    "fetch_images",
+    "fetch_model",
     "is_hub_id",
     "is_private",
     "page_of",

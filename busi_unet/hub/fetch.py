@@ -23,14 +23,14 @@ from busi_unet.models.pretrained import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NA
 MOST_BYTES = {CONFIG_NAME: 1 << 20, WEIGHTS_NAME: 1 << 30, EVALUATION_NAME: 1 << 20}
 _OPTIONAL = {EVALUATION_NAME}
 # Of a model folder or repository: pictures to try the model with.
-PICTURES_NAME = "pictures"
-MOST_PICTURES = 6
-_MOST_PICTURE_BYTES = 5 << 20
-_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+IMAGES_NAME = "images"
+MOST_IMAGES = 6
+_MOST_IMAGE_BYTES = 5 << 20
+_IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
-def fetch_bundle(repo_id: str, *, revision: str | None = None) -> Path:
+def fetch_model(repo_id: str, *, revision: str | None = None) -> Path:
     """Downloads a model folder, or finds it in the Hub cache.
 
     Only `config.json`, `model.safetensors` and, where there is one, `evaluation.json` are ever asked for,
@@ -55,18 +55,18 @@ def fetch_bundle(repo_id: str, *, revision: str | None = None) -> Path:
     return _fetch(partial(_download, repo_id, revision), partial(_find_in_cache, repo_id, revision), repo_id)
 
 
-def fetch_pictures(repo_id: str, *, revision: str | None = None) -> list[Path]:
+def fetch_images(repo_id: str, *, revision: str | None = None) -> list[Path]:
     """Downloads the pictures to try a model with that its repository carries in the folder `pictures`.
 
     Args:
         repo_id: USER/NAME of a model repository.
-        revision: as for `fetch_bundle`.
+        revision: as for `fetch_model`.
 
     Returns:
         The first few that are not large, by name; none where there are none.
 
     Raises:
-        UsageError, HubAccessError: as `fetch_bundle`; nothing is looked for in the cache.
+        UsageError, HubAccessError: as `fetch_model`; nothing is looked for in the cache.
     """
     from huggingface_hub import HfApi, constants, hf_hub_download
     from huggingface_hub.hf_api import RepoFile
@@ -79,10 +79,10 @@ def fetch_pictures(repo_id: str, *, revision: str | None = None) -> list[Path]:
         names = sorted(
             entry.path
             for entry in HfApi().list_repo_tree(repo_id, revision=commit, recursive=True)
-            if isinstance(entry, RepoFile) and entry.path.startswith(f"{PICTURES_NAME}/")
-            if entry.path.lower().endswith(_PICTURES) and entry.size <= _MOST_PICTURE_BYTES
+            if isinstance(entry, RepoFile) and entry.path.startswith(f"{IMAGES_NAME}/")
+            if entry.path.lower().endswith(_IMAGES) and entry.size <= _MOST_IMAGE_BYTES
         )
-        return [Path(hf_hub_download(repo_id, name, revision=commit)) for name in names[:MOST_PICTURES]]
+        return [Path(hf_hub_download(repo_id, name, revision=commit)) for name in names[:MOST_IMAGES]]
 
     return retry(download, FETCHING, repo_id, revision=revision)
 
@@ -90,7 +90,7 @@ def fetch_pictures(repo_id: str, *, revision: str | None = None) -> list[Path]:
 def fetch_dataset(repo_id: str, *, patterns: Sequence[str]) -> Path:
     """Downloads files of a data set, or finds them in the Hub cache.
 
-    Failures are met as by `fetch_bundle`, and the same environment variables are respected.
+    Failures are met as by `fetch_model`, and the same environment variables are respected.
 
     Args:
         repo_id: USER/NAME of a data set repository.

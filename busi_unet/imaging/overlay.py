@@ -176,7 +176,7 @@ def viridis(share: np.ndarray) -> np.ndarray:
 
 
 def annotate_lesions(
-    picture: Image.Image,
+    image: Image.Image,
     lesions: Sequence[Lesion],
     *,
     numbers: bool = True,
@@ -186,13 +186,13 @@ def annotate_lesions(
     """Numbers in several lesions, each where its lesion is deepest, and the lines of their diameters.
 
     Args:
-        picture: RGB, an overlay; it is not changed.
+        image: RGB, an overlay; it is not changed.
         lesions: as measured on a mask of the picture's size; the first is number 1. One alone has none.
         numbers: draw them.
         calipers: draw the longest diameter and, thinner, its perpendicular, with crosses at the ends.
         color: a name of `COLORS`, or RGB.
     """
-    drawn = picture.convert("RGB")
+    drawn = image.convert("RGB")
     pen = ImageDraw.Draw(drawn)
     rgb = color_named(color)
     unit = max(1, round(max(drawn.size) / 250))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from busi_unet.io.decode import Frame
+from busi_unet.io.decode import DecodedImage
 
 SMALL_SIDE = 128
 FLAT_RANGE = 8
@@ -16,7 +16,7 @@ _STROKE_WIDTH, _STROKE_HEIGHT, _STROKE_CONTRAST = 4, 4, 80
 _CORNER = (0.10, 0.25)
 
 
-def picture_warnings(frame: Frame) -> tuple[str, ...]:
+def image_warnings(frame: DecodedImage) -> tuple[str, ...]:
     """One sentence for each thing about a picture that a reader of the result should know.
 
     Very small: a side below 128 pixels. Nearly blank or of very low contrast: 98 % of the pixels lie

@@ -34,21 +34,21 @@ LIMITS = (
 MAX_LESIONS = 8
 
 _MARGIN = 16 * mm
-_PICTURE_HEIGHT = 78 * mm
+_IMAGE_HEIGHT = 78 * mm
 # 300 dots an inch on half the page's width.
-_PICTURE_PIXELS = 1100
+_IMAGE_PIXELS = 1100
 _REGULAR, _BOLD = "Vera", "VeraBd"
 _DARK, _RULE = colors.HexColor("#1f2933"), colors.HexColor("#9aa5b1")
 
 
 def pdf_report(
     *,
-    picture: np.ndarray,
+    image: np.ndarray,
     overlay: Image.Image,
     prediction: Mapping[str, Any],
     model: str,
     date: str,
-    even_if_refused: bool = False,
+    anyway: bool = False,
     corrected: bool = False,
     summary: Sequence[str] = (),
     comparison: Sequence[str] = (),
@@ -60,17 +60,17 @@ def pdf_report(
     hold Latin letters. Whatever is long is wrapped, and the page as a whole set smaller if it must be.
 
     Args:
-        picture: uint8 (H, W), the frame that was analysed.
+        image: uint8 (H, W), the frame that was analysed.
         overlay: RGB of size (W, H).
         prediction: `Prediction.to_dict()`: `label`, `probabilities`, `refused`, `reasons` and
             `measurements`, of which the first 8 are listed.
         model: name and version of the weights, and where they came from.
         date: as the page shall show it.
-        even_if_refused: show the result of a refused picture too, behind the reasons.
+        anyway: show the result of a refused picture too, behind the reasons.
         corrected: the outline was corrected by hand, so it is not the model's.
         summary: sentences about the classes, such as the prediction set in words.
         comparison: sentences about the agreement with a reference mask.
-        warnings: sentences about the picture, such as those of `picture_warnings`.
+        warnings: sentences about the picture, such as those of `image_warnings`.
 
     Returns:
         The bytes of the file; the same input gives the same bytes.
@@ -83,9 +83,9 @@ def pdf_report(
         _text(f"Date: {date}"),
         _text(f"Model: {model}"),
         Spacer(0, 3 * mm),
-        _pictures(picture, overlay, corrected, inner_width),
-        *_result(prediction, summary, even_if_refused),
-        *_measurements(prediction, inner_width, even_if_refused),
+        _images(image, overlay, corrected, inner_width),
+        *_result(prediction, summary, anyway),
+        *_measurements(prediction, inner_width, anyway),
         *_section("Comparison with a reference mask", comparison),
         *_section("Warnings", warnings),
         *_section("Limits", [LIMITS]),
@@ -133,9 +133,9 @@ def _section(heading: str, sentences: Sequence[str]) -> list[Flowable]:
     return [_text(heading, _HEADING), *map(_text, sentences)] if sentences else []
 
 
-def _pictures(picture: np.ndarray, overlay: Image.Image, corrected: bool, width: float) -> Table:
+def _images(image: np.ndarray, overlay: Image.Image, corrected: bool, width: float) -> Table:
     column = (width - 4 * mm) / 2
-    images = [_scaled(image, column) for image in (Image.fromarray(picture), overlay)]
+    images = [_scaled(image, column) for image in (Image.fromarray(image), overlay)]
     outlined = "With the outline corrected by hand" if corrected else "With what the model outlined"
     captions = [_text("The picture as analysed", _CELL), _text(outlined, _CELL)]
     table = Table([images, captions], colWidths=[column + 4 * mm, column], hAlign="LEFT")
@@ -145,19 +145,19 @@ def _pictures(picture: np.ndarray, overlay: Image.Image, corrected: bool, width:
 
 def _scaled(image: Image.Image, width: float) -> PageImage:
     shown = image if image.mode == "L" else image.convert("RGB")
-    if max(shown.size) > _PICTURE_PIXELS:
+    if max(shown.size) > _IMAGE_PIXELS:
         shown = shown.copy()
-        shown.thumbnail((_PICTURE_PIXELS, _PICTURE_PIXELS))
+        shown.thumbnail((_IMAGE_PIXELS, _IMAGE_PIXELS))
     stream = io.BytesIO()
     shown.save(stream, "PNG", compress_level=1)
-    scale = min(width / shown.width, _PICTURE_HEIGHT / shown.height)
+    scale = min(width / shown.width, _IMAGE_HEIGHT / shown.height)
     return PageImage(stream, shown.width * scale, shown.height * scale, hAlign="LEFT")
 
 
-def _result(prediction: Mapping[str, Any], summary: Sequence[str], even_if_refused: bool) -> list[Flowable]:
+def _result(prediction: Mapping[str, Any], summary: Sequence[str], anyway: bool) -> list[Flowable]:
     refusal = []
     if prediction["refused"]:
-        if not even_if_refused:
+        if not anyway:
             return _section("Not analysed", [*prediction["reasons"], *summary])
         refusal = _section("Analysed all the same, not to be trusted", prediction["reasons"])
     probabilities = prediction["probabilities"]
@@ -170,9 +170,9 @@ def _result(prediction: Mapping[str, Any], summary: Sequence[str], even_if_refus
     return [*refusal, heading, table, Spacer(0, 1.5 * mm), *map(_text, summary)]
 
 
-def _measurements(prediction: Mapping[str, Any], width: float, even_if_refused: bool) -> list[Flowable]:
+def _measurements(prediction: Mapping[str, Any], width: float, anyway: bool) -> list[Flowable]:
     lesions = prediction["measurements"]
-    if prediction["refused"] and not even_if_refused:
+    if prediction["refused"] and not anyway:
         return []
     if not lesions:
         return _section("Measurements", ["No lesion was outlined."])

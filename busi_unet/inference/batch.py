@@ -13,11 +13,11 @@ from PIL import Image
 
 from busi_unet.errors import BusiUNetError, first_line
 from busi_unet.imaging.overlay import annotate_lesions, draw_overlay, side_by_side
-from busi_unet.imaging.quality import picture_warnings
-from busi_unet.inference.batch_summary import suspected_beside, write_report, write_table
+from busi_unet.imaging.quality import image_warnings
+from busi_unet.inference.batch_summary import flagged_beside, write_report, write_table
 from busi_unet.inference.predictor import Prediction, Predictor
-from busi_unet.io.decode import Frame, decode_frame
-from busi_unet.io.find_images import PictureFile
+from busi_unet.io.decode import DecodedImage, read_image
+from busi_unet.io.find_images import ImageFile
 
 JSON_LINES_NAME = "predictions.jsonl"
 TABLE_NAME = "predictions.csv"
@@ -60,12 +60,12 @@ class FileResult:
         classes = ", ".join(f"{name} {value:.1%}" for name, value in record["probabilities"].items())
         lesions = len(record["measurements"])
         found = f"{lesions} lesion{'s' if lesions != 1 else ''}, {record['lesion_area_px']} px"
-        suspected = "; malignancy suspected" if suspected_beside(record) else ""
-        return f"{record['image']}: {record['label']} ({classes}){suspected}; {found}"
+        flagged = "; malignancy suspected" if flagged_beside(record) else ""
+        return f"{record['image']}: {record['label']} ({classes}){flagged}; {found}"
 
 
 def predict_files(
-    predictor: Predictor, files: Iterable[PictureFile], output: Path, *, relative: bool = False
+    predictor: Predictor, files: Iterable[ImageFile], output: Path, *, relative: bool = False
 ) -> Iterator[FileResult]:
     """Predicts picture files one by one and writes a mask, an overlay and a JSON line for each.
 
@@ -74,7 +74,7 @@ def predict_files(
 
     Args:
         predictor: loaded.
-        files: as `find_pictures` lists them.
+        files: as `find_images` lists them.
         output: folder for `NAME_mask.png` (0 or 255, the picture's size), `NAME_overlay.png`
             (original beside overlay) and `predictions.jsonl`; made where missing.
         relative: whether records name masks and overlays from inside the output, for a folder that moves.
@@ -118,23 +118,25 @@ def write_summary(results: Sequence[FileResult], output: Path, *, model: str, da
     write_report(records, output / REPORT_NAME, model=model, date=date)
 
 
-def _decoded(file: PictureFile) -> Frame:
+def _decoded(file: ImageFile) -> DecodedImage:
     if file.problem:
         raise BusiUNetError(file.problem)
     try:
-        return decode_frame(file.path, name=file.shown)
+        return read_image(file.path, name=file.shown)
     except OSError as error:
         raise BusiUNetError(f"{file.shown} could not be read ({first_line(error)}).") from error
 
 
-def _write(output: Path, name: str, frame: Frame, prediction: Prediction, place: Path) -> dict[str, Any]:
+def _write(
+    output: Path, name: str, frame: DecodedImage, prediction: Prediction, place: Path
+) -> dict[str, Any]:
     mask, overlay = _mask_name(name), _overlay_name(name)
     Image.fromarray(prediction.mask.astype(np.uint8) * 255).save(output / mask)
     drawn = annotate_lesions(draw_overlay(frame.pixels, prediction.mask), prediction.measurements)
     side_by_side(frame.pixels, drawn).save(output / overlay)
     return {
         **prediction.to_dict(),
-        "warnings": list(picture_warnings(frame)),
+        "warnings": list(image_warnings(frame)),
         "mask": str(place / mask),
         "overlay": str(place / overlay),
     }

@@ -19,7 +19,7 @@ LIMITS = (
 )
 COLUMNS = (
     *("image", "label", *(f"p_{name}" for name in CLASS_NAMES)),
-    *("suspicious", "prediction_set", "refused", "remarks"),
+    *("flagged", "prediction_set", "refused", "remarks"),
     *("width", "height", "lesions", "lesion_area_px", "lesion_area_mm2"),
     *("longest_diameter_px", "longest_diameter_mm", "mask", "overlay"),
 )
@@ -45,10 +45,10 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
     if record["refused"]:
         return row
     row |= {f"p_{name}": round(record["probabilities"][name], 4) for name in CLASS_NAMES}
-    row |= {"label": record["label"], "lesions": len(lesions), "suspicious": record["suspicious"]}
+    row |= {"label": record["label"], "lesions": len(lesions), "flagged": record["flagged"]}
     if record["prediction_set"] is not None:
         row["prediction_set"] = " ".join(record["prediction_set"])
-    if suspected_beside(record):
+    if flagged_beside(record):
         row["remarks"] = " ".join(filter(None, ["Malignancy is suspected.", row["remarks"]]))
     if lesions:
         areas = [lesion["area_mm2"] for lesion in lesions]
@@ -59,9 +59,9 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
     return row
 
 
-def suspected_beside(record: Mapping[str, Any]) -> bool:
+def flagged_beside(record: Mapping[str, Any]) -> bool:
     """Whether malignancy is suspected although another class is likelier, which the class does not tell."""
-    return record["suspicious"] and record["label"] != "malignant"
+    return record["flagged"] and record["label"] != "malignant"
 
 
 def write_table(records: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -127,12 +127,12 @@ def _card(record: Mapping[str, Any]) -> str:
     remarks = f'<p class="remark">{_escaped(row["remarks"])}</p>' if row["remarks"] else ""
     if "error" in record:
         return f"<section>{heading}{remarks}</section>"
-    picture = (
+    image = (
         f'<img src="{_escaped(quote(record["overlay"]))}" alt="The picture, and beside it what was outlined" '
         f'width="{2 * record["width"]}" height="{record["height"]}" loading="lazy">'
     )
     if record["refused"]:
-        return f"<section>{heading}{picture}<p><strong>Not analysed.</strong></p>{remarks}</section>"
+        return f"<section>{heading}{image}<p><strong>Not analysed.</strong></p>{remarks}</section>"
     classes = ", ".join(f"{name} {record['probabilities'][name]:.1%}" for name in CLASS_NAMES)
     found = f"{row['lesions']} lesion{'' if row['lesions'] == 1 else 's'} outlined"
     if row["lesions"]:
@@ -143,7 +143,7 @@ def _card(record: Mapping[str, Any]) -> str:
             f"longest diameter {row[f'longest_diameter_{unit}']:,.{digits}f} {unit}"
         )
     words = f"<p><strong>{_escaped(record['label'].capitalize())}</strong> ({classes}). {found}.</p>"
-    return f"<section>{heading}{picture}{words}{remarks}</section>"
+    return f"<section>{heading}{image}{words}{remarks}</section>"
 
 
 def _plain(value: Any) -> Any:

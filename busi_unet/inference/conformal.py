@@ -15,10 +15,10 @@ from scipy import ndimage
 _GRID = np.linspace(0, 3, 301)
 
 
-def fit_class_cut(
+def fit_set_threshold(
     probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str], coverage: float
 ) -> float:
-    """The cut for `prediction_set` (Sadinle et al. 2019, arXiv:1609.00451).
+    """The threshold for `prediction_set` (Sadinle et al. 2019, arXiv:1609.00451).
 
     Args:
         probabilities: (N, C), calibrated.
@@ -33,7 +33,7 @@ def fit_class_cut(
     true = probabilities[np.arange(len(labels)), labels]
     votes = group_votes(groups)
     order = np.argsort(true)
-    # Of the future picture nothing is known: it counts as one that the cut leaves out.
+    # Of the future picture nothing is known: it counts as one that the threshold leaves out.
     left_out = np.concatenate([[0], np.cumsum(votes[order])]) + 1
     allowed = int(np.sum(left_out <= (1 - coverage) * (votes.sum() + 1) + 1e-9))
     if allowed == 0:
@@ -41,18 +41,20 @@ def fit_class_cut(
     return float(true[order][allowed - 1]) if allowed <= len(true) else 1.0
 
 
-def prediction_set(probabilities: np.ndarray, cut: float) -> tuple[int, ...]:
+def prediction_set(probabilities: np.ndarray, threshold: float) -> tuple[int, ...]:
     """The classes that cannot be excluded, most probable first; never none.
 
     Args:
         probabilities: (C,), calibrated.
-        cut: as fitted.
+        threshold: as fitted.
     """
     order = np.argsort(-probabilities, kind="stable")
-    return tuple(int(index) for place, index in enumerate(order) if place == 0 or probabilities[index] >= cut)
+    return tuple(
+        int(index) for place, index in enumerate(order) if place == 0 or probabilities[index] >= threshold
+    )
 
 
-def edge_distances(mask: np.ndarray, target: np.ndarray) -> np.ndarray:
+def boundary_distances(mask: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Where the true edge lies, seen from an outline.
 
     Args:
@@ -67,7 +69,7 @@ def edge_distances(mask: np.ndarray, target: np.ndarray) -> np.ndarray:
     return _scaled_distance(mask)[edge]
 
 
-def fit_edge_band(
+def fit_boundary_band(
     distances: Sequence[np.ndarray], groups: Sequence[str], coverage: float
 ) -> tuple[float, float] | None:
     """How far inside and outside of an outline the true edge has to be looked for.
@@ -76,8 +78,8 @@ def fit_edge_band(
     farther in, and of that which lies farther out, half of what the coverage leaves for each.
 
     Args:
-        distances: `edge_distances` of each lesion image.
-        groups: as for `fit_class_cut`.
+        distances: `boundary_distances` of each lesion image.
+        groups: as for `fit_set_threshold`.
         coverage: share of the edge that shall lie within, on average over lesions.
 
     Returns:
@@ -96,7 +98,7 @@ def fit_edge_band(
     return None if inner is None or outer is None else (inner, outer)
 
 
-def edge_band(mask: np.ndarray, inner: float, outer: float) -> tuple[np.ndarray, np.ndarray]:
+def boundary_band(mask: np.ndarray, inner: float, outer: float) -> tuple[np.ndarray, np.ndarray]:
     """The masks between whose outlines the edge is stated to lie.
 
     Args:

@@ -23,7 +23,7 @@ class Ensemble(Predictor):
 
     def __init__(self, members: Sequence[Predictor], *, mirror: bool = False) -> None:
         first = members[0]
-        super().__init__(first.model, first.config, first.guard, device=str(first.device))
+        super().__init__(first.model, first.config, first.ood, device=str(first.device))
         self.members = tuple(members)
         self.mirror = mirror
 
@@ -39,7 +39,9 @@ class Ensemble(Predictor):
 
 
 def _turned_back(raw: RawOutput) -> RawOutput:
-    return RawOutput(raw.probability[:, ::-1], raw.class_logits, raw.class_evidence[:, :, ::-1], raw.features)
+    return RawOutput(
+        raw.probability[:, ::-1], raw.class_logits, raw.class_activation_maps[:, :, ::-1], raw.features
+    )
 
 
 def _mean(passes: Sequence[RawOutput]) -> RawOutput:
@@ -49,6 +51,6 @@ def _mean(passes: Sequence[RawOutput]) -> RawOutput:
     return RawOutput(
         probability=np.mean([raw.probability for raw in passes], axis=0),
         class_logits=np.log(shares.mean(axis=0)),
-        class_evidence=np.mean([raw.class_evidence for raw in passes], axis=0),
+        class_activation_maps=np.mean([raw.class_activation_maps for raw in passes], axis=0),
         features=passes[0].features,
     )

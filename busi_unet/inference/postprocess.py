@@ -8,22 +8,24 @@ from scipy import ndimage
 from busi_unet.config import Thresholds
 
 
-def mask_from_probability(probability: np.ndarray, presence: float, thresholds: Thresholds) -> np.ndarray:
+def mask_from_probability(
+    probability: np.ndarray, lesion_probability: float, thresholds: Thresholds
+) -> np.ndarray:
     """Thresholds a map, with a rule for pictures without a lesion.
 
-    The mask is empty where the class head sees no lesion (`presence` below its threshold): a
+    The mask is empty where the class head sees no lesion (`lesion_probability` below its threshold): a
     segmentation network alone draws something on most normal pictures. Connected regions
     (8-neighbourhood) smaller than `min_area` are dropped, and holes are filled.
 
     Args:
         probability: float (H, W) in [0, 1], the frame's own size.
-        presence: calibrated probability that the picture shows any lesion.
+        lesion_probability: calibrated probability that the picture shows any lesion.
         thresholds: from the model's `config.json`.
 
     Returns:
         bool (H, W).
     """
-    if presence < thresholds.presence:
+    if lesion_probability < thresholds.lesion:
         return np.zeros(probability.shape, dtype=bool)
     mask = _fill_holes(probability >= thresholds.mask)
     regions, count = ndimage.label(mask, structure=np.ones((3, 3)))

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from busi_unet.config import BundleConfig, EdgeBand, Thresholds
+from busi_unet.config import BoundaryBand, ModelConfig, Thresholds
 from busi_unet.errors import HubAccessError, UsageError
-from busi_unet.hub import fetch_bundle
+from busi_unet.hub import fetch_model
 from busi_unet.imaging.measure import Lesion, measure_lesions
 from busi_unet.inference.calibration import calibrated_probabilities
-from busi_unet.inference.conformal import edge_band, prediction_set
+from busi_unet.inference.conformal import boundary_band, prediction_set
 from busi_unet.inference.postprocess import mask_from_probability
 from busi_unet.inference.preprocess import Preprocessor, resize_map
-from busi_unet.io.decode import ImageSource, decode_frame
-from busi_unet.models.ood import Guard
-from busi_unet.models.pretrained import load_bundle
+from busi_unet.io.decode import ImageSource, read_image
+from busi_unet.models.ood import OodDetector
+from busi_unet.models.pretrained import load_model
 from busi_unet.models.unet import UNet
 
 EMBEDDED = Path(__file__).parents[1] / "weights"
@@ -35,13 +35,13 @@ class RawOutput:
     Attributes:
         probability: float32 (S, S) in [0, 1], lesion probability at the network's resolution.
         class_logits: float32 (3,), in the order of `config.class_names`.
-        class_evidence: float32 (3, s, s), class activation map; its mean over places is `class_logits`.
+        class_activation_maps: float32 (3, s, s), their means over places are `class_logits`.
         features: float32 (D,), what the encoder makes of the picture, averaged over it.
     """
 
     probability: np.ndarray
     class_logits: np.ndarray
-    class_evidence: np.ndarray
+    class_activation_maps: np.ndarray
     features: np.ndarray
 
 
@@ -62,8 +62,8 @@ class Prediction:
         prediction_set: the classes that cannot be excluded, most probable first; None where the weights are
             not calibrated for it.
         coverage: share of pictures whose class is in the set, as the weights state it.
-        edge_band: how far from the outline the edge of the lesions is stated to lie, or None; see `inner`.
-        suspicious: whether the probability of malignant reaches the model's operating point, whatever the
+        boundary_band: how far from the outline the true boundary is stated to lie, or None; see `inner`.
+        flagged: whether the probability of malignant reaches the model's operating point, whatever the
             label.
         calibrated: whether the probabilities were fitted to mean what they say.
     """
@@ -75,11 +75,11 @@ class Prediction:
     refused: bool
     reasons: tuple[str, ...]
     measurements: tuple[Lesion, ...]
-    class_evidence: np.ndarray
+    coarse_activation_map: np.ndarray
     prediction_set: tuple[str, ...] | None = None
     coverage: float | None = None
-    edge_band: EdgeBand | None = None
-    suspicious: bool = False
+    boundary_band: BoundaryBand | None = None
+    flagged: bool = False
     calibrated: bool = False
 
     @property
@@ -99,21 +99,23 @@ class Prediction:
         return -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
 
     @property
-    def evidence(self) -> np.ndarray:
-        """`class_evidence` stretched to the picture, float32 (H, W), in units of logits."""
-        return resize_map(self.class_evidence, self.mask.shape)
+    def class_activation_map(self) -> np.ndarray:
+        """`coarse_activation_map` stretched to the image, float32 (H, W), in units of logits."""
+        return resize_map(self.coarse_activation_map, self.mask.shape)
 
     @functools.cached_property
     def _band(self) -> tuple[np.ndarray, np.ndarray] | None:
         # Takes as long as the network, and few ask for it.
-        return self.edge_band and edge_band(self.mask, self.edge_band.inner, self.edge_band.outer)
+        return self.boundary_band and boundary_band(
+            self.mask, self.boundary_band.inner, self.boundary_band.outer
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready summary without the arrays."""
         height, width = self.mask.shape
         return {
             "label": self.label,
-            "suspicious": self.suspicious,
+            "flagged": self.flagged,
             "probabilities": dict(self.probabilities),
             "calibrated": self.calibrated,
             "prediction_set": self.prediction_set and list(self.prediction_set),
@@ -133,7 +135,7 @@ class Predictor:
     Args:
         model: in evaluation mode.
         config: its preprocessing, thresholds and calibration are used.
-        guard: tells what is no breast ultrasound picture; None refuses blank pictures alone.
+        ood: detects images out of distribution; None refuses blank images alone.
         device: a torch device; "auto" takes CUDA, else MPS, else the CPU.
         source: where the weights came from, for people to read.
         folder: the local model folder they were read from, if any.
@@ -142,8 +144,8 @@ class Predictor:
     def __init__(
         self,
         model: UNet,
-        config: BundleConfig,
-        guard: Guard | None = None,
+        config: ModelConfig,
+        ood: OodDetector | None = None,
         *,
         device: str = "auto",
         source: str = "memory",
@@ -154,7 +156,7 @@ class Predictor:
         self._layout = torch.contiguous_format if self.device.type == "mps" else torch.channels_last
         self.model = model.to(self.device, memory_format=self._layout).eval()
         self.config = config
-        self.guard = guard
+        self.ood = ood
         self.source = source
         self.folder = folder
         self._preprocess = Preprocessor(config.preprocess)
@@ -174,7 +176,7 @@ class Predictor:
         Raises:
             UsageError: `source` is neither a folder nor a Hub id.
             HubAccessError: the Hub refuses or cannot be reached.
-            IncompatibleBundleError: the folder does not hold a model of this package.
+            IncompatibleModelError: the folder does not hold a model of this package.
         """
         if revision is not None and (source is None or Path(source).is_dir()):
             raise UsageError("A revision belongs to a Hub model; a local one has none.", "Leave it out.")
@@ -188,15 +190,15 @@ class Predictor:
             raise UsageError(
                 f"{source} is no model folder.", "Name an existing folder, or a Hub id USER/NAME."
             )
-        model, config, guard = load_bundle(folder)
-        return cls(model, config, guard, device=device, source=name, folder=folder)
+        model, config, ood = load_model(folder)
+        return cls(model, config, ood, device=device, source=name, folder=folder)
 
     def predict(
         self,
         image: ImageSource,
         *,
         spacing_mm: tuple[float, float] | None = None,
-        even_if_refused: bool = False,
+        anyway: bool = False,
     ) -> Prediction:
         """Segments and classifies one picture.
 
@@ -204,13 +206,13 @@ class Predictor:
             image: PIL image, array, path, encoded bytes or open file; see `decode_image`.
             spacing_mm: size of a pixel (between rows, between columns), so that lesions are measured in
                 millimetres too; by default what a DICOM file says of itself.
-            even_if_refused: outline lesions also in a picture that is refused; it stays `refused`.
+            anyway: outline lesions also in a picture that is refused; it stays `refused`.
 
         Raises:
             UnreadableImageError: not a picture, or too small or large.
             UsageError: a spacing that is not two positive numbers.
         """
-        return self.predict_batch([image], spacing_mm=spacing_mm, even_if_refused=even_if_refused)[0]
+        return self.predict_batch([image], spacing_mm=spacing_mm, anyway=anyway)[0]
 
     def predict_batch(
         self,
@@ -218,7 +220,7 @@ class Predictor:
         *,
         batch_size: int = 8,
         spacing_mm: tuple[float, float] | None = None,
-        even_if_refused: bool = False,
+        anyway: bool = False,
     ) -> list[Prediction]:
         """`predict` for many pictures of any sizes, `batch_size` at a time, in their order."""
         if batch_size < 1:
@@ -226,13 +228,13 @@ class Predictor:
         images = list(images)
         predictions = []
         for start in range(0, len(images), batch_size):
-            frames = [decode_frame(image) for image in images[start : start + batch_size]]
+            frames = [read_image(image) for image in images[start : start + batch_size]]
             predictions += [
                 self.interpret(
                     frame.pixels,
                     raw,
                     spacing_mm=frame.spacing_mm if spacing_mm is None else spacing_mm,
-                    even_if_refused=even_if_refused,
+                    anyway=anyway,
                 )
                 for frame, raw in zip(frames, self.run([frame.pixels for frame in frames]), strict=True)
             ]
@@ -243,9 +245,9 @@ class Predictor:
         batch = torch.from_numpy(np.stack([self._preprocess(frame) for frame in frames]))
         batch = batch.to(self.device, memory_format=self._layout)
         with torch.inference_mode():
-            output, evidence, features = self.model.explain(batch)
+            output, activation, features = self.model.explain(batch)
             maps = output.mask_logits.sigmoid()[:, 0]
-            parts = (maps, output.class_logits, evidence, features)
+            parts = (maps, output.class_logits, activation, features)
             arrays = [part.float().cpu().numpy() for part in parts]
         return [RawOutput(*of_one) for of_one in zip(*arrays, strict=True)]
 
@@ -260,14 +262,14 @@ class Predictor:
         *,
         spacing_mm: tuple[float, float] | None = None,
         thresholds: Thresholds | None = None,
-        even_if_refused: bool = False,
+        anyway: bool = False,
     ) -> Prediction:
         """Calibration, thresholds and measurements for a raw output; the network is not asked again.
 
         Args:
             frame: uint8 (H, W).
             raw: what `run` gave for it.
-            spacing_mm, even_if_refused: as for `predict`.
+            spacing_mm, anyway: as for `predict`.
             thresholds: others than those of the model; no range of the edge is stated for other outlines.
         """
         own_thresholds = self.config.thresholds
@@ -277,29 +279,29 @@ class Predictor:
         probabilities = dict(zip(self.config.class_names, classes.tolist(), strict=True))
         reasons = self._reasons_to_refuse(frame, raw)
         label = max(probabilities, key=probabilities.__getitem__)
-        if reasons and not even_if_refused:
+        if reasons and not anyway:
             mask = np.zeros(frame.shape, dtype=bool)
         else:
             mask = mask_from_probability(probability, 1 - probabilities["normal"], thresholds)
         sets, names = self.config.calibration.prediction_sets, self.config.class_names
         own = names.index(label)
-        others = np.delete(raw.class_evidence, own, axis=0)
+        others = np.delete(raw.class_activation_maps, own, axis=0)
         return Prediction(
             mask=mask,
             probability=probability,
             probabilities=probabilities,
             label=label,
-            suspicious=probabilities["malignant"] >= thresholds.malignant,
+            flagged=probabilities["malignant"] >= thresholds.malignant,
             refused=bool(reasons),
             reasons=reasons,
             measurements=measure_lesions(mask, frame, spacing_mm=spacing_mm),
-            class_evidence=self._preprocess.crop_map(
-                raw.class_evidence[own] - others.mean(axis=0), frame.shape
+            class_activation_maps=self._preprocess.crop_map(
+                raw.class_activation_maps[own] - others.mean(axis=0), frame.shape
             ),
-            prediction_set=sets and tuple(names[index] for index in prediction_set(classes, sets.cut)),
+            prediction_set=sets and tuple(names[index] for index in prediction_set(classes, sets.threshold)),
             coverage=sets and sets.coverage,
             # Fitted to outlines at the model's own thresholds.
-            edge_band=self.config.calibration.edge_band
+            boundary_band=self.config.calibration.boundary_band
             if replace(thresholds, malignant=own_thresholds.malignant) == own_thresholds
             else None,
             calibrated=self.config.calibration.fitted,
@@ -308,8 +310,8 @@ class Predictor:
     def _reasons_to_refuse(self, frame: np.ndarray, raw: RawOutput) -> tuple[str, ...]:
         if int(frame.max()) - int(frame.min()) < 8:
             return ("The picture is blank: it has no contrast.",)
-        limit = self.config.calibration.refuse_beyond
-        if self.guard is None or limit is None or self.guard.distance(raw.features) <= limit:
+        limit = self.config.calibration.ood_threshold
+        if self.ood is None or limit is None or self.ood.distance(raw.features) <= limit:
             return ()
         return (
             "This does not look like a breast ultrasound picture: it is too unlike all that were learned.",
@@ -319,7 +321,7 @@ class Predictor:
 def _fetched(source: str, revision: str | None) -> Path:
     """The folder of a model of the Hub; where it may have been meant as a path, the error says so."""
     try:
-        return fetch_bundle(source, revision=revision)
+        return fetch_model(source, revision=revision)
     except HubAccessError as error:
         if Path(source).parent.is_dir():
             error.message = f"There is no folder {source}, and as a model of the Hub: {error.message}"

@@ -36,8 +36,8 @@ def unpack(
     name = name or str(archive)
     problems = []
     try:
-        with zipfile.ZipFile(archive) as bundle:
-            entries = [entry for entry in bundle.infolist() if not entry.is_dir()]
+        with zipfile.ZipFile(archive) as zip_file:
+            entries = [entry for entry in zip_file.infolist() if not entry.is_dir()]
             # zipfile never reads more of an entry than this, whatever its packed bytes would give.
             total = sum(entry.file_size for entry in entries)
             if total > max_bytes or len(entries) > max_files:
@@ -52,7 +52,7 @@ def unpack(
             target.mkdir(parents=True, exist_ok=True)
             for entry in entries:
                 try:
-                    bundle.extract(entry, target)
+                    zip_file.extract(entry, target)
                 except (
                     zipfile.BadZipFile,
                     zlib.error,

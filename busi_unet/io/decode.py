@@ -26,7 +26,7 @@ _HINT = "Use a PNG, JPEG, WebP, BMP, TIFF or DICOM picture."
 
 
 @dataclass(frozen=True)
-class Frame:
+class DecodedImage:
     """One grey frame and what its file says of it.
 
     Attributes:
@@ -66,10 +66,10 @@ def decode_image(source: ImageSource, *, name: str | None = None) -> np.ndarray:
         UnreadableImageError: not a picture, empty, damaged, smaller than 16 pixels a side
             or larger than 50 million pixels.
     """
-    return decode_frame(source, name=name).pixels
+    return read_image(source, name=name).pixels
 
 
-def decode_frame(source: ImageSource, *, index: int = 0, name: str | None = None) -> Frame:
+def read_image(source: ImageSource, *, index: int = 0, name: str | None = None) -> DecodedImage:
     """`decode_image`, with the size of a pixel and the choice of a frame that DICOM files offer.
 
     Args:
@@ -116,20 +116,20 @@ def decode_mask(source: ImageSource, *, name: str | None = None) -> np.ndarray:
     return pixels > 127 if highest > 1 else pixels > 0
 
 
-def _read(source: ImageSource, index: int, name: str) -> Frame:
+def _read(source: ImageSource, index: int, name: str) -> DecodedImage:
     if not isinstance(source, (Image.Image, np.ndarray)):
         stream = _stream(source, name)
         if is_dicom(stream):
             read = read_dicom(stream, index=index, name=name, max_pixels=MAX_PIXELS)
             grey, coloured = _grey_from_array(read.pixels, name)
-            return Frame(grey, read.spacing_mm, read.frames, index, coloured)
+            return DecodedImage(grey, read.spacing_mm, read.frames, index, coloured)
         source = _opened(stream, name)
     check_index(index, 1, name)
     if isinstance(source, np.ndarray):
         grey, coloured = _grey_from_array(source, name)
     else:
         grey, coloured = _grey_from_pil(_loaded(source, name), name)
-    return Frame(grey, coloured=coloured)
+    return DecodedImage(grey, coloured=coloured)
 
 
 def _name_of(source: ImageSource) -> str:

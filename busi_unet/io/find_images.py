@@ -23,18 +23,18 @@ class Limits:
     """How much one run takes.
 
     Attributes:
-        pictures: number of pictures, all folders and zips together.
+        images: number of pictures, all folders and zips together.
         unpacked_bytes: of each zip.
         unpacked_files: in each zip, pictures or not.
     """
 
-    pictures: int | None = None
+    images: int | None = None
     unpacked_bytes: int = 8 * 1024**3
     unpacked_files: int = 200_000
 
 
 @dataclass(frozen=True)
-class PictureFile:
+class ImageFile:
     """One picture to predict.
 
     Attributes:
@@ -50,9 +50,9 @@ class PictureFile:
     problem: str = ""
 
 
-def find_pictures(
+def find_images(
     paths: Iterable[Path], scratch: Path, *, limits: Limits | None = None, show: Callable[[Path], str] = str
-) -> list[PictureFile]:
+) -> list[ImageFile]:
     """Lists the pictures of files, folders and zips, in their order.
 
     Folders are searched with all their subfolders, zips are unpacked and then searched like folders. Left
@@ -70,12 +70,12 @@ def find_pictures(
         UsageError: a folder without any picture, or more pictures than allowed.
     """
     limits = limits or Limits()
-    found: list[PictureFile] = []
+    found: list[ImageFile] = []
     for number, path in enumerate(paths):
         if path.is_dir():
             inside = [
-                PictureFile(file, str(Path(show(path), file.relative_to(path))), _joined(file, path))
-                for file in _pictures_below(path)
+                ImageFile(file, str(Path(show(path), file.relative_to(path))), _joined(file, path))
+                for file in _images_below(path)
             ]
             if not inside:
                 raise UsageError(f"{show(path)} holds no picture.", _endings())
@@ -83,16 +83,16 @@ def find_pictures(
         elif path.suffix.lower() == ZIP and path.is_file():
             found += _from_zip(path, show(path), scratch / str(number), limits)
         else:
-            found.append(PictureFile(path, show(path), path.stem))
-    if limits.pictures is not None and len(found) > limits.pictures:
+            found.append(ImageFile(path, show(path), path.stem))
+    if limits.images is not None and len(found) > limits.images:
         raise UsageError(
-            f"These are {len(found)} pictures; one run takes at most {limits.pictures}.",
+            f"These are {len(found)} pictures; one run takes at most {limits.images}.",
             "Choose fewer, or use scripts/predict.py, which has no limit.",
         )
     return _named_apart(found)
 
 
-def _from_zip(path: Path, shown: str, target: Path, limits: Limits) -> list[PictureFile]:
+def _from_zip(path: Path, shown: str, target: Path, limits: Limits) -> list[ImageFile]:
     try:
         damaged = unpack(
             path,
@@ -102,26 +102,26 @@ def _from_zip(path: Path, shown: str, target: Path, limits: Limits) -> list[Pict
             name=shown,
             hint=_UNPACK_HINT,
         )
-        pictures = [
-            PictureFile(file, f"{shown}/{file.relative_to(target).as_posix()}", _joined(file, target))
-            for file in _pictures_below(target)
+        images = [
+            ImageFile(file, f"{shown}/{file.relative_to(target).as_posix()}", _joined(file, target))
+            for file in _images_below(target)
         ]
-        if not pictures and not damaged:
+        if not images and not damaged:
             raise UnreadableImageError(f"{shown} holds no picture.", _endings())
     except BusiUNetError as error:
         # The message of an unsafe archive lists its entries on lines of their own.
-        return [PictureFile(path, shown, path.stem, " ".join(str(error).split()))]
-    return pictures + [
-        PictureFile(path, f"{shown}/{problem.partition(': ')[0]}", path.stem, f"{shown}/{problem}.")
+        return [ImageFile(path, shown, path.stem, " ".join(str(error).split()))]
+    return images + [
+        ImageFile(path, f"{shown}/{problem.partition(': ')[0]}", path.stem, f"{shown}/{problem}.")
         for problem in damaged
     ]
 
 
-def _pictures_below(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if _is_picture(path, folder))
+def _images_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if _is_image(path, folder))
 
 
-def _is_picture(path: Path, folder: Path) -> bool:
+def _is_image(path: Path, folder: Path) -> bool:
     hidden = any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
     if hidden or not path.is_file() or _RESULT.search(path.stem):
         return False
@@ -142,7 +142,7 @@ def _joined(file: Path, folder: Path) -> str:
     return "__".join(relative.parts)
 
 
-def _named_apart(files: list[PictureFile]) -> list[PictureFile]:
+def _named_apart(files: list[ImageFile]) -> list[ImageFile]:
     # Case does not count: some file systems take A.png and a.png for one file.
     taken: set[str] = set()
     unique = []

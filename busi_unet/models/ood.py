@@ -18,11 +18,11 @@ _SPLITS = 5
 # other scanners; more would let other modalities through.
 _QUANTILE, _MARGIN = 0.99, 1.6
 # Fewer tell nothing about what is usual.
-_MIN_PICTURES = 100
+_MIN_IMAGES = 100
 
 
 @dataclass(frozen=True)
-class Guard:
+class OodDetector:
     """A distribution of pooled encoder features; float32 arrays, saved beside the weights.
 
     Attributes:
@@ -51,7 +51,7 @@ class Guard:
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
-def guard_shapes(features: int) -> dict[str, tuple[int, ...]]:
+def ood_shapes(features: int) -> dict[str, tuple[int, ...]]:
     """The shape of each array of a guard on D features, by name."""
     return {
         "mean": (features,),
@@ -62,7 +62,7 @@ def guard_shapes(features: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def fit_guard(features: np.ndarray, groups: Sequence[str]) -> tuple[Guard, float] | None:
+def fit_ood(features: np.ndarray, groups: Sequence[str]) -> tuple[OodDetector, float] | None:
     """A guard, and the distance beyond which a picture is refused.
 
     The limit comes from the distances of pictures that the guard they are measured by was not fitted on;
@@ -76,7 +76,7 @@ def fit_guard(features: np.ndarray, groups: Sequence[str]) -> tuple[Guard, float
         None where there are too few pictures to tell.
     """
     names, index = np.unique(np.asarray(groups), return_inverse=True)
-    if len(features) < _MIN_PICTURES or len(names) < _SPLITS or features.shape[1] <= _COMPONENTS:
+    if len(features) < _MIN_IMAGES or len(names) < _SPLITS or features.shape[1] <= _COMPONENTS:
         return None
     split = (np.random.default_rng(0).permutation(len(names)) % _SPLITS)[index]
     distances = np.empty(len(features))
@@ -86,10 +86,10 @@ def fit_guard(features: np.ndarray, groups: Sequence[str]) -> tuple[Guard, float
     return _fit(features), float(_MARGIN * np.quantile(distances, _QUANTILE))
 
 
-def _fit(features: np.ndarray) -> Guard:
+def _fit(features: np.ndarray) -> OodDetector:
     mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
     _, singular, directions = np.linalg.svd((features - mean) / scale, full_matrices=False)
     variances = singular**2 / (len(features) - 1)
     residual = variances[_COMPONENTS:].sum() / (features.shape[1] - _COMPONENTS)
     arrays = (mean, scale, directions[:_COMPONENTS], variances[:_COMPONENTS], np.array([residual + 1e-6]))
-    return Guard(*(array.astype(np.float32) for array in arrays))
+    return OodDetector(*(array.astype(np.float32) for array in arrays))

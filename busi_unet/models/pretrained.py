@@ -13,35 +13,35 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from busi_unet.config import BundleConfig
-from busi_unet.errors import IncompatibleBundleError
+from busi_unet.config import ModelConfig
+from busi_unet.errors import IncompatibleModelError
 from busi_unet.io.files import replace_file
-from busi_unet.models.ood import Guard, guard_shapes
+from busi_unet.models.ood import OodDetector, ood_shapes
 from busi_unet.models.unet import UNet
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 # Not needed to use a model: the summary of scripts/evaluate.py for its weights, which the app shows.
 EVALUATION_NAME = "evaluation.json"
-_GUARD_PREFIX = "guard."
+_OOD_PREFIX = "ood."
 
 
-class Bundle(NamedTuple):
+class LoadedModel(NamedTuple):
     """What a model folder holds.
 
     Attributes:
         model: in float32, on the CPU, in evaluation mode.
         config: its `config.json`.
-        guard: None where `config.calibration.refuse_beyond` is.
+        ood: None where `config.calibration.ood_threshold` is.
     """
 
     model: UNet
-    config: BundleConfig
-    guard: Guard | None
+    config: ModelConfig
+    ood: OodDetector | None
 
 
-def save_bundle(
-    folder: str | os.PathLike, model: UNet, config: BundleConfig, guard: Guard | None = None
+def save_model(
+    folder: str | os.PathLike, model: UNet, config: ModelConfig, ood: OodDetector | None = None
 ) -> Path:
     """Writes a model folder; each of its files is replaced whole or not at all.
 
@@ -52,20 +52,20 @@ def save_bundle(
         folder: created where missing.
         model: its architecture must be the one in `config`.
         config: written to `config.json`.
-        guard: stored beside the weights; it must be given where the config has a limit for it.
+        ood: stored beside the weights; it must be given where the config has a threshold for it.
 
     Returns:
         The folder.
     """
-    if (guard is None) != (config.calibration.refuse_beyond is None):
-        raise ValueError("a guard and calibration.refuse_beyond belong together")
+    if (ood is None) != (config.calibration.ood_threshold is None):
+        raise ValueError("an OOD detector and calibration.ood_threshold belong together")
     if model.architecture != config.architecture:
         raise ValueError(f"the model is {model.architecture}, the config says {config.architecture}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: stored(tensor).cpu().contiguous() for name, tensor in model.state_dict().items()}
-    if guard is not None:
-        tensors |= {_GUARD_PREFIX + name: torch.from_numpy(array) for name, array in guard.tensors().items()}
+    if ood is not None:
+        tensors |= {_OOD_PREFIX + name: torch.from_numpy(array) for name, array in ood.tensors().items()}
     content = save(tensors, metadata={"format": "pt"})
     replace_file(folder / WEIGHTS_NAME, lambda file: file.write(content))
     save_config(folder, config)
@@ -77,17 +77,17 @@ def stored(tensor: Tensor) -> Tensor:
     return (tensor.half() if tensor.ndim > 1 else tensor).detach()
 
 
-def save_config(folder: str | os.PathLike, config: BundleConfig) -> None:
+def save_config(folder: str | os.PathLike, config: ModelConfig) -> None:
     """Replaces only the `config.json` of a model folder."""
     text = json.dumps(config.to_dict(), indent=2) + "\n"
     replace_file(Path(folder) / CONFIG_NAME, lambda file: file.write(text.encode()))
 
 
-def load_bundle(folder: str | os.PathLike) -> Bundle:
+def load_model(folder: str | os.PathLike) -> LoadedModel:
     """Reads a model folder.
 
     Raises:
-        IncompatibleBundleError: a file is missing or damaged, or a key, tensor, shape or value
+        IncompatibleModelError: a file is missing or damaged, or a key, tensor, shape or value
             is not what this version of the package expects.
     """
     folder = Path(folder)
@@ -95,48 +95,48 @@ def load_bundle(folder: str | os.PathLike) -> Bundle:
     model = UNet(config.architecture)
     path = folder / WEIGHTS_NAME
     if not path.is_file():
-        raise IncompatibleBundleError(
+        raise IncompatibleModelError(
             f"{folder} holds no {WEIGHTS_NAME}.",
             "Name the folder model/ of a run of train.py, or download the model again.",
         )
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise IncompatibleBundleError(
+        raise IncompatibleModelError(
             f"{path} is damaged or no safetensors file ({error}).",
             "Copy it again, or ask whoever published it.",
         ) from error
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    guarded = {} if config.calibration.refuse_beyond is None else guard_shapes(sum(model.encoder.channels))
-    _check_tensors(path, tensors, shapes | {_GUARD_PREFIX + name: shape for name, shape in guarded.items()})
-    arrays = {name: tensors.pop(_GUARD_PREFIX + name).numpy() for name in guarded}
+    with_ood = {} if config.calibration.ood_threshold is None else ood_shapes(sum(model.encoder.channels))
+    _check_tensors(path, tensors, shapes | {_OOD_PREFIX + name: shape for name, shape in with_ood.items()})
+    arrays = {name: tensors.pop(_OOD_PREFIX + name).numpy() for name in with_ood}
     model.load_state_dict(tensors)
-    return Bundle(model.eval(), config, Guard(**arrays) if guarded else None)
+    return LoadedModel(model.eval(), config, OodDetector(**arrays) if with_ood else None)
 
 
-def load_config(folder: str | os.PathLike) -> BundleConfig:
-    """Reads only the `config.json` of a model folder; raises as `load_bundle`."""
+def load_config(folder: str | os.PathLike) -> ModelConfig:
+    """Reads only the `config.json` of a model folder; raises as `load_model`."""
     path = Path(folder) / CONFIG_NAME
     if not path.is_file():
         of_run = Path(folder) / "model"
-        raise IncompatibleBundleError(
+        raise IncompatibleModelError(
             f"{folder} holds no {CONFIG_NAME}.",
             f"It is a run; name {of_run}."
             if (of_run / CONFIG_NAME).is_file()
             else "Name the folder model/ of a run of train.py, or download the model again.",
         )
     try:
-        return BundleConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        return ModelConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, RecursionError) as error:
         # Beside what is no JSON: nested without end, or a number of thousands of digits.
-        raise IncompatibleBundleError(
+        raise IncompatibleModelError(
             f"{path} is not JSON ({str(error)[:200]}).", "Copy it again, or ask whoever published it."
         ) from error
-    except IncompatibleBundleError as error:
-        raise IncompatibleBundleError(f"{folder}: {error.message}", error.hint) from error
+    except IncompatibleModelError as error:
+        raise IncompatibleModelError(f"{folder}: {error.message}", error.hint) from error
 
 
-def bundle_hash(folder: str | os.PathLike) -> str:
+def model_hash(folder: str | os.PathLike) -> str:
     """SHA-256 of all that decides what a model answers: weights, and the config but for its history.
 
     Figures belong to this: another threshold or temperature gives others.
@@ -161,7 +161,7 @@ def _check_tensors(path: Path, found: dict[str, torch.Tensor], expected: dict[st
             problems.append(f"{name} holds NaN or infinite values")
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise IncompatibleBundleError(
+        raise IncompatibleModelError(
             f"{path} does not fit its config.json: {'; '.join(sorted(problems)[:3])}{more}.",
             "Use weights and config of one and the same model.",
         )

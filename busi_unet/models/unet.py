@@ -33,12 +33,12 @@ class Explained(NamedTuple):
 
     Attributes:
         output: as `UNet.forward` gives it.
-        evidence: (N, 3, s, s), `ClassHead.evidence`.
+        class_activation_maps: (N, 3, s, s), `ClassHead.class_activation_maps`.
         features: (N, D), the mean of each encoder channel over the picture, fine maps first.
     """
 
     output: UNetOutput
-    evidence: Tensor
+    class_activation_maps: Tensor
     features: Tensor
 
 
@@ -78,7 +78,7 @@ class UNet(nn.Module):
         features = self.encoder(x)
         pooled = torch.cat([level.mean(dim=(2, 3)) for level in features], dim=1)
         output = self.outputs(features, self.decoder(features))
-        return Explained(output, self.class_head.evidence(features[-1]), pooled)
+        return Explained(output, self.class_head.class_activation_maps(features[-1]), pooled)
 
 
 class Decoder(nn.Module):
@@ -141,9 +141,9 @@ class ClassHead(nn.Module):
         pooled = F.adaptive_avg_pool2d(self.project(x), 1).flatten(1)
         return self.linear(self.dropout(pooled))
 
-    def evidence(self, x: Tensor) -> Tensor:
-        """Class activation map (Zhou et al. 2016, arXiv:1512.04150), x (N, channels, s, s) to (N, 3, s, s).
+    def class_activation_maps(self, x: Tensor) -> Tensor:
+        """Class activation maps (Zhou et al. 2016, arXiv:1512.04150), x (N, channels, s, s) to (N, 3, s, s).
 
-        It is exact here: without dropout, its mean over all places is the class logits.
+        They are exact here: without dropout, their means over all places are the class logits.
         """
         return F.conv2d(self.project(x), self.linear.weight[:, :, None, None], self.linear.bias)

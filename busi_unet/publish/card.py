@@ -11,7 +11,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from busi_unet.config import BundleConfig
+from busi_unet.config import ModelConfig
 from busi_unet.evaluation.leakage import ignored_copies, trained_on
 from busi_unet.publish.figures import FIGURES, count_of, interval_of, value_of
 from busi_unet.publish.results import Result
@@ -37,10 +37,10 @@ _TAGS = ["busi_unet", "breast-ultrasound", "ultrasound", "medical", "unet", "pyt
 
 
 def model_card(
-    config: BundleConfig,
+    config: ModelConfig,
     *,
     repo_id: str,
-    bundle_sha256: str,
+    model_sha256: str,
     results: Sequence[Result] = (),
     examples: Sequence[str] = (),
     curves: bool = False,
@@ -50,7 +50,7 @@ def model_card(
     Args:
         config: of the weights.
         repo_id: USER/NAME that the model will have.
-        bundle_sha256: see `busi_unet.models.pretrained.bundle_hash`.
+        model_sha256: see `busi_unet.models.pretrained.model_hash`.
         results: evaluations of exactly this model.
         examples: paths in the repository of overlays on synthetic pictures.
         curves: whether the repository holds curves.png.
@@ -61,7 +61,7 @@ def model_card(
     Raises:
         ValueError: an evaluation of another model.
     """
-    foreign = [r.path for r in results if r.provenance.get("bundle_sha256") != bundle_sha256]
+    foreign = [r.path for r in results if r.provenance.get("model_sha256") != model_sha256]
     if foreign:
         raise ValueError(f"{foreign[0]} measures another model")
     busi_fold = busi_test_fold(config.training.get("data", {}).get("split_sha256"))
@@ -118,7 +118,7 @@ def _on_busi(result: Result, trained_on_busi: bool) -> bool:
     return trained_on_busi and result.provenance.get("split_is_the_models_own") is not False
 
 
-def _introduction(config: BundleConfig, repo_id: str) -> str:
+def _introduction(config: ModelConfig, repo_id: str) -> str:
     encoder, size = config.architecture.encoder, config.preprocess.size
     width = f", width {config.architecture.width}" if config.architecture.width else ""
     return f"""\
@@ -138,12 +138,12 @@ def _use(repo_id: str) -> str:
 ```python
 from busi_unet import Predictor
 
-prediction = Predictor.from_pretrained("{repo_id}").predict("picture.png")
+prediction = Predictor.from_pretrained("{repo_id}").predict("image.png")
 prediction.label, prediction.probabilities, prediction.mask  # mask: bool (H, W), the size of the picture
 ```
 
 `pip install .` in a clone of the busi_unet repository installs the package. It fetches `config.json`,
-`model.safetensors` and, for the app to show, `evaluation.json` and `pictures/` only: no code is run from this
+`model.safetensors` and, for the app to show, `evaluation.json` and `images/` only: no code is run from this
 repository."""
 
 
@@ -222,7 +222,7 @@ def _interval(result: Result, name: str) -> str:
     return interval_of(result.estimates[name], name)
 
 
-def _calibration(config: BundleConfig, results: Sequence[Result]) -> str:
+def _calibration(config: ModelConfig, results: Sequence[Result]) -> str:
     measured = [
         f"{_value(result, 'ece')} ({_interval(result, 'ece')}) on `{result.split}`"
         for result in results
@@ -245,22 +245,22 @@ arXiv:1706.04599)."""
 | threshold | value | meaning |
 |---|---|---|
 | mask | {thresholds.mask:g} | lesion probability from which a pixel belongs to the mask |
-| presence | {thresholds.presence:g} | probability of any lesion below which the mask is left empty |
+| lesion | {thresholds.lesion:g} | probability of any lesion below which the mask is left empty |
 | min_area | {thresholds.min_area:g} | smallest share of the picture that one connected lesion may cover |
 | malignant | {thresholds.malignant:g} | probability of malignant from which malignancy is suspected |
 
 {_statements(config)}"""
 
 
-def _statements(config: BundleConfig) -> str:
+def _statements(config: ModelConfig) -> str:
     """What the weights state beside their probabilities."""
     calibration = config.calibration
-    sets, band, limit = calibration.prediction_sets, calibration.edge_band, calibration.refuse_beyond
+    sets, band, limit = calibration.prediction_sets, calibration.boundary_band, calibration.ood_threshold
     lines = []
     if sets:
         lines.append(
-            f"- Prediction sets: every class from a probability of {sets.cut:.4g} on. They hold the true "
-            f"class in about {sets.coverage:.0%} of\n  pictures like those they were fitted on "
+            f"- Prediction sets: every class from a probability of {sets.threshold:.4g} on. They hold the "
+            f"true class in about {sets.coverage:.0%} of\n  pictures like those they were fitted on "
             "(Sadinle et al. 2019, arXiv:1609.00451)."
         )
     if band:
@@ -331,22 +331,22 @@ def _training(training: dict[str, Any], busi_fold: int | None) -> str:
 def _examples(examples: Sequence[str]) -> str:
     if not examples:
         return ""
-    pictures = "\n\n".join(f"![Synthetic picture and overlay: {path}]({path})" for path in examples)
+    images = "\n\n".join(f"![Synthetic picture and overlay: {path}]({path})" for path in examples)
     return f"""\
 ## Examples
 
 Synthetic pictures of each class, none of a patient, with what this model makes of them. They show what the
 output looks like and say nothing about its accuracy.
 
-{pictures}"""
+{images}"""
 
 
-def _limits(config: BundleConfig, on_busi: bool) -> str:
+def _limits(config: ModelConfig, on_busi: bool) -> str:
     limits = [
         "- The mask is left empty where the class head believes the picture normal.",
         "- Other scanners, hospitals and patients than those of the training data: expect worse.",
     ]
-    if config.calibration.refuse_beyond is None:
+    if config.calibration.ood_threshold is None:
         limits.append("- A picture of anything else is analysed all the same, unless it is blank.")
     if on_busi:
         limits += [

@@ -18,7 +18,7 @@ from busi_unet.errors import UsageError
 from busi_unet.hub import PushResult, checked_id, push_folder
 from busi_unet.imaging.overlay import draw_overlay, side_by_side
 from busi_unet.inference.predictor import Predictor
-from busi_unet.models.pretrained import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME, bundle_hash, weights_hash
+from busi_unet.models.pretrained import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME, model_hash, weights_hash
 from busi_unet.publish.card import model_card
 from busi_unet.publish.folder import repository_folder
 from busi_unet.publish.results import results_of
@@ -72,14 +72,14 @@ def build_model_folder(
     Raises:
         UsageError: no Hub id, no such run, an evaluation of other weights, an output that holds what no
             earlier call wrote.
-        IncompatibleBundleError: the model folder cannot be loaded.
+        IncompatibleModelError: the model folder cannot be loaded.
         BusiUNetError: the disk refuses.
     """
     checked_id(repo_id)
     model = model_folder_of(run)
     if Path(output).resolve() == model.resolve():
         raise UsageError(f"The output {output} is the model itself.", "Choose another --output.")
-    digest = bundle_hash(model)
+    digest = model_hash(model)
     results = results_of(digest, evaluations)
     # Loaded before anything is written: what cannot be used is not published.
     predictor = Predictor.from_pretrained(model, device="cpu")
@@ -101,7 +101,7 @@ def build_model_folder(
         card = model_card(
             predictor.config,
             repo_id=repo_id,
-            bundle_sha256=digest,
+            model_sha256=digest,
             results=results,
             examples=_draw_examples(predictor, folder),
             curves=(folder / CURVES_NAME).exists(),
@@ -128,7 +128,7 @@ def push_model(
         evaluations: as for `build_model_folder`.
 
     Raises:
-        UsageError, IncompatibleBundleError: as for `build_model_folder` and `push_folder`.
+        UsageError, IncompatibleModelError: as for `build_model_folder` and `push_folder`.
         HubAccessError: the push failed; as every error but wrong usage it says where the weights are, and
             the command that resumes.
     """

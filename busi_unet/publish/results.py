@@ -76,11 +76,11 @@ def read_result(path: str | os.PathLike) -> Result:
     return result
 
 
-def results_of(bundle_sha256: str, given: Iterable[str | os.PathLike] = ()) -> list[Result]:
+def results_of(model_sha256: str, given: Iterable[str | os.PathLike] = ()) -> list[Result]:
     """The evaluations of exactly this model, by split.
 
     Args:
-        bundle_sha256: see `busi_unet.models.pretrained.bundle_hash`.
+        model_sha256: see `busi_unet.models.pretrained.model_hash`.
         given: evaluation files; where there are none, the usual places below the working folder are searched.
 
     Raises:
@@ -89,11 +89,11 @@ def results_of(bundle_sha256: str, given: Iterable[str | os.PathLike] = ()) -> l
     results: dict[str, Result] = {}
     for path in given:
         result = read_result(path)
-        measured = result.provenance.get("bundle_sha256")
-        if measured != bundle_sha256:
+        measured = result.provenance.get("model_sha256")
+        if measured != model_sha256:
             raise UsageError(
                 f"{path} measures another model ({str(measured)[:12]}…) than this one "
-                f"({bundle_sha256[:12]}…): other weights, thresholds or calibration.",
+                f"({model_sha256[:12]}…): other weights, thresholds or calibration.",
                 "Evaluate this model: python scripts/evaluate.py MODEL --data DATA --split test",
             )
         if result.file_name in results:
@@ -109,7 +109,7 @@ def results_of(bundle_sha256: str, given: Iterable[str | os.PathLike] = ()) -> l
             except UsageError:
                 # Found, not named: any JSON may lie there.
                 continue
-            if result.provenance.get("bundle_sha256") == bundle_sha256:
+            if result.provenance.get("model_sha256") == model_sha256:
                 results.setdefault(result.file_name, result)
     return [results[name] for name in sorted(results)]
 

@@ -22,12 +22,12 @@ from busi_unet.hub import (
     PushResult,
     check_push,
     checked_id,
-    fetch_bundle,
+    fetch_model,
     is_private,
     page_of,
     push_folder,
 )
-from busi_unet.models.pretrained import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME, load_bundle
+from busi_unet.models.pretrained import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME, load_model
 from busi_unet.publish.folder import repository_folder
 from busi_unet.publish.resume import resumable
 from busi_unet.publish.wording import NOT_A_DEVICE
@@ -99,7 +99,7 @@ def deploy_space(repo_id: str, *, model: str | None = None, private: bool = Fals
         UsageError: as for `build_space_folder` and `push_folder`.
         HubAccessError: the Hub refuses or cannot be reached, or has no such model; ends with the command that
             resumes.
-        IncompatibleBundleError: the model cannot be used with this version of the package.
+        IncompatibleModelError: the model cannot be used with this version of the package.
     """
     command = ["busi-unet", "deploy", repo_id]
     command += ["--model", model] if model else []
@@ -112,8 +112,8 @@ def deploy_space(repo_id: str, *, model: str | None = None, private: bool = Fals
         folder, needs_token = Path(scratch) / "space", False
         if model:
             # The app would fall back to the embedded weights, which is not what was asked for.
-            fetched = fetch_bundle(model)
-            load_bundle(fetched)
+            fetched = fetch_model(model)
+            load_model(fetched)
             preload = [name for name in _READ_BY_THE_APP if (fetched / name).is_file()]
             build_space_folder(folder, model=model, preload=preload)
             needs_token = is_private(model)

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from busi_unet.config import BundleConfig, Calibration, EdgeBand, PredictionSets, Thresholds
+from busi_unet.config import BoundaryBand, Calibration, ModelConfig, PredictionSets, Thresholds
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.leakage import split_for
 from busi_unet.evaluation.metrics import MISSED_DICE, dice
 from busi_unet.inference.calibration import calibrated_probabilities, fit_temperature
-from busi_unet.inference.conformal import edge_distances, fit_class_cut, fit_edge_band
+from busi_unet.inference.conformal import boundary_distances, fit_boundary_band, fit_set_threshold
 from busi_unet.inference.postprocess import mask_from_probability
 from busi_unet.inference.predictor import Predictor
 from busi_unet.io.decode import decode_image, decode_mask
-from busi_unet.models.ood import Guard, fit_guard
-from busi_unet.models.pretrained import load_config, save_bundle
+from busi_unet.models.ood import OodDetector, fit_ood
+from busi_unet.models.pretrained import load_config, save_model
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -33,14 +33,14 @@ COVERAGE = 0.9
 
 _MASK_GRID = np.arange(0.2, 0.81, 0.05)
 _AREA_GRID = (0.0, 0.001, 0.002, 0.003, 0.005)
-_PRESENCE_GRID = np.arange(0.05, 0.96, 0.05)
+_LESION_GRID = np.arange(0.05, 0.96, 0.05)
 # What some hundred images cannot tell from chance: a small change of every Dice, one image in a hundred.
 _DICE_TOLERANCE, _SCORE_TOLERANCE = 0.001, 0.01
 
 
 def calibrate_model(
-    predictor: Predictor, data: DatasetDict, *, kept: BundleConfig | None = None, progress: bool = True
-) -> tuple[BundleConfig, Guard | None]:
+    predictor: Predictor, data: DatasetDict, *, kept: ModelConfig | None = None, progress: bool = True
+) -> tuple[ModelConfig, OodDetector | None]:
     """Fit all that is fitted after training.
 
     Args:
@@ -58,9 +58,9 @@ def calibrate_model(
         calibration, thresholds = kept.calibration, kept.thresholds
     else:
         calibration, thresholds = calibrate_on(predictor, data["validation"], progress=progress)
-    guard, limit = _fit_guard(predictor, data, progress) or (None, None)
-    calibration = replace(calibration, refuse_beyond=limit)
-    return replace(predictor.config, calibration=calibration, thresholds=thresholds), guard
+    ood, limit = _fit_guard(predictor, data, progress) or (None, None)
+    calibration = replace(calibration, ood_threshold=limit)
+    return replace(predictor.config, calibration=calibration, thresholds=thresholds), ood
 
 
 def calibrate_on(
@@ -111,7 +111,7 @@ def calibrate(
     logits = np.stack([output.class_logits for output in outputs])
     temperature = fit_temperature(logits, np.asarray(labels))
     probabilities = calibrated_probabilities(logits, temperature)
-    presence = 1 - probabilities[:, 0]
+    lesion_probability = 1 - probabilities[:, 0]
     maps = [predictor.restore(output, image.shape) for output, image in zip(outputs, images, strict=True)]
 
     lesions = [i for i, mask in enumerate(masks) if mask.any()]
@@ -121,21 +121,21 @@ def calibrate(
         thresholds = fit_mask_threshold(*of_lesions, thresholds)
         thresholds = fit_min_area(*of_lesions, thresholds)
         if len(lesions) < len(masks):
-            thresholds = fit_presence_threshold(maps, masks, presence, thresholds)
+            thresholds = fit_presence_threshold(maps, masks, lesion_probability, thresholds)
     thresholds = Thresholds(**{name: round(value, 4) for name, value in asdict(thresholds).items()})
 
-    predicted = [mask_from_probability(maps[i], presence[i], thresholds) for i in lesions]
+    predicted = [mask_from_probability(maps[i], lesion_probability[i], thresholds) for i in lesions]
     found = [
         (i, mask) for i, mask in zip(lesions, predicted, strict=True) if dice(mask, masks[i]) >= MISSED_DICE
     ]
-    band = fit_edge_band(
-        [edge_distances(mask, masks[i]) for i, mask in found], [groups[i] for i, _ in found], COVERAGE
+    band = fit_boundary_band(
+        [boundary_distances(mask, masks[i]) for i, mask in found], [groups[i] for i, _ in found], COVERAGE
     )
-    cut = fit_class_cut(probabilities, np.asarray(labels), groups, COVERAGE)
+    threshold = fit_set_threshold(probabilities, np.asarray(labels), groups, COVERAGE)
     calibration = Calibration(
         temperature,
-        prediction_sets=PredictionSets(COVERAGE, cut),
-        edge_band=band and EdgeBand(COVERAGE, *band),
+        prediction_sets=PredictionSets(COVERAGE, threshold),
+        boundary_band=band and BoundaryBand(COVERAGE, *band),
     )
     return calibration, thresholds
 
@@ -168,7 +168,10 @@ def fit_min_area(
 
 
 def fit_presence_threshold(
-    maps: Sequence[np.ndarray], masks: Sequence[np.ndarray], presence: np.ndarray, thresholds: Thresholds
+    maps: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    lesion_probability: np.ndarray,
+    thresholds: Thresholds,
 ) -> Thresholds:
     """Return the thresholds with the lesion probability below which the mask is best left empty.
 
@@ -183,8 +186,8 @@ def fit_presence_threshold(
             for own, mask in zip(predicted, masks, strict=True)
         ]
     )
-    scores = [np.where(presence >= value, shown, ~has_lesion).mean() for value in _PRESENCE_GRID]
-    return replace(thresholds, presence=nearest_half(_PRESENCE_GRID, scores, _SCORE_TOLERANCE))
+    scores = [np.where(lesion_probability >= value, shown, ~has_lesion).mean() for value in _LESION_GRID]
+    return replace(thresholds, lesion=nearest_half(_LESION_GRID, scores, _SCORE_TOLERANCE))
 
 
 def nearest_half(grid: np.ndarray, scores: Sequence[float], tolerance: float) -> float:
@@ -193,7 +196,7 @@ def nearest_half(grid: np.ndarray, scores: Sequence[float], tolerance: float) ->
     return float(good[np.argmin(np.abs(good - 0.5))])
 
 
-def recalibrate(folder: Path, data: DatasetDict, *, other: Path | None = None) -> BundleConfig:
+def recalibrate(folder: Path, data: DatasetDict, *, other: Path | None = None) -> ModelConfig:
     """Fit all that is fitted after training again, and replace it in a model folder.
 
     Args:
@@ -208,7 +211,7 @@ def recalibrate(folder: Path, data: DatasetDict, *, other: Path | None = None) -
     Raises:
         UsageError: the model was made on other data or does not tell on which, was trained on the images to
             calibrate on, or the other model is not calibrated, or another network or made on another split.
-        IncompatibleBundleError: a folder holds no model of this package.
+        IncompatibleModelError: a folder holds no model of this package.
     """
     predictor = Predictor.from_pretrained(folder)
     data, own, trained_on = split_for(predictor.config, data)
@@ -230,12 +233,12 @@ def recalibrate(folder: Path, data: DatasetDict, *, other: Path | None = None) -
             f"{folder} was trained on its validation images too: nothing unseen is left to fit to.",
             "Take what was fitted to the model it came from: --from OTHER.",
         )
-    config, guard = calibrate_model(predictor, data, kept=kept)
-    save_bundle(folder, predictor.model, config, guard)
+    config, ood = calibrate_model(predictor, data, kept=kept)
+    save_model(folder, predictor.model, config, ood)
     return config
 
 
-def _require_same_origin(folder: Path, config: BundleConfig, other: Path, source: BundleConfig) -> None:
+def _require_same_origin(folder: Path, config: ModelConfig, other: Path, source: ModelConfig) -> None:
     if not source.calibration.fitted:
         raise UsageError(f"{other} is not calibrated itself.", "Name a model that is.")
     for name, values in {
@@ -249,14 +252,14 @@ def _require_same_origin(folder: Path, config: BundleConfig, other: Path, source
             )
 
 
-def _fit_guard(predictor: Predictor, data: DatasetDict, progress: bool) -> tuple[Guard, float] | None:
-    """Return `fit_guard` on all images but those for testing; None where they are too few."""
+def _fit_guard(predictor: Predictor, data: DatasetDict, progress: bool) -> tuple[OodDetector, float] | None:
+    """Return `fit_ood` on all images but those for testing; None where they are too few."""
     features, groups = [], []
     for name in ("train", "validation"):
         for row in tqdm(data[name], f"out of distribution, {name}", unit="image", disable=not progress):
             features.append(predictor.run([decode_image(row["image"])])[0].features)
             groups.append(row["group"])
-    return fit_guard(np.stack(features), groups)
+    return fit_ood(np.stack(features), groups)
 
 
 def _lesion_dice(

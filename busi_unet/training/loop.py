@@ -285,8 +285,8 @@ def finish(run: Run, data: DatasetDict) -> None:
             model, config = load_selected(run)
             predictor = Predictor(model, config, device=str(run.accelerator.device))
             kept = config if run.options.no_validation else None
-            config, guard = calibrate_model(predictor, data, kept=kept)
-            write_model(run, model.cpu(), config, guard)
+            config, ood = calibrate_model(predictor, data, kept=kept)
+            write_model(run, model.cpu(), config, ood)
         except KeyboardInterrupt:
             raise stopped(run, signals.received) from None
 

@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import torch
 
-from busi_unet.config import BundleConfig, Preprocess
+from busi_unet.config import ModelConfig, Preprocess
 from busi_unet.data.prepared import split_hash
 from busi_unet.errors import TrainingError, UsageError, first_line
 from busi_unet.io.files import replace_file
-from busi_unet.models.ood import Guard
-from busi_unet.models.pretrained import load_bundle, save_bundle
+from busi_unet.models.ood import OodDetector
+from busi_unet.models.pretrained import load_model, save_model
 from busi_unet.models.unet import UNet
 from busi_unet.training.options import TrainOptions
 from busi_unet.version import commit, versions
@@ -237,7 +237,7 @@ def _draw_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     replace_file(path, lambda file: figure.savefig(file, format="png", dpi=110))
 
 
-def load_selected(run: Run) -> tuple[UNet, BundleConfig]:
+def load_selected(run: Run) -> tuple[UNet, ModelConfig]:
     """Return the weights of the selected epoch, rounded as a model folder rounds them.
 
     Raises:
@@ -246,19 +246,19 @@ def load_selected(run: Run) -> tuple[UNet, BundleConfig]:
     if run.options.last_epoch:
         with writing(run.options.output):
             _save_average(run, "last")
-    model, config, _ = load_bundle(run.options.output / ("last" if run.options.last_epoch else "best"))
+    model, config, _ = load_model(run.options.output / ("last" if run.options.last_epoch else "best"))
     return model, config
 
 
 def _save_average(run: Run, folder: str) -> None:
     """Write the weight average as it is now, uncalibrated, into this folder of the run."""
     ema = run.ema.module
-    config = BundleConfig(
+    config = ModelConfig(
         architecture=ema.architecture,
         preprocess=Preprocess(size=run.options.size),
         training={"data": run.made_on},
     )
-    save_bundle(run.options.output / folder, ema, config)
+    save_model(run.options.output / folder, ema, config)
 
 
 def is_finished(output: Path) -> bool:
@@ -270,8 +270,8 @@ def is_finished(output: Path) -> bool:
 def write_model(
     run: Run,
     model: UNet,
-    config: BundleConfig,
-    guard: Guard | None,
+    config: ModelConfig,
+    ood: OodDetector | None,
 ) -> None:
     """Write the result of a run, with the manifest as its record.
 
@@ -287,7 +287,7 @@ def write_model(
     output = run.options.output
     manifest = build_manifest(run)
     with writing(output):
-        save_bundle(output / "model", model, replace(config, training=manifest), guard)
+        save_model(output / "model", model, replace(config, training=manifest), ood)
         _write_json(output / MANIFEST_NAME, manifest)
 
 

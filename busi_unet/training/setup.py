@@ -27,7 +27,7 @@ from busi_unet.data.torch_dataset import EpochOrder, LesionDataset
 from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.evaluation.leakage import require_unseen
 from busi_unet.inference.preprocess import Preprocessor
-from busi_unet.models.pretrained import load_bundle
+from busi_unet.models.pretrained import load_model
 from busi_unet.models.unet import UNet
 from busi_unet.training.options import TrainOptions
 from busi_unet.training.progress import Progress
@@ -243,7 +243,7 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
             f"--init {start} is not a model folder (config.json and model.safetensors not found).",
             "Name the folder of a model.",
         )
-    model, config, _ = load_bundle(start)
+    model, config, _ = load_model(start)
     if config.architecture != architecture:
         its = f"--encoder {config.architecture.encoder}"
         if config.architecture.width is not None:

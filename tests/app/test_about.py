@@ -10,9 +10,9 @@ import pytest
 
 from busi_unet.app.about import build_about_tab
 from busi_unet.app.about_handlers import about_model, origin, own_evaluation
-from busi_unet.app.model import ModelInUse, load_model
+from busi_unet.app.model import ModelInUse, load_predictor
 from busi_unet.inference.predictor import EMBEDDED
-from busi_unet.models.pretrained import EVALUATION_NAME, bundle_hash, load_config, save_config, weights_hash
+from busi_unet.models.pretrained import EVALUATION_NAME, load_config, model_hash, save_config, weights_hash
 from busi_unet.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,10 +27,10 @@ def write_evaluation(folder: Path, content: dict) -> None:
 
 
 @pytest.fixture
-def own(tiny_bundle: Path) -> dict:
+def own(tiny_model: Path) -> dict:
     """An evaluation that names the weights of the tiny bundle."""
     content = evaluation()
-    content["provenance"]["bundle_sha256"] = bundle_hash(tiny_bundle)
+    content["provenance"]["model_sha256"] = model_hash(tiny_model)
     return content
 
 
@@ -38,22 +38,22 @@ def test_the_figures_that_travel_with_the_weights_are_those_of_the_docs() -> Non
     assert own_evaluation(EMBEDDED) == evaluation()
 
 
-def test_figures_are_not_borrowed(tiny_bundle: Path) -> None:
+def test_figures_are_not_borrowed(tiny_model: Path) -> None:
     assert own_evaluation(None) is None
-    assert own_evaluation(tiny_bundle) is None
-    shutil.copy(EMBEDDED / EVALUATION_NAME, tiny_bundle)
-    assert own_evaluation(tiny_bundle) is None
-    page = about_model(load_model(str(tiny_bundle)))
+    assert own_evaluation(tiny_model) is None
+    shutil.copy(EMBEDDED / EVALUATION_NAME, tiny_model)
+    assert own_evaluation(tiny_model) is None
+    page = about_model(load_predictor(str(tiny_model)))
     assert "No evaluation of these weights" in page
     assert "<table" not in page
     assert "BUSI: 780" not in page, "nor the data of other weights"
 
 
-def test_own_figures_are_shown(tiny_bundle: Path, own: dict) -> None:
+def test_own_figures_are_shown(tiny_model: Path, own: dict) -> None:
     own["estimates"]["auc_malignant"] |= {"value": None, "ci_low": None, "ci_high": None}
     own["estimates"]["malignant_sensitivity"] |= {"value": 1.0, "ci_low": None, "ci_high": None}
-    write_evaluation(tiny_bundle, own)
-    page = about_model(load_model(str(tiny_bundle)))
+    write_evaluation(tiny_model, own)
+    page = about_model(load_predictor(str(tiny_model)))
     dice = own["estimates"]["lesion_dice"]
     assert f"<td>{dice['value']:.3f}</td><td>{dice['ci_low']:.3f} to {dice['ci_high']:.3f}</td>" in page
     assert "<td>–</td><td>not defined</td>" in page
@@ -61,60 +61,60 @@ def test_own_figures_are_shown(tiny_bundle: Path, own: dict) -> None:
     assert '<th scope="row">malignant</th>' in page
 
 
-def test_weights_without_calibration_say_so(tiny_bundle: Path) -> None:
-    page = about_model(load_model(str(tiny_bundle)))
+def test_weights_without_calibration_say_so(tiny_model: Path) -> None:
+    page = about_model(load_predictor(str(tiny_model)))
     assert "<dt>Calibration</dt><dd>none: the probabilities may be far too sure;" in page
     assert "temperature" not in page
-    assert "<dt>Calibration</dt><dd>temperature" in about_model(load_model(None))
+    assert "<dt>Calibration</dt><dd>temperature" in about_model(load_predictor(None))
 
 
 @pytest.mark.parametrize("content", ["not JSON", "[]", '{"provenance": {}}'])
-def test_a_file_that_cannot_be_read_shows_nothing(tiny_bundle: Path, content: str) -> None:
-    (tiny_bundle / EVALUATION_NAME).write_text(content, encoding="utf-8")
-    assert own_evaluation(tiny_bundle) is None
+def test_a_file_that_cannot_be_read_shows_nothing(tiny_model: Path, content: str) -> None:
+    (tiny_model / EVALUATION_NAME).write_text(content, encoding="utf-8")
+    assert own_evaluation(tiny_model) is None
 
 
-def test_a_file_of_another_version_says_so(tiny_bundle: Path, own: dict) -> None:
+def test_a_file_of_another_version_says_so(tiny_model: Path, own: dict) -> None:
     del own["confusion_matrix"]
-    write_evaluation(tiny_bundle, own)
-    assert "from another version" in about_model(load_model(str(tiny_bundle)))
+    write_evaluation(tiny_model, own)
+    assert "from another version" in about_model(load_predictor(str(tiny_model)))
 
 
-def test_texts_from_outside_are_escaped(tiny_bundle: Path, own: dict) -> None:
+def test_texts_from_outside_are_escaped(tiny_model: Path, own: dict) -> None:
     own["class_names"] = ["<script>x</script>", "benign", "malignant"]
     own["images"]["<script>x</script>"] = 3
     own["provenance"]["split"] = "<b>test"
-    write_evaluation(tiny_bundle, own)
-    model = replace(load_model(str(tiny_bundle)), notice="<i>gone</i>")
+    write_evaluation(tiny_model, own)
+    model = replace(load_predictor(str(tiny_model)), notice="<i>gone</i>")
     page = about_model(model)
     assert "<script>" not in page and "<b>test" not in page and "<i>gone" not in page
     assert "&lt;i&gt;gone" in page
 
 
-def test_origin_of_embedded_folder_and_hub_weights(tiny_bundle: Path, tmp_path: Path) -> None:
-    folder = load_model(str(tiny_bundle))
+def test_origin_of_embedded_folder_and_hub_weights(tiny_model: Path, tmp_path: Path) -> None:
+    folder = load_predictor(str(tiny_model))
     assert origin(folder) == {
-        "Weights": f"folder {tiny_bundle}",
-        "SHA-256": weights_hash(tiny_bundle),
+        "Weights": f"folder {tiny_model}",
+        "SHA-256": weights_hash(tiny_model),
         "Calibration": "none",
         "Version of busi_unet": __version__,
     }
     commit = "0123456789abcdef0123456789abcdef01234567"
-    snapshot = shutil.copytree(tiny_bundle, tmp_path / "snapshots" / commit)
+    snapshot = shutil.copytree(tiny_model, tmp_path / "snapshots" / commit)
     folder.predictor.folder, folder.predictor.source = snapshot, "someone/busi@v1"
     facts = origin(ModelInUse(folder.predictor, "hub"))
     assert (facts["Weights"], facts["Commit"]) == ("Hub model someone/busi@v1", commit)
 
 
-def test_a_smallest_region_is_told_where_there_is_one(tiny_bundle: Path) -> None:
-    config = load_config(tiny_bundle)
+def test_a_smallest_region_is_told_where_there_is_one(tiny_model: Path) -> None:
+    config = load_config(tiny_model)
     for area, told in ((0.0, False), (0.003, True)):
         thresholds = replace(config.thresholds, min_area=area)
-        save_config(tiny_bundle, replace(config, thresholds=thresholds))
+        save_config(tiny_model, replace(config, thresholds=thresholds))
         assert (
-            "regions below 0.3% of the picture are dropped" in about_model(load_model(str(tiny_bundle)))
+            "regions below 0.3% of the picture are dropped" in about_model(load_predictor(str(tiny_model)))
         ) == told
-        assert "0.0%" not in about_model(load_model(str(tiny_bundle)))
+        assert "0.0%" not in about_model(load_predictor(str(tiny_model)))
 
 
 def test_the_tab_waits_until_it_is_opened() -> None:

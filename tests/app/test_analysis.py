@@ -14,7 +14,7 @@ from busi_unet.app.analysis import (
     legend,
     measurement_rows,
 )
-from busi_unet.config import EdgeBand
+from busi_unet.config import BoundaryBand
 from busi_unet.errors import UsageError
 from busi_unet.imaging.measure import measure_lesions
 from busi_unet.inference.predictor import Prediction
@@ -34,7 +34,7 @@ def prediction() -> Prediction:
         refused=False,
         reasons=(),
         measurements=measure_lesions(mask),
-        class_evidence=np.linspace(-1, 1, 4, dtype=np.float32).reshape(2, 2),
+        coarse_activation_map=np.linspace(-1, 1, 4, dtype=np.float32).reshape(2, 2),
     )
 
 
@@ -53,8 +53,8 @@ def test_outline_and_tint_stay_within_the_mask(prediction: Prediction) -> None:
     assert line.any()
 
 
-@pytest.mark.parametrize("view", ["Uncertainty", "Lesion probability", "Class evidence"])
-def test_maps_cover_the_picture_and_have_a_legend(prediction: Prediction, view: str) -> None:
+@pytest.mark.parametrize("view", ["Uncertainty", "Lesion probability", "Class activation map"])
+def test_maps_cover_the_image_and_have_a_legend(prediction: Prediction, view: str) -> None:
     assert _changed(prediction, view=view, opacity=0.5).mean() > 0.95
     assert "dark violet to yellow" in legend(prediction, view)
 
@@ -63,7 +63,7 @@ def test_the_edge_range_where_there_is_one_and_where_not(prediction: Prediction)
     assert (_changed(prediction, view="Edge range") == _changed(prediction, view="Outline and tint")).all()
     assert "No range" in legend(prediction, "Edge range")
 
-    band = replace(prediction, edge_band=EdgeBand(coverage=0.9, inner=0.2, outer=0.5))
+    band = replace(prediction, boundary_band=BoundaryBand(coverage=0.9, inner=0.2, outer=0.5))
     changed = _changed(band, view="Edge range")
     assert changed[~prediction.mask & band.outer].all()
     assert not changed[~band.outer].any()

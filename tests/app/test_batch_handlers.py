@@ -16,7 +16,7 @@ from PIL import Image
 from busi_unet.app import batch_handlers
 from busi_unet.app.batch import build_batch_tab
 from busi_unet.app.batch_handlers import DATATYPES, HEADERS, BatchAnswer, BatchHandlers
-from busi_unet.app.model import ModelInUse, load_model
+from busi_unet.app.model import ModelInUse, load_predictor
 from busi_unet.data.phantom import make_phantom
 
 # Gradio's queue uses a pandas option that newer pandas calls deprecated.
@@ -33,8 +33,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def model(tiny_bundle: Path) -> ModelInUse:
-    return load_model(str(tiny_bundle))
+def model(tiny_model: Path) -> ModelInUse:
+    return load_predictor(str(tiny_model))
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def handlers(model: ModelInUse) -> BatchHandlers:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[str]:
+def images(tmp_path: Path) -> list[str]:
     paths = [tmp_path / f"{name}.png" for name in "abc"]
     for seed, path in enumerate(paths):
         Image.fromarray(make_phantom("malignant", seed=seed, size=(64, 90)).image).save(path)
@@ -59,11 +59,11 @@ def folders(cache: Path) -> list[list[str]]:
 
 
 def test_one_bad_file_is_a_row_and_the_zip_holds_the_others(
-    handlers: BatchHandlers, pictures: list[str], tmp_path: Path, cache: Path
+    handlers: BatchHandlers, images: list[str], tmp_path: Path, cache: Path
 ) -> None:
     bad = tmp_path / "bad.png"
     bad.write_text("no picture")
-    *updates, answer = run(handlers, [pictures[0], str(bad), *pictures[1:]])
+    *updates, answer = run(handlers, [images[0], str(bad), *images[1:]])
 
     assert [len(update.rows) for update in updates] == [1, 2, 3]
     assert all(update.archive is None for update in updates)
@@ -80,16 +80,16 @@ def test_one_bad_file_is_a_row_and_the_zip_holds_the_others(
     assert [caption for _, caption in answer.gallery] == captions
     assert Image.open(answer.gallery[0][0]).size == (90, 64)
 
-    with zipfile.ZipFile(answer.archive) as bundle:
-        assert bundle.testzip() is None
+    with zipfile.ZipFile(answer.archive) as zip_file:
+        assert zip_file.testzip() is None
         stems = {f"{name}_{kind}.png" for name in "abc" for kind in ("mask", "overlay")}
-        assert set(bundle.namelist()) == {*stems, "predictions.jsonl", "predictions.csv", "report.html"}
-        with bundle.open("a_mask.png") as file:
+        assert set(zip_file.namelist()) == {*stems, "predictions.jsonl", "predictions.csv", "report.html"}
+        with zip_file.open("a_mask.png") as file:
             mask = np.asarray(Image.open(io.BytesIO(file.read()))) > 0
-        lines = bundle.read("predictions.jsonl").decode().splitlines()
-        table = list(csv.DictReader(bundle.read("predictions.csv").decode().splitlines()))
-        report = bundle.read("report.html").decode()
-    np.testing.assert_array_equal(mask, handlers._model().predictor.predict(pictures[0]).mask)
+        lines = zip_file.read("predictions.jsonl").decode().splitlines()
+        table = list(csv.DictReader(zip_file.read("predictions.csv").decode().splitlines()))
+        report = zip_file.read("report.html").decode()
+    np.testing.assert_array_equal(mask, handlers._model().predictor.predict(images[0]).mask)
     assert [json.loads(line)["image"] for line in lines] == [row["image"] for row in table]
     assert table[0]["mask"] == "a_mask.png"
     assert str(tmp_path) not in "".join(lines) + str(table), "nothing tells where the server keeps files"
@@ -97,31 +97,31 @@ def test_one_bad_file_is_a_row_and_the_zip_holds_the_others(
     assert folders(cache) == [["a_overlay.png", "b_overlay.png", "busi-unet-results.zip", "c_overlay.png"]]
 
 
-def test_cancelling_keeps_what_is_done(handlers: BatchHandlers, pictures: list[str]) -> None:
+def test_cancelling_keeps_what_is_done(handlers: BatchHandlers, images: list[str]) -> None:
     handlers.begin(REQUEST)
-    running = run(handlers, pictures)
+    running = run(handlers, images)
     next(running)
     handlers.cancel(gr.Request(session_hash="somebody else"))
     assert len(next(running).rows) == 2
     handlers.begin(REQUEST)
 
-    running = run(handlers, pictures)
+    running = run(handlers, images)
     next(running)
     handlers.cancel(REQUEST)
     (answer,) = running
     assert len(answer.rows) == 2
     assert answer.status.startswith("**Cancelled.** Of 3 pictures, these are done: 2 pictures:")
-    with zipfile.ZipFile(answer.archive) as bundle:
-        assert {"a_mask.png", "b_mask.png", "report.html"} < set(bundle.namelist())
+    with zipfile.ZipFile(answer.archive) as zip_file:
+        assert {"a_mask.png", "b_mask.png", "report.html"} < set(zip_file.namelist())
 
     handlers.begin(REQUEST)
-    assert len([*run(handlers, pictures)][-1].rows) == 3, "the next run is not stopped"
+    assert len([*run(handlers, images)][-1].rows) == 3, "the next run is not stopped"
 
 
 def test_a_visitor_who_leaves_takes_the_scratch_files_along(
-    handlers: BatchHandlers, pictures: list[str], cache: Path
+    handlers: BatchHandlers, images: list[str], cache: Path
 ) -> None:
-    running = run(handlers, pictures)
+    running = run(handlers, images)
     next(running)
     running.close()
 
@@ -129,18 +129,18 @@ def test_a_visitor_who_leaves_takes_the_scratch_files_along(
 
 
 def test_too_much_or_nothing_is_one_sentence(
-    handlers: BatchHandlers, pictures: list[str], monkeypatch: pytest.MonkeyPatch
+    handlers: BatchHandlers, images: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(gr.Error, match="No picture was given"):
         list(run(handlers, []))
-    monkeypatch.setattr(batch_handlers, "MAX_PICTURES", 2)
+    monkeypatch.setattr(batch_handlers, "MAX_IMAGES", 2)
     with pytest.raises(
         gr.Error, match=r"These are 3 files of 0 MB; one run takes at most 2 pictures of 500 MB"
     ):
-        list(run(handlers, pictures))
+        list(run(handlers, images))
 
 
-def test_a_refused_picture_has_no_class(handlers: BatchHandlers, tmp_path: Path) -> None:
+def test_a_refused_image_has_no_class(handlers: BatchHandlers, tmp_path: Path) -> None:
     Image.new("L", (64, 64), 90).save(tmp_path / "blank.png")
     answer = [*run(handlers, [str(tmp_path / "blank.png")])][-1]
 
@@ -148,11 +148,11 @@ def test_a_refused_picture_has_no_class(handlers: BatchHandlers, tmp_path: Path)
     assert "1 not analysed" in answer.status
 
 
-def test_the_api_takes_files_and_a_zip(model: ModelInUse, pictures: list[str], tmp_path: Path) -> None:
+def test_the_api_takes_files_and_a_zip(model: ModelInUse, images: list[str], tmp_path: Path) -> None:
     archive = tmp_path / "more.zip"
-    with zipfile.ZipFile(archive, "w") as bundle:
-        bundle.write(pictures[1], "study/deep/b.png")
-        bundle.writestr("../../evil.png", b"")
+    with zipfile.ZipFile(archive, "w") as zip_file:
+        zip_file.write(images[1], "study/deep/b.png")
+        zip_file.writestr("../../evil.png", b"")
     with gr.Blocks(analytics_enabled=False) as demo:
         build_batch_tab(lambda: model)
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True)
@@ -160,8 +160,8 @@ def test_the_api_takes_files_and_a_zip(model: ModelInUse, pictures: list[str], t
         client = Client(url, verbose=False, download_files=tmp_path / "answers")
         (api,) = client.view_api(return_format="dict")["named_endpoints"].items()
         assert api[0] == "/predict_many"
-        assert api[1]["returns"][1]["label"] == "Pictures"
-        files = [handle_file(path) for path in (pictures[0], archive)]
+        assert api[1]["returns"][1]["label"] == "Images"
+        files = [handle_file(path) for path in (images[0], archive)]
         results, table, status, gallery = client.predict(files, api_name="/predict_many")
     finally:
         demo.close()
@@ -170,5 +170,5 @@ def test_the_api_takes_files_and_a_zip(model: ModelInUse, pictures: list[str], t
     assert "leads out of the archive's folder" in table["data"][1][-1]
     assert "2 pictures" in status
     assert len(gallery) == 1
-    with zipfile.ZipFile(results) as bundle:
-        assert "a_mask.png" in bundle.namelist()
+    with zipfile.ZipFile(results) as zip_file:
+        assert "a_mask.png" in zip_file.namelist()

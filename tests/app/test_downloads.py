@@ -18,12 +18,12 @@ class _Answer(NamedTuple):
     findings: str
 
 
-def test_pictures_become_files_and_the_rest_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_become_files_and_the_rest_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    picture = Image.fromarray(pixels)
+    image = Image.fromarray(pixels)
 
-    overlay, pair, findings = as_files(lambda text: _Answer(picture, (picture, picture), text))("Found.")
+    overlay, pair, findings = as_files(lambda text: _Answer(image, (image, image), text))("Found.")
 
     assert Path(overlay).name == "overlay.png"
     assert Path(overlay).is_relative_to(tmp_path), "where Gradio deletes files when their time is up"
@@ -35,7 +35,7 @@ def test_pictures_become_files_and_the_rest_stays(tmp_path: Path, monkeypatch: p
 
 
 def test_the_wrapped_handler_keeps_its_words() -> None:
-    def predict(picture: bytes) -> _Answer:
+    def predict(image: bytes) -> _Answer:
         """Outlines."""
 
     assert as_files(predict).__doc__ == "Outlines."
@@ -56,7 +56,7 @@ def test_a_training_pair_needs_a_class(tmp_path: Path) -> None:
         ("benign (1).png", "benign_1"),
         ("1.2.840.7", "1.2.840.7"),
         ("größe.tif", "größe"),
-        ("...png", "picture"),
+        ("...png", "image"),
         ("a" * 300 + ".png", "a" * 80),
     ],
 )

@@ -12,7 +12,7 @@ def test_thumbnails_show_the_three_classes_in_order() -> None:
     assert all(frame.shape == THUMBNAIL_SIZE and frame.dtype == np.uint8 for frame, _ in thumbnails())
 
 
-def test_a_click_gives_the_picture_of_the_thumbnail() -> None:
+def test_a_click_gives_the_image_of_the_thumbnail() -> None:
     # Speckle differs with the size; the anatomy, seen coarsely, does not.
     coarse = Preprocessor(Preprocess(size=32)).resize_image
     frames = [example_frame(label) for label in CLASS_NAMES]

@@ -8,12 +8,12 @@ import pytest
 from busi_unet.app.analysis import Analysis
 from busi_unet.app.kept_results import KeptResults
 from busi_unet.inference.predictor import RawOutput
-from busi_unet.io.decode import Frame
+from busi_unet.io.decode import DecodedImage
 
 
 def _analysis(pixels: int = 100) -> Analysis:
     raw = RawOutput(np.zeros((2, 2)), np.zeros(3), np.zeros((3, 1, 1)), np.zeros(4))
-    return Analysis(Frame(np.zeros((1, pixels), dtype=np.uint8)), raw)
+    return Analysis(DecodedImage(np.zeros((1, pixels), dtype=np.uint8)), raw)
 
 
 def test_a_result_is_found_by_its_name_alone() -> None:

@@ -7,8 +7,8 @@ import pytest
 from fakes.hub_server import HubServer
 
 import busi_unet.inference.predictor
-from busi_unet.app.model import LazyModel, ModelInUse, load_model, pictures_of
-from busi_unet.errors import IncompatibleBundleError
+from busi_unet.app.model import LazyModel, ModelInUse, images_of, load_predictor
+from busi_unet.errors import IncompatibleModelError
 from busi_unet.version import __version__
 
 
@@ -21,31 +21,31 @@ def _named(model: ModelInUse) -> dict[str, str | None]:
 
 
 @pytest.fixture
-def embedded(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def embedded(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stands for the embedded weights, so that these tests are about the choice alone."""
-    monkeypatch.setattr(busi_unet.inference.predictor, "EMBEDDED", tiny_bundle)
-    return tiny_bundle
+    monkeypatch.setattr(busi_unet.inference.predictor, "EMBEDDED", tiny_model)
+    return tiny_model
 
 
 @pytest.mark.parametrize("requested", [None, "", "  ", "embedded"])
 def test_embedded_weights_without_a_request(embedded: Path, requested: str | None) -> None:
-    model = load_model(requested)
+    model = load_predictor(requested)
 
     assert _named(model) == {"kind": "embedded", "source": "embedded", "notice": None}
     assert model.describe() == "Weights: embedded in the app."
 
 
-def test_folder(tiny_bundle: Path) -> None:
-    model = load_model(str(tiny_bundle))
+def test_folder(tiny_model: Path) -> None:
+    model = load_predictor(str(tiny_model))
 
-    assert _named(model) == {"kind": "folder", "source": str(tiny_bundle), "notice": None}
-    assert str(tiny_bundle) in model.describe()
+    assert _named(model) == {"kind": "folder", "source": str(tiny_model), "notice": None}
+    assert str(tiny_model) in model.describe()
 
 
-def test_hub_model(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(busi_unet.inference.predictor, "fetch_bundle", lambda repo_id, revision: tiny_bundle)
+def test_hub_model(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(busi_unet.inference.predictor, "fetch_model", lambda repo_id, revision: tiny_model)
 
-    model = load_model("someone/busi")
+    model = load_predictor("someone/busi")
 
     assert _named(model) == {"kind": "hub", "source": "someone/busi", "notice": None}
     assert "Hub model `someone/busi`" in model.describe()
@@ -53,7 +53,7 @@ def test_hub_model(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_falls_back_where_the_hub_is_out_of_reach(embedded: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        model = load_model("someone/busi")
+        model = load_predictor("someone/busi")
 
     assert model.kind == "embedded"
     assert model.notice.startswith("The model someone/busi is not in use; the embedded weights are.")
@@ -68,47 +68,47 @@ def test_falls_back_from_a_broken_folder(embedded: Path, tmp_path: Path, content
     if content is not None:
         (folder / "config.json").write_text(content, encoding="utf-8")
 
-    model = load_model(str(folder))
+    model = load_predictor(str(folder))
 
     assert model.kind == "embedded"
     assert "config.json" in model.notice
 
 
 def test_falls_back_from_a_name_that_is_neither_folder_nor_id(embedded: Path) -> None:
-    assert "no model folder" in load_model("./nowhere").notice
+    assert "no model folder" in load_predictor("./nowhere").notice
 
 
 def test_broken_embedded_weights_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(busi_unet.inference.predictor, "EMBEDDED", tmp_path)
 
-    with pytest.raises(IncompatibleBundleError):
-        load_model(None)
+    with pytest.raises(IncompatibleModelError):
+        load_predictor(None)
 
 
 def test_lazy_weights_are_loaded_once_and_on_first_use(
-    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
 
     def load(requested: str | None) -> ModelInUse:
         calls.append(requested)
-        return load_model(requested)
+        return load_predictor(requested)
 
-    monkeypatch.setattr("busi_unet.app.model.load_model", load)
-    model = LazyModel(str(tiny_bundle))
+    monkeypatch.setattr("busi_unet.app.model.load_predictor", load)
+    model = LazyModel(str(tiny_model))
     assert calls == []
 
     assert model() is model()
-    assert calls == [str(tiny_bundle)]
+    assert calls == [str(tiny_model)]
 
 
-def test_pictures_that_a_model_brings(tiny_bundle: Path, hub: HubServer) -> None:
-    assert pictures_of(None) == pictures_of(str(tiny_bundle)) == []
-    (tiny_bundle / "pictures").mkdir()
+def test_images_that_a_model_brings(tiny_model: Path, hub: HubServer) -> None:
+    assert images_of(None) == images_of(str(tiny_model)) == []
+    (tiny_model / "images").mkdir()
     for name in ("b.png", "a.png"):
-        (tiny_bundle / "pictures" / name).write_bytes(b"x")
-    assert [path.name for path in pictures_of(str(tiny_bundle))] == ["a.png", "b.png"]
+        (tiny_model / "images" / name).write_bytes(b"x")
+    assert [path.name for path in images_of(str(tiny_model))] == ["a.png", "b.png"]
 
-    hub.put("me/busi", {"pictures/one.png": b"x"})
-    assert [path.name for path in pictures_of("me/busi")] == ["one.png"]
-    assert pictures_of("me/nothing") == [], "the failure is told when the weights are loaded"
+    hub.put("me/busi", {"images/one.png": b"x"})
+    assert [path.name for path in images_of("me/busi")] == ["one.png"]
+    assert images_of("me/nothing") == [], "the failure is told when the weights are loaded"

@@ -31,8 +31,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queue
 
 
 @pytest.fixture
-def client(tiny_bundle: Path, tmp_path: Path) -> Iterator[Client]:
-    demo = build_page(str(tiny_bundle))
+def client(tiny_model: Path, tmp_path: Path) -> Iterator[Client]:
+    demo = build_page(str(tiny_model))
     _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, quiet=True)
     try:
         yield Client(url, verbose=False, download_files=tmp_path / "answers")
@@ -40,16 +40,16 @@ def client(tiny_bundle: Path, tmp_path: Path) -> Iterator[Client]:
         demo.close()
 
 
-def test_the_api_takes_a_picture_alone(client: Client, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_the_api_takes_an_image_alone(client: Client, tiny_model: Path, tmp_path: Path) -> None:
     # 16 bits that do not fill their range: whoever opens this before the decoder changes it.
-    path = tmp_path / "picture.tiff"
+    path = tmp_path / "image.tiff"
     pixels = make_phantom("malignant", seed=2, size=(70, 130)).image
     Image.fromarray(pixels.astype(np.uint16) * 4).save(path)
 
     answer = client.predict(handle_file(path), api_name="/predict")
     overlay, probabilities, report, findings = answer
 
-    expected = draw(decode_image(path), Predictor.from_pretrained(tiny_bundle).predict(path), Look())
+    expected = draw(decode_image(path), Predictor.from_pretrained(tiny_model).predict(path), Look())
     with Image.open(overlay) as drawn:
         assert drawn.format == "PNG"
         assert drawn.size == (130, 70)
@@ -79,7 +79,7 @@ def test_the_api_has_one_call_per_tab(client: Client) -> None:
     assert api["unnamed_endpoints"] == {}
     call = api["named_endpoints"]["/predict"]
     names = [
-        "picture",
+        "image",
         "clip_frame",
         "pixel_size_mm",
         "analyse_anyway",
@@ -97,10 +97,10 @@ def test_the_api_has_one_call_per_tab(client: Client) -> None:
         "Json",
         "Markdown",
     ]
-    assert call["parameters"][0]["example_input"]["path"] == "picture.png"
+    assert call["parameters"][0]["example_input"]["path"] == "image.png"
 
 
-def test_the_api_takes_what_the_page_offers(client: Client, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_the_api_takes_what_the_page_offers(client: Client, tiny_model: Path, tmp_path: Path) -> None:
     path = tmp_path / "clip.dcm"
     clip = np.stack([make_phantom("benign", seed=seed, size=(70, 90)).image for seed in (1, 2)])
     path.write_bytes(dicom(clip, frames=2))
@@ -115,7 +115,7 @@ def test_the_api_takes_what_the_page_offers(client: Client, tiny_bundle: Path, t
         api_name="/predict",
     )
 
-    predictor = Predictor.from_pretrained(tiny_bundle)
+    predictor = Predictor.from_pretrained(tiny_model)
     predicted = predictor.interpret(
         clip[1],
         *predictor.run([clip[1]]),
@@ -133,9 +133,9 @@ def test_the_api_takes_what_the_page_offers(client: Client, tiny_bundle: Path, t
 
 
 def test_an_assistant_calls_it_as_a_tool(client: Client, tmp_path: Path) -> None:
-    picture = tmp_path / "picture.png"
-    Image.fromarray(make_phantom("benign", seed=1, size=(70, 90)).image).save(picture)
-    encoded = base64.b64encode(picture.read_bytes()).decode()
+    image = tmp_path / "image.png"
+    Image.fromarray(make_phantom("benign", seed=1, size=(70, 90)).image).save(image)
+    encoded = base64.b64encode(image.read_bytes()).decode()
 
     async def talk() -> tuple[list[Tool], CallToolResult]:
         async with (
@@ -145,7 +145,7 @@ def test_an_assistant_calls_it_as_a_tool(client: Client, tmp_path: Path) -> None
             await session.initialize()
             tools = (await session.list_tools()).tools
             return tools, await session.call_tool(
-                tools[0].name, {"picture": f"data:image/png;base64,{encoded}"}
+                tools[0].name, {"image": f"data:image/png;base64,{encoded}"}
             )
 
     tools, result = asyncio.run(talk())
@@ -155,19 +155,19 @@ def test_an_assistant_calls_it_as_a_tool(client: Client, tmp_path: Path) -> None
     assert "in millimetres" in described["pixel_size_mm"]["description"]
     assert all(field.get("description") for field in described.values())
     assert not result.isError
-    pictures = [part for part in result.content if part.type == "image"]
-    sizes = [Image.open(io.BytesIO(base64.b64decode(part.data))).size for part in pictures]
+    images = [part for part in result.content if part.type == "image"]
+    sizes = [Image.open(io.BytesIO(base64.b64decode(part.data))).size for part in images]
     assert sizes == [(90, 70)]
     assert any("'lesion_area_px'" in part.text for part in result.content if part.type == "text")
 
 
-def test_curl_needs_the_picture_alone(client: Client, tmp_path: Path) -> None:
-    picture = tmp_path / "picture.png"
-    Image.fromarray(make_phantom("benign", seed=1, size=(70, 90)).image).save(picture)
+def test_curl_needs_the_image_alone(client: Client, tmp_path: Path) -> None:
+    image = tmp_path / "image.png"
+    Image.fromarray(make_phantom("benign", seed=1, size=(70, 90)).image).save(image)
     api = f"{client.src}gradio_api"
 
-    (path,) = httpx2.post(f"{api}/upload", files={"files": picture.read_bytes()}).json()
-    payload = {"picture": {"path": path, "meta": {"_type": "gradio.FileData"}}}
+    (path,) = httpx2.post(f"{api}/upload", files={"files": image.read_bytes()}).json()
+    payload = {"image": {"path": path, "meta": {"_type": "gradio.FileData"}}}
     event = httpx2.post(f"{api}/call/v2/predict", json=payload).json()["event_id"]
     lines = httpx2.get(f"{api}/call/predict/{event}", timeout=60).text.splitlines()
 

@@ -26,7 +26,7 @@ def _prediction(
         refused=bool(reasons),
         reasons=reasons,
         measurements=measure_lesions(mask, spacing_mm=spacing_mm),
-        class_evidence=np.zeros((2, 2), dtype=np.float32),
+        coarse_activation_map=np.zeros((2, 2), dtype=np.float32),
         calibrated=True,
     )
 
@@ -111,8 +111,8 @@ def test_weights_that_state_no_set() -> None:
     assert describe_set(_prediction(_mask(), "benign")) == ""
 
 
-def test_a_refused_picture_told_all_the_same() -> None:
-    words = describe(_prediction(_mask(), "benign", ("The picture is blank.",)), even_if_refused=True)
+def test_a_refused_image_told_all_the_same() -> None:
+    words = describe(_prediction(_mask(), "benign", ("The picture is blank.",)), anyway=True)
 
     assert words.startswith("**Analysed all the same, not to be trusted.** The picture is blank.")
     assert "benign (80%)" in words
@@ -130,14 +130,14 @@ def test_agreement_with_a_reference() -> None:
 
 def test_a_suspicion_beside_another_class_is_told() -> None:
     benign = _prediction(_mask((10, 30, 10, 50)), "benign")
-    assert "suspected" not in describe(benign)
+    assert "flagged" not in describe(benign)
     assert (
         "Malignancy is suspected all the same: its probability (10%) reaches the level from which it is, as "
         "that of many benign lesions does."
-    ) in describe(replace(benign, suspicious=True))
-    excluded = replace(benign, suspicious=True, prediction_set=("benign",), coverage=0.9)
+    ) in describe(replace(benign, flagged=True))
+    excluded = replace(benign, flagged=True, prediction_set=("benign",), coverage=0.9)
     assert "That level is lower than the one from which a class stays" in describe(excluded)
     kept = replace(excluded, prediction_set=("benign", "malignant"))
     assert "That level is lower" not in describe(kept)
-    malignant = replace(_prediction(_mask((10, 30, 10, 50)), "malignant"), suspicious=True)
-    assert "suspected" not in describe(malignant)
+    malignant = replace(_prediction(_mask((10, 30, 10, 50)), "malignant"), flagged=True)
+    assert "flagged" not in describe(malignant)

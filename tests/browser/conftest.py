@@ -41,11 +41,11 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(
-    browser: Browser, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Page]:
     """The app, served with a small untrained network and opened at desktop width."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    demo = build_page(str(tiny_bundle))
+    demo = build_page(str(tiny_model))
     _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, quiet=True)
     page = browser.new_page(viewport={"width": 1280, "height": 860})
     # A busy machine may take long; an idle one never waits for this.

@@ -22,15 +22,15 @@ from busi_unet.data.phantom import make_phantom
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 
 
-def one_picture(page: Page, _folder: Path) -> None:
+def one_image(page: Page, _folder: Path) -> None:
     page.get_by_label("Synthetic example, malignant").click()
     expect(page.locator("#findings")).to_contain_text("drawn as malignant.")
     page.mouse.move(0, 0)
 
 
-def many_pictures(page: Page, folder: Path) -> None:
+def many_images(page: Page, folder: Path) -> None:
     page.get_by_role("tab", name="Many pictures").click()
-    page.set_input_files("#batch-pictures input[type=file]", sorted(folder.iterdir()))
+    page.set_input_files("#batch-images input[type=file]", sorted(folder.iterdir()))
     page.get_by_role("button", name="Analyse").click()
     expect(page.get_by_text("Done.")).to_be_visible()
 
@@ -40,7 +40,7 @@ def about_model(page: Page, _folder: Path) -> None:
     expect(page.locator(".about-results")).to_be_visible()
 
 
-def write_pictures(folder: Path) -> None:
+def write_images(folder: Path) -> None:
     for number, label in enumerate(("benign", "malignant", "normal"), start=1):
         phantom = make_phantom(label, seed=number, size=(360, 480))
         Image.fromarray(phantom.image).save(folder / f"{label}-{number}.png")
@@ -52,13 +52,13 @@ def main() -> None:
     demo = build_page()
     _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, quiet=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        write_pictures(Path(folder))
+        write_images(Path(folder))
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         expect.set_options(timeout=120_000)
         for scheme, ending in (("light", ""), ("dark", "_dark")):
             for show, name in (
-                (one_picture, "app"),
-                (many_pictures, "many_pictures"),
+                (one_image, "app"),
+                (many_images, "many_images"),
                 (about_model, "about_model"),
             ):
                 page = browser.new_page(viewport={"width": 1280, "height": 860}, color_scheme=scheme)
@@ -71,7 +71,7 @@ def main() -> None:
                 page.close()
         phone = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="light")
         phone.goto(url)
-        one_picture(phone, Path(folder))
+        one_image(phone, Path(folder))
         phone.wait_for_timeout(1500)
         phone.screenshot(path=IMAGES / "app_phone.png")
         browser.close()

@@ -29,7 +29,7 @@ pytestmark = [
 ]
 
 SCREENSHOTS = Path(__file__).parents[2] / "reports" / "screenshots"
-UPLOAD = "#picture input[type=file]"
+UPLOAD = "#image input[type=file]"
 SIZE = (200, 90)
 # Puts a picture of 160×120 on the clipboard.
 _COPY = """async () => {
@@ -44,9 +44,9 @@ _COPY = """async () => {
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image(tmp_path: Path) -> Path:
     """A grey TIFF, which a browser cannot show by itself, much wider than high."""
-    path = tmp_path / "picture.tif"
+    path = tmp_path / "image.tif"
     Image.fromarray(make_phantom("malignant", seed=0, size=SIZE[::-1]).image).save(path)
     return path
 
@@ -93,9 +93,9 @@ def _pixels(page: Page, panel: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(answer.body())))
 
 
-def test_upload_example_and_clearing(page: Page, picture: Path) -> None:
+def test_upload_example_and_clearing(page: Page, image: Path) -> None:
     expect(page.get_by_text("Research use only, not a medical device.")).to_be_visible()
-    page.set_input_files(UPLOAD, picture)
+    page.set_input_files(UPLOAD, image)
 
     assert _natural_size(page, "#original") == _natural_size(page, "#overlay") == [200, 90]
     probabilities = page.locator("#probabilities")
@@ -111,15 +111,15 @@ def test_upload_example_and_clearing(page: Page, picture: Path) -> None:
     assert _natural_size(page, "#overlay") == [480, 360]
     _screenshot(page, "example")
 
-    page.set_input_files(UPLOAD, picture)
+    page.set_input_files(UPLOAD, image)
     expect(page.locator("#findings")).not_to_contain_text("Synthetic")
     page.get_by_label("Clear").click()
     expect(page.locator("#findings")).to_contain_text("Upload a picture")
     expect(page.locator("#overlay img")).to_have_count(0)
 
 
-def test_a_bad_file_gives_a_sentence_and_the_app_goes_on(page: Page, picture: Path, tmp_path: Path) -> None:
-    page.set_input_files(UPLOAD, picture)
+def test_a_bad_file_gives_a_sentence_and_the_app_goes_on(page: Page, image: Path, tmp_path: Path) -> None:
+    page.set_input_files(UPLOAD, image)
     expect(page.locator("#overlay img")).to_be_visible()
     page.get_by_label("Clear").click()
     bad = tmp_path / "text.png"
@@ -134,11 +134,11 @@ def test_a_bad_file_gives_a_sentence_and_the_app_goes_on(page: Page, picture: Pa
     _screenshot(page, "bad-file")
 
     page.get_by_label("Clear").click()
-    page.set_input_files(UPLOAD, picture)
+    page.set_input_files(UPLOAD, image)
     expect(page.locator("#overlay img")).to_be_visible()
 
 
-def test_a_phone_shows_everything_and_no_other_host_is_called(page: Page, picture: Path) -> None:
+def test_a_phone_shows_everything_and_no_other_host_is_called(page: Page, image: Path) -> None:
     hosts = set()
 
     def note(request: Request) -> None:
@@ -150,7 +150,7 @@ def test_a_phone_shows_everything_and_no_other_host_is_called(page: Page, pictur
     page.set_viewport_size({"width": 390, "height": 844})
     page.emulate_media(color_scheme="dark")
     page.reload()
-    page.set_input_files(UPLOAD, picture)
+    page.set_input_files(UPLOAD, image)
     expect(page.locator("#overlay img")).to_be_visible()
 
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -160,8 +160,8 @@ def test_a_phone_shows_everything_and_no_other_host_is_called(page: Page, pictur
     _screenshot(page, "phone-dark")
 
 
-def test_a_value_typed_out_of_range_is_brought_back(page: Page, picture: Path) -> None:
-    _analyse(page, picture)
+def test_a_value_typed_out_of_range_is_brought_back(page: Page, image: Path) -> None:
+    _analyse(page, image)
     failed = []
     page.on("response", lambda answer: failed.append(answer.url) if answer.status >= 400 else None)
     typed = page.locator("#threshold input[type=number]")
@@ -178,11 +178,11 @@ def test_a_value_typed_out_of_range_is_brought_back(page: Page, picture: Path) -
     expect(page.get_by_test_id("reset-button")).to_have_count(0)
 
 
-def test_a_cleared_picture_leaves_nothing_behind(page: Page, picture: Path) -> None:
+def test_a_cleared_image_leaves_nothing_behind(page: Page, image: Path) -> None:
     size = page.get_by_label("Pixel size, mm")
     expect(size).to_have_value("")
     size.fill("0.1")
-    _analyse(page, picture)
+    _analyse(page, image)
     _set_threshold(page, 0.3)
     expect(page.locator("#findings")).to_contain_text("typed, 0.1 mm")
     expect(size).to_have_value("0.1")
@@ -193,7 +193,7 @@ def test_a_cleared_picture_leaves_nothing_behind(page: Page, picture: Path) -> N
     page.get_by_label("Draw the diameters").check()
     expect(page.locator("#downloads a")).to_have_count(0)
 
-    page.locator("#picture").get_by_label("Clear").click()
+    page.locator("#image").get_by_label("Clear").click()
     expect(page.locator("#findings")).to_contain_text("Upload a picture")
     expect(size).to_have_value("")
     expect(page.locator("#threshold input[type=number]")).to_have_value("0.5")
@@ -208,8 +208,8 @@ def test_the_last_of_two_examples_stays(page: Page) -> None:
     expect(page.locator("#findings")).to_contain_text("drawn as malignant.")
 
 
-def test_the_whole_table_is_to_be_seen(page: Page, picture: Path) -> None:
-    _analyse(page, picture)
+def test_the_whole_table_is_to_be_seen(page: Page, image: Path) -> None:
+    _analyse(page, image)
     _set_threshold(page, 0.3)
     table = page.locator("#measurements").bounding_box()
     last = page.locator("#measurements").get_by_role("columnheader", name="Left, top").bounding_box()
@@ -217,8 +217,8 @@ def test_the_whole_table_is_to_be_seen(page: Page, picture: Path) -> None:
     assert last["x"] + last["width"] <= table["x"] + table["width"]
 
 
-def test_full_screen_enlarges(page: Page, picture: Path) -> None:
-    _analyse(page, picture)
+def test_full_screen_enlarges(page: Page, image: Path) -> None:
+    _analyse(page, image)
     page.locator("#overlay").get_by_label("Fullscreen").click()
     image = page.locator("#overlay img")
 
@@ -226,8 +226,8 @@ def test_full_screen_enlarges(page: Page, picture: Path) -> None:
     assert image.evaluate("image => getComputedStyle(image).objectFit") == "contain"
 
 
-def test_sliders_redraw_without_another_run(page: Page, picture: Path) -> None:
-    _analyse(page, picture)
+def test_sliders_redraw_without_another_run(page: Page, image: Path) -> None:
+    _analyse(page, image)
     runs = []
     page.on("request", lambda request: runs.append(request.url) if "queue/join" in request.url else None)
 
@@ -277,8 +277,8 @@ def test_dicom_clip_with_pixel_size_and_without_the_patient(page: Page, tmp_path
     _screenshot(page, "dicom")
 
 
-def test_reference_mask(page: Page, picture: Path, tmp_path: Path) -> None:
-    _analyse(page, picture)
+def test_reference_mask(page: Page, image: Path, tmp_path: Path) -> None:
+    _analyse(page, image)
     _set_threshold(page, 0.3)
     mask = np.zeros(SIZE[::-1], dtype=np.uint8)
     mask[20:60, 50:120] = 255
@@ -298,12 +298,12 @@ def test_reference_mask(page: Page, picture: Path, tmp_path: Path) -> None:
     page.set_input_files("#reference input[type=file]", parts)
     expect(page.locator("#agreement")).to_contain_text("Dice")
     expect(page.locator("#agreement")).to_contain_text("in the reference: 5,200 px")
-    assert _natural_size(page, "#agreement-picture") == list(SIZE)
+    assert _natural_size(page, "#agreement-image") == list(SIZE)
     _screenshot(page, "reference")
 
 
-def test_correction_with_the_brush_becomes_a_training_pair(page: Page, picture: Path, tmp_path: Path) -> None:
-    _analyse(page, picture)
+def test_correction_with_the_brush_becomes_a_training_pair(page: Page, image: Path, tmp_path: Path) -> None:
+    _analyse(page, image)
     _tab(page, "Correct the outline")
     canvas = page.locator("#editor canvas").first
     expect(canvas).to_be_visible()
@@ -327,7 +327,7 @@ def test_correction_with_the_brush_becomes_a_training_pair(page: Page, picture: 
         page.locator("#pair-file a").first.click()
     caught.value.save_as(tmp_path / "pair.zip")
     with zipfile.ZipFile(tmp_path / "pair.zip") as pair:
-        mask = np.asarray(Image.open(pair.open("malignant/picture_mask.png")))
+        mask = np.asarray(Image.open(pair.open("malignant/image_mask.png")))
     assert mask.shape == SIZE[::-1]
     columns = np.nonzero(mask)[1]
     # The stroke ran from the middle of the picture to the right.
@@ -339,7 +339,7 @@ def test_correction_with_the_brush_becomes_a_training_pair(page: Page, picture: 
     expect(page.locator("#threshold input[type=range]")).to_be_enabled()
 
 
-def test_a_refused_picture_can_be_analysed_anyway(page: Page, tmp_path: Path) -> None:
+def test_a_refused_image_can_be_analysed_anyway(page: Page, tmp_path: Path) -> None:
     path = tmp_path / "blank.png"
     Image.new("L", (120, 90), 60).save(path)
     page.set_input_files(UPLOAD, path)
@@ -352,8 +352,8 @@ def test_a_refused_picture_can_be_analysed_anyway(page: Page, tmp_path: Path) ->
     expect(page.get_by_role("button", name="Analyse anyway")).to_be_hidden()
 
 
-def test_downloads_hold_the_result(page: Page, picture: Path, tmp_path: Path) -> None:
-    _analyse(page, picture)
+def test_downloads_hold_the_result(page: Page, image: Path, tmp_path: Path) -> None:
+    _analyse(page, image)
     _set_threshold(page, 0.3)
     _tab(page, "Download")
     page.get_by_role("button", name="Make the files").click()
@@ -364,16 +364,16 @@ def test_downloads_hold_the_result(page: Page, picture: Path, tmp_path: Path) ->
             links.nth(number).click()
         caught.value.save_as(tmp_path / caught.value.suggested_filename)
 
-    mask = np.asarray(Image.open(tmp_path / "picture_mask.png"))
-    result = json.loads((tmp_path / "picture_result.json").read_text(encoding="utf-8"))
+    mask = np.asarray(Image.open(tmp_path / "image_mask.png"))
+    result = json.loads((tmp_path / "image_result.json").read_text(encoding="utf-8"))
     assert (mask > 0).sum() == result["lesion_area_px"]
-    assert Image.open(tmp_path / "picture_overlay.png").size == SIZE
-    text = pypdf.PdfReader(tmp_path / "picture_report.pdf").pages[0].extract_text()
+    assert Image.open(tmp_path / "image_overlay.png").size == SIZE
+    text = pypdf.PdfReader(tmp_path / "image_report.pdf").pages[0].extract_text()
     assert "not a medical device" in text.lower()
 
 
-def test_a_link_to_a_result_opens_it(page: Page, picture: Path, browser: Browser) -> None:
-    _analyse(page, picture)
+def test_a_link_to_a_result_opens_it(page: Page, image: Path, browser: Browser) -> None:
+    _analyse(page, image)
     _set_threshold(page, 0.3)
     page.locator("#view input").click()
     page.get_by_role("option", name="Uncertainty").click()
@@ -398,7 +398,7 @@ def test_a_link_to_a_result_opens_it(page: Page, picture: Path, browser: Browser
         other.close()
 
 
-def test_a_picture_from_the_clipboard_and_from_the_camera(page: Page) -> None:
+def test_an_image_from_the_clipboard_and_from_the_camera(page: Page) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write", "camera"])
     page.get_by_text("Or paste it, or use the camera").click()
     page.evaluate(_COPY)
@@ -419,10 +419,10 @@ def test_a_picture_from_the_clipboard_and_from_the_camera(page: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_serious_barrier(page: Page, picture: Path, scheme: str) -> None:
+def test_no_serious_barrier(page: Page, image: Path, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)
     page.reload()
-    _analyse(page, picture)
+    _analyse(page, image)
     _set_threshold(page, 0.3)
     found = []
     for tab in ("Measurements", "Compare with a mask", "Correct the outline", "Download", "All values"):
@@ -452,12 +452,12 @@ def _barriers(page: Page) -> list[str]:
     ]
 
 
-def test_a_picture_that_comes_with_the_model(browser: Browser, tiny_bundle: Path, tmp_path: Path) -> None:
-    (tiny_bundle / "pictures").mkdir()
+def test_an_image_that_comes_with_the_model(browser: Browser, tiny_model: Path, tmp_path: Path) -> None:
+    (tiny_model / "images").mkdir()
     Image.fromarray(make_phantom("benign", seed=5, size=(90, 120)).image).save(
-        tiny_bundle / "pictures" / "scan.png"
+        tiny_model / "images" / "scan.png"
     )
-    demo = build_page(str(tiny_bundle))
+    demo = build_page(str(tiny_model))
     _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, quiet=True)
     page = browser.new_page()
     page.set_default_timeout(60_000)

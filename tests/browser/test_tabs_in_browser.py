@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from busi_unet.app.about import build_about_tab
 from busi_unet.app.batch import build_batch_tab
-from busi_unet.app.model import load_model
+from busi_unet.app.model import load_predictor
 from busi_unet.app.page import LAUNCH_OPTIONS
 from busi_unet.data.phantom import make_phantom
 from busi_unet.inference.predictor import Prediction, Predictor
@@ -26,16 +26,16 @@ pytestmark = [
     # Gradio's queue uses a pandas option that newer pandas calls deprecated.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing"),
 ]
-UPLOAD = "#batch-pictures input[type=file]"
+UPLOAD = "#batch-images input[type=file]"
 
 
 @pytest.fixture
 def tabs(
-    browser: Browser, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Page]:
     """The two tabs alone, with a small untrained network."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    model = load_model(str(tiny_bundle))
+    model = load_predictor(str(tiny_model))
     with gr.Blocks(analytics_enabled=False) as demo:
         with gr.Tab("Many pictures"):
             build_batch_tab(lambda: model)
@@ -60,8 +60,8 @@ def files(tmp_path: Path) -> list[Path]:
     for seed in (0, 2):
         Image.fromarray(make_phantom("benign", seed=seed, size=(90, 160)).image).save(paths[seed])
     paths[1].write_text("no picture", encoding="utf-8")
-    with zipfile.ZipFile(paths[3], "w") as bundle:
-        bundle.write(paths[0], "study/three.png")
+    with zipfile.ZipFile(paths[3], "w") as zip_file:
+        zip_file.write(paths[0], "study/three.png")
     return paths
 
 
@@ -69,7 +69,7 @@ def test_a_batch_with_a_bad_file(tabs: Page, files: list[Path], tmp_path: Path) 
     download = tabs.get_by_role("button", name="Download all results")
     expect(download).to_be_disabled()
     tabs.set_input_files(UPLOAD, files)
-    expect(tabs.locator("#batch-pictures")).to_contain_text(".zip")
+    expect(tabs.locator("#batch-images")).to_contain_text(".zip")
     tabs.get_by_role("button", name="Analyse all").click()
 
     expect(tabs.locator("#batch-status")).to_contain_text("Done. 4 pictures:")
@@ -84,9 +84,9 @@ def test_a_batch_with_a_bad_file(tabs: Page, files: list[Path], tmp_path: Path) 
     with tabs.expect_download() as caught:
         download.click()
     caught.value.save_as(tmp_path / "results.zip")
-    with zipfile.ZipFile(tmp_path / "results.zip") as bundle:
-        names = set(bundle.namelist())
-        mask = Image.open(io.BytesIO(bundle.read("study__three_mask.png")))
+    with zipfile.ZipFile(tmp_path / "results.zip") as zip_file:
+        names = set(zip_file.namelist())
+        mask = Image.open(io.BytesIO(zip_file.read("study__three_mask.png")))
     assert mask.size == (160, 90)
     assert {"one_mask.png", "two_overlay.png", "predictions.csv", "report.html"} < names
 
@@ -101,11 +101,11 @@ def test_cancel_keeps_what_is_done(
         return predict(*args, **kwargs)
 
     monkeypatch.setattr(Predictor, "predict", slowly)
-    with zipfile.ZipFile(tmp_path / "study.zip", "w") as bundle:
+    with zipfile.ZipFile(tmp_path / "study.zip", "w") as zip_file:
         for number in range(100):
-            bundle.write(files[0], f"{number:03}.png")
+            zip_file.write(files[0], f"{number:03}.png")
     tabs.set_input_files(UPLOAD, tmp_path / "study.zip")
-    expect(tabs.locator("#batch-pictures")).to_contain_text(".zip")
+    expect(tabs.locator("#batch-images")).to_contain_text(".zip")
     tabs.get_by_role("button", name="Analyse all").click()
     expect(tabs.locator("#batch-status")).to_contain_text("of 100 pictures done")
     tabs.get_by_role("button", name="Cancel").click()
@@ -117,13 +117,13 @@ def test_cancel_keeps_what_is_done(
 
 def test_the_table_sorts(tabs: Page, files: list[Path]) -> None:
     tabs.set_input_files(UPLOAD, [files[2], files[0]])
-    expect(tabs.locator("#batch-pictures")).to_contain_text("one")
+    expect(tabs.locator("#batch-images")).to_contain_text("one")
     tabs.get_by_role("button", name="Analyse all").click()
     expect(tabs.locator("#batch-status")).to_contain_text("Done.")
     first = tabs.locator("#batch-table").get_by_role("gridcell").first
     expect(first).to_have_text("two.tif")
 
-    heading = tabs.locator("#batch-table").get_by_role("columnheader", name="Picture")
+    heading = tabs.locator("#batch-table").get_by_role("columnheader", name="Image")
     heading.hover()
     heading.get_by_label("Open cell menu").click()
     tabs.get_by_role("menuitem", name="Sort ascending").click()

@@ -5,7 +5,7 @@ import pytest
 
 from busi_unet.cli import main
 from busi_unet.data.prepared import load_prepared
-from busi_unet.models.pretrained import bundle_hash
+from busi_unet.models.pretrained import model_hash
 
 
 @pytest.fixture(autouse=True)
@@ -14,8 +14,8 @@ def empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "here")
 
 
-def test_prints_tables_and_writes_the_report(prepared, tiny_bundle, capsys):
-    assert main(["evaluate", str(tiny_bundle), "--data", str(prepared), "--device", "cpu"]) == 0
+def test_prints_tables_and_writes_the_report(prepared, tiny_model, capsys):
+    assert main(["evaluate", str(tiny_model), "--data", str(prepared), "--device", "cpu"]) == 0
     printed = capsys.readouterr()
     (report,) = Path("reports").iterdir()
     assert str(report) in printed.err
@@ -23,11 +23,11 @@ def test_prints_tables_and_writes_the_report(prepared, tiny_bundle, capsys):
     stored = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
     assert sum(stored["images"].values()) == len(load_prepared(prepared)["test"])
     assert stored["provenance"]["command"].startswith("busi-unet evaluate ")
-    assert stored["provenance"]["bundle_sha256"] == bundle_hash(tiny_bundle)
+    assert stored["provenance"]["model_sha256"] == model_hash(tiny_model)
 
 
-def test_json_is_the_only_thing_on_stdout(prepared, tiny_bundle, capsys):
-    arguments = [str(tiny_bundle), "--data", str(prepared), "--split", "train", "--output", "out"]
+def test_json_is_the_only_thing_on_stdout(prepared, tiny_model, capsys):
+    arguments = [str(tiny_model), "--data", str(prepared), "--split", "train", "--output", "out"]
     assert main(["evaluate", *arguments, "--seed", "7", "--json"]) == 0
     printed = capsys.readouterr()
     summary = json.loads(printed.out)

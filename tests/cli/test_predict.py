@@ -17,9 +17,9 @@ def image(tmp_path):
     return path
 
 
-def test_json_lines_on_stdout_and_files_in_the_folder(image, tiny_bundle, tmp_path, capsys):
+def test_json_lines_on_stdout_and_files_in_the_folder(image, tiny_model, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(["predict", str(image), "--model", str(tiny_bundle), "--output", str(out), "--json"]) == 0
+    assert main(["predict", str(image), "--model", str(tiny_model), "--output", str(out), "--json"]) == 0
     printed = capsys.readouterr()
     (line,) = printed.out.splitlines()
     assert set(json.loads(line)["probabilities"]) == {"normal", "benign", "malignant"}
@@ -28,14 +28,14 @@ def test_json_lines_on_stdout_and_files_in_the_folder(image, tiny_bundle, tmp_pa
     assert (out / "a_mask.png").exists()
 
 
-def test_a_folder_and_a_zip_with_a_bad_file_each(image, tiny_bundle, tmp_path, capsys):
+def test_a_folder_and_a_zip_with_a_bad_file_each(image, tiny_model, tmp_path, capsys):
     (tmp_path / "in" / "bad.png").write_text("no image")
     with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
         archive.write(image, "study/b.png")
         archive.writestr("study/empty.png", b"")
     out = tmp_path / "out"
     inputs = [str(tmp_path / "in"), str(tmp_path / "more.zip")]
-    assert main(["predict", *inputs, "--model", str(tiny_bundle), "--output", str(out)]) == 1
+    assert main(["predict", *inputs, "--model", str(tiny_model), "--output", str(out)]) == 1
     printed = capsys.readouterr()
     assert len(printed.out.splitlines()) == 4
     assert f"{Path('more.zip')}/study/empty.png is empty" in printed.out

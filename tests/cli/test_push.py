@@ -4,12 +4,12 @@ import shlex
 from busi_unet.cli import main
 
 
-def test_a_dry_run_lists_what_would_be_sent_without_network(tiny_bundle, tmp_path, capsys):
+def test_a_dry_run_lists_what_would_be_sent_without_network(tiny_model, tmp_path, capsys):
     kept = tmp_path / "kept"
-    arguments = ["push", str(tiny_bundle), "me/busi", "--output", str(kept), "--json"]
+    arguments = ["push", str(tiny_model), "me/busi", "--output", str(kept), "--json"]
     assert main([*arguments, "--dry-run"]) == 0
     files = {file["path"]: file["bytes"] for file in json.loads(capsys.readouterr().out)["files"]}
-    assert files["model.safetensors"] == (tiny_bundle / "model.safetensors").stat().st_size
+    assert files["model.safetensors"] == (tiny_model / "model.safetensors").stat().st_size
     assert {"README.md", "config.json"} <= files.keys()
     assert all((kept / path).stat().st_size == size for path, size in files.items())
 
@@ -17,18 +17,18 @@ def test_a_dry_run_lists_what_would_be_sent_without_network(tiny_bundle, tmp_pat
     assert "--output needs --dry-run" in capsys.readouterr().err
 
 
-def test_a_push_that_failed_is_resumed_by_the_command_it_ends_with(hub, tiny_bundle, capsys):
+def test_a_push_that_failed_is_resumed_by_the_command_it_ends_with(hub, tiny_model, capsys):
     hub.login(None)
-    assert main(["push", str(tiny_bundle), "me/busi", "--private"]) == 1
+    assert main(["push", str(tiny_model), "me/busi", "--private"]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert f"The weights are intact in {tiny_bundle}." in printed.err
+    assert f"The weights are intact in {tiny_model}." in printed.err
 
     hub.login("hf_write")
     assert main(shlex.split(printed.err.strip().rpartition("resume with: busi-unet ")[2])) == 0
     assert capsys.readouterr().out.strip() == f"{hub.url}/me/busi"
     assert hub.repo("me/busi").private
-    assert hub.files("me/busi")["model.safetensors"] == (tiny_bundle / "model.safetensors").read_bytes()
+    assert hub.files("me/busi")["model.safetensors"] == (tiny_model / "model.safetensors").read_bytes()
 
 
 def test_a_folder_without_a_model_is_wrong_usage(tmp_path, capsys):

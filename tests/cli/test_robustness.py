@@ -23,24 +23,24 @@ def made_for(folder: Path, data, fold: int) -> None:
     save_config(folder, replace(load_config(folder), training={"data": made_on}))
 
 
-def test_a_model_on_altered_images(prepared, tiny_bundle, capsys):
-    arguments = [str(tiny_bundle), "--data", str(prepared), "--only", "text_in", "half_size", "--seed", "7"]
+def test_a_model_on_altered_images(prepared, tiny_model, capsys):
+    arguments = [str(tiny_model), "--data", str(prepared), "--only", "text_in", "half_size", "--seed", "7"]
     assert main(["robustness", *arguments]) == 0
     printed = capsys.readouterr()
     (folder,) = Path("reports").iterdir()
     assert str(folder) in printed.err
     (stored,) = (json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json"))
     assert list(stored["effects"]) == ["half_size", "text_in"]
-    assert stored["provenance"]["command"].startswith(f"busi-unet robustness {tiny_bundle} --data")
+    assert stored["provenance"]["command"].startswith(f"busi-unet robustness {tiny_model} --data")
     assert stored["provenance"]["seed"] == 7
     with (folder / "per_image.csv").open(encoding="utf-8", newline="") as stream:
         assert len(list(csv.DictReader(stream))) == 2 * len(load_prepared(prepared)["test"])
 
 
-def test_a_cross_validation_each_fold_by_the_model_that_kept_it(prepared, tiny_bundle, tmp_path, capsys):
+def test_a_cross_validation_each_fold_by_the_model_that_kept_it(prepared, tiny_model, tmp_path, capsys):
     data = load_prepared(prepared)
     for fold in range(5):
-        shutil.copytree(tiny_bundle, tmp_path / "cv" / f"fold-{fold}" / "model")
+        shutil.copytree(tiny_model, tmp_path / "cv" / f"fold-{fold}" / "model")
         made_for(tmp_path / "cv" / f"fold-{fold}" / "model", data, fold)
     arguments = ["--cross-validation", str(tmp_path / "cv"), "--data", str(prepared)]
     assert main(["robustness", *arguments, "--only", "borders_in", "--json"]) == 0

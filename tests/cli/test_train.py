@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from busi_unet.cli import main
-from busi_unet.models.pretrained import load_bundle
+from busi_unet.models.pretrained import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--encoder", "plain", "--width", "4", "--size", "64", "--epochs", "1", "--batch-size", "4"]
@@ -30,7 +30,7 @@ def test_accelerate_launches_the_script_and_the_module(prepared, tmp_path, progr
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == f"Model: {run / 'model'}"
     assert "train: 100%" in result.stderr
-    load_bundle(run / "model")
+    load_model(run / "model")
 
 
 @pytest.mark.slow
@@ -48,7 +48,7 @@ def test_two_processes_train_one_model_and_push_it_once(hub, prepared, tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == [f"Model: {run / 'model'}", f"Published: {hub.url}/me/busi"]
     assert sum("/commit/" in request for request in hub.requests) == 1
-    assert load_bundle(run / "model")[1].training["hardware"]["processes"] == 2
+    assert load_model(run / "model")[1].training["hardware"]["processes"] == 2
 
 
 def test_data_that_are_not_prepared_are_told_in_one_message(tmp_path, capsys):

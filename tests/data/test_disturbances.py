@@ -40,7 +40,7 @@ def with_everything(pair) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", DISTURBANCES)
-def test_every_one_changes_the_picture_and_leaves_what_it_was_given(name, with_everything):
+def test_every_one_changes_the_image_and_leaves_what_it_was_given(name, with_everything):
     image, mask = with_everything
     before = image.copy(), mask.copy()
     changed, moved = DISTURBANCES[name](image, mask, generator_for(0, name, "a"))
@@ -64,7 +64,7 @@ def test_seed_name_and_image_decide(name, with_everything):
 
 
 @pytest.mark.parametrize("name", [*DISTURBANCES])
-def test_the_mask_moves_with_the_picture(name):
+def test_the_mask_moves_with_the_image(name):
     mask = np.zeros(SHAPE, dtype=bool)
     mask[60:110, 70:150] = True
     image = np.where(mask, 240, 20).astype(np.uint8)
@@ -87,7 +87,7 @@ def test_a_fan_keeps_the_whole_lesion_and_is_black_outside(name, pair):
     assert changed[changed.shape[0] // 2, middle - 5 : middle + 5].any()
 
 
-def test_tall_pictures_can_be_fanned_too():
+def test_tall_images_can_be_fanned_too():
     image = smooth_tissue((310, 190))
     changed, _ = DISTURBANCES["scanner_convex"](image, image < 30, generator_for(0, "scanner_convex", "a"))
     assert (changed > 0).mean() > 0.3

@@ -89,7 +89,7 @@ def test_equal_pixels_are_identical_even_without_features() -> None:
     ]
 
 
-def test_a_copy_of_identical_pictures_joins_them(originals: list[np.ndarray]) -> None:
+def test_a_copy_of_identical_images_joins_them(originals: list[np.ndarray]) -> None:
     images = [originals[0], originals[1], originals[0].copy(), mirror(originals[0])]
     assert group_copies(4, find_copies(images)) == [0, 1, 0, 0]
 
@@ -112,7 +112,7 @@ def test_a_higher_bar_keeps_fewer(originals: list[np.ndarray]) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_too_few_pictures_have_no_copies(originals: list[np.ndarray], count: int) -> None:
+def test_too_few_images_have_no_copies(originals: list[np.ndarray], count: int) -> None:
     assert find_copies(originals[:count]) == []
 
 

@@ -74,7 +74,7 @@ def test_page_is_well_formed_and_needs_nothing_from_outside(text):
     assert "http" not in re.sub(r"base64,[^\"]*", "", text)
 
 
-def test_every_picture_has_a_description(text):
+def test_every_image_has_a_description(text):
     assert all(image.get("alt") for image in Page(text).images if "src" in image)
 
 

@@ -13,7 +13,7 @@ TABLE = Path(busi_unet.data.__file__).with_name("busi_marks.csv")
 DATA_PAGE = Path(__file__).resolve().parents[2] / "docs" / "data.md"
 
 
-def test_every_marked_picture_is_one_of_busi():
+def test_every_marked_image_is_one_of_busi():
     marks = read_marks(TABLE, ["objection", "burnt_in"])
     known = {row.image_id for row in read_busi_folds()}
     assert all(images and images <= known for images in marks.values())

@@ -64,7 +64,7 @@ def brightness_behind(phantom: Phantom) -> float:
 
 
 @pytest.mark.parametrize("label", CLASS_NAMES)
-def test_a_seed_fixes_the_picture(label: str) -> None:
+def test_a_seed_fixes_the_image(label: str) -> None:
     first, again, other = (make_phantom(label, seed=seed, size=(64, 64)) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first.image, again.image)
     np.testing.assert_array_equal(first.mask, again.mask)
@@ -107,7 +107,7 @@ def test_grey_levels_are_used_and_fall_with_depth(phantoms: dict[str, list[Phant
 
 
 @pytest.mark.parametrize("label", LESIONS)
-def test_lesion_is_one_piece_of_plausible_size_inside_the_picture(
+def test_lesion_is_one_piece_of_plausible_size_inside_the_image(
     phantoms: dict[str, list[Phantom]], label: str
 ) -> None:
     for phantom in phantoms[label]:
@@ -117,7 +117,7 @@ def test_lesion_is_one_piece_of_plausible_size_inside_the_picture(
 
 
 @pytest.mark.parametrize("size", [(64, 96), (100, 60), (50, 160)])
-def test_malignant_margins_stay_inside_pictures_of_any_shape(size: tuple[int, int]) -> None:
+def test_malignant_margins_stay_inside_images_of_any_shape(size: tuple[int, int]) -> None:
     for seed in range(25):
         mask = make_phantom("malignant", seed=seed, size=size).mask
         assert mask[1:-1, 1:-1].sum() == mask.sum(), f"seed {seed}"

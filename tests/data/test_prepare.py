@@ -33,8 +33,8 @@ def source(phantom_root, tmp_path_factory) -> Path:
     second = np.zeros((128, 160), np.uint8)
     second[100:110, 5:25] = 255
     Image.fromarray(second).save(base / "benign" / "benign (1)_mask_1.png")
-    picture = Image.open(base / "benign" / "benign (2).png")
-    picture.convert("RGB").save(base / "benign" / "benign (2).png")
+    image = Image.open(base / "benign" / "benign (2).png")
+    image.convert("RGB").save(base / "benign" / "benign (2).png")
     for name in ("benign (9)", "benign (10)"):
         Image.fromarray(pixels(base / "benign" / "benign (3).png")).save(base / "benign" / f"{name}.png")
         shutil.copy(base / "benign" / "benign (3)_mask.png", base / "benign" / f"{name}_mask.png")
@@ -81,7 +81,7 @@ def test_columns_types_and_pixels(source, prepared):
         assert np.asarray(row["mask"]).any() == (label != "normal")
 
 
-def test_masks_of_one_picture_become_their_union(source, prepared):
+def test_masks_of_one_image_become_their_union(source, prepared):
     folder = source / "archive" / "Dataset_BUSI_with_GT" / "benign"
     union = np.maximum(pixels(folder / "benign (1)_mask.png"), pixels(folder / "benign (1)_mask_1.png"))
     rows = [
@@ -175,7 +175,7 @@ def test_a_group_in_two_folds_is_not_split(prepared):
         resplit(dataset, 1)
 
 
-def test_pictures_with_published_folds_get_those(phantom_root, tmp_path, monkeypatch):
+def test_images_with_published_folds_get_those(phantom_root, tmp_path, monkeypatch):
     cases = scan_folder(phantom_root).cases
     rows = [
         FoldRow(
@@ -260,7 +260,7 @@ def test_oddities_are_let_pass_with_a_warning(broken, tmp_path):
     assert not np.asarray(empty[0]["mask"]).any()
 
 
-def test_too_few_pictures(phantom_root, tmp_path):
+def test_too_few_images(phantom_root, tmp_path):
     for label in CLASS_NAMES:
         (tmp_path / "few" / label).mkdir(parents=True)
         for name in (f"{label} (1).png", f"{label} (1)_mask.png"):
@@ -323,16 +323,16 @@ def test_unknown_fold(phantom_root, tmp_path):
 
 
 def zip_of(folder: Path, archive: Path) -> Path:
-    with zipfile.ZipFile(archive, "w") as bundle:
+    with zipfile.ZipFile(archive, "w") as zip_file:
         for path in sorted(folder.rglob("*")):
-            bundle.write(path, Path("Dataset_BUSI_with_GT") / path.relative_to(folder))
-        bundle.writestr("__MACOSX/benign/._benign (1).png", b"resource fork")
+            zip_file.write(path, Path("Dataset_BUSI_with_GT") / path.relative_to(folder))
+        zip_file.writestr("__MACOSX/benign/._benign (1).png", b"resource fork")
     return archive
 
 
 def test_unsafe_zip_writes_nothing(tmp_path):
-    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as bundle:
-        bundle.writestr("../outside.png", b"x")
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as zip_file:
+        zip_file.writestr("../outside.png", b"x")
     assert len(problems_of(tmp_path / "evil.zip", tmp_path)) == 1
     assert not (tmp_path / "outside.png").exists()
 
@@ -436,7 +436,7 @@ def test_folds_that_do_not_make_the_splits_are_refused(prepared, tmp_path):
     )
 
 
-def test_folds_of_the_source_that_leave_a_split_empty_are_not_called_too_few_pictures(prepared, tmp_path):
+def test_folds_of_the_source_that_leave_a_split_empty_are_not_called_too_few_images(prepared, tmp_path):
     dataset = load_prepared(prepared)
     (tmp_path / "pushed").mkdir()
     for split, part in dataset.items():

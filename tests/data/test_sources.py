@@ -53,9 +53,9 @@ def test_zip_is_unpacked_byte_by_byte(phantom_root, scratch, tmp_path):
     ["../outside.png", "benign/../../outside.png", "/tmp/outside.png", "C:\\outside.png", "..\\outside.png"],
 )
 def test_zip_that_climbs_out_is_refused(name, scratch, tmp_path):
-    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as bundle:
-        bundle.writestr("benign/benign (1).png", b"")
-        bundle.writestr(name, b"x")
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as zip_file:
+        zip_file.writestr("benign/benign (1).png", b"")
+        zip_file.writestr(name, b"x")
     (problem,) = refusal_of(tmp_path / "evil.zip", scratch).problems
     assert "out of the archive" in problem
     assert not list(tmp_path.rglob("*.png"))
@@ -64,8 +64,8 @@ def test_zip_that_climbs_out_is_refused(name, scratch, tmp_path):
 def test_zip_with_a_symbolic_link_is_refused(scratch, tmp_path):
     link = zipfile.ZipInfo("benign/benign (1).png")
     link.external_attr = 0o120777 << 16
-    with zipfile.ZipFile(tmp_path / "link.zip", "w") as bundle:
-        bundle.writestr(link, "/etc/hostname")
+    with zipfile.ZipFile(tmp_path / "link.zip", "w") as zip_file:
+        zip_file.writestr(link, "/etc/hostname")
     problems = refusal_of(tmp_path / "link.zip", scratch).problems
     assert problems == ("benign/benign (1).png: is a symbolic link",)
 
@@ -75,8 +75,8 @@ def test_zip_that_would_fill_the_disk_is_refused_before_unpacking(
     limit, value, scratch, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(sources, limit, value)
-    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as bundle:
-        bundle.writestr("benign/benign (1).png", bytes(20_000))
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as zip_file:
+        zip_file.writestr("benign/benign (1).png", bytes(20_000))
     assert "would unpack to" in refusal_of(tmp_path / "bomb.zip", scratch).message
     assert list(scratch.iterdir()) == []
 
@@ -84,8 +84,8 @@ def test_zip_that_would_fill_the_disk_is_refused_before_unpacking(
 def test_damaged_zips(phantom_root, scratch, tmp_path):
     archive = Path(shutil.make_archive(str(tmp_path / "archive"), "zip", phantom_root))
     data = bytearray(archive.read_bytes())
-    with zipfile.ZipFile(archive) as bundle:
-        entry = bundle.getinfo("benign/benign (2).png")
+    with zipfile.ZipFile(archive) as zip_file:
+        entry = zip_file.getinfo("benign/benign (2).png")
     data[entry.header_offset + 200] ^= 0xFF
     archive.write_bytes(data)
     assert refusal_of(archive, scratch).problems[0].startswith("benign/benign (2).png: damaged")

@@ -7,7 +7,7 @@ import re
 import pytest
 from fakes.made_up import CASES, LEFT_HALF, SQUARE, MadeUpPredictor, box, make_split
 
-from busi_unet.config import EdgeBand
+from busi_unet.config import BoundaryBand
 from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.evaluation.evaluate import evaluate
 from busi_unet.evaluation.report import to_markdown
@@ -78,8 +78,8 @@ def test_sets_and_bands_are_judged_where_they_are_stated(evaluation):
         "set_coverage",
         "set_coverage_by_group",
         "set_size",
-        "edge_coverage",
-        "edge_coverage_by_group",
+        "boundary_coverage",
+        "boundary_coverage_by_group",
     ):
         absent = evaluation.estimates[name]
         assert (absent.value, absent.n, absent.count) == (None, 0, None)
@@ -91,13 +91,13 @@ def test_sets_and_bands_are_judged_where_they_are_stated(evaluation):
         strict=True,
     ):
         answer.prediction_set = stated
-        answer.edge_band = EdgeBand(coverage=0.9, inner=0.35, outer=0.35)
+        answer.boundary_band = BoundaryBand(coverage=0.9, inner=0.35, outer=0.35)
     estimates = evaluate(predictor, make_split(), progress=False).estimates
     assert estimates["set_coverage"].count == 4
     assert estimates["set_size"].value == pytest.approx(7 / 6)
     # Two outlines are the lesion's own; the third, a half of it, misses the other half's edge.
-    assert estimates["edge_coverage"].n == 3
-    assert 2 / 3 < estimates["edge_coverage"].value < 0.9
+    assert estimates["boundary_coverage"].n == 3
+    assert 2 / 3 < estimates["boundary_coverage"].value < 0.9
 
 
 def test_missing_a_lesion_is_counted_even_where_a_sliver_was_drawn():
@@ -105,10 +105,10 @@ def test_missing_a_lesion_is_counted_even_where_a_sliver_was_drawn():
     cases = (("benign (1)", "a", SQUARE, sliver, *CASES[0][4:]), *CASES[1:])
     predictor = MadeUpPredictor(cases)
     for answer in predictor.answers.values():
-        answer.edge_band = EdgeBand(coverage=0.9, inner=0.35, outer=0.35)
+        answer.boundary_band = BoundaryBand(coverage=0.9, inner=0.35, outer=0.35)
     estimates = evaluate(predictor, make_split(cases), progress=False).estimates
     assert (estimates["benign_missed_share"].count, estimates["benign_empty_share"].count) == (1, 0)
-    assert estimates["edge_coverage"].n == 2, "where the lesion was missed, no edge was stated"
+    assert estimates["boundary_coverage"].n == 2, "where the lesion was missed, no edge was stated"
 
 
 def test_interval_comes_from_whole_groups(evaluation):
@@ -152,7 +152,7 @@ def test_what_the_classes_at_hand_do_not_define_is_absent(names):
     def defined(figure):
         if figure in ("accuracy", "ece"):
             return True
-        if figure.startswith(("set_", "edge_")):
+        if figure.startswith(("set_", "boundary_")):
             return False  # This predictor states neither.
         needed = {
             "macro_f1": len(present) == 3,

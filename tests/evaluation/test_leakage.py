@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from busi_unet.config import BundleConfig
+from busi_unet.config import ModelConfig
 from busi_unet.data.busi import load_prepared, resplit, split_hash
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.leakage import cross_validated, split_for, subject
@@ -25,19 +25,19 @@ def data(prepared: Path):
 
 
 @pytest.fixture
-def runs(tmp_path: Path, tiny_bundle: Path, data) -> Path:
+def runs(tmp_path: Path, tiny_model: Path, data) -> Path:
     """A cross-validation, of untrained networks."""
     folder = tmp_path / "cv"
     for fold in range(5):
         model = folder / f"fold-{fold}" / "model"
-        shutil.copytree(tiny_bundle, model)
+        shutil.copytree(tiny_model, model)
         save_config(model, replace(load_config(model), training=made_on(data, fold)))
     return folder
 
 
 @pytest.mark.parametrize("folds", [(0, None), (2, None), (2, 0)])
 def test_a_model_gets_its_own_split(data, folds):
-    split = split_for(BundleConfig(training=made_on(data, *folds)), data)
+    split = split_for(ModelConfig(training=made_on(data, *folds)), data)
     assert split.own and not split.doubt("test")
     assert "chosen on these images" in split.doubt("validation")
     assert "was trained on these images" in split.doubt("train")
@@ -46,12 +46,12 @@ def test_a_model_gets_its_own_split(data, folds):
 
 
 def test_a_model_of_other_data_is_told_apart(data):
-    split = split_for(BundleConfig(), data)
+    split = split_for(ModelConfig(), data)
     assert (split.data, split.own) == (data, None)
     assert "does not tell" in split.doubt("test")
     record = made_on(data, 1)
     record["data"]["split_sha256"] = "other"
-    split = split_for(BundleConfig(training=record), data)
+    split = split_for(ModelConfig(training=record), data)
     assert split.own is False and "another split" in split.doubt("test")
     assert set(split.data["test"]["fold"]) == {1}
 
@@ -59,7 +59,7 @@ def test_a_model_of_other_data_is_told_apart(data):
 def test_training_without_validation_has_seen_the_validation_images(data):
     training = made_on(data, 0)
     training = {"data": {**training["data"], "trained_on": ["train", "validation"]}}
-    split = split_for(BundleConfig(training=training), data)
+    split = split_for(ModelConfig(training=training), data)
     assert "was trained on these images" in split.doubt("validation")
     assert not split.doubt("test")
 
@@ -85,7 +85,7 @@ def test_every_image_has_the_network_that_kept_it(runs, data):
 def test_what_is_no_cross_validation_of_these_data(runs, data, tmp_path):
     with pytest.raises(UsageError, match=r"no folder .*nowhere"):
         cross_validated(tmp_path / "nowhere", data)
-    save_config(runs / "fold-3" / "model", BundleConfig(training=made_on(data, 2)))
+    save_config(runs / "fold-3" / "model", ModelConfig(training=made_on(data, 2)))
     with pytest.raises(UsageError, match=r"fold-3.model was not made to be tested on fold 3"):
         cross_validated(runs, data)
     shutil.rmtree(runs / "fold-1" / "model")

@@ -57,20 +57,20 @@ def test_per_image_rows(report):
     assert rows["malignant (1)"]["precision"] == ""
 
 
-def test_pictures_are_drawn(report):
+def test_images_are_drawn(report):
     drawn = {path.stem: np.asarray(PILImage.open(path)) for path in report[1].glob("*.png")}
     assert set(drawn) == {
         "confusion_matrix",
         "dice_histogram",
         "dice_by_size",
         "roc",
-        "lesion_presence",
+        "lesion_detection",
         "reliability",
         "gallery_best",
         "gallery_worst",
         "gallery_false_masks",
     }
-    assert all(np.ptp(picture) > 100 for picture in drawn.values())
+    assert all(np.ptp(image) > 100 for image in drawn.values())
 
 
 def test_galleries_show_the_extremes_and_no_lesion_twice(tmp_path):

@@ -62,8 +62,8 @@ class Shortcut:
             probabilities={"normal": 0.0, "benign": 0.1, "malignant": 0.9},
             refused=True,
             prediction_set=None,
-            edge_band=None,
-            suspicious=True,
+            boundary_band=None,
+            flagged=True,
         )
 
 
@@ -184,8 +184,8 @@ def test_the_seed_and_the_image_decide_not_the_order():
                 probabilities=dict(zip(CLASS_NAMES, (1 - share, share, 0.0), strict=True)),
                 refused=False,
                 prediction_set=None,
-                edge_band=None,
-                suspicious=False,
+                boundary_band=None,
+                flagged=False,
             )
 
     assert after(CASES) == after(CASES[::-1])
@@ -252,8 +252,8 @@ def test_every_disturbance_can_be_audited():
                 probabilities={"normal": 1.0, "benign": 0.0, "malignant": 0.0},
                 refused=False,
                 prediction_set=None,
-                edge_band=None,
-                suspicious=False,
+                boundary_band=None,
+                flagged=False,
             )
 
     outcome = audit([(Blank(), make_split())], progress=False, resamples=50)

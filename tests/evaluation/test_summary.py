@@ -22,13 +22,13 @@ def row(number: int, label: str, dice: float | None, said: str | None = None) ->
         width_px=50,
         predicted_label=said,
         probabilities=tuple(0.8 if name == said else 0.1 for name in CLASS_NAMES),
-        suspicious=said == "malignant",
+        flagged=said == "malignant",
         refused=False,
         scores=SegmentationScores(
             dice, dice, None if dice is None else 4.5, dice, dice, hits, lesion - hits, lesion - hits, 1800
         ),
         prediction_set=(said,),
-        edge_within=None if dice is None else 0.9,
+        boundary_within=None if dice is None else 0.9,
     )
 
 
@@ -94,25 +94,25 @@ def test_other_images_cannot_be_compared(rows):
 def test_what_is_undefined_stays_so(rows):
     normals = [item for item in rows if item.label == "normal"]
     figures = summarise(normals)
-    for name in ("lesion_dice", "macro_f1", "auc_malignant", "malignant_sensitivity", "edge_coverage"):
+    for name in ("lesion_dice", "macro_f1", "auc_malignant", "malignant_sensitivity", "boundary_coverage"):
         assert figures[name].value is None, name
     assert compare(normals, normals)["lesion_dice"].value is None
 
 
-def test_what_is_stated_of_new_pictures_is_judged_with_one_vote_per_group(rows):
+def test_what_is_stated_of_new_images_is_judged_with_one_vote_per_group(rows):
     lesions = [item for item in rows if item.label != "normal"]
     # Six copies are all left out; six pictures of their own are not.
     copies = [
-        replace(item, group="copies", prediction_set=("normal",), edge_within=0.0) for item in lesions[:6]
+        replace(item, group="copies", prediction_set=("normal",), boundary_within=0.0) for item in lesions[:6]
     ]
     own = [
-        replace(item, group=item.image_id, prediction_set=(item.label,), edge_within=1.0)
+        replace(item, group=item.image_id, prediction_set=(item.label,), boundary_within=1.0)
         for item in lesions[6:12]
     ]
     # Nothing is stated of the last: it takes no part of its group's vote.
-    unstated = replace(lesions[12], group="copies", prediction_set=None, edge_within=None)
+    unstated = replace(lesions[12], group="copies", prediction_set=None, boundary_within=None)
     figures = summarise([*copies, *own, unstated])
-    for name in ("set_coverage", "edge_coverage"):
+    for name in ("set_coverage", "boundary_coverage"):
         assert figures[name].value == pytest.approx(1 / 2)
         assert figures[f"{name}_by_group"].value == pytest.approx(6 / 7)
         assert figures[f"{name}_by_group"].n == 12

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-def write_evaluation(path: Path, bundle_sha256: str, **provenance: Any) -> Path:
+def write_evaluation(path: Path, model_sha256: str, **provenance: Any) -> Path:
     """Figures that no other file has, so that a borrowed one shows."""
 
     def estimate(value, n=20, count=None):
@@ -43,7 +43,7 @@ def write_evaluation(path: Path, bundle_sha256: str, **provenance: Any) -> Path:
             "split": "test",
             "split_is_the_models_own": True,
             "versions": {"busi_unet": "0.1.0"},
-            "bundle_sha256": bundle_sha256,
+            "model_sha256": model_sha256,
             **provenance,
         },
     }

@@ -125,10 +125,10 @@ def _disk_full(world: World) -> None:
 
 
 def _damaged_cache(world: World) -> None:
-    from busi_unet.hub import fetch_bundle
+    from busi_unet.hub import fetch_model
 
     world.publish()
-    weights = fetch_bundle("me/busi") / "model.safetensors"
+    weights = fetch_model("me/busi") / "model.safetensors"
     weights.write_bytes(tamper(weights.read_bytes()))
     world.hub.stop()
 
@@ -425,24 +425,24 @@ def page(messages: Callable[[FaultCase], str]) -> str:
     return text
 
 
-def make_bundle(folder: Path) -> Path:
+def make_model_folder(folder: Path) -> Path:
     """A model folder with a small network of random, seeded weights."""
     import torch
 
-    from busi_unet.config import Architecture, BundleConfig, Preprocess
-    from busi_unet.models.pretrained import save_bundle
+    from busi_unet.config import Architecture, ModelConfig, Preprocess
+    from busi_unet.models.pretrained import save_model
     from busi_unet.models.unet import UNet
 
     torch.manual_seed(0)
     architecture = Architecture("plain", width=4)
-    return save_bundle(folder, UNet(architecture), BundleConfig(architecture, Preprocess(size=32)))
+    return save_model(folder, UNet(architecture), ModelConfig(architecture, Preprocess(size=32)))
 
 
 def _message_in_a_world_of_its_own(case: FaultCase) -> str:
     with tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch:
         home = Path(scratch) / "home"
         with serve_hub(home, patch) as hub:
-            return message_of(case, World(hub, make_bundle(Path(scratch) / "model"), home, patch))
+            return message_of(case, World(hub, make_model_folder(Path(scratch) / "model"), home, patch))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ the client is told so.
 Use it through the fixture `hub` of `tests/conftest.py`, which points the client of this process and of every
 subprocess at a fresh server and sets the token of the user "me", who may write:
 
-    def test_publishing(hub, tiny_bundle):
-        push_folder(tiny_bundle, "me/busi", message="First")
+    def test_publishing(hub, tiny_model):
+        push_folder(tiny_model, "me/busi", message="First")
         assert hub.files("me/busi").keys() >= {"config.json", "model.safetensors"}
 
     hub.url                              "http://127.0.0.1:PORT"; HF_ENDPOINT is set to it

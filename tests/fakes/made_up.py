@@ -71,8 +71,8 @@ class MadeUpPredictor:
                 probabilities=dict(zip(CLASS_NAMES, probabilities, strict=True)),
                 refused=name in refused,
                 prediction_set=None,
-                edge_band=None,
-                suspicious=probabilities[2] > 0.1,
+                boundary_band=None,
+                flagged=probabilities[2] > 0.1,
             )
             for name, _, _, mask, label, probabilities in cases
         }

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes.fault_table import make_bundle
+from fakes.fault_table import make_model_folder
 from fakes.programs import HASH_OF_OUTPUTS, run_python
 
 OLAH = shutil.which("olah-cli", path=str(Path(sys.executable).parent))
@@ -32,7 +32,7 @@ def commit(folder: Path) -> None:
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """The git repository of the model me/busi."""
-    folder = make_bundle(tmp_path / "mirrors" / "models" / "me" / "busi")
+    folder = make_model_folder(tmp_path / "mirrors" / "models" / "me" / "busi")
     commit(folder)
     return folder
 
@@ -82,9 +82,9 @@ def test_a_model_from_olah_gives_the_same_outputs_bit_for_bit(
 def test_a_model_that_olah_does_not_have(endpoint: str, tmp_path: Path):
     said = run_python(
         """
-        from busi_unet.hub import fetch_bundle
+        from busi_unet.hub import fetch_model
         from busi_unet.errors import HubAccessError
-        try: fetch_bundle("me/nothing")
+        try: fetch_model("me/nothing")
         except HubAccessError as error: print(error)
         """,
         HF_ENDPOINT=endpoint,

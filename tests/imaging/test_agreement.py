@@ -54,7 +54,7 @@ def test_an_empty_reference_has_no_dice(predicted):
     assert "not defined" in agreement.remark
 
 
-def test_a_reference_is_read_at_the_size_of_the_picture():
+def test_a_reference_is_read_at_the_size_of_the_image():
     reference = decode_reference([encoded(box(10, 20, 20, 40))], (40, 60))
     np.testing.assert_array_equal(reference.mask, box(10, 20, 20, 40))
     assert reference.remark == ""
@@ -77,7 +77,7 @@ def test_a_reference_may_be_an_open_file():
     assert decode_reference([stream], (32, 32)).mask.sum() == 32
 
 
-def test_a_picture_that_is_no_mask_is_remarked_upon():
+def test_an_image_that_is_no_mask_is_remarked_upon():
     pixels = np.tile(np.linspace(0, 255, 60).astype(np.uint8), (40, 1))
     reference = decode_reference([encoded(EMPTY), encoded(pixels)], (40, 60))
     assert reference.remark.startswith("Reference mask 2 hardly looks like a mask: 6")

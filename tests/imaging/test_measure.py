@@ -139,34 +139,34 @@ class TestSkin:
     mask = np.zeros((200, 100), dtype=bool)
     mask[120:150, 40:70] = True
 
-    def picture(self, first_row: int) -> np.ndarray:
+    def image(self, first_row: int) -> np.ndarray:
         frame = np.zeros((200, 100), np.uint8)
         frame[first_row:] = 80
         frame[115:150, 30:75] = 3  # the lesion and its halo hold no echo
         return frame
 
     def test_from_the_first_row_of_tissue(self):
-        (lesion,) = measure_lesions(self.mask, self.picture(30), spacing_mm=(0.1, 0.2))
+        (lesion,) = measure_lesions(self.mask, self.image(30), spacing_mm=(0.1, 0.2))
         assert (lesion.skin_distance_px, lesion.skin_distance_mm) == (90, 9.0)
         assert lesion.skin_at_edge is False
 
     def test_text_above_the_tissue_is_passed_over(self):
-        frame = self.picture(30)
+        frame = self.image(30)
         frame[5:15, 40:70:3] = 255
         (lesion,) = measure_lesions(self.mask, frame)
         assert lesion.skin_distance_px == 90
 
     def test_tissue_up_to_the_edge(self):
-        (lesion,) = measure_lesions(self.mask, self.picture(0))
+        (lesion,) = measure_lesions(self.mask, self.image(0))
         assert (lesion.skin_distance_px, lesion.skin_at_edge) == (120, True)
 
     def test_unknown(self):
         (without,) = measure_lesions(self.mask)
         (black,) = measure_lesions(self.mask, np.zeros((200, 100), np.uint8))
-        (at_edge,) = measure_lesions(np.ones((200, 100), bool), self.picture(0))
+        (at_edge,) = measure_lesions(np.ones((200, 100), bool), self.image(0))
         for lesion in (without, black, at_edge):
             assert lesion.skin_distance_px is lesion.skin_distance_mm is lesion.skin_at_edge is None
 
     def test_close_to_the_edge(self):
-        assert skin_row(self.picture(0), (40, 2, 70, 20)) == 0
-        assert skin_row(self.picture(1), (40, 2, 70, 20)) is None
+        assert skin_row(self.image(0), (40, 2, 70, 20)) == 0
+        assert skin_row(self.image(1), (40, 2, 70, 20)) is None

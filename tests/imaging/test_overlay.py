@@ -62,8 +62,8 @@ def test_side_by_side_keeps_both(frame, mask):
     np.testing.assert_array_equal(joined[:, 108:], np.asarray(overlay))
 
 
-def colored(picture, color) -> np.ndarray:
-    return (np.asarray(picture) == color).all(axis=2)
+def colored(image, color) -> np.ndarray:
+    return (np.asarray(image) == color).all(axis=2)
 
 
 def test_colours_by_name(frame, mask):
@@ -81,30 +81,30 @@ def test_opacity_is_a_share(frame, mask, opacity):
 
 def test_agreement_has_one_colour_per_kind(frame, mask):
     reference = np.roll(mask, 10, axis=1)
-    picture = draw_agreement(frame, mask, reference, opacity=1)
+    image = draw_agreement(frame, mask, reference, opacity=1)
     kinds = dict(zip(AGREEMENT_COLORS, (mask & reference, mask & ~reference, reference & ~mask), strict=True))
     for kind, color in AGREEMENT_COLORS.items():
-        np.testing.assert_array_equal(colored(picture, color), kinds[kind])
-    assert colored(picture, (80, 80, 80))[~(mask | reference)].all()
+        np.testing.assert_array_equal(colored(image, color), kinds[kind])
+    assert colored(image, (80, 80, 80))[~(mask | reference)].all()
 
 
 def test_band(frame, mask):
     outer = np.zeros_like(mask)
     outer[10:50, 20:80] = True
-    picture = draw_band(frame, mask, outer)
-    np.testing.assert_array_equal(colored(picture, ORANGE), outline(mask))
-    np.testing.assert_array_equal(colored(picture, SKY_BLUE), outline(outer))
+    image = draw_band(frame, mask, outer)
+    np.testing.assert_array_equal(colored(image, ORANGE), outline(mask))
+    np.testing.assert_array_equal(colored(image, SKY_BLUE), outline(outer))
     inside = mask & ~outline(mask)
-    assert colored(picture, (80, 80, 80))[inside].all()
-    assert not colored(picture, (80, 80, 80))[outer & ~mask].any()
+    assert colored(image, (80, 80, 80))[inside].all()
+    assert not colored(image, (80, 80, 80))[outer & ~mask].any()
 
 
 def test_heatmap_spans_its_scale(frame):
     values = np.tile(np.linspace(0, 2, 100, dtype=np.float32), (60, 1))
     values[0] = np.nan
-    picture = np.asarray(draw_heatmap(frame, values, high=2, opacity=1))
-    assert (picture[0] == 80).all()
-    np.testing.assert_array_equal(picture[1, [0, -1]], viridis(np.array([0.0, 1.0])))
+    image = np.asarray(draw_heatmap(frame, values, high=2, opacity=1))
+    assert (image[0] == 80).all()
+    np.testing.assert_array_equal(image[1, [0, -1]], viridis(np.array([0.0, 1.0])))
     with pytest.raises(UsageError, match="no length"):
         draw_heatmap(frame, values, low=1, high=1)
 
@@ -133,10 +133,10 @@ class TestAnnotations:
     two[40:58, 80:100] = True
 
     def test_several_lesions_are_numbered(self, frame):
-        picture = draw_overlay(frame, self.two)
-        numbered = annotate_lesions(picture, measure_lesions(self.two))
-        assert numbered.size == picture.size
-        changed = (np.asarray(numbered) != np.asarray(picture)).any(axis=2)
+        image = draw_overlay(frame, self.two)
+        numbered = annotate_lesions(image, measure_lesions(self.two))
+        assert numbered.size == image.size
+        changed = (np.asarray(numbered) != np.asarray(image)).any(axis=2)
         assert changed[5:15, 20:30].any() and changed[44:54, 85:95].any()
 
     def test_a_number_stands_in_its_own_lesion(self, frame):
@@ -144,37 +144,37 @@ class TestAnnotations:
         mask = np.zeros((120, 200), dtype=bool)
         mask[5:115, 5:45] = mask[95:115, 5:195] = True
         mask[20:50, 90:150] = True
-        picture = draw_overlay(np.full(mask.shape, 80, np.uint8), mask)
+        image = draw_overlay(np.full(mask.shape, 80, np.uint8), mask)
         hook, other = measure_lesions(mask)
-        changed = (np.asarray(annotate_lesions(picture, [hook, other])) != np.asarray(picture)).any(axis=2)
+        changed = (np.asarray(annotate_lesions(image, [hook, other])) != np.asarray(image)).any(axis=2)
         rows, columns = np.nonzero(changed & (np.arange(200) < 60))
         assert mask[round(rows.mean()), round(columns.mean())]
         assert changed[30:40, 110:130].any()
         assert (changed & ~mask).mean() < 0.002
 
     def test_one_lesion_is_not(self, frame, mask):
-        picture = draw_overlay(frame, mask)
-        np.testing.assert_array_equal(annotate_lesions(picture, measure_lesions(mask)), picture)
+        image = draw_overlay(frame, mask)
+        np.testing.assert_array_equal(annotate_lesions(image, measure_lesions(mask)), image)
 
     def test_calipers_span_the_longest_diameter(self, frame, mask):
-        picture = draw_overlay(frame, mask, contour=False, opacity=0)
-        drawn = annotate_lesions(picture, measure_lesions(mask), calipers=True, color="yellow")
+        image = draw_overlay(frame, mask, contour=False, opacity=0)
+        drawn = annotate_lesions(image, measure_lesions(mask), calipers=True, color="yellow")
         rows, columns = np.nonzero(colored(drawn, COLORS["yellow"]))
         assert columns.min() <= 30 and columns.max() >= 69
         assert rows.min() <= 20 and rows.max() >= 39
-        assert not colored(picture, COLORS["yellow"]).any()
+        assert not colored(image, COLORS["yellow"]).any()
 
 
 @pytest.mark.parametrize("shape", [(16, 300), (300, 16), (97, 131)])
-def test_every_drawing_has_the_size_of_the_picture(shape):
+def test_every_drawing_has_the_size_of_the_image(shape):
     frame = np.full(shape, 50, np.uint8)
     mask = np.zeros(shape, dtype=bool)
     mask[2:9, 1:8] = mask[12:15, 3:9] = True
-    for picture in (
+    for image in (
         draw_overlay(frame, mask),
         draw_band(frame, mask, mask),
         draw_agreement(frame, mask, ~mask),
         draw_heatmap(frame, mask.astype(float)),
         annotate_lesions(draw_overlay(frame, mask), measure_lesions(mask), calipers=True),
     ):
-        assert (picture.size, picture.mode) == (shape[::-1], "RGB")
+        assert (image.size, image.mode) == (shape[::-1], "RGB")

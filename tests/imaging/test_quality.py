@@ -5,8 +5,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from busi_unet.data.phantom import make_phantom
-from busi_unet.imaging.quality import has_burnt_in_marks, picture_warnings
-from busi_unet.io.decode import Frame, decode_frame
+from busi_unet.imaging.quality import has_burnt_in_marks, image_warnings
+from busi_unet.io.decode import DecodedImage, read_image
 
 
 def speckle(shape=(300, 400), low=20, high=220) -> np.ndarray:
@@ -31,12 +31,12 @@ def text(draw):
     draw.text((250, 200), "RT 12", fill=255, font=ImageFont.load_default(14))
 
 
-def test_a_clean_picture_has_no_warnings():
-    assert picture_warnings(Frame(speckle())) == ()
+def test_a_clean_image_has_no_warnings():
+    assert image_warnings(DecodedImage(speckle())) == ()
 
 
 @pytest.mark.parametrize("label", ["normal", "benign", "malignant"])
-def test_synthetic_pictures_have_no_marks(label):
+def test_synthetic_images_have_no_marks(label):
     assert not has_burnt_in_marks(make_phantom(label, seed=1, size=(200, 260)).image)
 
 
@@ -44,11 +44,11 @@ def test_synthetic_pictures_have_no_marks(label):
 def test_marks(draw):
     frame = drawn(np.full((300, 400), 90, np.uint8), draw)
     assert has_burnt_in_marks(frame)
-    (warning,) = picture_warnings(Frame(np.where(frame == 90, speckle(high=150), frame)))
+    (warning,) = image_warnings(DecodedImage(np.where(frame == 90, speckle(high=150), frame)))
     assert "burnt into" in warning
 
 
-def test_marks_in_a_large_picture():
+def test_marks_in_a_large_image():
     frame = drawn(speckle((1200, 1600), 20, 120), lambda d: d.rectangle((800, 600, 805, 640), fill=255))
     assert has_burnt_in_marks(frame)
 
@@ -70,21 +70,21 @@ def test_any_shape(shape):
 
 
 def test_small():
-    (warning,) = picture_warnings(Frame(speckle((120, 180))))
+    (warning,) = image_warnings(DecodedImage(speckle((120, 180))))
     assert "180 × 120" in warning
 
 
 @pytest.mark.parametrize(("high", "word"), [(23, "nearly blank"), (45, "low contrast")])
 def test_flat(high, word):
-    (warning,) = picture_warnings(Frame(speckle(low=20, high=high)))
+    (warning,) = image_warnings(DecodedImage(speckle(low=20, high=high)))
     assert word in warning
 
 
 def test_colour():
-    picture = np.repeat(speckle()[:, :, None], 3, axis=2)
-    assert picture_warnings(decode_frame(picture)) == ()
-    picture[100:105, 100:110] = (200, 40, 10)
-    assert any("colour" in warning for warning in picture_warnings(decode_frame(picture)))
+    image = np.repeat(speckle()[:, :, None], 3, axis=2)
+    assert image_warnings(read_image(image)) == ()
+    image[100:105, 100:110] = (200, 40, 10)
+    assert any("colour" in warning for warning in image_warnings(read_image(image)))
 
 
 @pytest.mark.slow
@@ -97,10 +97,10 @@ def test_against_the_published_list(busi_root):
     found, others = {True: [], False: []}, 0
     with listed.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            frame = decode_frame(busi_root / row["label"] / f"{row['image']}.png")
+            frame = read_image(busi_root / row["label"] / f"{row['image']}.png")
             marked = has_burnt_in_marks(frame.pixels)
             found[bool(row["burnt_in"])].append(marked)
-            others += any("small" in w or "contrast" in w or "blank" in w for w in picture_warnings(frame))
+            others += any("small" in w or "contrast" in w or "blank" in w for w in image_warnings(frame))
     hits, alarms = sum(found[True]), sum(found[False])
     print(f"\nfound {hits} of {len(found[True])} with marks, {alarms} of {len(found[False])} without")
     print(f"pictures with another warning: {others}")

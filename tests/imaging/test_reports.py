@@ -28,7 +28,7 @@ def inputs(shape=(120, 160), lesions=1, spacing_mm=None, **others):
         "measurements": [lesion.to_dict() for lesion in measure_lesions(mask, frame, spacing_mm=spacing_mm)],
     }
     return {
-        "picture": frame,
+        "image": frame,
         "overlay": draw_overlay(frame, mask),
         "prediction": prediction,
         "model": "embedded weights 0.1.0",
@@ -87,7 +87,7 @@ def test_a_refusal_shows_its_reason_and_no_probabilities():
     assert "Not analysed The picture is blank" in text
     assert "%" not in text
 
-    _, text = parsed(**content, even_if_refused=True)
+    _, text = parsed(**content, anyway=True)
     assert "Analysed all the same, not to be trusted The picture is blank" in text
     assert "77.9%" in text and "No lesion was outlined." in text
 
@@ -141,8 +141,8 @@ def test_fonts_are_embedded_and_no_clock_is_read():
 
 def test_the_overlay_keeps_its_colours():
     content = inputs()
-    picture = Image.new("RGB", (160, 120), (230, 159, 0))
-    reader, _ = parsed(**content | {"overlay": picture})
+    image = Image.new("RGB", (160, 120), (230, 159, 0))
+    reader, _ = parsed(**content | {"overlay": image})
     shown = np.asarray(reader.pages[0].images[1].image.convert("RGB"))
     assert (shown == (230, 159, 0)).all()
 

@@ -13,12 +13,12 @@ from busi_unet.imaging.overlay import draw_overlay
 from busi_unet.inference.batch import FileResult, predict_files, write_summary
 from busi_unet.inference.predictor import Predictor
 from busi_unet.io.decode import decode_image
-from busi_unet.io.find_images import PictureFile, find_pictures
+from busi_unet.io.find_images import ImageFile, find_images
 
 
 @pytest.fixture
-def predictor(tiny_bundle) -> Predictor:
-    return Predictor.from_pretrained(tiny_bundle, device="cpu")
+def predictor(tiny_model) -> Predictor:
+    return Predictor.from_pretrained(tiny_model, device="cpu")
 
 
 def save_phantom(path, seed=0):
@@ -28,10 +28,10 @@ def save_phantom(path, seed=0):
 
 
 def files_of(*paths):
-    return [PictureFile(path, str(path), path.stem) for path in paths]
+    return [ImageFile(path, str(path), path.stem) for path in paths]
 
 
-def test_each_picture_gets_a_mask_an_overlay_and_a_line(predictor, tmp_path):
+def test_each_image_gets_a_mask_an_overlay_and_a_line(predictor, tmp_path):
     path = save_phantom(tmp_path / "in" / "a.png")
     (result,) = predict_files(predictor, files_of(path), tmp_path / "out")
     mask = np.asarray(Image.open(tmp_path / "out" / "a_mask.png"))
@@ -43,8 +43,8 @@ def test_each_picture_gets_a_mask_an_overlay_and_a_line(predictor, tmp_path):
     assert json.loads(line)["mask"] == str(tmp_path / "out" / "a_mask.png")
     assert result.record["label"] in result.summary()
     for label, told in (("benign", True), ("malignant", False)):
-        suspected = FileResult({**result.record, "suspicious": True, "label": label})
-        assert ("; malignancy suspected;" in suspected.summary()) == told
+        flagged = FileResult({**result.record, "flagged": True, "label": label})
+        assert ("; malignancy suspected;" in flagged.summary()) == told
 
 
 def test_several_lesions_are_numbered(predictor, tmp_path, monkeypatch):
@@ -63,7 +63,7 @@ def test_one_bad_file_never_stops_the_rest(predictor, tmp_path):
     good = [save_phantom(tmp_path / f"{name}.png") for name in ("a", "c")]
     bad = tmp_path / "b.png"
     bad.write_text("no picture")
-    known = PictureFile(tmp_path / "z.zip", "z.zip", "z", "z.zip is not a zip.")
+    known = ImageFile(tmp_path / "z.zip", "z.zip", "z", "z.zip is not a zip.")
     results = list(predict_files(predictor, [*files_of(good[0], bad, good[1]), known], tmp_path / "out"))
     assert [result.failed for result in results] == [False, True, False, True]
     assert "b.png is not a picture" in results[1].summary()
@@ -86,7 +86,7 @@ def test_a_dicom_file_is_measured_in_millimetres(predictor, tmp_path):
     path = tmp_path / "IM1"
     pixels = make_phantom("malignant", seed=0, size=(64, 90)).image
     path.write_bytes(dicom(pixels, SequenceOfUltrasoundRegions=[region((0, 0, 89, 63))]))
-    (result,) = predict_files(predictor, find_pictures([path], tmp_path), tmp_path / "out")
+    (result,) = predict_files(predictor, find_images([path], tmp_path), tmp_path / "out")
     assert all(lesion["unit"] == "mm" for lesion in result.record["measurements"])
     assert result.record["measurements"]
 

@@ -22,7 +22,7 @@ def record(image: str = "a.png", *, spacing_mm=None, refused=False, lesions=True
     return {
         "image": image,
         "label": "benign",
-        "suspicious": False,
+        "flagged": False,
         "prediction_set": ["benign", "malignant"],
         "probabilities": {"normal": 0.1, "benign": 0.7, "malignant": 0.2},
         "refused": refused,
@@ -49,7 +49,7 @@ def test_a_row_sums_areas_and_takes_the_largest_lesions_length():
     assert table_row(record())["lesion_area_mm2"] is None
 
 
-def test_a_failed_or_refused_picture_has_no_class():
+def test_a_failed_or_refused_image_has_no_class():
     assert table_row(FAILED) == {**dict.fromkeys(COLUMNS), "image": "bad.png", "remarks": FAILED["error"]}
     refused = table_row(record(refused=True, lesions=False))
     assert (refused["label"], refused["p_benign"]) == (None, None)
@@ -57,14 +57,14 @@ def test_a_failed_or_refused_picture_has_no_class():
 
 
 def test_a_suspicion_is_told_beside_another_class(tmp_path):
-    suspected = {**record(), "suspicious": True}
-    row = table_row(suspected)
-    assert (row["suspicious"], row["prediction_set"]) == (True, "benign malignant")
+    flagged = {**record(), "flagged": True}
+    row = table_row(flagged)
+    assert (row["flagged"], row["prediction_set"]) == (True, "benign malignant")
     assert row["remarks"] == "Malignancy is suspected. It is small."
-    assert "suspected" not in table_row({**suspected, "label": "malignant"})["remarks"]
-    assert "suspected" not in table_row({**suspected, "refused": True})["remarks"]
+    assert "flagged" not in table_row({**flagged, "label": "malignant"})["remarks"]
+    assert "flagged" not in table_row({**flagged, "refused": True})["remarks"]
     assert table_row({**record(), "prediction_set": None})["prediction_set"] is None
-    write_report([suspected], tmp_path / "r.html", model="m", date="today")
+    write_report([flagged], tmp_path / "r.html", model="m", date="today")
     assert "Malignancy is suspected." in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 

@@ -5,10 +5,10 @@ import pytest
 from scipy.special import softmax
 
 from busi_unet.inference.conformal import (
-    edge_band,
-    edge_distances,
-    fit_class_cut,
-    fit_edge_band,
+    boundary_band,
+    boundary_distances,
+    fit_boundary_band,
+    fit_set_threshold,
     prediction_set,
 )
 
@@ -35,47 +35,50 @@ def _disc(
 def test_the_set_holds_the_class_as_often_as_stated(coverage: float) -> None:
     covered = []
     for seed in range(40):
-        cut = fit_class_cut(*_cases(150, seed), _names(150), coverage)
+        threshold = fit_set_threshold(*_cases(150, seed), _names(150), coverage)
         probabilities, labels = _cases(400, 1000 + seed)
         covered.append(
             np.mean(
-                [label in prediction_set(row, cut) for row, label in zip(probabilities, labels, strict=True)]
+                [
+                    label in prediction_set(row, threshold)
+                    for row, label in zip(probabilities, labels, strict=True)
+                ]
             )
         )
 
     assert np.mean(covered) == pytest.approx(coverage, abs=0.02)
 
 
-def test_copies_of_a_picture_share_one_vote() -> None:
+def test_copies_of_an_image_share_one_vote() -> None:
     probabilities, labels = _cases(60, 0)
     copied = np.concatenate([probabilities, *[probabilities[:1]] * 500])
     names = _names(60) + ["0"] * 500
-    cut = fit_class_cut(copied, np.concatenate([labels, *[labels[:1]] * 500]), names, 0.9)
+    threshold = fit_set_threshold(copied, np.concatenate([labels, *[labels[:1]] * 500]), names, 0.9)
 
-    assert cut == fit_class_cut(probabilities, labels, _names(60), 0.9)
+    assert threshold == fit_set_threshold(probabilities, labels, _names(60), 0.9)
 
 
-def test_too_few_pictures_exclude_nothing() -> None:
-    assert fit_class_cut(*_cases(5, 0), _names(5), 0.9) == 0
+def test_too_few_images_exclude_nothing() -> None:
+    assert fit_set_threshold(*_cases(5, 0), _names(5), 0.9) == 0
     assert prediction_set(np.array([0.2, 0.7, 0.1]), 0) == (1, 0, 2)
 
 
 def test_a_set_is_never_empty() -> None:
     assert prediction_set(np.array([0.3, 0.4, 0.3]), 0.9) == (1,)
-    assert fit_class_cut(np.eye(3)[[0] * 50], np.zeros(50, dtype=int), _names(50), 0.9) == 1
+    assert fit_set_threshold(np.eye(3)[[0] * 50], np.zeros(50, dtype=int), _names(50), 0.9) == 1
 
 
 def test_distances_are_signed_and_in_radii() -> None:
     outline = _disc(20)
 
-    assert np.abs(edge_distances(outline, outline)).max() < 0.08
-    np.testing.assert_allclose(edge_distances(outline, _disc(30)), 0.5, atol=0.08)
-    np.testing.assert_allclose(edge_distances(outline, _disc(10)), -0.5, atol=0.08)
+    assert np.abs(boundary_distances(outline, outline)).max() < 0.08
+    np.testing.assert_allclose(boundary_distances(outline, _disc(30)), 0.5, atol=0.08)
+    np.testing.assert_allclose(boundary_distances(outline, _disc(10)), -0.5, atol=0.08)
 
 
 def test_each_lesion_has_its_own_radius() -> None:
     small, large = _disc(5, (20, 20)), _disc(20, (60, 80))
-    distances = edge_distances(small | large, _disc(7.5, (20, 20)))
+    distances = boundary_distances(small | large, _disc(7.5, (20, 20)))
 
     np.testing.assert_allclose(distances, 0.5, atol=0.25)
 
@@ -85,7 +88,7 @@ def test_the_band_holds_the_stated_share_of_the_edge() -> None:
     shares = []
     for _ in range(20):
         fitted = [generator.normal(0, 0.2, size=50) + generator.normal(0, 0.1) for _ in range(120)]
-        inner, outer = fit_edge_band(fitted, _names(120), 0.9)
+        inner, outer = fit_boundary_band(fitted, _names(120), 0.9)
         new = [generator.normal(0, 0.2, size=50) + generator.normal(0, 0.1) for _ in range(300)]
         shares.append(np.mean([np.mean((values >= -inner) & (values <= outer)) for values in new]))
 
@@ -94,32 +97,32 @@ def test_the_band_holds_the_stated_share_of_the_edge() -> None:
 
 
 def test_too_few_lesions_state_no_band() -> None:
-    assert fit_edge_band([np.zeros(10)] * 8, _names(8), 0.9) is None
+    assert fit_boundary_band([np.zeros(10)] * 8, _names(8), 0.9) is None
 
 
 def test_the_band_lies_around_the_outline() -> None:
     outline = _disc(20)
-    inner, outer = edge_band(outline, 0.25, 0.5)
+    inner, outer = boundary_band(outline, 0.25, 0.5)
 
     assert (inner <= outline).all() and (outline <= outer).all()
     assert np.sqrt(inner.sum() / np.pi) == pytest.approx(15, abs=1)
     assert np.sqrt(outer.sum() / np.pi) == pytest.approx(30, abs=1)
-    assert not any(mask.any() for mask in edge_band(np.zeros_like(outline), 0.25, 0.5))
+    assert not any(mask.any() for mask in boundary_band(np.zeros_like(outline), 0.25, 0.5))
 
 
 def test_a_lesion_cut_by_the_border_has_no_edge_there() -> None:
-    cut = _disc(20, (0, 60))
-    inner, _ = edge_band(cut, 0.25, 0.5)
+    lesion = _disc(20, (0, 60))
+    inner, _ = boundary_band(lesion, 0.25, 0.5)
 
     assert inner[0, 60]
 
 
-def test_an_outline_around_the_whole_picture_has_no_edge() -> None:
+def test_an_outline_around_the_whole_image_has_no_edge() -> None:
     whole = np.ones((40, 60), dtype=bool)
-    inner, outer = edge_band(whole, 0.25, 0.5)
+    inner, outer = boundary_band(whole, 0.25, 0.5)
 
     assert inner.all() and outer.all()
-    assert (edge_distances(whole, _disc(20)[:40, :60]) == -np.inf).all()
+    assert (boundary_distances(whole, _disc(20)[:40, :60]) == -np.inf).all()
 
 
 def test_as_few_groups_as_the_coverage_needs_are_enough() -> None:
@@ -127,8 +130,8 @@ def test_as_few_groups_as_the_coverage_needs_are_enough() -> None:
     names = [str(number) for number in range(19)]
 
     # (1 - .9) / 2 of 20 is 1, and what lies beyond may be no more than that less one.
-    assert fit_edge_band(distances, names, 0.9) == (0.0, 0.0)
-    assert fit_edge_band(distances[:18], names[:18], 0.9) is None
+    assert fit_boundary_band(distances, names, 0.9) == (0.0, 0.0)
+    assert fit_boundary_band(distances[:18], names[:18], 0.9) is None
 
 
 def test_a_pixel_at_a_corner_of_a_lesion_is_no_lesion_of_its_own() -> None:
@@ -136,6 +139,6 @@ def test_a_pixel_at_a_corner_of_a_lesion_is_no_lesion_of_its_own() -> None:
     row, column = np.argwhere(outline)[0]
     corner = outline.copy()
     corner[row - 1, column - 1] = True
-    _, outer = edge_band(corner, 0.25, 0.5)
+    _, outer = boundary_band(corner, 0.25, 0.5)
 
-    assert (edge_band(outline, 0.25, 0.5)[1] <= outer).all()
+    assert (boundary_band(outline, 0.25, 0.5)[1] <= outer).all()

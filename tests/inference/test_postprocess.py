@@ -14,7 +14,7 @@ def probability() -> np.ndarray:
 
 
 def test_threshold_holes_and_specks():
-    mask = mask_from_probability(probability(), 1.0, Thresholds(mask=0.5, presence=0.5, min_area=0.01))
+    mask = mask_from_probability(probability(), 1.0, Thresholds(mask=0.5, lesion=0.5, min_area=0.01))
     expected = np.zeros((30, 40), dtype=bool)
     expected[5:15, 5:15] = True
     np.testing.assert_array_equal(mask, expected)
@@ -25,7 +25,7 @@ def test_specks_stay_without_a_smallest_area():
 
 
 def test_no_mask_where_no_lesion_is_believed():
-    thresholds = Thresholds(presence=0.6)
+    thresholds = Thresholds(lesion=0.6)
     assert not mask_from_probability(probability(), 0.59, thresholds).any()
     assert mask_from_probability(probability(), 0.6, thresholds).any()
 

@@ -6,23 +6,23 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from busi_unet.config import Calibration, EdgeBand, Thresholds
+from busi_unet.config import BoundaryBand, Calibration, Thresholds
 from busi_unet.data.phantom import make_phantom
 from busi_unet.data.torch_dataset import LesionDataset
-from busi_unet.errors import HubAccessError, IncompatibleBundleError, UnreadableImageError, UsageError
+from busi_unet.errors import HubAccessError, IncompatibleModelError, UnreadableImageError, UsageError
 from busi_unet.inference.predictor import Predictor
 from busi_unet.io.decode import decode_image
-from busi_unet.models.ood import fit_guard
+from busi_unet.models.ood import fit_ood
 from busi_unet.models.pretrained import CONFIG_NAME
 
 
 @pytest.fixture
-def predictor(tiny_bundle) -> Predictor:
-    return Predictor.from_pretrained(tiny_bundle, device="cpu")
+def predictor(tiny_model) -> Predictor:
+    return Predictor.from_pretrained(tiny_model, device="cpu")
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (50, 211), (190, 70)])
-def test_every_array_has_the_size_of_the_picture(predictor, shape):
+def test_every_array_has_the_size_of_the_image(predictor, shape):
     image = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
     prediction = predictor.predict(image)
     assert prediction.mask.shape == prediction.probability.shape == shape
@@ -34,7 +34,7 @@ def test_every_array_has_the_size_of_the_picture(predictor, shape):
     assert not prediction.refused
 
 
-def test_a_batch_equals_its_pictures_one_by_one(predictor):
+def test_a_batch_equals_its_images_one_by_one(predictor):
     images = [make_phantom("benign", seed=seed, size=(64, 80 + seed)).image for seed in range(5)]
     together = predictor.predict_batch(images, batch_size=2)
     for image, prediction in zip(images, together, strict=True):
@@ -71,17 +71,17 @@ def test_a_spacing_that_is_none_is_told_in_one_sentence(predictor, spacing):
 
 def test_other_thresholds_have_no_edge_band_and_their_own_level_of_suspicion(predictor):
     config = dataclasses.replace(
-        predictor.config, calibration=Calibration(1.0, edge_band=EdgeBand(0.9, 0.2, 0.4))
+        predictor.config, calibration=Calibration(1.0, boundary_band=BoundaryBand(0.9, 0.2, 0.4))
     )
     predictor = Predictor(predictor.model, config, device="cpu")
     frame = decode_image(make_phantom("benign", seed=0, size=(64, 80)).image)
     (raw,) = predictor.run([frame])
-    assert predictor.interpret(frame, raw).edge_band == config.calibration.edge_band
+    assert predictor.interpret(frame, raw).boundary_band == config.calibration.boundary_band
     stricter = dataclasses.replace(config.thresholds, malignant=1.0)
     told = predictor.interpret(frame, raw, thresholds=stricter)
-    assert told.edge_band == config.calibration.edge_band and not told.suspicious
+    assert told.boundary_band == config.calibration.boundary_band and not told.flagged
     moved = predictor.interpret(frame, raw, thresholds=dataclasses.replace(config.thresholds, mask=0.1))
-    assert moved.edge_band is None and moved.inner is None
+    assert moved.boundary_band is None and moved.inner is None
 
 
 def test_threads_share_a_predictor(predictor):
@@ -118,7 +118,7 @@ def test_training_and_serving_see_the_same_input(predictor):
     assert trained_on.image.numpy().tobytes() == predictor._preprocess(phantom.image).tobytes()
 
 
-def test_a_blank_picture_is_refused_with_a_reason(predictor):
+def test_a_blank_image_is_refused_with_a_reason(predictor):
     prediction = predictor.predict(np.full((64, 64), 90, dtype=np.uint8))
     assert prediction.refused
     assert "blank" in prediction.reasons[0]
@@ -126,22 +126,20 @@ def test_a_blank_picture_is_refused_with_a_reason(predictor):
     assert prediction.measurements == ()
 
 
-def test_a_picture_unlike_those_learned_is_refused(predictor):
+def test_an_image_unlike_those_learned_is_refused(predictor):
     usual = [make_phantom("benign", seed=seed, size=(64, 80)).image for seed in range(100)]
     features = np.stack([predictor.run([frame])[0].features for frame in usual])
-    guard, limit = fit_guard(features, [str(number) for number in range(100)])
-    calibration = dataclasses.replace(predictor.config.calibration, refuse_beyond=limit)
-    guarded = Predictor(
-        predictor.model, dataclasses.replace(predictor.config, calibration=calibration), guard
-    )
+    ood, limit = fit_ood(features, [str(number) for number in range(100)])
+    calibration = dataclasses.replace(predictor.config.calibration, ood_threshold=limit)
+    with_ood = Predictor(predictor.model, dataclasses.replace(predictor.config, calibration=calibration), ood)
 
-    assert not guarded.predict(make_phantom("malignant", seed=200, size=(64, 80)).image).refused
+    assert not with_ood.predict(make_phantom("malignant", seed=200, size=(64, 80)).image).refused
     noise = np.random.default_rng(0).integers(0, 256, (64, 80), dtype=np.uint8)
-    prediction = guarded.predict(noise)
+    prediction = with_ood.predict(noise)
     assert prediction.refused
     assert "does not look like a breast ultrasound" in prediction.reasons[0]
     assert not prediction.mask.any()
-    assert guarded.predict(noise, even_if_refused=True).refused
+    assert with_ood.predict(noise, anyway=True).refused
 
 
 def test_the_summary_is_json_with_one_entry_per_lesion(predictor):
@@ -158,14 +156,14 @@ def test_probabilities_that_were_never_fitted_are_not_called_calibrated(predicto
     assert Predictor.from_pretrained().predict(frame).to_dict()["calibrated"] is True
 
 
-def test_local_weights_never_touch_the_network(tiny_bundle, monkeypatch):
+def test_local_weights_never_touch_the_network(tiny_model, monkeypatch):
     monkeypatch.setattr(socket, "socket", lambda *_, **__: pytest.fail("a socket was opened"))
-    Predictor.from_pretrained(tiny_bundle).predict(np.zeros((64, 64), np.uint8))
+    Predictor.from_pretrained(tiny_model).predict(np.zeros((64, 64), np.uint8))
     Predictor.from_pretrained()
 
 
 def test_sources_that_are_no_model(tmp_path):
-    with pytest.raises(IncompatibleBundleError, match=CONFIG_NAME):
+    with pytest.raises(IncompatibleModelError, match=CONFIG_NAME):
         Predictor.from_pretrained(tmp_path)
     for source in (tmp_path / "absent", "no-slash", "./not/here"):
         with pytest.raises(UsageError, match="no model folder"):
@@ -180,7 +178,7 @@ def test_a_path_that_reads_like_a_hub_id_is_said_to_be_no_folder(tmp_path, monke
     def unreachable(source, *, revision):
         raise HubAccessError("The Hub cannot be reached.", "Try again.")
 
-    monkeypatch.setattr("busi_unet.inference.predictor.fetch_bundle", unreachable)
+    monkeypatch.setattr("busi_unet.inference.predictor.fetch_model", unreachable)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(HubAccessError, match=r"^The Hub cannot be reached\. Try again\.$"):
         Predictor.from_pretrained("runs/nix")
@@ -191,7 +189,7 @@ def test_a_path_that_reads_like_a_hub_id_is_said_to_be_no_folder(tmp_path, monke
         Predictor.from_pretrained("runs/nix")
 
 
-def test_a_bad_picture_in_a_batch_is_named(predictor, tmp_path):
+def test_a_bad_image_in_a_batch_is_named(predictor, tmp_path):
     with pytest.raises(UnreadableImageError, match=r"absent\.png"):
         predictor.predict_batch([np.zeros((64, 64), np.uint8), tmp_path / "absent.png"])
 

@@ -20,10 +20,10 @@ def test_the_aspect_ratio_is_kept_and_the_rest_is_black(preprocessor):
 def test_a_coarse_map_is_cut_to_the_image(preprocessor):
     coarse = np.zeros((2, 2), dtype=np.float32)
     coarse[:, 1] = 1
-    cut = preprocessor.crop_map(coarse, (50, 200))
-    assert cut.shape == (16, 64)
-    assert cut[:, :8].max() == 0
-    assert cut[:, -8:].min() == 1
+    threshold = preprocessor.crop_map(coarse, (50, 200))
+    assert threshold.shape == (16, 64)
+    assert threshold[:, :8].max() == 0
+    assert threshold[:, -8:].min() == 1
 
 
 def test_an_image_becomes_normalised_input_of_the_networks_size(preprocessor):

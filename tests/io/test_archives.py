@@ -9,9 +9,9 @@ LIMITS = {"max_bytes": 10_000, "max_files": 5}
 
 
 def write(path, **files):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zip_file:
         for name, content in files.items():
-            bundle.writestr(name, content)
+            zip_file.writestr(name, content)
     return path
 
 

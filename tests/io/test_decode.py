@@ -34,14 +34,14 @@ def test_jpeg_and_webp_are_read(kind, options):
 
 
 def test_all_sources_give_the_same_frame(grey, tmp_path):
-    path = tmp_path / "picture.png"
+    path = tmp_path / "image.png"
     Image.fromarray(grey).save(path)
     data = path.read_bytes()
     for source in (grey, grey[:, :, None], Image.fromarray(grey), path, str(path), data, io.BytesIO(data)):
         np.testing.assert_array_equal(decode_image(source), grey)
 
 
-def test_sixteen_bit_pictures_equal_their_eight_bit_twins(grey):
+def test_sixteen_bit_images_equal_their_eight_bit_twins(grey):
     grey[0, 0] = 255
     wide = grey.astype(np.uint16) * 257
     np.testing.assert_array_equal(decode_image(wide), grey)
@@ -103,7 +103,7 @@ def test_unreadable_sources_say_which_and_why(grey, tmp_path):
         assert caught.value.hint
 
 
-def test_far_too_large_pictures_are_refused_before_they_are_decoded(monkeypatch):
+def test_far_too_large_images_are_refused_before_they_are_decoded(monkeypatch):
     bomb = encoded(Image.new("1", (400, 300)), "PNG")
     monkeypatch.setattr(decode, "MAX_PIXELS", 100_000)
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded before the size was checked"))
@@ -111,7 +111,7 @@ def test_far_too_large_pictures_are_refused_before_they_are_decoded(monkeypatch)
         decode_image(bomb)
 
 
-def test_a_picture_beyond_pillows_own_limit_is_refused_too():
+def test_an_image_beyond_pillows_own_limit_is_refused_too():
     monster = encoded(Image.new("1", (20_000, 20_000)), "PNG")
     with pytest.raises(UnreadableImageError, match="far too large"):
         decode_image(monster)

@@ -16,7 +16,7 @@ from pydicom.uid import (
 )
 
 from busi_unet.errors import UnreadableImageError, UsageError
-from busi_unet.io.decode import decode_frame, decode_image
+from busi_unet.io.decode import decode_image, read_image
 
 GREY = np.linspace(0, 255, 24 * 40).astype(np.uint8).reshape(24, 40)
 
@@ -112,7 +112,7 @@ class TestClips:
 
     @pytest.mark.parametrize("index", [0, 1, 2])
     def test_any_frame(self, index):
-        frame = decode_frame(dicom(self.clip, frames=3), index=index)
+        frame = read_image(dicom(self.clip, frames=3), index=index)
         assert (frame.frames, frame.index) == (3, index)
         assert (frame.pixels == (index + 1) * 10).all()
 
@@ -120,17 +120,17 @@ class TestClips:
         made = dataset(self.clip, frames=3)
         made.compress(RLELossless)
         assert (decode_image(encoded(made)) == 10).all()
-        assert (decode_frame(encoded(made), index=2).pixels == 30).all()
+        assert (read_image(encoded(made), index=2).pixels == 30).all()
 
     @pytest.mark.parametrize("index", [-1, 3])
     def test_no_such_frame(self, index):
         with pytest.raises(UsageError, match=r"counted from 1\. It has 3\."):
-            decode_frame(dicom(self.clip, frames=3), index=index)
+            read_image(dicom(self.clip, frames=3), index=index)
 
-    def test_other_pictures_have_one_frame(self):
-        assert decode_frame(GREY).frames == 1
+    def test_other_images_have_one_frame(self):
+        assert read_image(GREY).frames == 1
         with pytest.raises(UsageError, match=r"number 2, counted from 1\. It has one\."):
-            decode_frame(GREY, index=1)
+            read_image(GREY, index=1)
 
 
 class TestSpacing:
@@ -139,7 +139,7 @@ class TestSpacing:
             region((0, 0, 9, 3), (0.5, 0.5)),
             region((0, 4, 39, 23), (0.02, -0.01)),
         ]
-        frame = decode_frame(dicom(GREY, SequenceOfUltrasoundRegions=regions, PixelSpacing=[9, 9]))
+        frame = read_image(dicom(GREY, SequenceOfUltrasoundRegions=regions, PixelSpacing=[9, 9]))
         assert frame.spacing_mm == pytest.approx((0.1, 0.2))
 
     @pytest.mark.parametrize(
@@ -153,18 +153,18 @@ class TestSpacing:
         ids=["seconds", "zero", "split screen", "spectrum below"],
     )
     def test_ambiguous_or_not_a_length(self, regions):
-        frame = decode_frame(dicom(GREY, SequenceOfUltrasoundRegions=regions, PixelSpacing=[1, 1]))
+        frame = read_image(dicom(GREY, SequenceOfUltrasoundRegions=regions, PixelSpacing=[1, 1]))
         assert frame.spacing_mm is None
 
     def test_split_screen_of_one_scale(self):
         regions = [region((0, 0, 19, 23)), region((20, 0, 39, 23))]
-        assert decode_frame(dicom(GREY, SequenceOfUltrasoundRegions=regions)).spacing_mm == pytest.approx(
+        assert read_image(dicom(GREY, SequenceOfUltrasoundRegions=regions)).spacing_mm == pytest.approx(
             (0.1, 0.1)
         )
 
     @pytest.mark.parametrize("keyword", ["PixelSpacing", "ImagerPixelSpacing"])
     def test_without_regions(self, keyword):
-        assert decode_frame(dicom(GREY, **{keyword: [0.2, 0.3]})).spacing_mm == (0.2, 0.3)
+        assert read_image(dicom(GREY, **{keyword: [0.2, 0.3]})).spacing_mm == (0.2, 0.3)
 
     def test_malformed(self):
         half = region((0, 0, 39, 23))
@@ -175,13 +175,13 @@ class TestSpacing:
             {"PixelSpacing": [0.0, 0.2]},
             {"PixelSpacing": None},
         ):
-            frame = decode_frame(dicom(GREY, **elements))
+            frame = read_image(dicom(GREY, **elements))
             np.testing.assert_array_equal(frame.pixels, GREY)
             assert frame.spacing_mm is None
 
     def test_unknown(self):
-        assert decode_frame(dicom(GREY)).spacing_mm is None
-        assert decode_frame(GREY).spacing_mm is None
+        assert read_image(dicom(GREY)).spacing_mm is None
+        assert read_image(GREY).spacing_mm is None
 
 
 class TestBroken:
@@ -193,7 +193,7 @@ class TestBroken:
             assert caught.value.hint
             assert str(caught.value).startswith("scan.dcm")
 
-    def test_a_report_has_no_picture(self):
+    def test_a_report_has_no_image(self):
         with pytest.raises(UnreadableImageError, match="without a picture"):
             decode_image(dicom(None))
 
@@ -248,7 +248,7 @@ class TestPrivacy:
         assert "PatientName" not in header and "PatientID" not in header
 
 
-def test_other_pictures_do_not_load_pydicom():
+def test_other_images_do_not_load_pydicom():
     code = (
         "import sys, numpy; from busi_unet.io.decode import decode_image;"
         "decode_image(numpy.zeros((20, 20), 'uint8')); sys.exit('pydicom' in sys.modules)"

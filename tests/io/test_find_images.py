@@ -8,7 +8,7 @@ from fakes.dicom_files import dicom
 from PIL import Image
 
 from busi_unet.errors import UsageError
-from busi_unet.io.find_images import Limits, find_pictures
+from busi_unet.io.find_images import Limits, find_images
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def write(path: Path, content: bytes = b"") -> Path:
 
 
 def pack(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as bundle:
+    with zipfile.ZipFile(path, "w") as zip_file:
         for name, content in files.items():
-            bundle.writestr(name, content)
+            zip_file.writestr(name, content)
     return path
 
 
@@ -42,20 +42,20 @@ def test_folders_are_searched_and_names_kept_apart(scratch, tmp_path):
     for name in ("x/a.png", "y/a.png", "y/a.bmp", "y/a-2.png", "y/a_mask.png", "y/a_overlay.png", ".b/c.png"):
         write(root / name)
     write(root / "notes.txt", b"left alone")
-    found = find_pictures([root], scratch)
+    found = find_images([root], scratch)
     assert [file.name for file in found] == ["x__a", "y__a-2", "y__a", "y__a-3"]
     assert found[0].shown == str(root / "x" / "a.png")
 
 
 def test_names_differ_by_more_than_the_case_of_letters(scratch, tmp_path):
     paths = [write(tmp_path / "1" / "A.png"), write(tmp_path / "2" / "a.png")]
-    assert [file.name for file in find_pictures(paths, scratch)] == ["A", "a-2"]
+    assert [file.name for file in find_images(paths, scratch)] == ["A", "a-2"]
 
 
 def test_a_zip_is_searched_like_a_folder(scratch, tmp_path):
     files = {"study/b.png": png(), "study/deep/a.PNG": png(), "study/b_mask.png": png(), "notes.txt": b"x"}
     files |= {"__MACOSX/study/._b.png": b"x", "inner.zip": b"x"}
-    found = find_pictures([pack(tmp_path / "s.zip", files)], scratch, show=lambda path: path.name)
+    found = find_images([pack(tmp_path / "s.zip", files)], scratch, show=lambda path: path.name)
     assert [file.shown for file in found] == ["s.zip/study/b.png", "s.zip/study/deep/a.PNG"]
     assert [file.name for file in found] == ["study__b", "study__deep__a"]
     assert all(file.path.is_file() and not file.problem for file in found)
@@ -64,7 +64,7 @@ def test_a_zip_is_searched_like_a_folder(scratch, tmp_path):
 def test_dicom_needs_no_ending(scratch, tmp_path):
     content = dicom(np.zeros((20, 20), np.uint8))
     archive = pack(tmp_path / "s.zip", {"IM0001": content, "1.2.840.7": content, "DICOMDIR": content})
-    assert [file.name for file in find_pictures([archive], scratch)] == ["1.2.840.7", "IM0001"]
+    assert [file.name for file in find_images([archive], scratch)] == ["1.2.840.7", "IM0001"]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_dicom_needs_no_ending(scratch, tmp_path):
 def test_a_zip_that_cannot_be_used_is_one_entry(files, problem, scratch, tmp_path):
     paths = [pack(tmp_path / "s.zip", files), write(tmp_path / "good.png")]
     limits = Limits(unpacked_bytes=2000)
-    bad, good = find_pictures(paths, scratch, limits=limits, show=lambda path: path.name)
+    bad, good = find_images(paths, scratch, limits=limits, show=lambda path: path.name)
     assert bad.problem.startswith(problem)
     assert "\n" not in bad.problem
     assert (good.shown, good.problem) == ("good.png", "")
@@ -89,15 +89,15 @@ def test_damaged_entries_are_listed_behind_the_good_ones(scratch, tmp_path):
     data = bytearray(archive.read_bytes())
     data[80] ^= 0xFF
     archive.write_bytes(data)
-    good, bad = find_pictures([archive], scratch, show=lambda path: path.name)
+    good, bad = find_images([archive], scratch, show=lambda path: path.name)
     assert (good.shown, bad.shown) == ("s.zip/b.png", "s.zip/a.png")
     assert "damaged in the archive" in bad.problem
 
 
-def test_an_empty_folder_and_too_many_pictures_are_wrong_usage(scratch, tmp_path):
+def test_an_empty_folder_and_too_many_images_are_wrong_usage(scratch, tmp_path):
     (tmp_path / "in").mkdir()
     with pytest.raises(UsageError, match="holds no picture"):
-        find_pictures([tmp_path / "in"], scratch)
+        find_images([tmp_path / "in"], scratch)
     paths = [write(tmp_path / f"{index}.png") for index in range(3)]
     with pytest.raises(UsageError, match=r"These are 3 pictures; one run takes at most 2\."):
-        find_pictures(paths, scratch, limits=Limits(pictures=2))
+        find_images(paths, scratch, limits=Limits(images=2))

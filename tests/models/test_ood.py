@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from busi_unet.models.ood import fit_guard, guard_shapes
+from busi_unet.models.ood import fit_ood, ood_shapes
 
 FEATURES, LATENT = 60, 5
 
@@ -24,36 +24,36 @@ def names(count: int) -> list[str]:
     return [str(number) for number in range(count)]
 
 
-def test_pictures_of_the_same_kind_pass_and_others_do_not(mixing):
-    guard, limit = fit_guard(drawn(300, 0, mixing), names(300))
-    new = guard.distance(drawn(500, 1, mixing))
+def test_images_of_the_same_kind_pass_and_others_do_not(mixing):
+    ood, limit = fit_ood(drawn(300, 0, mixing), names(300))
+    new = ood.distance(drawn(500, 1, mixing))
 
     assert np.median(new) == pytest.approx(1, abs=0.2)
     assert (new > limit).mean() < 0.01
     # The same average and spread of each feature, but not how they go together.
     unlike = drawn(100, 2, np.random.default_rng(8).normal(size=(LATENT, FEATURES)))
-    assert (guard.distance(unlike) > limit).all()
-    assert guard.distance(unlike[0]).shape == ()
+    assert (ood.distance(unlike) > limit).all()
+    assert ood.distance(unlike[0]).shape == ()
 
 
 def test_the_arrays_have_the_shapes_that_a_file_is_checked_for(mixing):
-    guard, _ = fit_guard(drawn(200, 0, mixing), names(200))
+    ood, _ = fit_ood(drawn(200, 0, mixing), names(200))
 
-    assert {name: array.shape for name, array in guard.tensors().items()} == guard_shapes(FEATURES)
-    assert all(array.dtype == np.float32 for array in guard.tensors().values())
+    assert {name: array.shape for name, array in ood.tensors().items()} == ood_shapes(FEATURES)
+    assert all(array.dtype == np.float32 for array in ood.tensors().values())
 
 
 def test_copies_are_held_out_together(mixing):
     features = drawn(120, 0, mixing)
-    _, limit = fit_guard(features, names(120))
+    _, limit = fit_ood(features, names(120))
     copied = np.repeat(features, 3, axis=0)
-    _, of_copies = fit_guard(copied, np.repeat(names(120), 3))
-    _, as_strangers = fit_guard(copied, names(360))
+    _, of_copies = fit_ood(copied, np.repeat(names(120), 3))
+    _, as_strangers = fit_ood(copied, names(360))
 
     assert of_copies == pytest.approx(limit, rel=0.15)
     assert as_strangers < of_copies
 
 
-def test_too_few_pictures_make_no_guard(mixing):
-    assert fit_guard(drawn(99, 0, mixing), names(99)) is None
-    assert fit_guard(drawn(200, 0, mixing), ["one"] * 200) is None
+def test_too_few_images_make_no_guard(mixing):
+    assert fit_ood(drawn(99, 0, mixing), names(99)) is None
+    assert fit_ood(drawn(200, 0, mixing), ["one"] * 200) is None

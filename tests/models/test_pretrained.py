@@ -6,10 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from busi_unet.config import Architecture, BundleConfig, Preprocess
-from busi_unet.errors import IncompatibleBundleError
-from busi_unet.models.ood import Guard, guard_shapes
-from busi_unet.models.pretrained import CONFIG_NAME, WEIGHTS_NAME, load_bundle, save_bundle, save_config
+from busi_unet.config import Architecture, ModelConfig, Preprocess
+from busi_unet.errors import IncompatibleModelError
+from busi_unet.models.ood import OodDetector, ood_shapes
+from busi_unet.models.pretrained import CONFIG_NAME, WEIGHTS_NAME, load_model, save_config, save_model
 from busi_unet.models.unet import UNet
 
 
@@ -24,31 +24,31 @@ def outputs(model: UNet) -> torch.Tensor:
 def test_a_loaded_model_computes_what_the_saved_one_did(tmp_path, architecture):
     torch.manual_seed(0)
     model = UNet(architecture)
-    config = BundleConfig(architecture=architecture, preprocess=Preprocess(size=64), training={"seed": 0})
-    loaded, loaded_config, _ = load_bundle(save_bundle(tmp_path, model, config))
+    config = ModelConfig(architecture=architecture, preprocess=Preprocess(size=64), training={"seed": 0})
+    loaded, loaded_config, _ = load_model(save_model(tmp_path, model, config))
     assert loaded_config == config
     assert not loaded.training
     torch.testing.assert_close(outputs(loaded), outputs(model), rtol=0.02, atol=0.02)
     # What was rounded to half precision once is stored exactly from then on.
-    again, _, _ = load_bundle(save_bundle(tmp_path / "again", loaded, config))
+    again, _, _ = load_model(save_model(tmp_path / "again", loaded, config))
     assert torch.equal(outputs(again), outputs(loaded))
 
 
-def test_nothing_but_the_two_files_is_left(tiny_bundle):
-    assert sorted(path.name for path in tiny_bundle.iterdir()) == [CONFIG_NAME, WEIGHTS_NAME]
+def test_nothing_but_the_two_files_is_left(tiny_model):
+    assert sorted(path.name for path in tiny_model.iterdir()) == [CONFIG_NAME, WEIGHTS_NAME]
 
 
 def test_weights_take_two_bytes_each(tmp_path):
     architecture = Architecture("plain", 16)
     model = UNet(architecture)
-    save_bundle(tmp_path, model, BundleConfig(architecture=architecture))
+    save_model(tmp_path, model, ModelConfig(architecture=architecture))
     count = sum(parameter.numel() for parameter in model.parameters())
     assert (tmp_path / WEIGHTS_NAME).stat().st_size < 2.2 * count
 
 
 def test_a_config_of_another_network_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match="the config says"):
-        save_bundle(tmp_path, UNet(Architecture("plain", 4)), BundleConfig())
+        save_model(tmp_path, UNet(Architecture("plain", 4)), ModelConfig())
     assert not any(tmp_path.iterdir())
 
 
@@ -67,77 +67,77 @@ def tamper(folder, change):
         (lambda tensors: tensors["mask_head.0.bias"].fill_(torch.nan), "NaN"),
     ],
 )
-def test_weights_that_do_not_fit_are_refused(tiny_bundle, change, said):
-    tamper(tiny_bundle, change)
-    with pytest.raises(IncompatibleBundleError, match=said):
-        load_bundle(tiny_bundle)
+def test_weights_that_do_not_fit_are_refused(tiny_model, change, said):
+    tamper(tiny_model, change)
+    with pytest.raises(IncompatibleModelError, match=said):
+        load_model(tiny_model)
 
 
-def test_damaged_files_are_named(tiny_bundle):
-    weights, config = tiny_bundle / WEIGHTS_NAME, tiny_bundle / CONFIG_NAME
+def test_damaged_files_are_named(tiny_model):
+    weights, config = tiny_model / WEIGHTS_NAME, tiny_model / CONFIG_NAME
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-100])
-    with pytest.raises(IncompatibleBundleError, match=r"model\.safetensors is damaged"):
-        load_bundle(tiny_bundle)
+    with pytest.raises(IncompatibleModelError, match=r"model\.safetensors is damaged"):
+        load_model(tiny_model)
     weights.unlink()
-    with pytest.raises(IncompatibleBundleError, match=r"no model\.safetensors"):
-        load_bundle(tiny_bundle)
+    with pytest.raises(IncompatibleModelError, match=r"no model\.safetensors"):
+        load_model(tiny_model)
     for no_json in ("{", "[" * 200_000, "1" * 5000):
         config.write_text(no_json, encoding="utf-8")
-        with pytest.raises(IncompatibleBundleError, match=r"config\.json is not JSON"):
-            load_bundle(tiny_bundle)
+        with pytest.raises(IncompatibleModelError, match=r"config\.json is not JSON"):
+            load_model(tiny_model)
     config.unlink()
-    with pytest.raises(IncompatibleBundleError, match=r"no config\.json"):
-        load_bundle(tiny_bundle)
+    with pytest.raises(IncompatibleModelError, match=r"no config\.json"):
+        load_model(tiny_model)
 
 
-def test_a_run_named_for_its_model_is_told_apart(tiny_bundle, tmp_path):
+def test_a_run_named_for_its_model_is_told_apart(tiny_model, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    with pytest.raises(IncompatibleBundleError) as nothing_there:
-        load_bundle(run)
+    with pytest.raises(IncompatibleModelError) as nothing_there:
+        load_model(run)
     assert "model/ of a run" in nothing_there.value.hint
-    tiny_bundle.rename(run / "model")
-    with pytest.raises(IncompatibleBundleError) as of_a_run:
-        load_bundle(run)
+    tiny_model.rename(run / "model")
+    with pytest.raises(IncompatibleModelError) as of_a_run:
+        load_model(run)
     assert of_a_run.value.hint == f"It is a run; name {run / 'model'}."
 
 
-def test_a_pickle_is_never_opened(tiny_bundle):
-    (tiny_bundle / WEIGHTS_NAME).rename(tiny_bundle / "pytorch_model.bin")
-    with pytest.raises(IncompatibleBundleError, match=r"no model\.safetensors"):
-        load_bundle(tiny_bundle)
+def test_a_pickle_is_never_opened(tiny_model):
+    (tiny_model / WEIGHTS_NAME).rename(tiny_model / "pytorch_model.bin")
+    with pytest.raises(IncompatibleModelError, match=r"no model\.safetensors"):
+        load_model(tiny_model)
 
 
-def test_a_bad_value_names_the_file(tiny_bundle):
-    path = tiny_bundle / CONFIG_NAME
+def test_a_bad_value_names_the_file(tiny_model):
+    path = tiny_model / CONFIG_NAME
     data = json.loads(path.read_text(encoding="utf-8"))
     data["architecture"]["encoder"] = "vgg16"
     path.write_text(json.dumps(data), encoding="utf-8")
-    with pytest.raises(IncompatibleBundleError, match=r"config\.json: .*vgg16.*efficientnet_lite0"):
-        load_bundle(tiny_bundle)
+    with pytest.raises(IncompatibleModelError, match=r"config\.json: .*vgg16.*efficientnet_lite0"):
+        load_model(tiny_model)
 
 
-def test_a_guard_travels_with_the_weights(tmp_path):
+def test_the_ood_detector_travels_with_the_weights(tmp_path):
     architecture = Architecture("plain", 4)
-    model, config = UNet(architecture), BundleConfig(architecture, Preprocess(size=64))
-    shapes = guard_shapes(sum(model.encoder.channels))
+    model, config = UNet(architecture), ModelConfig(architecture, Preprocess(size=64))
+    shapes = ood_shapes(sum(model.encoder.channels))
     generator = np.random.default_rng(0)
-    guard = Guard(**{name: generator.random(shape, dtype=np.float32) for name, shape in shapes.items()})
-    guarded = replace(config, calibration=replace(config.calibration, refuse_beyond=2.5))
+    ood = OodDetector(**{name: generator.random(shape, dtype=np.float32) for name, shape in shapes.items()})
+    with_ood = replace(config, calibration=replace(config.calibration, ood_threshold=2.5))
 
-    loaded = load_bundle(save_bundle(tmp_path, model, guarded, guard))
+    loaded = load_model(save_model(tmp_path, model, with_ood, ood))
 
-    assert loaded.config.calibration.refuse_beyond == 2.5
-    for name, array in guard.tensors().items():
-        np.testing.assert_array_equal(loaded.guard.tensors()[name], array)
+    assert loaded.config.calibration.ood_threshold == 2.5
+    for name, array in ood.tensors().items():
+        np.testing.assert_array_equal(loaded.ood.tensors()[name], array)
 
     save_config(tmp_path, config)
-    with pytest.raises(IncompatibleBundleError, match=r"unknown tensor guard\."):
-        load_bundle(tmp_path)
+    with pytest.raises(IncompatibleModelError, match=r"unknown tensor ood\."):
+        load_model(tmp_path)
     with pytest.raises(ValueError, match="belong together"):
-        save_bundle(tmp_path, model, guarded)
-    save_bundle(tmp_path, model, config)
-    save_config(tmp_path, guarded)
-    with pytest.raises(IncompatibleBundleError, match=r"misses guard\."):
-        load_bundle(tmp_path)
+        save_model(tmp_path, model, with_ood)
+    save_model(tmp_path, model, config)
+    save_config(tmp_path, with_ood)
+    with pytest.raises(IncompatibleModelError, match=r"misses ood\."):
+        load_model(tmp_path)

@@ -29,7 +29,7 @@ def test_width_64_is_the_original_31_million():
     assert 31.0e6 < count < 31.4e6
 
 
-def test_the_mask_follows_the_picture():
+def test_the_mask_follows_the_image():
     """The receptive field of a mask pixel is centred: a bright spot changes the logits around itself."""
     torch.manual_seed(0)
     model = UNet(small("plain")).eval()

@@ -8,9 +8,9 @@ from huggingface_hub import ModelCard
 
 from busi_unet.config import (
     Architecture,
-    BundleConfig,
+    BoundaryBand,
     Calibration,
-    EdgeBand,
+    ModelConfig,
     PredictionSets,
     Thresholds,
 )
@@ -19,19 +19,19 @@ from busi_unet.publish.results import read_result
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGEST = "a" * 64
-EMBEDDED = BundleConfig.from_dict(
+EMBEDDED = ModelConfig.from_dict(
     json.loads((ROOT / "busi_unet" / "weights" / "config.json").read_text(encoding="utf-8"))
 )
-OTHER_DATA = BundleConfig(
+OTHER_DATA = ModelConfig(
     architecture=Architecture("plain", width=16),
-    thresholds=Thresholds(mask=0.43, presence=0.37, min_area=0.002),
+    thresholds=Thresholds(mask=0.43, lesion=0.37, min_area=0.002),
     calibration=Calibration(temperature=1.734),
     training={"data": {"split_sha256": "0" * 64, "images": {"train": 30}, "trained_on": ["train"]}},
 )
 
 
 def card(config=EMBEDDED, **arguments):
-    return ModelCard(model_card(config, repo_id="someone/busi", bundle_sha256=DIGEST, **arguments))
+    return ModelCard(model_card(config, repo_id="someone/busi", model_sha256=DIGEST, **arguments))
 
 
 def figures(parsed):
@@ -151,7 +151,7 @@ def test_config_is_told_as_it_is():
     assert "Encoder `plain`, width 16" in text
     assert "temperature 1.734" in text
     assert "| mask | 0.43 |" in text
-    assert "| presence | 0.37 |" in text
+    assert "| lesion | 0.37 |" in text
     assert "| min_area | 0.002 |" in text
     assert "No prediction sets, no edge band and no guard" in text
     assert "A picture of anything else is analysed all the same" in text
@@ -166,9 +166,9 @@ def test_weights_without_calibration_never_look_calibrated(tmp_path):
 
 
 STATED = Calibration(
-    prediction_sets=PredictionSets(coverage=0.9, cut=0.2345),
-    edge_band=EdgeBand(coverage=0.8, inner=0.31, outer=0.42),
-    refuse_beyond=2.34,
+    prediction_sets=PredictionSets(coverage=0.9, threshold=0.2345),
+    boundary_band=BoundaryBand(coverage=0.8, inner=0.31, outer=0.42),
+    ood_threshold=2.34,
 )
 
 
@@ -182,7 +182,7 @@ def test_what_the_weights_state_is_told():
 
 
 def test_what_is_not_stated_is_not_told():
-    text = card(replace(OTHER_DATA, calibration=Calibration(refuse_beyond=2.0))).text
+    text = card(replace(OTHER_DATA, calibration=Calibration(ood_threshold=2.0))).text
     assert "Guard: " in text
     assert "Prediction sets: " not in text
     assert "Edge band: " not in text
@@ -209,7 +209,7 @@ def test_what_the_training_started_from(encoder, init, said):
 
 
 def test_weights_of_unknown_origin():
-    assert "How these weights came about is not recorded" in card(BundleConfig()).text
+    assert "How these weights came about is not recorded" in card(ModelConfig()).text
 
 
 def test_it_says_how_to_use_it_and_what_it_is_not():

@@ -8,11 +8,11 @@ from fakes.evaluations import write_evaluation
 from huggingface_hub import ModelCard
 from PIL import Image
 
-from busi_unet.config import BundleConfig
+from busi_unet.config import ModelConfig
 from busi_unet.data.phantom import make_phantom
-from busi_unet.errors import HubAccessError, IncompatibleBundleError, UsageError
+from busi_unet.errors import HubAccessError, IncompatibleModelError, UsageError
 from busi_unet.inference.predictor import Predictor
-from busi_unet.models.pretrained import EVALUATION_NAME, bundle_hash, load_config, save_config
+from busi_unet.models.pretrained import EVALUATION_NAME, load_config, model_hash, save_config
 from busi_unet.publish import model as module
 from busi_unet.publish.folder import list_files
 from busi_unet.publish.model import build_model_folder, push_model
@@ -35,10 +35,10 @@ def small_examples(monkeypatch):
 
 
 @pytest.fixture
-def run(tiny_bundle, tmp_path) -> Path:
+def run(tiny_model, tmp_path) -> Path:
     """A run folder as train.py leaves it."""
     folder = tmp_path / "runs" / "busi"
-    shutil.copytree(tiny_bundle, folder / "model")
+    shutil.copytree(tiny_model, folder / "model")
     (folder / "best").mkdir()
     for name in ("manifest.json", "options.json", "history.csv", "curves.png", "checkpoint.pt"):
         (folder / name).write_text(f"{name} of the run", encoding="utf-8")
@@ -54,11 +54,11 @@ def test_a_run_folder(run, tmp_path):
     assert "](curves.png)" in (output / "README.md").read_text(encoding="utf-8")
 
 
-def test_a_bare_model_folder_has_its_manifest_from_the_config(tiny_bundle, tmp_path):
-    config = load_config(tiny_bundle)
+def test_a_bare_model_folder_has_its_manifest_from_the_config(tiny_model, tmp_path):
+    config = load_config(tiny_model)
     training = {"seconds": 12, "data": {"images": {"train": 4}}}
-    save_config(tiny_bundle, BundleConfig.from_dict({**config.to_dict(), "training": training}))
-    output = build_model_folder(tiny_bundle, tmp_path / "out", repo_id="someone/busi")
+    save_config(tiny_model, ModelConfig.from_dict({**config.to_dict(), "training": training}))
+    output = build_model_folder(tiny_model, tmp_path / "out", repo_id="someone/busi")
     assert paths(output) == ALWAYS | {"manifest.json"}
     assert json.loads((output / "manifest.json").read_text(encoding="utf-8")) == training
 
@@ -75,7 +75,7 @@ def test_the_examples_are_predictions_and_the_same_each_time(run, tmp_path):
 
 
 def test_figures_are_published_with_their_file(run, tmp_path):
-    evaluation = write_evaluation(tmp_path / "metrics.json", bundle_hash(run / "model"))
+    evaluation = write_evaluation(tmp_path / "metrics.json", model_hash(run / "model"))
     output = build_model_folder(run, tmp_path / "out", repo_id="someone/busi", evaluations=[evaluation])
     assert (output / "evaluation" / "test-ab12cd34.json").read_bytes() == evaluation.read_bytes()
     card = ModelCard.load(output / "README.md")
@@ -86,7 +86,7 @@ def test_figures_are_published_with_their_file(run, tmp_path):
 
 @pytest.mark.parametrize("own", [True, False, None])
 def test_the_app_is_given_the_figures_of_the_models_own_test_split_alone(run, tmp_path, own):
-    digest = bundle_hash(run / "model")
+    digest = model_hash(run / "model")
     # Sorted by name, the foreign one comes first.
     foreign = write_evaluation(
         tmp_path / "a.json", digest, data_sha256="0" * 64, split_is_the_models_own=False
@@ -108,7 +108,7 @@ def test_figures_of_other_weights_stop_it_before_anything_is_written(run, tmp_pa
 
 def test_what_cannot_be_loaded_is_not_published(run, tmp_path):
     (run / "model" / "model.safetensors").write_bytes(b"half a file")
-    with pytest.raises(IncompatibleBundleError):
+    with pytest.raises(IncompatibleModelError):
         build_model_folder(run, tmp_path / "out", repo_id="someone/busi")
     assert not (tmp_path / "out").exists()
 
@@ -138,7 +138,7 @@ def test_pushed_and_pulled_gives_bit_equal_outputs(hub, run, tmp_path):
 
 
 def test_a_second_push_removes_the_figures_of_earlier_weights_and_nothing_else(hub, run, tmp_path):
-    evaluation = write_evaluation(tmp_path / "metrics.json", bundle_hash(run / "model"))
+    evaluation = write_evaluation(tmp_path / "metrics.json", model_hash(run / "model"))
     push_model(run, "me/busi", evaluations=[evaluation])
     mine = hub.files("me/busi") | {"LICENSE": b"added by hand"}
     assert "evaluation/test-ab12cd34.json" in mine
@@ -159,7 +159,7 @@ def test_a_branch_and_privacy(hub, run):
 
 def test_a_failed_push_says_where_the_weights_are_and_how_to_resume(hub, run, tmp_path):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    evaluation = write_evaluation(tmp_path / "my metrics.json", bundle_hash(run / "model"))
+    evaluation = write_evaluation(tmp_path / "my metrics.json", model_hash(run / "model"))
     hub.stop()
     with pytest.raises(HubAccessError) as caught:
         push_model(run, "me/busi", private=True, revision="v2", evaluations=[evaluation])

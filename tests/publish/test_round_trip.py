@@ -26,7 +26,7 @@ ASK = """\
 import sys
 from gradio_client import Client, handle_file
 
-report = Client(sys.argv[1], verbose=False).predict(handle_file("picture.png"), api_name="/predict")[2]
+report = Client(sys.argv[1], verbose=False).predict(handle_file("image.png"), api_name="/predict")[2]
 print("weights:", report["weights"])
 print("probabilities:", {name: round(value, 3) for name, value in report["probabilities"].items()})
 """
@@ -97,7 +97,7 @@ def test_train_push_pull_app(hub, phantom_root, tmp_path, monkeypatch):
     (tmp_path / "phantoms").symlink_to(phantom_root)
     (tmp_path / "compare.py").write_text(COMPARE, encoding="utf-8")
     (tmp_path / "ask.py").write_text(ASK, encoding="utf-8")
-    (tmp_path / "picture.png").write_bytes((phantom_root / "benign" / "benign (1).png").read_bytes())
+    (tmp_path / "image.png").write_bytes((phantom_root / "benign" / "benign (1).png").read_bytes())
 
     terminal.run(
         "python scripts/prepare_data.py phantoms --output data/tiny --no-report --push-to-hub me/phantoms"

@@ -119,8 +119,8 @@ def test_a_model_that_is_no_hub_id(tmp_path, model):
         build_space_folder(tmp_path / "space", model=model)
 
 
-def test_deploying_again_removes_what_is_gone(hub, tiny_bundle):
-    hub.put("someone/busi", {path.name: path.read_bytes() for path in tiny_bundle.iterdir()})
+def test_deploying_again_removes_what_is_gone(hub, tiny_model):
+    hub.put("someone/busi", {path.name: path.read_bytes() for path in tiny_model.iterdir()})
     hub.put("me/space", {"old.py": b"print()", "README.md": b"old"}, repo_type="space")
     deploy_space("me/space", model="someone/busi")
     files = hub.files("me/space", repo_type="space")
@@ -159,8 +159,8 @@ def test_token_and_name_are_checked_before_anything_else(hub):
 
 
 @pytest.mark.parametrize("private", [True, False])
-def test_a_private_model_needs_a_token_in_the_space(hub, tiny_bundle, caplog, private):
-    files = {path.name: path.read_bytes() for path in tiny_bundle.iterdir()}
+def test_a_private_model_needs_a_token_in_the_space(hub, tiny_model, caplog, private):
+    files = {path.name: path.read_bytes() for path in tiny_model.iterdir()}
     hub.put("me/busi", files, private=private)
     deploy_space("me/space", model="me/busi")
     assert ("me/busi is private" in caplog.text) == private
@@ -168,8 +168,8 @@ def test_a_private_model_needs_a_token_in_the_space(hub, tiny_bundle, caplog, pr
 
 
 @pytest.mark.parametrize("figures", [True, False])
-def test_the_figures_of_the_model_are_preloaded_where_there_are_any(hub, tiny_bundle, figures):
-    files = {path.name: path.read_bytes() for path in tiny_bundle.iterdir()}
+def test_the_figures_of_the_model_are_preloaded_where_there_are_any(hub, tiny_model, figures):
+    files = {path.name: path.read_bytes() for path in tiny_model.iterdir()}
     hub.put("me/busi", {**files, **({EVALUATION_NAME: b"{}"} if figures else {})})
     deploy_space("me/space", model="me/busi")
     readme = SpaceCard(hub.files("me/space", repo_type="space")["README.md"].decode())

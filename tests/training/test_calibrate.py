@@ -34,13 +34,13 @@ def case(number: int, label: int, *, inside: float, outside: float, logits: tupl
     probability = np.full((40, 40), outside, dtype=np.float32)
     probability[10:30, 10:30] = inside
     image = np.full((40, 40), number, dtype=np.uint8)
-    evidence = np.zeros((3, 1, 1), dtype=np.float32)
+    activation = np.zeros((3, 1, 1), dtype=np.float32)
     features = np.zeros(4, dtype=np.float32)
     return (
         image,
         target,
         label,
-        RawOutput(probability, np.array(logits, dtype=np.float32), evidence, features),
+        RawOutput(probability, np.array(logits, dtype=np.float32), activation, features),
     )
 
 
@@ -58,7 +58,7 @@ def test_thresholds_separate_what_can_be_separated():
     # Every normal would get a mask; only the class head tells them apart.
     logits = np.array([[1.5, 0, 0], [0, 2, 2]])
     normal, lesion = 1 - calibrated_probabilities(logits, calibration.temperature)[:, 0]
-    assert normal < thresholds.presence <= lesion
+    assert normal < thresholds.lesion <= lesion
 
 
 def test_specks_are_dropped_where_that_costs_no_lesion():
@@ -80,7 +80,7 @@ def test_without_lesions_or_without_normals_the_defaults_stay():
     normals = [case(i, 0, inside=0.2, outside=0.1, logits=(2, 0, 0)) for i in range(3)]
     assert calibrated(normals)[1] == Thresholds()
     lesions = [case(i, 1, inside=0.9, outside=0.1, logits=(0, 2, 0)) for i in range(3)]
-    assert calibrated(lesions)[1].presence == Thresholds().presence
+    assert calibrated(lesions)[1].lesion == Thresholds().lesion
 
 
 def test_overconfident_logits_get_a_temperature_above_one():
@@ -104,15 +104,15 @@ def test_the_malignant_threshold_is_not_fitted():
 def test_sets_and_band_are_fitted_where_there_are_enough_cases():
     sure = [case(i, 1, inside=0.9, outside=0.1, logits=(0, 4, 0)) for i in range(60)]
     calibration = calibrated(sure)[0]
-    assert calibration.prediction_sets.coverage == calibration.edge_band.coverage == 0.9
-    assert calibration.prediction_sets.cut > 0.5
+    assert calibration.prediction_sets.coverage == calibration.boundary_band.coverage == 0.9
+    assert calibration.prediction_sets.threshold > 0.5
     # Each outline is the reference itself.
-    assert calibration.edge_band.inner < 0.2
-    assert calibration.edge_band.outer < 0.2
+    assert calibration.boundary_band.inner < 0.2
+    assert calibration.boundary_band.outer < 0.2
 
     few = calibrated(sure[:5])[0]
-    assert few.prediction_sets.cut == 0
-    assert few.edge_band is None
+    assert few.prediction_sets.threshold == 0
+    assert few.boundary_band is None
 
 
 def test_a_lesion_that_is_barely_touched_has_no_edge_to_be_sure_of():
@@ -122,17 +122,17 @@ def test_a_lesion_that_is_barely_touched_has_no_edge_to_be_sure_of():
         image, target, label, raw = case(number, 1, inside=0.1, outside=0.1, logits=(0, 4, 0))
         raw.probability[10, 10:13] = 0.9
         touched.append((image, target, label, raw))
-    assert calibrated(sure + touched)[0].edge_band == calibrated(sure)[0].edge_band
+    assert calibrated(sure + touched)[0].boundary_band == calibrated(sure)[0].boundary_band
 
 
 @pytest.fixture
-def trained(tiny_bundle, prepared):
+def trained(tiny_model, prepared):
     """A model folder whose record says that it was trained on the prepared split."""
     data = load_prepared(prepared)
     folds = {name: sorted(set(data[name]["fold"])) for name in data}
     training = {"data": {"split_sha256": split_hash(data), "folds": folds}}
-    save_config(tiny_bundle, replace(load_config(tiny_bundle), training=training))
-    return tiny_bundle
+    save_config(tiny_model, replace(load_config(tiny_model), training=training))
+    return tiny_model
 
 
 def test_a_model_folder_can_be_calibrated_again(trained, prepared, tmp_path):

@@ -279,14 +279,14 @@ def test_a_loss_that_is_not_finite_names_the_images_that_have_it(options, monkey
     [("best", "no checkpoint yet.*start again"), ("model", "checkpoint is intact.*--resume")],
 )
 def test_a_full_disk_is_one_line_that_says_what_is_left(options, monkeypatch, folder, expected):
-    save_bundle = run_folder.save_bundle
+    save_model = run_folder.save_model
 
     def full(path, *arguments):
         if path.name == folder:
             raise OSError(28, "No space left on device")
-        save_bundle(path, *arguments)
+        save_model(path, *arguments)
 
-    monkeypatch.setattr(run_folder, "save_bundle", full)
+    monkeypatch.setattr(run_folder, "save_model", full)
     with pytest.raises(TrainingError, match=rf"{options.output} cannot be written.*No space.*{expected}"):
         train(options.replace(epochs=1))
 

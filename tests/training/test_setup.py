@@ -9,7 +9,7 @@ from accelerate.state import AcceleratorState, PartialState
 from busi_unet.config import Architecture
 from busi_unet.data.prepared import load_prepared, resplit, split_hash
 from busi_unet.errors import DataLayoutError, UsageError
-from busi_unet.models.pretrained import load_bundle, load_config, save_config
+from busi_unet.models.pretrained import load_config, load_model, save_config
 from busi_unet.models.unet import UNet
 from busi_unet.training.options import TrainOptions
 from busi_unet.training.setup import (
@@ -75,11 +75,11 @@ def test_a_class_without_images_is_named_and_an_empty_split_refused(prepared, ca
 
 
 @pytest.fixture
-def trained(tiny_bundle, prepared) -> Path:
+def trained(tiny_model, prepared) -> Path:
     """A model folder whose record says that it was trained on the prepared split."""
     training = {"data": {"split_sha256": split_hash(load_prepared(prepared))}}
-    save_config(tiny_bundle, dataclasses.replace(load_config(tiny_bundle), training=training))
-    return tiny_bundle
+    save_config(tiny_model, dataclasses.replace(load_config(tiny_model), training=training))
+    return tiny_model
 
 
 PLAIN = TrainOptions(encoder="plain", width=4, size=64)
@@ -88,7 +88,7 @@ PLAIN = TrainOptions(encoder="plain", width=4, size=64)
 def test_a_model_folder_gives_the_start_weights(trained, prepared):
     data = load_prepared(prepared)
     start = build_model(PLAIN.replace(init=str(trained)), data).state_dict()
-    model, _, _ = load_bundle(trained)
+    model, _, _ = load_model(trained)
     assert all(torch.equal(start[name], tensor) for name, tensor in model.state_dict().items())
     with pytest.raises(UsageError, match=r"holds another network\. Use --encoder plain --width 4\."):
         build_model(PLAIN.replace(width=8, init=str(trained)), data)
@@ -109,8 +109,8 @@ def test_weights_that_may_know_the_test_images_are_refused(trained, prepared):
     build_model(options.replace(no_validation=True), data)
 
 
-def test_weights_without_a_record_are_a_start_with_a_warning(tiny_bundle, prepared, capsys):
-    build_model(PLAIN.replace(init=str(tiny_bundle)), load_prepared(prepared))
+def test_weights_without_a_record_are_a_start_with_a_warning(tiny_model, prepared, capsys):
+    build_model(PLAIN.replace(init=str(tiny_model)), load_prepared(prepared))
     assert "does not tell what it was trained on" in capsys.readouterr().err
 
 

@@ -78,8 +78,8 @@ def test_tensorboard_has_one_value_per_epoch_though_a_resume_repeats_one(tmp_pat
     assert len(log.Tags()["images"]) == 4
     for tag in log.Tags()["images"]:
         assert [event.step for event in log.Images(tag)] == [1, 2, 3, 4]
-        picture = Image.open(io.BytesIO(log.Images(tag)[0].encoded_image_string))
-        assert (picture.size, picture.mode) == ((32, 32), "RGB")
+        logged = Image.open(io.BytesIO(log.Images(tag)[0].encoded_image_string))
+        assert (logged.size, logged.mode) == ((32, 32), "RGB")
     table = log.Tensors("options/text_summary")
     assert len(table) == 1
     assert b"| tracker | tensorboard |" in table[0].tensor_proto.string_val[0]
@@ -113,9 +113,9 @@ def test_trackio_goes_on_with_the_run_that_is_resumed(tmp_path):
     for name in values:
         assert sorted({step for step, _ in values[name]}) == [1, 2, 3, 4]
     for name in overlays:
-        for _, picture in values[name]:
-            assert "reference blue, prediction orange" in picture["caption"]
-            with Image.open(output / "trackio" / "media" / picture["file_path"]) as image:
+        for _, logged in values[name]:
+            assert "reference blue, prediction orange" in logged["caption"]
+            with Image.open(output / "trackio" / "media" / logged["file_path"]) as image:
                 assert image.size == (32, 32)
 
 

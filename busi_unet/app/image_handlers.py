@@ -25,15 +25,15 @@ from busi_unet.app.wording import (
     AGREEMENT_LEGEND,
     describe,
     describe_agreement,
+    describe_flag,
     describe_set,
-    describe_suspicion,
 )
 from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.errors import BusiUNetError, UsageError
 from busi_unet.imaging.agreement import Agreement, decode_reference
 from busi_unet.imaging.overlay import draw_agreement
-from busi_unet.imaging.quality import picture_warnings
-from busi_unet.io.decode import Frame, decode_frame
+from busi_unet.imaging.quality import image_warnings
+from busi_unet.io.decode import DecodedImage, read_image
 
 if TYPE_CHECKING:
     from busi_unet.inference.predictor import Prediction
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 INVITATION = "Upload a picture (PNG, JPEG, WebP, BMP, TIFF or DICOM), or choose an example."
 PIXEL_SIZE_INFO = "If you know it: lesions are then measured in millimetres."
 THRESHOLD_INFO = "Lesion probability of a pixel."
-MAX_PICTURE_MEGABYTES = 50
+MAX_IMAGE_MEGABYTES = 50
 LAYOUTS = ("Side by side", "Slider")
 BRUSH_COLOR, BRUSH_OPACITY = (230, 159, 0), 0.4
 
@@ -88,7 +88,7 @@ class Drawing(NamedTuple):
         probabilities, report, findings: as in `Answer`.
         measurements: a row per lesion.
         agreement: with the reference mask, Markdown.
-        agreement_picture: RGB, where the two masks agree and differ.
+        agreement_image: RGB, where the two masks agree and differ.
         analysis: with the settings that this was drawn with: what is taken home, not what is worked on.
     """
 
@@ -100,30 +100,28 @@ class Drawing(NamedTuple):
     findings: str
     measurements: list[list[Any]]
     agreement: str
-    agreement_picture: Image.Image | None
+    agreement_image: Image.Image | None
     analysis: Analysis | None
 
 
-class PictureHandlers:
+class ImageHandlers:
     """The functions behind the tab.
 
     Args:
         model: gives the weights in use; called when the first picture arrives, not before.
-        pictures: gives the files that the model brings to be tried with; called once the page has loaded.
+        images: gives the files that the model brings to be tried with; called once the page has loaded.
     """
 
-    def __init__(
-        self, model: Callable[[], ModelInUse], pictures: Callable[[], Iterable[Path]] = tuple
-    ) -> None:
+    def __init__(self, model: Callable[[], ModelInUse], images: Callable[[], Iterable[Path]] = tuple) -> None:
         self._model = model
-        self._pictures = functools.cache(lambda: usable(pictures()))
+        self._images = functools.cache(lambda: usable(images()))
         self._kept = KeptResults()
         # Calls that come past the queue take their turn here.
         self._network = threading.Lock()
 
     def predict(
         self,
-        picture: str | None,
+        image: str | None,
         clip_frame: float | None = 1,
         pixel_size_mm: float | None = None,
         analyse_anyway: bool = False,
@@ -141,7 +139,7 @@ class PictureHandlers:
         refused with reasons.
 
         Args:
-            picture: file of one picture: PNG, JPEG, WebP, BMP, TIFF or DICOM.
+            image: file of one picture: PNG, JPEG, WebP, BMP, TIFF or DICOM.
             clip_frame: which frame of a DICOM clip, from 1.
             pixel_size_mm: side of a pixel in millimetres, if known; a DICOM file may tell it itself.
             analyse_anyway: whether to analyse a picture that would be refused.
@@ -160,24 +158,24 @@ class PictureHandlers:
             if threshold is not None and not 0 < threshold < 1:
                 raise UsageError(f"The threshold is {threshold:g}.", "Choose it between 0 and 1.")
             analysis = self._analyse(
-                _decoded(picture, clip_frame),
-                even_if_refused=bool(analyse_anyway),
+                _decoded(image, clip_frame),
+                anyway=bool(analyse_anyway),
                 pixel_size_mm=_pixel_size(pixel_size_mm),
                 threshold=threshold,
                 look=Look(view, color, opacity, diameters),
             )
             return PublicAnswer(*self._answer(analysis)[: len(PublicAnswer._fields)])
 
-    def analyse_upload(self, picture: str | None, pixel_size_mm: float | None, *look: Any) -> Answer:
+    def analyse_upload(self, image: str | None, pixel_size_mm: float | None, *look: Any) -> Answer:
         """A file of the page, drawn with the fields of `Look`.
 
         What the visitor typed as the size of a pixel counts unless the file has its own.
         """
 
         def analyse() -> Analysis:
-            frame = _decoded(picture, 1)
+            frame = _decoded(image, 1)
             size = None if frame.spacing_mm else _typed_size(pixel_size_mm)
-            return self._analyse(frame, pixel_size_mm=size, look=Look(*look), name=result_name(picture))
+            return self._analyse(frame, pixel_size_mm=size, look=Look(*look), name=result_name(image))
 
         return self._told(analyse)
 
@@ -190,15 +188,15 @@ class PictureHandlers:
         )
 
     def analyse_frame(
-        self, picture: str | None, clip_frame: float | None, pixel_size_mm: float | None, *look: Any
+        self, image: str | None, clip_frame: float | None, pixel_size_mm: float | None, *look: Any
     ) -> Answer:
         """Another frame of the clip at hand."""
         return self._told(
             lambda: self._analyse(
-                _decoded(picture, clip_frame),
+                _decoded(image, clip_frame),
                 pixel_size_mm=_typed_size(pixel_size_mm),
                 look=Look(*look),
-                name=result_name(picture),
+                name=result_name(image),
             )
         )
 
@@ -208,7 +206,7 @@ class PictureHandlers:
         def analyse() -> Analysis:
             label = CLASS_NAMES[event.index]
             return self._analyse(
-                Frame(example_frame(label)),
+                DecodedImage(example_frame(label)),
                 remark=f"*Synthetic example, drawn as {label}.*",
                 name=f"example_{label}",
                 pixel_size_mm=_typed_size(pixel_size_mm),
@@ -219,12 +217,12 @@ class PictureHandlers:
 
     def brought(self) -> Any:
         """The gallery of the pictures that the model brings; hidden where it brings none."""
-        shown = [(small, path.stem) for path, small in self._pictures()]
+        shown = [(small, path.stem) for path, small in self._images()]
         return gr.Gallery(value=shown, visible=True) if shown else gr.skip()
 
     def analyse_brought(self, event: gr.SelectData, pixel_size_mm: float | None, *look: Any) -> Answer:
         """The picture of the model's own that was clicked."""
-        path, _ = self._pictures()[event.index]
+        path, _ = self._images()[event.index]
         return self.analyse_upload(str(path), pixel_size_mm, *look)
 
     def settle(self, analysis: Analysis | None) -> tuple[Any, ...]:
@@ -324,14 +322,14 @@ class PictureHandlers:
                 findings=answer.findings,
                 measurements=measurement_rows(prediction.measurements),
                 agreement=_agreement_in_words(analysis, agreement),
-                agreement_picture=agreement
+                agreement_image=agreement
                 and draw_agreement(analysis.frame.pixels, prediction.mask, analysis.reference.mask),
                 analysis=analysis,
             )
 
     def analyse_again(self, analysis: Analysis | None) -> tuple[Analysis | None, Any]:
         """The kept picture, its result to be shown although it was refused; and the button hidden."""
-        return analysis and replace(analysis, even_if_refused=True), gr.Button(visible=False)
+        return analysis and replace(analysis, anyway=True), gr.Button(visible=False)
 
     def measure_in_mm(self, analysis: Analysis | None, pixel_size_mm: float | None) -> Analysis | None:
         """The kept picture with a pixel size that the visitor typed, or without one again."""
@@ -351,7 +349,7 @@ class PictureHandlers:
 
     def open_editor(self, analysis: Analysis | None, painted: dict[str, Any] | None) -> Any:
         """`start_correction` for an editor that is empty; what is painted already stays."""
-        return gr.skip() if analysis is None or _has_picture(painted) else self.start_correction(analysis)
+        return gr.skip() if analysis is None or _has_image(painted) else self.start_correction(analysis)
 
     def start_correction(self, analysis: Analysis | None) -> dict[str, Any]:
         """The picture with its mask as drawn, as a layer to paint on, for the editor."""
@@ -372,7 +370,7 @@ class PictureHandlers:
         """The kept picture with what is painted in the editor as its mask; the threshold has no say then."""
         with shown_errors():
             analysis = _required(analysis)
-            if not _has_picture(painted):
+            if not _has_image(painted):
                 raise UsageError("There is nothing painted yet.", "Press Start, then paint.")
             analysis = replace(analysis, corrected=_painted_mask(painted, analysis.frame.pixels.shape))
             return analysis, gr.Slider(**_in_force(analysis))
@@ -400,11 +398,7 @@ class PictureHandlers:
             model = self._model()
             prediction = analysis.predict(model.predictor)
             agreement = analysis.compare(prediction)
-            told = (
-                ()
-                if analysis.hides(prediction)
-                else (describe_suspicion(prediction), describe_set(prediction))
-            )
+            told = () if analysis.hides(prediction) else (describe_flag(prediction), describe_set(prediction))
             compared = _agreement_in_words(analysis, agreement).replace("**", "").split("\n\n")
             paths = write_downloads(
                 answer_folder(),
@@ -443,7 +437,7 @@ class PictureHandlers:
         analysis = replace(analysis, remark="*Opened from a link.*", name=Analysis.name)
         return *self.shown(self._answer)(analysis, LAYOUTS[0]), *astuple(analysis.look)
 
-    def _analyse(self, frame: Frame, **settings: Any) -> Analysis:
+    def _analyse(self, frame: DecodedImage, **settings: Any) -> Analysis:
         predictor = self._model().predictor
         with self._network:
             return Analysis(frame, predictor.run([frame.pixels])[0], **settings)
@@ -476,21 +470,21 @@ class PictureHandlers:
         report = prediction.to_dict()
         if analysis.hides(prediction):
             report |= dict.fromkeys(
-                ("label", "probabilities", "calibrated", "suspicious", "prediction_set", "coverage")
+                ("label", "probabilities", "calibrated", "flagged", "prediction_set", "coverage")
             )
         return {
             **report,
             **analysis.to_dict(),
             "agreement": agreement and agreement.to_dict(),
-            "warnings": list(picture_warnings(analysis.frame)),
+            "warnings": list(image_warnings(analysis.frame)),
             "weights": self._model().to_dict(),
         }
 
     def _findings(self, analysis: Analysis, prediction: Prediction) -> str:
         model = self._model()
-        quotes = [model.notice, *(() if prediction.refused else picture_warnings(analysis.frame))]
+        quotes = [model.notice, *(() if prediction.refused else image_warnings(analysis.frame))]
         paragraphs = [f"> {quote}" for quote in quotes if quote]
-        found = describe(prediction, even_if_refused=analysis.even_if_refused)
+        found = describe(prediction, anyway=analysis.anyway)
         paragraphs += [analysis.remark, found, " ".join(_notes(analysis, prediction)), model.describe()]
         return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
@@ -553,7 +547,7 @@ def _by_hand(threshold: float, prediction: Prediction) -> str:
     return f"What reaches the threshold set by hand ({threshold:.2f}) is too small to be outlined."
 
 
-def _has_picture(painted: dict[str, Any] | None) -> bool:
+def _has_image(painted: dict[str, Any] | None) -> bool:
     return bool(painted) and painted.get("background") is not None
 
 
@@ -568,18 +562,18 @@ def _painted_mask(painted: dict[str, Any], shape: tuple[int, int]) -> np.ndarray
     return mask
 
 
-def _decoded(path: str | None, clip_frame: float | None) -> Frame:
+def _decoded(path: str | None, clip_frame: float | None) -> DecodedImage:
     if path is None:
         raise UsageError("No picture was given.", "Choose one and try again.")
     megabytes = Path(path).stat().st_size / 1024**2
-    if megabytes > MAX_PICTURE_MEGABYTES:
+    if megabytes > MAX_IMAGE_MEGABYTES:
         raise UsageError(
-            f"The file is {megabytes:.0f} MB large; one picture may have {MAX_PICTURE_MEGABYTES}.",
+            f"The file is {megabytes:.0f} MB large; one picture may have {MAX_IMAGE_MEGABYTES}.",
             "Export it smaller; a zip of many belongs in the tab for many pictures.",
         )
     index = 0 if clip_frame is None else round(clip_frame) - 1
     # Named neutrally: an upload's own name is a stranger's text, and the page renders errors as HTML.
-    return decode_frame(Path(path).read_bytes(), index=index, name="The file")
+    return read_image(Path(path).read_bytes(), index=index, name="The file")
 
 
 def _pixel_size(value: float | None) -> float | None:

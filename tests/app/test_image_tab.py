@@ -12,22 +12,22 @@ import pytest
 from gradio.state_holder import SessionState
 from PIL import Image
 
-from busi_unet.app import picture_handlers
+from busi_unet.app import image_handlers
 from busi_unet.app.analysis import Analysis, Look
+from busi_unet.app.image_handlers import LAYOUTS
+from busi_unet.app.image_tab import build_image_tab
 from busi_unet.app.model import LazyModel
-from busi_unet.app.picture import build_picture_tab
-from busi_unet.app.picture_handlers import LAYOUTS
 from busi_unet.data.phantom import make_phantom
-from busi_unet.io.decode import Frame
+from busi_unet.io.decode import DecodedImage
 
 
 def test_a_reference_mask_that_arrives_while_a_redraw_runs_is_not_lost(
-    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    model = LazyModel(str(tiny_bundle))
+    model = LazyModel(str(tiny_model))
     with gr.Blocks(analytics_enabled=False) as demo:
-        build_picture_tab(model, demo)
+        build_image_tab(model, demo)
 
     def event(name: str) -> Any:
         return next(event for event in demo.fns.values() if getattr(event.fn, "__name__", "") == name)
@@ -36,18 +36,18 @@ def test_a_reference_mask_that_arrives_while_a_redraw_runs_is_not_lost(
     kept = compare.outputs[0]
     pixels = make_phantom("benign", seed=1, size=(64, 80)).image
     session = SessionState(demo)
-    session[kept._id] = Analysis(Frame(pixels), model().predictor.run([pixels])[0])
+    session[kept._id] = Analysis(DecodedImage(pixels), model().predictor.run([pixels])[0])
     mask = tmp_path / "mask.png"
     Image.new("L", (80, 64), 255).save(mask)
 
-    drawing, go_on, draw = threading.Event(), threading.Event(), picture_handlers.draw
+    drawing, go_on, draw = threading.Event(), threading.Event(), image_handlers.draw
 
     def slow(*arguments: Any) -> Image.Image:
         drawing.set()
         assert go_on.wait(60)
         return draw(*arguments)
 
-    monkeypatch.setattr(picture_handlers, "draw", slow)
+    monkeypatch.setattr(image_handlers, "draw", slow)
 
     async def meet() -> None:
         look = [Look.view, Look.color, Look.opacity, Look.diameters]

@@ -16,54 +16,54 @@ import pytest
 from fakes.dicom_files import dicom, region
 from PIL import Image
 
-from busi_unet.app import picture_handlers
+from busi_unet.app import image_handlers
 from busi_unet.app.analysis import VIEWS, Analysis, Look
-from busi_unet.app.model import LazyModel, ModelInUse, load_model
-from busi_unet.app.picture_handlers import (
+from busi_unet.app.image_handlers import (
     BRUSH_COLOR,
     BRUSH_OPACITY,
     LAYOUTS,
     Answer,
     Drawing,
-    PictureHandlers,
+    ImageHandlers,
     nothing,
 )
+from busi_unet.app.model import LazyModel, ModelInUse, load_predictor
 from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.data.phantom import make_phantom
-from busi_unet.errors import IncompatibleBundleError
-from busi_unet.imaging.quality import picture_warnings
-from busi_unet.io.decode import Frame, decode_image
+from busi_unet.errors import IncompatibleModelError
+from busi_unet.imaging.quality import image_warnings
+from busi_unet.io.decode import DecodedImage, decode_image
 from busi_unet.version import __version__
 
-PICTURE = Image.fromarray(make_phantom("benign", seed=1, size=(72, 120)).image)
+IMAGE = Image.fromarray(make_phantom("benign", seed=1, size=(72, 120)).image)
 
 
 EMPTY_EDITOR = {"background": None, "layers": [], "composite": None}
 BLANK = Image.new("L", (60, 40), 90)
 
 
-def _encode(picture: Image.Image, format: str, **options: Any) -> bytes:
+def _encode(image: Image.Image, format: str, **options: Any) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, format, **options)
+    image.save(stream, format, **options)
     return stream.getvalue()
 
 
 def _turned() -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown a quarter turn clockwise
-    return _encode(PICTURE, "JPEG", exif=exif)
+    return _encode(IMAGE, "JPEG", exif=exif)
 
 
 def _sixteen_bit() -> Image.Image:
-    return Image.fromarray(np.asarray(PICTURE).astype(np.uint16) * 257)
+    return Image.fromarray(np.asarray(IMAGE).astype(np.uint16) * 257)
 
 
 LOOK = (Look.view, Look.color, Look.opacity, Look.diameters)
 
 
 @pytest.fixture
-def handlers(tiny_bundle: Path) -> PictureHandlers:
-    return PictureHandlers(LazyModel(str(tiny_bundle)))
+def handlers(tiny_model: Path) -> ImageHandlers:
+    return ImageHandlers(LazyModel(str(tiny_model)))
 
 
 @pytest.fixture
@@ -79,21 +79,21 @@ def upload(tmp_path: Path) -> Callable[..., str]:
 @pytest.mark.parametrize(
     "content",
     [
-        pytest.param(_encode(PICTURE, "PNG"), id="grey PNG"),
-        pytest.param(_encode(PICTURE.convert("RGBA"), "PNG"), id="PNG with alpha"),
-        pytest.param(_encode(PICTURE.convert("P"), "PNG"), id="palette PNG"),
+        pytest.param(_encode(IMAGE, "PNG"), id="grey PNG"),
+        pytest.param(_encode(IMAGE.convert("RGBA"), "PNG"), id="PNG with alpha"),
+        pytest.param(_encode(IMAGE.convert("P"), "PNG"), id="palette PNG"),
         pytest.param(_encode(_sixteen_bit(), "PNG"), id="16-bit PNG"),
         pytest.param(_encode(_sixteen_bit(), "TIFF"), id="16-bit TIFF"),
-        pytest.param(_encode(PICTURE.convert("RGB"), "JPEG"), id="RGB JPEG"),
-        pytest.param(_encode(PICTURE.convert("RGB"), "WEBP"), id="RGB WebP"),
-        pytest.param(_encode(PICTURE.convert("RGB"), "BMP"), id="RGB BMP"),
+        pytest.param(_encode(IMAGE.convert("RGB"), "JPEG"), id="RGB JPEG"),
+        pytest.param(_encode(IMAGE.convert("RGB"), "WEBP"), id="RGB WebP"),
+        pytest.param(_encode(IMAGE.convert("RGB"), "BMP"), id="RGB BMP"),
         pytest.param(_turned(), id="turned JPEG"),
-        pytest.param(_encode(PICTURE.convert("P"), "GIF"), id="GIF"),
-        pytest.param(dicom(np.asarray(PICTURE)), id="DICOM"),
+        pytest.param(_encode(IMAGE.convert("P"), "GIF"), id="GIF"),
+        pytest.param(dicom(np.asarray(IMAGE)), id="DICOM"),
     ],
 )
 def test_every_format_gives_an_overlay_of_the_decoded_frame(
-    handlers: PictureHandlers, content: bytes, upload: Callable[..., str]
+    handlers: ImageHandlers, content: bytes, upload: Callable[..., str]
 ) -> None:
     frame = decode_image(content)
     # No ending tells what it is.
@@ -106,10 +106,8 @@ def test_every_format_gives_an_overlay_of_the_decoded_frame(
     assert answer.report["weights"]["kind"] == "folder"
 
 
-def test_overlay_leaves_everything_outside_the_mask_as_it_is(
-    handlers: PictureHandlers, answer: Answer
-) -> None:
-    frame = np.asarray(PICTURE)
+def test_overlay_leaves_everything_outside_the_mask_as_it_is(handlers: ImageHandlers, answer: Answer) -> None:
+    frame = np.asarray(IMAGE)
     mask = handlers._model().predictor.predict(frame).mask
     drawn = np.asarray(answer.overlay)
 
@@ -126,7 +124,7 @@ def test_overlay_leaves_everything_outside_the_mask_as_it_is(
         ),
         (b"", "The file is empty (0 bytes). Export or copy the picture again."),
         (
-            _encode(PICTURE, "PNG")[:2000],
+            _encode(IMAGE, "PNG")[:2000],
             "The file is damaged or cut short. Export or copy the picture again.",
         ),
         (
@@ -137,7 +135,7 @@ def test_overlay_leaves_everything_outside_the_mask_as_it_is(
     ],
 )
 def test_a_bad_file_is_one_sentence(
-    handlers: PictureHandlers, content: bytes | None, sentence: str, upload: Callable[..., str]
+    handlers: ImageHandlers, content: bytes | None, sentence: str, upload: Callable[..., str]
 ) -> None:
     path = content if content is None else upload(content)
     with pytest.raises(gr.Error) as caught:
@@ -149,27 +147,27 @@ def test_a_bad_file_is_one_sentence(
         assert handlers.analyse_upload(path, None, *LOOK) == nothing(f"**Not analysed.** {sentence}")
 
 
-def test_a_picture_has_a_size_limit_of_its_own(
-    handlers: PictureHandlers, upload: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+def test_an_image_has_a_size_limit_of_its_own(
+    handlers: ImageHandlers, upload: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = upload(b"0" * 2_400_000)
-    monkeypatch.setattr(picture_handlers, "MAX_PICTURE_MEGABYTES", 1)
+    monkeypatch.setattr(image_handlers, "MAX_IMAGE_MEGABYTES", 1)
 
     with pytest.raises(gr.Error, match=r"The file is 2 MB large; one picture may have 1\."):
         handlers.predict(path)
 
 
 def test_the_page_shows_a_result_or_the_reason_in_one_go(
-    handlers: PictureHandlers, upload: Callable[..., str]
+    handlers: ImageHandlers, upload: Callable[..., str]
 ) -> None:
     analyse = handlers.shown(handlers.analyse_upload)
-    good = analyse(upload(PICTURE), 0.1, *LOOK, LAYOUTS[1])
+    good = analyse(upload(IMAGE), 0.1, *LOOK, LAYOUTS[1])
     with pytest.warns(UserWarning, match="is empty"):
         bad = analyse(upload(b""), 0.1, *LOOK, LAYOUTS[1])
 
     assert len(good) == len(bad)
     drawing = Drawing(*good[:10])
-    assert drawing.pair[1].size == good[11].size == PICTURE.size
+    assert drawing.pair[1].size == good[11].size == IMAGE.size
     assert drawing.analysis.pixel_size_mm == good[10].pixel_size_mm == good[15].value == 0.1
     assert Drawing(*bad[:10]).overlay is bad[10] is bad[11] is None
     assert Drawing(*bad[:10]).findings.startswith("**Not analysed.** The file is empty (0 bytes).")
@@ -187,15 +185,15 @@ def test_the_page_shows_a_result_or_the_reason_in_one_go(
     ],
 )
 def test_an_argument_out_of_range_is_one_sentence(
-    handlers: PictureHandlers, upload: Callable[..., str], wrong: dict[str, Any], sentence: str
+    handlers: ImageHandlers, upload: Callable[..., str], wrong: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(gr.Error, match=sentence) as caught:
-        handlers.predict(upload(PICTURE), **wrong)
+        handlers.predict(upload(IMAGE), **wrong)
     assert caught.value.print_exception is False
 
 
-def test_a_program_may_set_the_threshold(handlers: PictureHandlers, upload: Callable[..., str]) -> None:
-    low, high = (handlers.predict(upload(PICTURE), threshold=value).report for value in (0.05, 0.95))
+def test_a_program_may_set_the_threshold(handlers: ImageHandlers, upload: Callable[..., str]) -> None:
+    low, high = (handlers.predict(upload(IMAGE), threshold=value).report for value in (0.05, 0.95))
 
     assert low["lesion_area_px"] > high["lesion_area_px"]
     assert (low["threshold_by_hand"], high["threshold_by_hand"]) == (0.05, 0.95)
@@ -203,20 +201,20 @@ def test_a_program_may_set_the_threshold(handlers: PictureHandlers, upload: Call
 
 def test_no_weights_at_all_is_one_sentence(upload: Callable[..., str]) -> None:
     def fail() -> ModelInUse:
-        raise IncompatibleBundleError("The weights are gone.", "Install again.")
+        raise IncompatibleModelError("The weights are gone.", "Install again.")
 
     with pytest.raises(gr.Error, match=r"The weights are gone\. Install again\."):
-        PictureHandlers(fail).predict(upload(PICTURE))
+        ImageHandlers(fail).predict(upload(IMAGE))
 
 
-def test_a_refused_picture_has_reasons_and_no_class(
-    handlers: PictureHandlers, upload: Callable[..., str]
+def test_a_refused_image_has_reasons_and_no_class(
+    handlers: ImageHandlers, upload: Callable[..., str]
 ) -> None:
     answer = handlers.analyse_upload(upload(BLANK), None, *LOOK)
 
     assert answer.probabilities is None
     assert answer.report["label"] is answer.report["probabilities"] is None
-    for name in ("prediction_set", "coverage", "suspicious"):
+    for name in ("prediction_set", "coverage", "flagged"):
         assert answer.report[name] is None
     assert answer.report["refused"] is True
     assert "Not analysed" in answer.findings
@@ -224,22 +222,22 @@ def test_a_refused_picture_has_reasons_and_no_class(
     assert (np.asarray(answer.overlay) == 90).all()
 
 
-def test_what_is_odd_about_a_picture_is_said(handlers: PictureHandlers, upload: Callable[..., str]) -> None:
+def test_what_is_odd_about_an_image_is_said(handlers: ImageHandlers, upload: Callable[..., str]) -> None:
     faint = np.full((160, 200), 100, dtype=np.uint8)
     faint[::2] += 10
 
     findings = handlers.predict(upload(Image.fromarray(faint))).findings
 
-    (warning,) = picture_warnings(Frame(faint))
+    (warning,) = image_warnings(DecodedImage(faint))
     assert findings.startswith(f"> {warning}")
 
 
 def test_a_notice_comes_first_and_is_in_the_report(
-    tiny_bundle: Path, upload: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, upload: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("busi_unet.inference.predictor.EMBEDDED", tiny_bundle)
+    monkeypatch.setattr("busi_unet.inference.predictor.EMBEDDED", tiny_model)
 
-    answer = PictureHandlers(LazyModel("someone/busi")).predict(upload(PICTURE))
+    answer = ImageHandlers(LazyModel("someone/busi")).predict(upload(IMAGE))
 
     assert answer.findings.startswith("> The model someone/busi is not in use")
     assert answer.report["weights"]["kind"] == "embedded"
@@ -247,7 +245,7 @@ def test_a_notice_comes_first_and_is_in_the_report(
 
 
 @pytest.mark.parametrize("index", range(3))
-def test_an_example_is_analysed_and_called_synthetic(handlers: PictureHandlers, index: int) -> None:
+def test_an_example_is_analysed_and_called_synthetic(handlers: ImageHandlers, index: int) -> None:
     answer = handlers.analyse_example(gr.SelectData(None, {"index": index, "value": None}), None, *LOOK)
 
     assert f"Synthetic example, drawn as {CLASS_NAMES[index]}." in answer.findings
@@ -259,18 +257,18 @@ def test_nothing_clears_every_output() -> None:
 
 
 @pytest.fixture
-def answer(handlers: PictureHandlers, upload: Callable[..., str]) -> Answer:
-    return handlers.analyse_upload(upload(PICTURE), None, *LOOK)
+def answer(handlers: ImageHandlers, upload: Callable[..., str]) -> Answer:
+    return handlers.analyse_upload(upload(IMAGE), None, *LOOK)
 
 
-def _redraw(handlers: PictureHandlers, answer: Answer, **changed: Any) -> Drawing:
+def _redraw(handlers: ImageHandlers, answer: Answer, **changed: Any) -> Drawing:
     own = handlers._model().predictor.config.thresholds.mask
     settings = {"threshold": own, "layout": LAYOUTS[0], "view": Look.view, **changed}
     view = settings.pop("view")
     return handlers.redraw(answer.analysis, *settings.values(), view, *LOOK[1:])
 
 
-def test_a_redraw_with_nothing_changed_is_the_answer(handlers: PictureHandlers, answer: Answer) -> None:
+def test_a_redraw_with_nothing_changed_is_the_answer(handlers: ImageHandlers, answer: Answer) -> None:
     drawing = _redraw(handlers, answer)
 
     assert drawing.report == answer.report
@@ -280,18 +278,16 @@ def test_a_redraw_with_nothing_changed_is_the_answer(handlers: PictureHandlers, 
 
 
 def test_no_redraw_asks_the_network(
-    handlers: PictureHandlers, answer: Answer, monkeypatch: pytest.MonkeyPatch
+    handlers: ImageHandlers, answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handlers._model().predictor, "run", None)
-    pictures = {_redraw(handlers, answer, view=view).overlay.tobytes() for view in VIEWS}
+    images = {_redraw(handlers, answer, view=view).overlay.tobytes() for view in VIEWS}
 
     # The edge range is not calibrated here and falls back to the outline and its tint.
-    assert len(pictures) >= len(VIEWS) - 1
+    assert len(images) >= len(VIEWS) - 1
 
 
-def test_a_threshold_set_by_hand_wins_over_the_models_rules(
-    handlers: PictureHandlers, answer: Answer
-) -> None:
+def test_a_threshold_set_by_hand_wins_over_the_models_rules(handlers: ImageHandlers, answer: Answer) -> None:
     everything = _redraw(handlers, answer, threshold=0.05)
     nothing_left = _redraw(handlers, answer, threshold=0.95)
 
@@ -303,7 +299,7 @@ def test_a_threshold_set_by_hand_wins_over_the_models_rules(
     assert _redraw(handlers, Answer(*answer[:5], everything.analysis)).report == answer.report
 
 
-def test_a_typed_pixel_size_measures_in_millimetres(handlers: PictureHandlers, answer: Answer) -> None:
+def test_a_typed_pixel_size_measures_in_millimetres(handlers: ImageHandlers, answer: Answer) -> None:
     threshold = 0.3
     pixels = _redraw(handlers, answer, threshold=threshold)
     analysis = handlers.measure_in_mm(answer.analysis, 0.1)
@@ -322,10 +318,10 @@ def test_a_typed_pixel_size_measures_in_millimetres(handlers: PictureHandlers, a
 
 
 def test_a_pixel_size_typed_before_counts_unless_the_file_has_its_own(
-    handlers: PictureHandlers, upload: Callable[..., str]
+    handlers: ImageHandlers, upload: Callable[..., str]
 ) -> None:
-    plain = handlers.analyse_upload(upload(PICTURE), 0.2, *LOOK)
-    known = dicom(np.asarray(PICTURE), SequenceOfUltrasoundRegions=[region((0, 0, 119, 71))])
+    plain = handlers.analyse_upload(upload(IMAGE), 0.2, *LOOK)
+    known = dicom(np.asarray(IMAGE), SequenceOfUltrasoundRegions=[region((0, 0, 119, 71))])
     own = handlers.analyse_upload(upload(known), 0.2, *LOOK)
 
     assert plain.analysis.spacing_mm == (0.2, 0.2)
@@ -337,20 +333,20 @@ def test_a_pixel_size_typed_before_counts_unless_the_file_has_its_own(
     assert "Millimetres rest on the pixel size that the file states." in drawing.findings
 
 
-def test_the_slider_gets_a_pair_of_one_size(handlers: PictureHandlers, answer: Answer) -> None:
+def test_the_slider_gets_a_pair_of_one_size(handlers: ImageHandlers, answer: Answer) -> None:
     left, right = _redraw(handlers, answer, layout=LAYOUTS[1]).pair
 
-    assert left.size == right.size == PICTURE.size
+    assert left.size == right.size == IMAGE.size
 
 
-def test_a_forgotten_picture_leaves_an_empty_page(handlers: PictureHandlers) -> None:
+def test_a_forgotten_image_leaves_an_empty_page(handlers: ImageHandlers) -> None:
     drawing = handlers.redraw(None, 0.5, LAYOUTS[0], *LOOK)
 
     assert drawing.overlay is None and drawing.analysis is None and drawing.measurements == []
 
 
-def test_a_refused_picture_is_analysed_when_the_visitor_insists(
-    handlers: PictureHandlers, upload: Callable[..., str]
+def test_a_refused_image_is_analysed_when_the_visitor_insists(
+    handlers: ImageHandlers, upload: Callable[..., str]
 ) -> None:
     refused = handlers.analyse_upload(upload(BLANK), None, *LOOK)
     assert handlers.settle(refused.analysis)[2].visible is True
@@ -366,8 +362,8 @@ def test_a_refused_picture_is_analysed_when_the_visitor_insists(
     assert handlers.predict(upload(BLANK), analyse_anyway=True).report == drawing.report
 
 
-def test_a_clip_is_read_at_the_frame_asked_for(handlers: PictureHandlers, upload: Callable[..., str]) -> None:
-    frames = np.stack([np.asarray(PICTURE), np.asarray(PICTURE)[::-1], np.asarray(PICTURE)[:, ::-1]])
+def test_a_clip_is_read_at_the_frame_asked_for(handlers: ImageHandlers, upload: Callable[..., str]) -> None:
+    frames = np.stack([np.asarray(IMAGE), np.asarray(IMAGE)[::-1], np.asarray(IMAGE)[:, ::-1]])
     clip = upload(dicom(frames, frames=3))
     answer = handlers.analyse_frame(clip, 2, None, *LOOK)
     moving = handlers.shown(handlers.analyse_frame, frame_moves=True)(clip, 2, None, *LOOK, LAYOUTS[0])
@@ -380,7 +376,7 @@ def test_a_clip_is_read_at_the_frame_asked_for(handlers: PictureHandlers, upload
         handlers.predict(clip, 9)
 
 
-def test_settings_of_a_picture_without_clip_or_refusal(handlers: PictureHandlers, answer: Answer) -> None:
+def test_settings_of_an_image_without_clip_or_refusal(handlers: ImageHandlers, answer: Answer) -> None:
     slider, threshold, anyway, size, *emptied = handlers.settle(answer.analysis)
 
     assert slider.visible is False and anyway.visible is False
@@ -389,7 +385,7 @@ def test_settings_of_a_picture_without_clip_or_refusal(handlers: PictureHandlers
     assert emptied == [None] * 5
 
 
-def test_without_a_picture_the_controls_are_as_at_the_start(handlers: PictureHandlers) -> None:
+def test_without_an_image_the_controls_are_as_at_the_start(handlers: ImageHandlers) -> None:
     slider, threshold, anyway, size, *emptied = handlers.settle(None)
 
     assert (slider.visible, anyway.visible, size.value) == (False, False, None)
@@ -398,14 +394,14 @@ def test_without_a_picture_the_controls_are_as_at_the_start(handlers: PictureHan
     assert handlers._model._model is None, "a page that is only opened loads no weights"
 
 
-def test_a_threshold_that_nothing_reaches_is_explained(handlers: PictureHandlers, answer: Answer) -> None:
+def test_a_threshold_that_nothing_reaches_is_explained(handlers: ImageHandlers, answer: Answer) -> None:
     raw = replace(answer.analysis.raw, probability=answer.analysis.raw.probability * 0 + 0.6)
     drawing = _redraw(handlers, Answer(*answer[:5], replace(answer.analysis, raw=raw)), threshold=0.7)
 
     assert "No pixel reaches the threshold set by hand (0.70); the highest has 0.600." in drawing.findings
 
 
-def test_comparing_with_the_outline_itself_agrees_wholly(handlers: PictureHandlers, answer: Answer) -> None:
+def test_comparing_with_the_outline_itself_agrees_wholly(handlers: ImageHandlers, answer: Answer) -> None:
     drawing = _redraw(handlers, answer, threshold=0.3)
     mask = drawing.analysis.predict(handlers._model().predictor).mask
     assert mask.any()
@@ -417,26 +413,26 @@ def test_comparing_with_the_outline_itself_agrees_wholly(handlers: PictureHandle
 
     assert drawing.agreement.startswith("Dice **1.000**")
     assert drawing.report["agreement"]["dice"] == 1
-    assert drawing.agreement_picture.size == PICTURE.size
+    assert drawing.agreement_image.size == IMAGE.size
     cleared = handlers.compare(drawing.analysis, None)
-    assert _redraw(handlers, Answer(*answer[:5], cleared)).agreement_picture is None
+    assert _redraw(handlers, Answer(*answer[:5], cleared)).agreement_image is None
 
 
-def test_a_reference_of_another_size_is_one_sentence(handlers: PictureHandlers, answer: Answer) -> None:
+def test_a_reference_of_another_size_is_one_sentence(handlers: ImageHandlers, answer: Answer) -> None:
     with pytest.raises(gr.Error, match="size"):
         handlers.compare(answer.analysis, [_encode(Image.new("L", (10, 10)), "PNG")])
     with pytest.raises(gr.Error, match="no picture to work on"):
         handlers.compare(None, [_encode(Image.new("L", (10, 10)), "PNG")])
 
 
-def test_a_reference_that_is_no_mask_is_warned_of(handlers: PictureHandlers, answer: Answer) -> None:
-    analysis = handlers.compare(answer.analysis, [_encode(PICTURE, "PNG")])
+def test_a_reference_that_is_no_mask_is_warned_of(handlers: ImageHandlers, answer: Answer) -> None:
+    analysis = handlers.compare(answer.analysis, [_encode(IMAGE, "PNG")])
 
     assert "hardly looks like a mask" in _redraw(handlers, Answer(*answer[:5], analysis)).agreement
 
 
 def test_what_is_painted_is_measured_and_given_as_a_training_pair(
-    handlers: PictureHandlers, answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    handlers: ImageHandlers, answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     layer = np.zeros((72, 120, 4), dtype=np.uint8)
@@ -452,7 +448,7 @@ def test_what_is_painted_is_measured_and_given_as_a_training_pair(
     with zipfile.ZipFile(handlers.training_pair(drawing.analysis, "benign")) as pair:
         assert sorted(pair.namelist()) == ["benign/upload.png", "benign/upload_mask.png"]
         mask = np.asarray(Image.open(pair.open("benign/upload_mask.png")))
-        np.testing.assert_array_equal(np.asarray(Image.open(pair.open("benign/upload.png"))), PICTURE)
+        np.testing.assert_array_equal(np.asarray(Image.open(pair.open("benign/upload.png"))), IMAGE)
     np.testing.assert_array_equal(mask, layer[..., 3].astype(bool) * 255)
     with pytest.raises(gr.Error, match="class of the training pair is not chosen"):
         handlers.training_pair(drawing.analysis, None)
@@ -464,7 +460,7 @@ def test_what_is_painted_is_measured_and_given_as_a_training_pair(
     assert _redraw(handlers, Answer(*answer[:5], dropped)).report == answer.report
 
 
-def test_the_editor_starts_from_the_outline(handlers: PictureHandlers, answer: Answer) -> None:
+def test_the_editor_starts_from_the_outline(handlers: ImageHandlers, answer: Answer) -> None:
     with_lesion = _redraw(handlers, answer, threshold=0.3).analysis
     painting = handlers.start_correction(with_lesion)
     layers = [np.asarray(layer) for layer in painting["layers"]]
@@ -476,11 +472,11 @@ def test_the_editor_starts_from_the_outline(handlers: PictureHandlers, answer: A
 
 
 def test_the_editor_starts_by_itself_and_keeps_what_is_painted(
-    handlers: PictureHandlers, answer: Answer
+    handlers: ImageHandlers, answer: Answer
 ) -> None:
     started = handlers.open_editor(answer.analysis, EMPTY_EDITOR)
 
-    assert started["background"].size == PICTURE.size
+    assert started["background"].size == IMAGE.size
     assert (
         handlers.open_editor(answer.analysis, {**started, "background": np.zeros((72, 120, 3))}) == gr.skip()
     )
@@ -488,10 +484,10 @@ def test_the_editor_starts_by_itself_and_keeps_what_is_painted(
 
 
 def test_the_downloads_say_what_the_page_says(
-    handlers: PictureHandlers, answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    handlers: ImageHandlers, answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    reference = handlers.compare(answer.analysis, [_encode(Image.new("L", PICTURE.size, 255), "PNG")])
+    reference = handlers.compare(answer.analysis, [_encode(Image.new("L", IMAGE.size, 255), "PNG")])
     drawing = _redraw(handlers, Answer(*answer[:5], reference), threshold=0.3, view="Outline")
     paths = [Path(path) for path in handlers.downloads(drawing.analysis)]
 
@@ -506,14 +502,14 @@ def test_the_downloads_say_what_the_page_says(
     assert result == json.loads(json.dumps(drawing.report))
     assert len(result["weights"]["sha256"]) == 64
     assert result["weights"]["busi_unet"] == __version__
-    assert result["agreement"]["reference_area_px"] == PICTURE.width * PICTURE.height
+    assert result["agreement"]["reference_area_px"] == IMAGE.width * IMAGE.height
     text = " ".join(pypdf.PdfReader(paths[3]).pages[0].extract_text().split())
     assert "threshold set by hand (0.30)" in text
     assert "Comparison with a reference mask Dice" in text and "*" not in text and "Vermillion" not in text
 
 
 def test_the_report_tells_a_suspicion_beside_another_class(
-    handlers: PictureHandlers,
+    handlers: ImageHandlers,
     answer: Answer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -527,13 +523,13 @@ def test_the_report_tells_a_suspicion_beside_another_class(
             pypdf.PdfReader(handlers.downloads(answer.analysis)[3]).pages[0].extract_text().split()
         )
 
-    assert "Malignancy is suspected all the same" in told(suspicious=True, label="benign")
-    assert "suspected" not in told(suspicious=True, label="malignant")
-    assert "suspected" not in told(suspicious=False, label="benign")
+    assert "Malignancy is suspected all the same" in told(flagged=True, label="benign")
+    assert "flagged" not in told(flagged=True, label="malignant")
+    assert "flagged" not in told(flagged=False, label="benign")
 
 
-def test_the_report_of_a_refused_picture_tells_no_class(
-    handlers: PictureHandlers, upload: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_report_of_a_refused_image_tells_no_class(
+    handlers: ImageHandlers, upload: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     refused = handlers.analyse_upload(upload(BLANK), None, *LOOK).analysis
@@ -547,7 +543,7 @@ def test_the_report_of_a_refused_picture_tells_no_class(
     assert "Analysed all the same" in shown and "malignant" in shown
 
 
-def test_a_link_opens_the_kept_result(handlers: PictureHandlers, answer: Answer) -> None:
+def test_a_link_opens_the_kept_result(handlers: ImageHandlers, answer: Answer) -> None:
     kept = _redraw(handlers, answer, threshold=0.3, view="Uncertainty")
     opened = handlers.open_kept(_Request(result=handlers.keep(kept.analysis)))
     drawing, (worked_on, original, _, threshold, *_) = Drawing(*opened[:10]), opened[10:]
@@ -556,18 +552,18 @@ def test_a_link_opens_the_kept_result(handlers: PictureHandlers, answer: Answer)
     assert opened[-len(LOOK) :] == ("Uncertainty", *LOOK[1:])
     assert drawing.report == kept.report
     assert drawing.overlay.tobytes() == kept.overlay.tobytes()
-    assert original.size == PICTURE.size
+    assert original.size == IMAGE.size
     assert "Opened from a link." in drawing.findings
     assert "upload" not in drawing.analysis.name and "upload" not in worked_on.name
 
 
-def test_an_address_that_names_no_kept_result_leaves_the_page_alone(handlers: PictureHandlers) -> None:
+def test_an_address_that_names_no_kept_result_leaves_the_page_alone(handlers: ImageHandlers) -> None:
     assert handlers.open_kept(_Request()) == gr.skip()
     with pytest.warns(UserWarning, match="no longer kept"):
         assert handlers.open_kept(_Request(result="someone-elses")) == gr.skip()
 
 
-def test_an_emptied_page_keeps_nothing_of_the_picture(handlers: PictureHandlers) -> None:
+def test_an_emptied_page_keeps_nothing_of_the_image(handlers: ImageHandlers) -> None:
     emptied = handlers.empty("Gone.")
 
     drawing, kept, original = Drawing(*emptied[:10]), *emptied[10:12]
@@ -583,15 +579,15 @@ class _Request:
         self.query_params = query
 
 
-def test_pictures_that_come_with_the_model(tiny_bundle: Path, tmp_path: Path) -> None:
-    model = load_model(str(tiny_bundle))
-    none = PictureHandlers(lambda: model)
+def test_images_that_come_with_the_model(tiny_model: Path, tmp_path: Path) -> None:
+    model = load_predictor(str(tiny_model))
+    none = ImageHandlers(lambda: model)
     assert none.brought() == gr.skip()
 
     good, bad = tmp_path / "scan.png", tmp_path / "bad.png"
-    PICTURE.save(good)
+    IMAGE.save(good)
     bad.write_bytes(b"no picture")
-    handlers = PictureHandlers(lambda: model, lambda: [bad, good])
+    handlers = ImageHandlers(lambda: model, lambda: [bad, good])
     gallery = handlers.brought()
     assert gallery.visible
     assert len(gallery.value) == 1, "what is no picture is left out"

@@ -12,16 +12,16 @@ import gradio as gr
 from busi_unet.app.analysis import MEASUREMENT_HEADERS, MEASUREMENT_WIDTHS, VIEWS, Look
 from busi_unet.app.downloads import as_files
 from busi_unet.app.examples import thumbnails
-from busi_unet.app.model import ModelInUse
-from busi_unet.app.picture_handlers import (
+from busi_unet.app.image_handlers import (
     BRUSH_COLOR,
     BRUSH_OPACITY,
     INVITATION,
     LAYOUTS,
     PIXEL_SIZE_INFO,
     THRESHOLD_INFO,
-    PictureHandlers,
+    ImageHandlers,
 )
+from busi_unet.app.model import ModelInUse
 from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.imaging.overlay import COLORS
 
@@ -42,32 +42,32 @@ _SHOW_JS = """() => {
 }"""
 
 
-def build_picture_tab(
-    model: Callable[[], ModelInUse], demo: gr.Blocks, pictures: Callable[[], Iterable[Path]] = tuple
+def build_image_tab(
+    model: Callable[[], ModelInUse], demo: gr.Blocks, images: Callable[[], Iterable[Path]] = tuple
 ) -> None:
     """Builds the tab inside the caller's `gr.Tab`; its one public event is `/predict`.
 
     Args:
         model: gives the weights in use; called when the first picture arrives, not before.
         demo: the page, whose address may name a kept result.
-        pictures: gives the files that the model brings to be tried with; called after the page has loaded.
+        images: gives the files that the model brings to be tried with; called after the page has loaded.
     """
-    handlers = PictureHandlers(model, pictures)
+    handlers = ImageHandlers(model, images)
     # The picture that is worked on, and the same as last drawn: only a new picture writes both.
     kept, drawn = (gr.State(None, time_to_live=_KEPT_SECONDS) for _ in range(2))
-    with gr.Row(equal_height=False, elem_id="one-picture"):
+    with gr.Row(equal_height=False, elem_id="one-image"):
         with gr.Column(scale=2, min_width=280):
             # The file reaches our own decoder untouched; gr.Image would open it first, and a browser has no
             # preview for TIFF. Any may be chosen: DICOM files often have no ending.
-            picture = gr.File(
-                label="Picture",
+            image = gr.File(
+                label="Image",
                 height=150,
-                elem_id="picture",
+                elem_id="image",
             )
             # What the API page puts in its code samples, instead of a PDF on another host.
-            picture.example_payload = lambda: {
-                "path": "picture.png",
-                "orig_name": "picture.png",
+            image.example_payload = lambda: {
+                "path": "image.png",
+                "orig_name": "image.png",
                 "meta": {"_type": "gradio.FileData"},
             }
             examples, brought = (
@@ -198,13 +198,13 @@ def build_picture_tab(
                         elem_id="reference",
                     )
                     agreement = gr.Markdown("", elem_id="agreement")
-                    agreement_picture = gr.Image(
+                    agreement_image = gr.Image(
                         label="Agreement",
                         format="png",
                         height=320,
                         interactive=False,
                         buttons=["download", "fullscreen"],
-                        elem_id="agreement-picture",
+                        elem_id="agreement-image",
                     )
                 with gr.Tab("Correct the outline") as correction:
                     with gr.Row():
@@ -266,7 +266,7 @@ def build_picture_tab(
     look = [view, color, opacity, diameters]
     drawing = [
         *(overlay, pair, legend, probabilities, report, findings, measurements),
-        *(agreement, agreement_picture, drawn),
+        *(agreement, agreement_image, drawn),
     ]
     made = [files, link, pair_file]
     settled = [clip_frame, threshold, anyway, pixel_size, reference, editor, *made]
@@ -300,8 +300,8 @@ def build_picture_tab(
         event.failure(lambda: handlers.empty("**Not analysed.** Try again."), outputs=whole, **helper)
 
     fresh = [pixel_size, *look, layout]
-    uploaded = picture.upload(
-        as_files(handlers.shown(handlers.analyse_upload)), [picture, *fresh], **private, **run
+    uploaded = image.upload(
+        as_files(handlers.shown(handlers.analyse_upload)), [image, *fresh], **private, **run
     )
     captured = capture.upload(
         as_files(handlers.shown(handlers.analyse_captured)), [capture, *fresh], **private, **run
@@ -312,7 +312,7 @@ def build_picture_tab(
     tried = brought.select(
         as_files(handlers.shown(handlers.analyse_brought)), fresh, **private, **run, trigger_mode="multiple"
     )
-    frame_inputs = [picture, clip_frame, *fresh]
+    frame_inputs = [image, clip_frame, *fresh]
     clip_frame.input(
         as_files(handlers.shown(handlers.analyse_frame, frame_moves=True)),
         frame_inputs,
@@ -323,12 +323,12 @@ def build_picture_tab(
     )
     demo.load(as_files(handlers.open_kept), outputs=[*whole, *look], **private, concurrency_id="network")
     start_over(uploaded, capture)
-    start_over(captured, picture)
-    start_over(chosen, picture, capture)
-    start_over(tried, picture, capture)
+    start_over(captured, image)
+    start_over(chosen, image, capture)
+    start_over(tried, image, capture)
     for event, gallery in ((chosen, examples), (tried, brought)):
         event.then(lambda: gr.Gallery(selected_index=None), outputs=gallery, **helper)
-    for source in (picture, capture):
+    for source in (image, capture):
         source.clear(handlers.empty, outputs=whole, **helper)
 
     for control in (view, threshold, opacity, color, diameters):
@@ -357,12 +357,12 @@ def build_picture_tab(
     demo.load(handlers.brought, outputs=brought, **private, show_progress="hidden")
     # Gradio shows a number that is not set as 0.
     demo.load(None, outputs=pixel_size, js="() => null", **private)
-    _build_call(handlers, picture, view, color, diameters, [overlay, probabilities, report, findings])
+    _build_call(handlers, image, view, color, diameters, [overlay, probabilities, report, findings])
 
 
 def _build_call(
-    handlers: PictureHandlers,
-    picture: gr.File,
+    handlers: ImageHandlers,
+    image: gr.File,
     view: gr.Dropdown,
     color: gr.Dropdown,
     diameters: gr.Checkbox,
@@ -380,7 +380,7 @@ def _build_call(
     # queued answer part by part. Outside the queue, the handler lets one run after the other.
     call.click(
         as_files(handlers.predict),
-        [picture, clip_frame, pixel_size, analyse_anyway, view, color, opacity, diameters, threshold],
+        [image, clip_frame, pixel_size, analyse_anyway, view, color, opacity, diameters, threshold],
         answer,
         api_name="predict",
         queue=False,
