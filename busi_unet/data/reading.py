@@ -206,7 +206,10 @@ def _read_case(source: str, case: Case, base: Path) -> tuple[Row | None, list[st
 
     mask = None
     if case.outline is not None:
-        mask = case.outline(image.shape)
+        try:
+            mask = case.outline(image.shape)
+        except (ValueError, TypeError) as error:
+            return None, [f"{name(case.image)}: its outline cannot be drawn ({first_line(error)})"], remarks
     elif case.masks is not None:
         mask = np.logical_or.reduce(masks) if masks else np.zeros(image.shape, bool)
     if problem := _lesion_problem(case.label, mask):

@@ -1,0 +1,103 @@
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from busi_unet.config import CLASS_NAMES
+from busi_unet.data.fold_table import BREAST_FOLDS_NAME, read_published_folds
+from busi_unet.data.folds import assign_folds
+from busi_unet.data.readers import scan_folder
+from busi_unet.errors import DataLayoutError
+
+COLUMNS = ("CaseID", "Image_filename", "Mask_tumor_filename", "Mask_other_filename", "Classification")
+# The first image of each published fold.
+CASES = {row.fold: row for row in reversed(read_published_folds(BREAST_FOLDS_NAME))}
+
+
+def write_xlsx(path: Path, rows: list[tuple]) -> None:
+    """Writes the smallest workbook; text is shared, as Excel does it, and empty cells are left out."""
+    texts: list[str] = []
+    lines = []
+    for number, row in enumerate(rows, start=1):
+        cells = ""
+        for letter, value in zip("ABCDE", row, strict=True):
+            if isinstance(value, int):
+                cells += f'<c r="{letter}{number}"><v>{value}</v></c>'
+            elif value:
+                texts.append(value)
+                cells += f'<c r="{letter}{number}" t="s"><v>{len(texts) - 1}</v></c>'
+        lines.append(f'<row r="{number}">{cells}</row>')
+    space = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    shared = "".join(f"<si><t>{text}</t></si>" for text in texts)
+    with zipfile.ZipFile(path, "w") as book:
+        book.writestr("xl/sharedStrings.xml", f"<sst {space}>{shared}</sst>")
+        sheet = f"<worksheet {space}><sheetData>{''.join(lines)}</sheetData></worksheet>"
+        book.writestr("xl/worksheets/sheet1.xml", sheet)
+
+
+@pytest.fixture(params=["L", "RGBA"])
+def breast(request, tmp_path, write_image, write_mask) -> Path:
+    """An image of each published fold, in grey and in the form of the release; the last is normal."""
+    base = tmp_path / "BrEaST"
+    folder = base / "BrEaST-Lesions_USG-images_and_masks"
+    rows = [COLUMNS]
+    for number, row in sorted(CASES.items()):
+        write_image(folder / f"{row.image_id}.png", request.param)
+        mask = "" if number == 4 else f"{row.image_id}_tumor.png"
+        if mask:
+            white = (255, 255, 255, 255) if request.param == "RGBA" else 255
+            write_mask(folder / mask, white, mode=request.param)
+        other = f"{row.image_id}_other1.png" if number == 0 else ""
+        if other:
+            write_mask(folder / other, 255)
+        rows.append((number, f"{row.image_id}.png", mask, other, "normal" if not mask else "benign"))
+    write_xlsx(base / "BrEaST-Lesions-USG-clinical-data.xlsx", rows)
+    return base
+
+
+def test_cases_have_their_published_folds(breast, prepared_rows):
+    rows = prepared_rows(breast)
+    assert {image_id: row["fold"] for image_id, row in rows.items()} == {
+        row.image_id: fold for fold, row in CASES.items()
+    }
+    assert {row["source"] for row in rows.values()} == {"breast"}
+    normal = rows[CASES[4].image_id]
+    assert CLASS_NAMES[normal["label"]] == "normal" and not np.asarray(normal["mask"]).any()
+    assert all(np.asarray(rows[CASES[fold].image_id]["mask"]).sum() == 255 * 150 for fold in range(4))
+
+
+def test_a_part_of_the_release_is_read_and_gaps_are_listed(breast, write_image):
+    folder = breast / "BrEaST-Lesions_USG-images_and_masks"
+    for path in folder.glob(f"{CASES[1].image_id}*"):
+        path.unlink()
+    assert len(scan_folder(breast).cases) == 4
+    (folder / f"{CASES[2].image_id}_tumor.png").unlink()
+    write_image(folder / "case999.png")
+    with pytest.raises(DataLayoutError) as caught:
+        scan_folder(breast)
+    assert [line.partition(":")[0] for line in caught.value.problems] == [
+        f"{CASES[2].image_id}.png",
+        "case999.png",
+    ]
+
+
+def test_published_folds_are_dealt_by_the_rule():
+    rows = read_published_folds(BREAST_FOLDS_NAME)
+    assert len(rows) == 256
+    assert assign_folds([row.label for row in rows], [row.group for row in rows]) == [
+        row.fold for row in rows
+    ]
+
+
+@pytest.mark.busi
+@pytest.mark.slow
+@pytest.mark.skipif("BREAST_ROOT" not in os.environ, reason="BREAST_ROOT does not name the real data set")
+def test_the_real_data_set(prepared_rows):
+    rows = prepared_rows(Path(os.environ["BREAST_ROOT"]))
+    assert len(rows) == 256
+    fold_of = {row.image_id: row.fold for row in read_published_folds(BREAST_FOLDS_NAME)}
+    assert {image_id: row["fold"] for image_id, row in rows.items()} == fold_of
+    for row in rows.values():
+        assert np.asarray(row["mask"]).any() == (CLASS_NAMES[row["label"]] != "normal")

@@ -1,0 +1,83 @@
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from busi_unet.config import CLASS_NAMES
+from busi_unet.data.readers import scan_folder
+from busi_unet.errors import DataLayoutError
+
+
+@pytest.fixture
+def busbra(tmp_path, write_image, write_mask) -> Path:
+    """Ten images of five women, two views each, one woman per official fold."""
+    base = tmp_path / "BUSBRA"
+    rows, folds = [], []
+    for case in range(1, 6):
+        for side in "lr":
+            stem = f"bus_{case:04d}-{side}"
+            write_image(base / "Images" / f"{stem}.png")
+            write_mask(base / "Masks" / f"mask_{case:04d}-{side}.png", 1, mode="1")
+            pathology = "malignant" if case % 2 else "benign"
+            rows.append((stem, case, "cyst", pathology, 4))
+            folds.append((stem, pathology, case))
+    for name, header, lines in (
+        ("bus_data.csv", ("ID", "Case", "Histology", "Pathology", "BIRADS"), rows),
+        ("5-fold-cv.csv", ("ID", "Pathology", "kFold"), folds),
+    ):
+        with (base / name).open("w", newline="") as file:
+            csv.writer(file).writerows([header, *lines])
+    return base
+
+
+def test_official_fold_k_is_fold_k_minus_1_and_the_case_is_the_group(busbra, prepared_rows):
+    rows = prepared_rows(busbra.parent / "BUSBRA")
+    assert len(rows) == 10
+    assert {(row["group"], row["fold"]) for row in rows.values()} == {(str(n), n - 1) for n in range(1, 6)}
+    assert {row["source"] for row in rows.values()} == {"busbra"}
+    row = rows["bus_0003-r"]
+    assert CLASS_NAMES[row["label"]] == "malignant"
+    assert np.asarray(row["mask"]).sum() == 255 * 150
+    assert {row["group"] for row in rows.values() if row["split"] == "test"} == {"1"}
+
+
+def test_a_part_of_the_release_is_read(busbra):
+    for path in (*busbra.glob("Images/bus_0005*"), *busbra.glob("Masks/mask_0005*")):
+        path.unlink()
+    found = scan_folder(busbra)
+    assert len(found.cases) == 8
+    assert len(found.warnings) == 1 and "bus_0005-l" in found.warnings[0]
+
+
+def test_without_official_folds_patients_are_dealt(busbra, prepared_rows):
+    (busbra / "5-fold-cv.csv").unlink()
+    rows = prepared_rows(busbra)
+    fold_of = {}
+    assert all(fold_of.setdefault(row["group"], row["fold"]) == row["fold"] for row in rows.values())
+    assert set(fold_of.values()) == set(range(5))
+
+
+def test_files_that_do_not_fit_the_tables_are_listed_together(busbra, write_image):
+    (busbra / "Masks" / "mask_0001-l.png").unlink()
+    write_image(busbra / "Images" / "bus_0009-l.png")
+    table = busbra / "bus_data.csv"
+    table.write_text(table.read_text().replace("bus_0002-l,2,cyst,benign", "bus_0002-l,2,cyst,odd"))
+    with pytest.raises(DataLayoutError) as caught:
+        scan_folder(busbra)
+    for name in ("bus_0001-l.png", "bus_0009-l.png", "bus_0002-l"):
+        assert len([line for line in caught.value.problems if name in line]) == 1
+    assert len(caught.value.problems) == 3
+
+
+@pytest.mark.busi
+@pytest.mark.slow
+@pytest.mark.skipif("BUSBRA_ROOT" not in os.environ, reason="BUSBRA_ROOT does not name the real data set")
+def test_the_real_data_set(prepared_rows):
+    rows = prepared_rows(Path(os.environ["BUSBRA_ROOT"]))
+    assert len(rows) in (1492, 1875)
+    assert {row["source"] for row in rows.values()} == {"busbra"}
+    assert all(np.asarray(row["mask"]).any() for row in rows.values())
+    folds_of = {}
+    assert all(folds_of.setdefault(row["group"], row["fold"]) == row["fold"] for row in rows.values())

@@ -1,0 +1,110 @@
+"""Several sources make one data set."""
+
+import shutil
+
+import pytest
+
+from busi_unet.data.prepare import prepare
+from busi_unet.data.prepared import leave_out, load_prepared, read_record, resplit, select_sources, sources_of
+from busi_unet.errors import DataLayoutError, UsageError
+
+
+@pytest.fixture
+def clinics(tmp_path, write_image, write_mask):
+    """Two folders with equal file names, patients and folder names, and other images."""
+    folders = []
+    for place in ("north", "south"):
+        folder = tmp_path / place / "clinic"
+        for number in range(10):
+            write_image(folder / "images" / f"{number}.png")
+            write_mask(folder / "masks" / f"{number}.png")
+        lines = [f"{number},benign,p{number // 2}" for number in range(10)]
+        (folder / "labels.csv").write_text("\n".join(["image,label,patient", *lines]))
+        folders.append(folder)
+    return folders
+
+
+@pytest.fixture
+def both(clinics, tmp_path):
+    return prepare(clinics, tmp_path / "both", progress=False)
+
+
+def table(data, *columns):
+    return {
+        tuple(values) for part in data.values() for values in zip(*(part[c] for c in columns), strict=True)
+    }
+
+
+def test_names_that_meet_are_told_apart(both):
+    assert sources_of(both) == ["clinic", "clinic-2"]
+    assert len({image_id for (image_id,) in table(both, "image_id")}) == 20
+    assert ("clinic-2/3", "clinic-2", "clinic-2/p1") in table(both, "image_id", "source", "group")
+
+
+def test_no_patient_is_in_two_splits_in_any_way_of_splitting(both):
+    for data in (both, resplit(both, 3), leave_out(both, "clinic"), leave_out(both, "clinic-2", 4)):
+        split_of = {}
+        for split, part in data.items():
+            assert all(split_of.setdefault(group, split) == split for group in part["group"])
+        assert sum(len(part) for part in data.values()) == 20
+
+
+def test_leaving_one_source_out(both, clinics, tmp_path):
+    data = leave_out(both, "clinic-2")
+    assert set(data["test"]["source"]) == {"clinic-2"} and len(data["test"]) == 10
+    assert set(data["train"]["source"]) == set(data["validation"]["source"]) == {"clinic"}
+    assert set(data["validation"]["fold"]) == {1}
+    prepared = prepare(clinics, tmp_path / "left", leave_out="clinic-2", progress=False)
+    for split in data:
+        assert list(prepared[split]["image_id"]) == list(data[split]["image_id"])
+    assert read_record(tmp_path / "left")["left_out"] == "clinic-2"
+    assert sources_of(load_prepared(tmp_path / "left")) == ["clinic", "clinic-2"]
+    with pytest.raises(UsageError, match="no source nowhere"):
+        leave_out(both, "nowhere")
+    with pytest.raises(UsageError, match="only source"):
+        leave_out(select_sources(both, ["clinic"]), "clinic")
+
+
+def test_sources_can_be_selected(both):
+    data = select_sources(both, ["clinic"])
+    assert sources_of(data) == ["clinic"] and sum(len(part) for part in data.values()) == 10
+    with pytest.raises(UsageError, match="no source nowhere"):
+        select_sources(both, ["nowhere"])
+
+
+def test_a_prepared_data_set_of_several_sources_is_a_source_itself(both, tmp_path):
+    again = prepare(tmp_path / "both", tmp_path / "again", test_fold=2, progress=False)
+    columns = ("image_id", "source", "group", "fold")
+    assert table(again, *columns) == table(both, *columns)
+
+
+def test_an_image_that_an_earlier_source_has_is_left_out(clinics, tmp_path):
+    shutil.copy(clinics[0] / "images" / "0.png", clinics[1] / "images" / "0.png")
+    data = prepare(clinics, tmp_path / "out", progress=False)
+    assert sum(len(part) for part in data.values()) == 19
+    assert any(
+        warning.startswith("clinic-2: 1 images") for warning in read_record(tmp_path / "out")["warnings"]
+    )
+
+
+def test_problems_of_all_sources_are_listed_together(clinics, tmp_path):
+    for folder in clinics:
+        (folder / "images" / "0.png").write_bytes(b"")
+    with pytest.raises(DataLayoutError) as caught:
+        prepare(clinics, tmp_path / "out", progress=False)
+    assert [
+        str(folder) in problem for folder, problem in zip(clinics, caught.value.problems, strict=True)
+    ] == [
+        True,
+        True,
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_recognised_names_every_layout_and_the_way_to_a_table(tmp_path):
+    (tmp_path / "odd").mkdir()
+    with pytest.raises(DataLayoutError) as caught:
+        prepare(tmp_path / "odd", tmp_path / "out", progress=False)
+    named = {problem.partition(":")[0] for problem in caught.value.problems}
+    assert {"BUS-BRA", "BrEaST", "BUS-UCLM", "COCO"} < named
+    assert "--table" in caught.value.hint
