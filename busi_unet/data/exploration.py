@@ -17,7 +17,8 @@ from scipy import ndimage
 from busi_unet.data.listing import natural_order
 from busi_unet.data.summary import class_name, summarise
 from busi_unet.imaging.overlay import draw_overlay
-from busi_unet.io.decode import decode_image, decode_mask
+from busi_unet.io.decode import decode_image
+from busi_unet.io.masks import decode_mask
 
 if TYPE_CHECKING:
     from datasets import Dataset

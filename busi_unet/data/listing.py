@@ -9,6 +9,9 @@ from typing import Any
 
 from busi_unet.io.decode import EXTENSIONS
 
+MASK_STEM = re.compile(r"(?P<image>.+)_mask(?:_[0-9]+)?", re.IGNORECASE)
+# "normal (1)_mask - Copy", "normal (1)_mask(1)": neither an image nor one more lesion.
+COPY_OF_MASK = re.compile(r".+_mask(?![a-z]).*", re.IGNORECASE)
 _HIDDEN = (".", "__MACOSX", "Thumbs.db", "desktop.ini")
 _SEARCH_DEPTH = 4
 

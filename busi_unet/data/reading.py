@@ -31,7 +31,8 @@ from busi_unet.data.readers import layouts, recognise
 from busi_unet.data.readers.own import OwnData, scan_own
 from busi_unet.data.sources import fetch, unpack
 from busi_unet.errors import DataLayoutError, UnreadableImageError, first_line
-from busi_unet.io.decode import decode_image, decode_mask
+from busi_unet.io.decode import decode_image
+from busi_unet.io.masks import check_mask, decode_mask, read_mask
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -169,7 +170,7 @@ def _read_scan(source: Source, scan: Scan, progress: bool) -> Source:
             if row is not None:
                 source.rows.append(row)
     source.warnings += [
-        f"{len(names)} masks {remark} ({named(names)})" for remark, names in sorted(remarks.items())
+        f"{len(names)} masks with {remark} ({named(names)})" for remark, names in sorted(remarks.items())
     ]
     return source
 
@@ -190,13 +191,16 @@ def _read_case(source: str, case: Case, base: Path) -> tuple[Row | None, list[st
     masks = []
     for path in case.masks or ():
         try:
-            mask = decode_mask(path, name=name(path))
+            read = read_mask(path, image=image, name=name(path))
         except UnreadableImageError as error:
             problems.append(str(error))
             continue
+        mask = read.pixels
+        if read.remark:
+            remarks.append((read.remark, name(path)))
         if image is not None and mask.shape != image.shape:
             if case.scale_mask:
-                remarks.append(("were scaled to the size of their image", name(path)))
+                remarks.append(("another size than their image, scaled to it", name(path)))
                 mask = _scaled(mask, image.shape)
             else:
                 problems.append(f"{name(path)}: {_size_mismatch(mask, image)}")
@@ -212,6 +216,11 @@ def _read_case(source: str, case: Case, base: Path) -> tuple[Row | None, list[st
             return None, [f"{name(case.image)}: its outline cannot be drawn ({first_line(error)})"], remarks
     elif case.masks is not None:
         mask = np.logical_or.reduce(masks) if masks else np.zeros(image.shape, bool)
+    if mask is not None:
+        try:
+            check_mask(mask, f"{name(case.image)}: its mask")
+        except UnreadableImageError as error:
+            return None, [str(error)], remarks
     if problem := _lesion_problem(case.label, mask):
         where = name(case.masks[0]) if case.masks else name(case.image)
         return None, [f"{where}: {problem}"], remarks

@@ -15,7 +15,8 @@ from tqdm import tqdm
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.augment import Augmentation, normal_tissue
 from busi_unet.inference.preprocess import Preprocessor
-from busi_unet.io.decode import decode_image, decode_mask
+from busi_unet.io.decode import decode_image
+from busi_unet.io.masks import decode_mask
 
 if TYPE_CHECKING:
     import datasets

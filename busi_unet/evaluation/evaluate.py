@@ -19,7 +19,8 @@ from busi_unet.evaluation.report import require_matplotlib, write_report
 from busi_unet.evaluation.subgroups import Marks, by_mark, check_marks
 from busi_unet.evaluation.summary import LEVEL, Estimate, ImageResult, confusion_of, summarise
 from busi_unet.inference.conformal import boundary_distances
-from busi_unet.io.decode import decode_image, decode_mask
+from busi_unet.io.decode import decode_image
+from busi_unet.io.masks import decode_mask
 from busi_unet.version import commit, versions
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import numpy as np
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.evaluation import metrics
-from busi_unet.io.decode import decode_image, decode_mask
+from busi_unet.io.decode import decode_image
+from busi_unet.io.masks import decode_mask
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -10,10 +10,8 @@ import numpy as np
 
 from busi_unet.errors import UnreadableImageError
 from busi_unet.imaging.scores import hd95, segmentation_scores
-from busi_unet.io.decode import ImageSource, decode_image, decode_mask
-
-# A mask saved as JPEG has a rim of in-between greys; a photograph is made of them.
-_BLACK, _WHITE, _GREY_SHARE = 48, 207, 0.05
+from busi_unet.io.decode import ImageSource
+from busi_unet.io.masks import read_mask
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Reference:
 
     Attributes:
         mask: bool (H, W).
-        remark: one sentence where a file hardly looks like a mask, else empty.
+        remark: how an unusual mask was read, else empty.
     """
 
     mask: np.ndarray
@@ -69,7 +67,8 @@ def decode_reference(sources: Sequence[ImageSource], shape: tuple[int, int]) -> 
         name = "The reference mask" if len(sources) == 1 else f"Reference mask {number}"
         if hasattr(source, "read"):
             source = source.read()
-        mask = decode_mask(source, name=name)
+        read = read_mask(source, name=name)
+        mask = read.pixels
         if mask.shape != tuple(shape):
             (height, width), (rows, columns) = shape, mask.shape
             raise UnreadableImageError(
@@ -77,13 +76,8 @@ def decode_reference(sources: Sequence[ImageSource], shape: tuple[int, int]) -> 
                 "Bring a mask drawn on this very picture, of the same size.",
             )
         united |= mask
-        grey = decode_image(source, name=name)
-        share = float(((grey > _BLACK) & (grey < _WHITE)).mean())
-        if share > _GREY_SHARE:
-            remarks.append(
-                f"{name} hardly looks like a mask: {share:.0%} of it is neither black nor white. "
-                "What is lighter than middle grey was taken for lesion."
-            )
+        if read.remark:
+            remarks.append(f"{name} has {read.remark}.")
     return Reference(united, " ".join(remarks))
 
 

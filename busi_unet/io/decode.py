@@ -1,4 +1,4 @@
-"""Any picture to one 8-bit grey frame; any mask to one boolean frame."""
+"""Any picture to one 8-bit grey frame."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def read_image(source: ImageSource, *, index: int = 0, name: str | None = None) 
         UnreadableImageError: as for `decode_image`.
         UsageError: there is no frame of this index.
     """
-    name = name or _name_of(source)
+    name = name or name_of(source)
     frame = _read(source, index, name)
     height, width = frame.pixels.shape
     if min(height, width) < MIN_SIDE:
@@ -92,28 +92,18 @@ def read_image(source: ImageSource, *, index: int = 0, name: str | None = None) 
     return frame
 
 
-def decode_mask(source: ImageSource, *, name: str | None = None) -> np.ndarray:
-    """Reads a segmentation mask stored in black and white, in any mode (1, L, P, RGB, RGBA, 16-bit).
-
-    A pixel is foreground where its grey value lies above half of the full range, so that
-    lossy edges fall on the nearer side. Masks stored as 0/1 in an 8-bit picture are read as such.
-
-    Returns:
-        bool (H, W).
+def load_pixels(source: ImageSource, *, name: str) -> Image.Image | np.ndarray:
+    """Return what a file holds, upright, before it becomes grey: a PIL image, or an array.
 
     Raises:
-        UnreadableImageError: as for `decode_image`, without the lower size limit; or it has greys above 1,
-            but none above half of the range.
+        UnreadableImageError: as for `decode_image`, without the lower size limit.
     """
-    name = name or _name_of(source)
-    pixels = _read(source, 0, name).pixels
-    highest = pixels.max(initial=0)
-    if 1 < highest <= 127:
-        raise UnreadableImageError(
-            f"{name} is no black-and-white mask: its lightest grey is {highest} of 255.",
-            "Save it with the lesions white and the rest black; label numbers and palettes are not read.",
-        )
-    return pixels > 127 if highest > 1 else pixels > 0
+    if not isinstance(source, (Image.Image, np.ndarray)):
+        stream = _stream(source, name)
+        if is_dicom(stream):
+            return read_dicom(stream, index=0, name=name, max_pixels=MAX_PIXELS).pixels
+        source = _opened(stream, name)
+    return source if isinstance(source, np.ndarray) else _loaded(source, name)
 
 
 def _read(source: ImageSource, index: int, name: str) -> DecodedImage:
@@ -132,7 +122,8 @@ def _read(source: ImageSource, index: int, name: str) -> DecodedImage:
     return DecodedImage(grey, coloured=coloured)
 
 
-def _name_of(source: ImageSource) -> str:
+def name_of(source: ImageSource) -> str:
+    """Return how errors call a source: its path, where it has one."""
     if isinstance(source, (str, os.PathLike)):
         return str(source)
     named = getattr(source, "name", None) or getattr(source, "filename", None)

@@ -22,7 +22,8 @@ from busi_unet.inference.calibration import calibrated_probabilities, fit_temper
 from busi_unet.inference.conformal import boundary_distances, fit_boundary_band, fit_set_threshold
 from busi_unet.inference.postprocess import mask_from_probability
 from busi_unet.inference.predictor import Predictor
-from busi_unet.io.decode import decode_image, decode_mask
+from busi_unet.io.decode import decode_image
+from busi_unet.io.masks import decode_mask
 from busi_unet.models.ood import OodDetector, fit_ood
 from busi_unet.models.pretrained import load_config, save_model
 

@@ -72,19 +72,19 @@ def test_the_masks_of_several_lesions_are_united():
 
 def test_a_reference_may_be_an_open_file():
     stream = io.BytesIO()
-    Image.fromarray(np.eye(32, dtype=np.uint8) * 255).save(stream, "PNG")
+    Image.fromarray(box(10, 20, 20, 40)).save(stream, "PNG")
     stream.seek(0)
-    assert decode_reference([stream], (32, 32)).mask.sum() == 32
+    assert decode_reference([stream], (40, 60)).mask.sum() == 200
 
 
-def test_an_image_that_is_no_mask_is_remarked_upon():
+def test_an_image_is_refused_and_grey_edges_are_remarked_upon():
     pixels = np.tile(np.linspace(0, 255, 60).astype(np.uint8), (40, 1))
-    reference = decode_reference([encoded(EMPTY), encoded(pixels)], (40, 60))
-    assert reference.remark.startswith("Reference mask 2 hardly looks like a mask: 6")
+    with pytest.raises(UnreadableImageError, match=r"^Reference mask 2 is not a mask"):
+        decode_reference([encoded(EMPTY), encoded(pixels)], (40, 60))
     soft = Image.fromarray(box(10, 20, 20, 40)).convert("L")
     stream = io.BytesIO()
     soft.save(stream, "JPEG", quality=60)
-    assert decode_reference([stream.getvalue()], (40, 60)).remark == ""
+    assert decode_reference([stream.getvalue()], (40, 60)).remark.startswith("The reference mask has grey")
 
 
 def test_sizes_must_agree():

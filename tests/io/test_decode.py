@@ -6,7 +6,7 @@ from PIL import Image
 
 from busi_unet.errors import UnreadableImageError
 from busi_unet.io import decode
-from busi_unet.io.decode import decode_image, decode_mask
+from busi_unet.io.decode import decode_image
 
 
 @pytest.fixture
@@ -115,32 +115,3 @@ def test_an_image_beyond_pillows_own_limit_is_refused_too():
     monster = encoded(Image.new("1", (20_000, 20_000)), "PNG")
     with pytest.raises(UnreadableImageError, match="far too large"):
         decode_image(monster)
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
-def test_masks_of_every_mode_are_read_the_same(mode):
-    mask = np.zeros((12, 20), dtype=bool)
-    mask[3:9, 5:15] = True
-    stored = Image.fromarray(mask.astype(np.uint8) * 255).convert(mode)
-    np.testing.assert_array_equal(decode_mask(encoded(stored, "PNG")), mask)
-
-
-def test_masks_of_label_numbers_are_not_taken_for_empty():
-    numbers = np.zeros((12, 20), dtype=np.uint8)
-    numbers[3:9, 5:10], numbers[3:9, 12:15] = 1, 2
-    with pytest.raises(UnreadableImageError, match="its lightest grey is 2 of 255"):
-        decode_mask(numbers)
-    coloured = Image.new("P", (20, 12))
-    coloured.putdata(numbers.ravel().tolist())
-    coloured.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
-    with pytest.raises(UnreadableImageError, match="no black-and-white mask"):
-        decode_mask(encoded(coloured, "PNG"))
-    assert not decode_mask(np.zeros((12, 20), dtype=np.uint8)).any()
-
-
-def test_masks_of_zeros_and_ones_and_soft_edges():
-    mask = np.array([[0, 1], [1, 0]], dtype=np.uint8)
-    np.testing.assert_array_equal(decode_mask(mask), mask == 1)
-    np.testing.assert_array_equal(
-        decode_mask(np.array([[0, 120, 135, 255]], np.uint8)), [[False, False, True, True]]
-    )

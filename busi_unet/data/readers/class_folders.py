@@ -6,17 +6,14 @@ lesion.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.cases import Case, Layout, Scan
-from busi_unet.data.listing import children, folders, images_below, is_image
+from busi_unet.data.listing import COPY_OF_MASK, MASK_STEM, children, folders, images_below, is_image
 from busi_unet.errors import DataLayoutError
-
-MASK_STEM = re.compile(r"(?P<image>.+)_mask(?:_\d+)?", re.IGNORECASE)
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:
@@ -81,6 +78,8 @@ def _scan_class(folder: Path, label: str, masked: bool, found: Scan) -> None:
             found.warnings.append(f"{name}: not an image, left out{inside}")
         elif match := MASK_STEM.fullmatch(path.stem):
             masks[match["image"]].append(path)
+        elif COPY_OF_MASK.fullmatch(path.stem):
+            found.warnings.append(f"{name}: named like a copy of a mask, left out")
         elif path.stem in images:
             found.problems.append(f"{name}: same name as {images[path.stem].name}; keep one of the two")
         else:

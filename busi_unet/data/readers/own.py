@@ -12,8 +12,16 @@ from pathlib import Path
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.cases import Case, Layout, Scan
 from busi_unet.data.folds import N_FOLDS
-from busi_unet.data.listing import children, folders, images_below, is_image, named, subfolder
-from busi_unet.data.readers.class_folders import MASK_STEM
+from busi_unet.data.listing import (
+    COPY_OF_MASK,
+    MASK_STEM,
+    children,
+    folders,
+    images_below,
+    is_image,
+    named,
+    subfolder,
+)
 from busi_unet.data.tables import read_table
 from busi_unet.errors import UsageError
 
@@ -59,7 +67,7 @@ def scan_own(own: OwnData) -> Scan:
         raise UsageError("--masks alone does not name any image.", "Add --images FOLDER or --table FILE.csv.")
     base = (own.images or own.table.parent).resolve()
     found = Scan(base)
-    images = {_key(path, base): path for path in images_below(base) if not MASK_STEM.fullmatch(path.stem)}
+    images = {_key(path, base): path for path in images_below(base) if not COPY_OF_MASK.fullmatch(path.stem)}
     mask_folder = (own.masks or base).resolve()
     masks = {_key(path, mask_folder): path for path in images_below(mask_folder)}
     if mask_folder == base:

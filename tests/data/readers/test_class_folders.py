@@ -85,3 +85,11 @@ def test_two_data_sets_in_one_folder_are_not_chosen_between(phantom_root, tmp_pa
 def test_natural_order_compares_numbers_as_numbers():
     names = ["b (10)", "b (2)", "10", "a (3)", "2"]
     assert sorted(names, key=natural_order) == ["2", "10", "a (3)", "b (2)", "b (10)"]
+
+
+def test_copies_of_masks_are_never_images(broken):
+    normal = broken / "normal"
+    for copy in ("normal (1)_mask - Copy.png", "normal (1)_mask(1).png", "normal (2)_mask copy 2.png"):
+        shutil.copy(normal / "normal (1)_mask.png", normal / copy)
+    found = scan_folder(broken)
+    assert len(found.cases) == 24 and len(found.warnings) == 3

@@ -1,0 +1,133 @@
+"""What a mask file means: one rule for every reader of masks.
+
+1. Up to 8 distinct values or colours: all but the background, the darkest, are lesion.
+2. More grey values, nearly all of them at the two ends, as smoothing and JPEG leave them: lesion is what is
+   lighter than half of the range.
+3. Anything else is not a mask, nor is one that covers over 60 % of its image or reaches all four borders, as
+   an inverted one does, nor one that equals its image.
+
+The limits reject no mask of BUSI, BUS-BRA and BrEaST, where no lesion covers over 58 % or reaches more than
+three borders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from busi_unet.errors import UnreadableImageError
+from busi_unet.io.decode import ImageSource, load_pixels, name_of
+
+_MAX_VALUES = 8
+_MAX_SHARE = 0.6
+_END = 0.04  # of the range, beside each end of it
+_MAX_BETWEEN = 0.2  # share of the pixels that are at neither end
+_HINT = "Bring a mask with the lesion white and the rest black, or each lesion in a value of its own."
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A mask and how it was read.
+
+    Attributes:
+        pixels: bool (H, W), true in the lesions.
+        remark: "" for an ordinary mask; otherwise what it has, to follow "has" or "with".
+    """
+
+    pixels: np.ndarray
+    remark: str = ""
+
+
+def decode_mask(source: ImageSource, *, name: str | None = None) -> np.ndarray:
+    """Return the lesions of a mask as bool (H, W); see `read_mask`."""
+    return read_mask(source, name=name).pixels
+
+
+def read_mask(source: ImageSource, *, image: np.ndarray | None = None, name: str | None = None) -> Mask:
+    """Read a segmentation mask by the rule of this module.
+
+    Args:
+        source: as for `decode_image`; of any mode and bit depth. Transparency is laid over black.
+        image: uint8 (H, W), that of the mask; a mask equal to it is refused.
+        name: how errors call the mask; by default its path.
+
+    Raises:
+        UnreadableImageError: as for `decode_image`, without the lower size limit; or it is not a mask.
+    """
+    name = name or name_of(source)
+    values, coloured = _values(load_pixels(source, name=name), name)
+    if image is not None and values.shape == image.shape and image.any() and np.array_equal(values, image):
+        raise UnreadableImageError(f"{name} is the image itself, not a mask.", _HINT)
+    distinct = np.unique(values)
+    # JPEG of a black-and-white mask leaves values beside both ends, not only at them.
+    low, high = float(distinct[0]), float(distinct[-1])
+    margin = _END * (high - low)
+    noisy = ((distinct > low) & (distinct <= low + margin)).any() and (
+        (distinct < high) & (distinct >= high - margin)
+    ).any()
+    if len(distinct) <= _MAX_VALUES and not noisy:
+        background = min(low, 0) if len(distinct) == 1 else low
+        mask = values != background
+        remark = "several values, all but the background taken as lesion" if len(distinct) > 2 else ""
+    else:
+        between = ((values > low + margin) & (values < high - margin)).mean()
+        if coloured or between > _MAX_BETWEEN:
+            raise UnreadableImageError(
+                f"{name} is not a mask: it has {len(distinct)} values, as an image has.", _HINT
+            )
+        mask = values > (low + high) / 2
+        remark = "grey edges, what is lighter than half taken as lesion"
+    check_mask(mask, name)
+    return Mask(mask, remark)
+
+
+def check_mask(mask: np.ndarray, name: str) -> None:
+    """Refuse a mask, bool (H, W), that no lesion has.
+
+    Raises:
+        UnreadableImageError: it covers over 60 % of the image, or reaches all four borders.
+    """
+    share = mask.mean()
+    if share > _MAX_SHARE:
+        raise UnreadableImageError(f"{name} covers {share:.0%} of its image. Is it inverted?", _HINT)
+    if mask[0].any() and mask[-1].any() and mask[:, 0].any() and mask[:, -1].any():
+        raise UnreadableImageError(f"{name} reaches all four borders of its image. Is it inverted?", _HINT)
+
+
+def _values(pixels: Image.Image | np.ndarray, name: str) -> tuple[np.ndarray, bool]:
+    """Return grey values (H, W), or a number for each colour, 0 for black; and whether they are colours."""
+    if isinstance(pixels, Image.Image):
+        pixels = _array(pixels)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim == 3 and pixels.shape[2] == 4 and pixels.dtype == np.uint8:
+        pixels = _array(Image.fromarray(pixels))
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or pixels.size == 0:
+        raise UnreadableImageError(f"{name} is an array of shape {pixels.shape}.", _HINT)
+    if pixels.dtype == bool:
+        return pixels.astype(np.uint8), False
+    if not np.isfinite(pixels).all():
+        raise UnreadableImageError(f"{name} holds values that are not finite.", _HINT)
+    if pixels.ndim == 2:
+        return pixels, False
+    red, green, blue = (pixels[:, :, channel] for channel in range(3))
+    if np.array_equal(red, green) and np.array_equal(green, blue):
+        return red, False
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise UnreadableImageError(f"{name} holds colours as {pixels.dtype}.", _HINT)
+    red, green, blue = (channel.astype(np.uint64) for channel in (red, green, blue))
+    return red << np.uint64(32) | green << np.uint64(16) | blue, True
+
+
+def _array(image: Image.Image) -> np.ndarray:
+    if image.mode == "1" or (image.mode.startswith(("L", "I", "F")) and not image.has_transparency_data):
+        return np.asarray(image)
+    if not image.has_transparency_data:
+        return np.asarray(image.convert("RGB"))
+    layers = image.convert("RGBA")
+    if layers.getchannel("A").getextrema() == (0, 0):
+        return np.asarray(layers.convert("RGB"))
+    black = Image.new("RGBA", layers.size, (0, 0, 0, 255))
+    return np.asarray(Image.alpha_composite(black, layers).convert("RGB"))
