@@ -92,19 +92,9 @@ def prepare(
     _check_output(output, given, overwrite)
     import_datasets()
     read = _read(given, progress)
-    origins = []
     for source in read:
-        if ignore_copies:
-            groups = [row.image_id for row in source.rows]
-            folds, origin = dealt([row.label or "" for row in source.rows], groups, seed), IMAGE_BY_IMAGE
-        else:
-            groups, folds, origin = place(source, seed=seed, progress=progress)
-            source.warnings += published_departures(source, folds)
-        source.rows = [
-            replace(row, group=group, fold=fold, source=row.source if source.prepared else source.name)
-            for row, group, fold in zip(source.rows, groups, folds, strict=True)
-        ]
-        origins.append(origin)
+        _place(source, seed, ignore_copies, progress)
+    origins = {source.folds_from for source in read}
     warnings = _combine(read)
     rows = [row for source in read for row in source.rows]
     if leave_out is not None:
@@ -118,19 +108,9 @@ def prepare(
     dataset, missing = _to_dataset(rows, split_of)
     record = {
         "busi_unet_version": __version__,
-        "sources": [
-            {
-                "source": source.name,
-                "given": source.given,
-                "kind": source.kind,
-                "layout": source.layout,
-                "folds_from": origin,
-                "images": len(source.rows),
-            }
-            for source, origin in zip(read, origins, strict=True)
-        ],
-        "folds_from": ", ".join(sorted(set(origins))),
-        "seed": seed if {"computed", IMAGE_BY_IMAGE} & set(origins) else None,
+        "sources": [source.describe() for source in read],
+        "folds_from": ", ".join(sorted(origins)),
+        "seed": seed if {"computed", IMAGE_BY_IMAGE} & origins else None,
         "n_folds": N_FOLDS,
         "test_fold": None if leave_out else test_fold,
         "left_out": leave_out,
@@ -142,6 +122,21 @@ def prepare(
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         (partial / RECORD_NAME).write_text(text, encoding="utf-8")
     return load_prepared(output)
+
+
+def _place(source: Source, seed: int, ignore_copies: bool, progress: bool) -> None:
+    """Give every row of a source its group and fold."""
+    if ignore_copies:
+        groups = [row.image_id for row in source.rows]
+        folds = dealt([row.label or "" for row in source.rows], groups, seed)
+        source.folds_from = IMAGE_BY_IMAGE
+    else:
+        groups, folds, source.folds_from = place(source, seed=seed, progress=progress)
+        source.warnings += published_departures(source, folds)
+    source.rows = [
+        replace(row, group=group, fold=fold, source=row.source if source.prepared else source.name)
+        for row, group, fold in zip(source.rows, groups, folds, strict=True)
+    ]
 
 
 def _read(given: Sequence[Given], progress: bool) -> list[Source]:

@@ -82,6 +82,7 @@ class Source:
         name: what its rows say in the column `source`.
         layout: how it lies on disk.
         kind: where it came from: "folder", "zip", "kaggle", "hub" or "own".
+        folds_from: where groups and folds come from, as `place` says; empty until they are known.
         prepared: an earlier run wrote it, so that groups and folds are its own.
         named_by_folder: its name is that of its folder, which another source may have as well.
         problems, warnings: one line each.
@@ -92,12 +93,24 @@ class Source:
     name: str
     layout: str
     kind: str = "folder"
+    folds_from: str = ""
     prepared: bool = False
     named_by_folder: bool = False
     rows: list[Row] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     hint: str = FIX_HINT
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the record of a prepared data set says about the source, JSON-ready."""
+        return {
+            "source": self.name,
+            "given": self.given,
+            "kind": self.kind,
+            "layout": self.layout,
+            "folds_from": self.folds_from,
+            "images": len(self.rows),
+        }
 
 
 def read_source(given: str | OwnData, scratch: Path, progress: bool) -> Source:
