@@ -16,6 +16,7 @@ FEATURES = Features(
     label=ClassLabel(names=list(CLASS_NAMES)),
     image_id=Value("string"),
     group=Value("string"),
+    source=Value("string"),
     fold=Value("int8"),
 )
 HEIGHT, WIDTH = 30, 40  # The diagonal is 50.
@@ -54,6 +55,7 @@ def make_split(cases=CASES):
             "label": [CLASS_NAMES.index(case[0].split()[0]) for case in cases],
             "image_id": [case[0] for case in cases],
             "group": [case[1] for case in cases],
+            "source": ["phantoms"] * len(cases),
             "fold": [0] * len(cases),
         },
         features=FEATURES,
