@@ -54,12 +54,14 @@ class Preprocess:
     Args:
         size: side S of the square network input, pixels; a multiple of 32.
         fit: "letterbox" keeps the aspect ratio and fills up with black; "stretch" does not.
+        mirror: whether the network sees the mirror image too, and its two answers are averaged.
         mean: subtracted from grey values in [0, 1].
         std: divides what is left.
     """
 
     size: int = 192
     fit: str = "letterbox"
+    mirror: bool = True
     mean: float = 127 / 255
     std: float = 128 / 255
 
@@ -136,23 +138,49 @@ class BoundaryBand:
 
 
 @dataclass(frozen=True)
+class ClassCalibration:
+    """Class probabilities from what the network says; see `inference.calibration`.
+
+    The default leaves the network's own probabilities as they are.
+
+    Args:
+        lesion_head, lesion_map, lesion_bias: weights of class head and mask, and bias, in the logit of the
+            lesion probability.
+        malignant_head, malignant_bias: weight and bias in the logit of malignant, given a lesion.
+    """
+
+    lesion_head: float = 1.0
+    lesion_map: float = 0.0
+    lesion_bias: float = 0.0
+    malignant_head: float = 1.0
+    malignant_bias: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("lesion_head", "lesion_map", "malignant_head"):
+            value = getattr(self, name)
+            _require(0 <= value < inf, f"calibration.classes.{name}", value, "0 or more")
+        for name in ("lesion_bias", "malignant_bias"):
+            value = getattr(self, name)
+            _require(-inf < value < inf, f"calibration.classes.{name}", value, "a finite number")
+
+
+@dataclass(frozen=True)
 class Calibration:
     """What makes the outputs mean what they say; fitted on the validation fold, but for `ood_threshold`.
 
     Args:
-        temperature: of the class logits (Guo et al. 2017); 1 leaves them as they are.
+        classes: of the class probabilities.
         prediction_sets, boundary_band: None where nothing is stated.
         ood_threshold: distance from the usual (`models.ood`) beyond which a picture is refused; None where
             the weights come without a guard.
     """
 
-    temperature: float = 1.0
+    classes: ClassCalibration = field(default_factory=ClassCalibration)
     prediction_sets: PredictionSets | None = None
     boundary_band: BoundaryBand | None = None
     ood_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        _require(0 < self.temperature < inf, "calibration.temperature", self.temperature, "above 0")
         _require(
             self.ood_threshold is None or 0 < self.ood_threshold < inf,
             "calibration.ood_threshold",
@@ -163,7 +191,7 @@ class Calibration:
     @property
     def fitted(self) -> bool:
         """Whether the class probabilities were fitted to mean what they say, or are as they came."""
-        return self.temperature != 1 or self.prediction_sets is not None
+        return self.classes != ClassCalibration() or self.prediction_sets is not None
 
 
 @dataclass(frozen=True)

@@ -52,15 +52,15 @@ def changed(config: ModelConfig, path: str, value) -> dict:
         ("preprocess.std", 0),
         ("thresholds.mask", 1.5),
         ("thresholds", [0.5]),
-        ("calibration.temperature", 0),
-        ("calibration.temperature", None),
+        ("calibration.classes.malignant_head", -0.5),
+        ("calibration.classes.lesion_bias", None),
         ("class_names", ["benign", "normal", "malignant"]),
         ("training", "none"),
         ("surprise", 1),
-        ("calibration.temperature", float("inf")),
+        ("calibration.classes.lesion_bias", float("inf")),
         ("calibration.ood_threshold", 0),
-        ("calibration.temperature", float("nan")),
-        ("calibration.temperature", -1.0),
+        ("calibration.classes.lesion_map", float("nan")),
+        ("calibration.classes.lesion_head", -1.0),
         ("calibration.ood_threshold", float("nan")),
         ("preprocess.std", float("inf")),
         ("thresholds.malignant", float("nan")),
@@ -115,14 +115,4 @@ def test_a_newer_format_is_told_apart_from_a_damaged_one(config):
 @pytest.mark.parametrize("data", [None, [], "text"])
 def test_other_json_is_no_config(data):
     with pytest.raises(IncompatibleModelError, match="expected an object"):
-        ModelConfig.from_dict(data)
-
-
-def test_format_1_lacked_what_trust_needs_and_nothing_else(config):
-    data = {**changed(config, "calibration", {"temperature": 1.5}), "format_version": 1}
-    del data["thresholds"]["malignant"]
-    assert ModelConfig.from_dict(data).calibration == Calibration(1.5)
-
-    data["calibration"]["ood_threshold"] = 2.0
-    with pytest.raises(IncompatibleModelError, match=r"expected 2 with calibration\.ood_threshold"):
         ModelConfig.from_dict(data)

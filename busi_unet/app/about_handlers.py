@@ -173,7 +173,7 @@ def _confusion(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> str:
 
 def _calibration(calibration: Calibration) -> str:
     sets, band, limit = calibration.prediction_sets, calibration.boundary_band, calibration.ood_threshold
-    parts = [f"temperature {calibration.temperature:.3f}"]
+    parts = ["logistic regression on class head and mask"]
     if not calibration.fitted:
         parts = ["none: the probabilities may be far too sure"]
     if sets:

@@ -21,7 +21,7 @@ COMMANDS = {
     "cross-validate": ("train", "train and test once per fold, then evaluate all images together"),
     "evaluate": ("train", "evaluate a model on a split and write a report"),
     "robustness": ("train", "measure how altered images change a model's answers and write a report"),
-    "calibrate": ("train", "fit a model's temperature, thresholds and prediction sets again"),
+    "calibrate": ("train", "fit a model's class probabilities, thresholds and prediction sets again"),
     "push": ("train", "publish a model on the Hugging Face Hub"),
     "deploy": ("", "create or update the Hugging Face Space of the app"),
 }

@@ -46,7 +46,7 @@ class Split(NamedTuple):
         if name in self.trained_on:
             return "the model was trained on these images: the figures say nothing about new ones."
         if name == "validation":
-            return "epoch, temperature and thresholds were chosen on these images: the figures flatter."
+            return "epoch, calibration and thresholds were chosen on these images: the figures flatter."
         return ""
 
 

@@ -16,7 +16,7 @@ from busi_unet.config import BoundaryBand, ModelConfig, Thresholds
 from busi_unet.errors import HubAccessError, UsageError
 from busi_unet.hub import fetch_model
 from busi_unet.imaging.measure import Lesion, measure_lesions
-from busi_unet.inference.calibration import calibrated_probabilities
+from busi_unet.inference.calibration import calibrated_probabilities, map_peak
 from busi_unet.inference.conformal import boundary_band, prediction_set
 from busi_unet.inference.postprocess import mask_from_probability
 from busi_unet.inference.preprocess import Preprocessor, resize_map
@@ -241,13 +241,18 @@ class Predictor:
         return predictions
 
     def run(self, frames: Sequence[np.ndarray]) -> list[RawOutput]:
-        """The network on frames uint8 (H, W), one forward pass for all of them."""
+        """Run the network on images uint8 (H, W), all of them at once, and on their mirror images."""
         batch = torch.from_numpy(np.stack([self._preprocess(frame) for frame in frames]))
         batch = batch.to(self.device, memory_format=self._layout)
         with torch.inference_mode():
             output, activation, features = self.model.explain(batch)
             maps = output.mask_logits.sigmoid()[:, 0]
-            parts = (maps, output.class_logits, activation, features)
+            parts = [maps, output.class_logits, activation, features]
+            if self.config.preprocess.mirror:
+                output, activation, features = self.model.explain(batch.flip(-1))
+                maps = output.mask_logits.sigmoid()[:, 0]
+                mirrored = (maps.flip(-1), output.class_logits, activation.flip(-1), features)
+                parts = [(one + other) / 2 for one, other in zip(parts, mirrored, strict=True)]
             arrays = [part.float().cpu().numpy() for part in parts]
         return [RawOutput(*of_one) for of_one in zip(*arrays, strict=True)]
 
@@ -275,7 +280,7 @@ class Predictor:
         own_thresholds = self.config.thresholds
         thresholds = thresholds or own_thresholds
         probability = self.restore(raw, frame.shape)
-        classes = calibrated_probabilities(raw.class_logits, self.config.calibration.temperature)
+        classes = self.class_probabilities(raw, frame.shape)
         probabilities = dict(zip(self.config.class_names, classes.tolist(), strict=True))
         reasons = self._reasons_to_refuse(frame, raw)
         label = max(probabilities, key=probabilities.__getitem__)
@@ -306,6 +311,15 @@ class Predictor:
             else None,
             calibrated=self.config.calibration.fitted,
         )
+
+    def class_probabilities(self, raw: RawOutput, shape: tuple[int, int]) -> np.ndarray:
+        """Return the calibrated probabilities (3,) of a raw output, for an image of that shape."""
+        peak = self.map_peak(raw, shape)
+        return calibrated_probabilities(raw.class_logits, peak, self.config.calibration.classes)
+
+    def map_peak(self, raw: RawOutput, shape: tuple[int, int]) -> float:
+        """Return how sure the surest spot of a raw output is, for an image of that shape."""
+        return map_peak(self._preprocess.box(shape).crop(raw.probability))
 
     def _reasons_to_refuse(self, frame: np.ndarray, raw: RawOutput) -> tuple[str, ...]:
         if int(frame.max()) - int(frame.min()) < 8:

@@ -139,7 +139,7 @@ def load_config(folder: str | os.PathLike) -> ModelConfig:
 def model_hash(folder: str | os.PathLike) -> str:
     """SHA-256 of all that decides what a model answers: weights, and the config but for its history.
 
-    Figures belong to this: another threshold or temperature gives others.
+    Figures belong to this: another threshold or calibration gives others.
     """
     config = load_config(folder).to_dict()
     del config["training"]

@@ -204,7 +204,7 @@ def _relation(result: Result, training: dict[str, Any]) -> str:
         return "**Not the split that the model was made on: it may have been trained on these images.**"
     sentence = {
         "test": "By the manifest, the training never read this split.",
-        "validation": "**Epoch, temperature and thresholds were chosen on this split: it flatters.**",
+        "validation": "**Epoch, calibration and thresholds were chosen on this split: it flatters.**",
     }.get(result.split, "")
     if result.split in trained_on(training):
         sentence = "**The model was trained on these images: the figures say nothing about new ones.**"
@@ -231,9 +231,8 @@ def _calibration(config: ModelConfig, results: Sequence[Result]) -> str:
     error = (
         f"Expected calibration error: {'; '.join(measured)}." if measured else "Its error was not measured."
     )
-    temperature = f"""\
-Class probabilities are a softmax at temperature {config.calibration.temperature:.4g} (Guo et al. 2017,
-arXiv:1706.04599)."""
+    temperature = """\
+Class probabilities are logistic regressions on the outputs of class head and mask (Platt 1999)."""
     if not config.calibration.fitted:
         temperature = "**The class probabilities are not calibrated**: they may be far too sure."
     thresholds = config.thresholds

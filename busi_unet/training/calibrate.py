@@ -1,31 +1,37 @@
 """What is fitted once the weights are trained.
 
-Temperature, thresholds, prediction sets and boundary band on the validation images; the out-of-distribution
-limit on the training images, too.
+Class probabilities, thresholds, prediction sets and boundary band on images that were not trained on; the
+out-of-distribution limit on the training images, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
-from busi_unet.config import BoundaryBand, Calibration, ModelConfig, PredictionSets, Thresholds
+from busi_unet.config import CLASS_NAMES, BoundaryBand, Calibration, ModelConfig, PredictionSets, Thresholds
+from busi_unet.data.prepared import UNKNOWN
 from busi_unet.errors import UsageError
-from busi_unet.evaluation.leakage import split_for
+from busi_unet.evaluation.leakage import Split, split_for
 from busi_unet.evaluation.metrics import MISSED_DICE, dice
-from busi_unet.inference.calibration import calibrated_probabilities, fit_temperature
-from busi_unet.inference.conformal import boundary_distances, fit_boundary_band, fit_set_threshold
+from busi_unet.inference.calibration import calibrated_probabilities, fit_calibration
+from busi_unet.inference.conformal import (
+    boundary_distances,
+    fit_boundary_band,
+    fit_set_threshold,
+    group_votes,
+)
 from busi_unet.inference.postprocess import mask_from_probability
 from busi_unet.inference.predictor import Predictor
 from busi_unet.io.decode import decode_image
 from busi_unet.io.masks import decode_mask
 from busi_unet.models.ood import OodDetector, fit_ood
-from busi_unet.models.pretrained import load_config, save_model
+from busi_unet.models.pretrained import save_model
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -34,9 +40,50 @@ COVERAGE = 0.9
 
 _MASK_GRID = np.arange(0.2, 0.81, 0.05)
 _AREA_GRID = (0.0, 0.001, 0.002, 0.003, 0.005)
-_LESION_GRID = np.arange(0.05, 0.96, 0.05)
-# What some hundred images cannot tell from chance: a small change of every Dice, one image in a hundred.
-_DICE_TOLERANCE, _SCORE_TOLERANCE = 0.001, 0.01
+# What some hundred images cannot tell from chance.
+_DICE_TOLERANCE = 0.001
+# Share of the lesions found that may lose their outline for the sake of normal images.
+_EMPTIED = 0.03
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a network, or several, say of images that they were not trained on.
+
+    Attributes:
+        class_logits: (N, 3).
+        peaks: (N,), `map_peak`.
+        maps: lesion probability of each image, float32 (H, W).
+        masks: bool (H, W) each, the references; None where not known.
+        labels: int (N,), indices into `CLASS_NAMES`; `UNKNOWN` where not known.
+        groups, sources: (N,), names; images of one group are copies, or of one patient.
+    """
+
+    class_logits: np.ndarray
+    peaks: np.ndarray
+    maps: list[np.ndarray]
+    masks: list[np.ndarray | None]
+    labels: np.ndarray
+    groups: np.ndarray
+    sources: np.ndarray
+
+
+def collect_answers(pairs: Sequence[tuple[Predictor, Dataset]], *, progress: bool = True) -> Answers:
+    """Ask each predictor about its images of the prepared data set."""
+    rows: dict[str, list] = {item.name: [] for item in fields(Answers)}
+    for predictor, images in pairs:
+        for row in tqdm(images, "calibrate", unit="image", disable=not progress):
+            image = decode_image(row["image"])
+            (raw,) = predictor.run([image])
+            rows["class_logits"].append(raw.class_logits)
+            rows["peaks"].append(predictor.map_peak(raw, image.shape))
+            rows["maps"].append(predictor.restore(raw, image.shape))
+            rows["masks"].append(None if row["mask"] is None else decode_mask(row["mask"]))
+            rows["labels"].append(row["label"])
+            rows["groups"].append(row["group"])
+            rows["sources"].append(row["source"])
+    lists = ("maps", "masks")
+    return Answers(**{name: each if name in lists else np.asarray(each) for name, each in rows.items()})
 
 
 def calibrate_model(
@@ -58,87 +105,73 @@ def calibrate_model(
     if kept is not None:
         calibration, thresholds = kept.calibration, kept.thresholds
     else:
-        calibration, thresholds = calibrate_on(predictor, data["validation"], progress=progress)
-    ood, limit = _fit_guard(predictor, data, progress) or (None, None)
+        calibration, thresholds = calibrate(
+            collect_answers([(predictor, data["validation"])], progress=progress)
+        )
+    ood, limit = _fit_ood(predictor, data, progress) or (None, None)
     calibration = replace(calibration, ood_threshold=limit)
     return replace(predictor.config, calibration=calibration, thresholds=thresholds), ood
 
 
-def calibrate_on(
-    predictor: Predictor, split: Dataset, *, progress: bool = True
-) -> tuple[Calibration, Thresholds]:
-    """Return `calibrate` on a split of the prepared data set."""
-    return calibrate(
-        predictor,
-        [decode_image(image) for image in split["image"]],
-        [decode_mask(mask) for mask in split["mask"]],
-        split["label"],
-        split["group"],
-        progress=progress,
-    )
+def calibrate(answers: Answers) -> tuple[Calibration, Thresholds]:
+    """Fit the class probabilities, then the thresholds at native resolution, then sets and band.
 
-
-def calibrate(
-    predictor: Predictor,
-    images: Sequence[np.ndarray],
-    masks: Sequence[np.ndarray],
-    labels: Sequence[int],
-    groups: Sequence[str],
-    *,
-    progress: bool = True,
-) -> tuple[Calibration, Thresholds]:
-    """Fit the temperature, then the thresholds one after the other, at native resolution, then sets and band.
-
-    The malignant threshold keeps its default. The prediction sets are fitted on all images, the boundary band
-    on the lesions that are found (Dice of `MISSED_DICE` or more). Temperature and thresholds serve metrics
-    that are means over images, and count each image; sets and band are statements about new cases, for which
-    copies share one vote.
-
-    Args:
-        predictor: the trained network; its own temperature and thresholds are not used.
-        images: uint8 (H, W) each, none of them trained on.
-        masks: bool (H, W) each, the references.
-        labels: indices into `CLASS_NAMES`.
-        groups: names; images of one group are copies.
-        progress: shows a bar on stderr.
+    The malignant threshold keeps its default. The boundary band is fitted on the lesions that are found (Dice
+    of `MISSED_DICE` or more). Probabilities and mask thresholds count each image; the lesion threshold, sets
+    and band are statements about new cases, for which copies share one vote.
 
     Returns:
         The blocks for `config.json`. Where the images do not tell (no lesion at all, or none without), the
         defaults stay.
     """
-    outputs = [
-        predictor.run([image])[0] for image in tqdm(images, "calibrate", unit="image", disable=not progress)
-    ]
-    logits = np.stack([output.class_logits for output in outputs])
-    temperature = fit_temperature(logits, np.asarray(labels))
-    probabilities = calibrated_probabilities(logits, temperature)
-    lesion_probability = 1 - probabilities[:, 0]
-    maps = [predictor.restore(output, image.shape) for output, image in zip(outputs, images, strict=True)]
+    labelled = answers.labels != UNKNOWN
+    classes = fit_calibration(
+        *(part[labelled] for part in (answers.class_logits, answers.peaks, answers.labels, answers.sources))
+    )
+    probabilities = calibrated_probabilities(answers.class_logits, answers.peaks, classes)
+    lesion_probability = 1 - probabilities[:, CLASS_NAMES.index("normal")]
 
-    lesions = [i for i, mask in enumerate(masks) if mask.any()]
+    masked = [i for i, mask in enumerate(answers.masks) if mask is not None]
+    lesions = [i for i in masked if answers.masks[i].any()]
     thresholds = Thresholds()
     if lesions:
-        of_lesions = [maps[i] for i in lesions], [masks[i] for i in lesions]
-        thresholds = fit_mask_threshold(*of_lesions, thresholds)
-        thresholds = fit_min_area(*of_lesions, thresholds)
-        if len(lesions) < len(masks):
-            thresholds = fit_presence_threshold(maps, masks, lesion_probability, thresholds)
+        maps, masks = [answers.maps[i] for i in lesions], [answers.masks[i] for i in lesions]
+        thresholds = fit_mask_threshold(maps, masks, thresholds)
+        thresholds = fit_min_area(maps, masks, thresholds)
+        if len(lesions) < len(masked):
+            thresholds = fit_lesion_threshold(
+                maps, masks, lesion_probability[lesions], answers.groups[lesions], thresholds
+            )
     thresholds = Thresholds(**{name: round(value, 4) for name, value in asdict(thresholds).items()})
 
-    predicted = [mask_from_probability(maps[i], lesion_probability[i], thresholds) for i in lesions]
-    found = [
-        (i, mask) for i, mask in zip(lesions, predicted, strict=True) if dice(mask, masks[i]) >= MISSED_DICE
-    ]
-    band = fit_boundary_band(
-        [boundary_distances(mask, masks[i]) for i, mask in found], [groups[i] for i, _ in found], COVERAGE
-    )
-    threshold = fit_set_threshold(probabilities, np.asarray(labels), groups, COVERAGE)
+    distances, groups = [], []
+    for i in lesions:
+        mask = mask_from_probability(answers.maps[i], lesion_probability[i], thresholds)
+        if dice(mask, answers.masks[i]) >= MISSED_DICE:
+            distances.append(boundary_distances(mask, answers.masks[i]))
+            groups.append(answers.groups[i])
+    band = fit_boundary_band(distances, groups, COVERAGE)
     calibration = Calibration(
-        temperature,
-        prediction_sets=PredictionSets(COVERAGE, threshold),
+        classes,
+        prediction_sets=fit_prediction_sets(probabilities, answers),
         boundary_band=band and BoundaryBand(COVERAGE, *band),
     )
     return calibration, thresholds
+
+
+def fit_prediction_sets(probabilities: np.ndarray, answers: Answers) -> PredictionSets | None:
+    """Return sets with the stated coverage in each source; None without any class.
+
+    Each source asks for a threshold of its own, and the lowest is taken.
+    """
+    thresholds = []
+    for source in sorted(set(answers.sources)):
+        own = (answers.sources == source) & (answers.labels != UNKNOWN)
+        if own.any():
+            thresholds.append(
+                fit_set_threshold(probabilities[own], answers.labels[own], answers.groups[own], COVERAGE)
+            )
+    return PredictionSets(COVERAGE, min(thresholds)) if thresholds else None
 
 
 def fit_mask_threshold(
@@ -168,27 +201,26 @@ def fit_min_area(
     return replace(thresholds, min_area=max(good))
 
 
-def fit_presence_threshold(
+def fit_lesion_threshold(
     maps: Sequence[np.ndarray],
     masks: Sequence[np.ndarray],
     lesion_probability: np.ndarray,
+    groups: np.ndarray,
     thresholds: Thresholds,
 ) -> Thresholds:
-    """Return the thresholds with the lesion probability below which the mask is best left empty.
+    """Return the thresholds with the lesion probability below which the mask is left empty.
 
-    A lesion image scores its Dice, an image without a lesion 1 if its mask is empty and 0 if it is not. Of
-    the values that are as good but for chance the nearest to a half is taken.
+    Of the lesions that are found, at most `_EMPTIED` fall short of it, each group with one vote: a cancer
+    missed costs more than a needless outline.
     """
     predicted = [mask_from_probability(map_, 1.0, thresholds) for map_ in maps]
-    has_lesion = np.array([mask.any() for mask in masks])
-    shown = np.array(
-        [
-            dice(own, mask) if mask.any() else float(not own.any())
-            for own, mask in zip(predicted, masks, strict=True)
-        ]
-    )
-    scores = [np.where(lesion_probability >= value, shown, ~has_lesion).mean() for value in _LESION_GRID]
-    return replace(thresholds, lesion=nearest_half(_LESION_GRID, scores, _SCORE_TOLERANCE))
+    found = np.array([dice(own, mask) >= MISSED_DICE for own, mask in zip(predicted, masks, strict=True)])
+    if not found.any():
+        return thresholds
+    order = np.argsort(lesion_probability[found])
+    votes = np.cumsum(group_votes(groups[found])[order])
+    emptied = int(np.searchsorted(votes, _EMPTIED * votes[-1], side="right"))
+    return replace(thresholds, lesion=float(lesion_probability[found][order][emptied]))
 
 
 def nearest_half(grid: np.ndarray, scores: Sequence[float], tolerance: float) -> float:
@@ -197,63 +229,62 @@ def nearest_half(grid: np.ndarray, scores: Sequence[float], tolerance: float) ->
     return float(good[np.argmin(np.abs(good - 0.5))])
 
 
-def recalibrate(folder: Path, data: DatasetDict, *, other: Path | None = None) -> ModelConfig:
+def recalibrate(folder: Path, data: DatasetDict, *, left_out: Sequence[Path] = ()) -> ModelConfig:
     """Fit all that is fitted after training again, and replace it in a model folder.
 
     Args:
         folder: written by `busi_unet.training.loop.train`.
         data: the prepared data set that it was made on, whatever fold it was prepared for.
-        other: a model folder to take calibration and thresholds from; only the out-of-distribution limit is
-            fitted then.
+        left_out: model folders of sibling networks, trained by the same recipe on other parts of the data:
+            what they say of the images that each has not seen is what is fitted to. None: the model's own
+            validation images.
 
     Returns:
         The new config.
 
     Raises:
-        UsageError: the model was made on other data or does not tell on which, was trained on the images to
-            calibrate on, or the other model is not calibrated, or another network or made on another split.
+        UsageError: a model was made on other data or does not tell on which, was trained on the images to
+            calibrate on, or a sibling has another network or preprocessing.
         IncompatibleModelError: a folder holds no model of this package.
     """
     predictor = Predictor.from_pretrained(folder)
-    data, own, trained_on = split_for(predictor.config, data)
-    if own is None:
-        raise UsageError(
-            f"{folder} does not tell which data it was made on.",
-            "Name the folder model/ of a finished run; train with --resume finishes one.",
-        )
-    if not own:
-        raise UsageError(
-            f"{folder} was made on another split or on other data.", "Name the data set that it was made on."
-        )
+    split = _own_split(folder, predictor.config, data)
     kept = None
-    if other is not None:
-        kept = load_config(other)
-        _require_same_origin(folder, predictor.config, other, kept)
-    elif "validation" in trained_on:
+    if left_out:
+        pairs = []
+        for other in left_out:
+            sibling = Predictor.from_pretrained(other)
+            for name in ("architecture", "preprocess"):
+                if getattr(sibling.config, name) != getattr(predictor.config, name):
+                    raise UsageError(f"{other} has another {name} than {folder}.", "Name its siblings.")
+            pairs.append((sibling, _own_split(other, sibling.config, data).data["test"]))
+        calibration, thresholds = calibrate(collect_answers(pairs))
+        kept = replace(predictor.config, calibration=calibration, thresholds=thresholds)
+    elif "validation" in split.trained_on:
         raise UsageError(
             f"{folder} was trained on its validation images too: nothing unseen is left to fit to.",
-            "Take what was fitted to the model it came from: --from OTHER.",
+            "Name siblings that have not seen some of the images: --left-out RUN/model …",
         )
-    config, ood = calibrate_model(predictor, data, kept=kept)
+    config, ood = calibrate_model(predictor, split.data, kept=kept)
     save_model(folder, predictor.model, config, ood)
     return config
 
 
-def _require_same_origin(folder: Path, config: ModelConfig, other: Path, source: ModelConfig) -> None:
-    if not source.calibration.fitted:
-        raise UsageError(f"{other} is not calibrated itself.", "Name a model that is.")
-    for name, values in {
-        "network": (config.architecture, source.architecture),
-        "preprocessing": (config.preprocess, source.preprocess),
-        "split": tuple(each.training.get("data", {}).get("split_sha256") for each in (config, source)),
-    }.items():
-        if values[0] != values[1]:
-            raise UsageError(
-                f"{other} has another {name} than {folder}.", "Name the model that it came from."
-            )
+def _own_split(folder: Path, config: ModelConfig, data: DatasetDict) -> Split:
+    split = split_for(config, data)
+    if split.own is None:
+        raise UsageError(
+            f"{folder} does not tell which data it was made on.",
+            "Name the folder model/ of a finished run; train with --resume finishes one.",
+        )
+    if not split.own:
+        raise UsageError(
+            f"{folder} was made on another split or on other data.", "Name the data set that it was made on."
+        )
+    return split
 
 
-def _fit_guard(predictor: Predictor, data: DatasetDict, progress: bool) -> tuple[OodDetector, float] | None:
+def _fit_ood(predictor: Predictor, data: DatasetDict, progress: bool) -> tuple[OodDetector, float] | None:
     """Return `fit_ood` on all images but those for testing; None where they are too few."""
     features, groups = [], []
     for name in ("train", "validation"):

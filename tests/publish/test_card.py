@@ -10,6 +10,7 @@ from busi_unet.config import (
     Architecture,
     BoundaryBand,
     Calibration,
+    ClassCalibration,
     ModelConfig,
     PredictionSets,
     Thresholds,
@@ -25,7 +26,7 @@ EMBEDDED = ModelConfig.from_dict(
 OTHER_DATA = ModelConfig(
     architecture=Architecture("plain", width=16),
     thresholds=Thresholds(mask=0.43, lesion=0.37, min_area=0.002),
-    calibration=Calibration(temperature=1.734),
+    calibration=Calibration(ClassCalibration(0.6)),
     training={"data": {"split_sha256": "0" * 64, "images": {"train": 30}, "trained_on": ["train"]}},
 )
 
@@ -149,7 +150,7 @@ def test_a_model_whose_folds_ignore_copies_is_marked():
 def test_config_is_told_as_it_is():
     text = card(OTHER_DATA).text
     assert "Encoder `plain`, width 16" in text
-    assert "temperature 1.734" in text
+    assert "logistic regressions" in text
     assert "| mask | 0.43 |" in text
     assert "| lesion | 0.37 |" in text
     assert "| min_area | 0.002 |" in text
@@ -161,7 +162,7 @@ def test_weights_without_calibration_never_look_calibrated(tmp_path):
     result = read_result(write_evaluation(tmp_path / "m.json", DIGEST))
     text = card(replace(OTHER_DATA, calibration=Calibration()), results=[result]).text
     assert "**The class probabilities are not calibrated**" in text
-    assert "softmax at temperature" not in text
+    assert "logistic regressions" not in text
     assert "not calibrated" not in card(OTHER_DATA).text
 
 
