@@ -285,5 +285,6 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         return tuple(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    _require(isinstance(value, kind) and not isinstance(value, bool), name, value, f"a {kind.__name__}")
+    fits = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+    _require(fits, name, value, f"a {kind.__name__}")
     return value
