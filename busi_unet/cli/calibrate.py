@@ -32,7 +32,9 @@ def run(args: argparse.Namespace) -> None:
     print(f"lesion threshold         {thresholds.lesion:.2f}")
     print(f"smallest lesion          {thresholds.min_area:.2%} of the image")
     print(f"malignant threshold      {thresholds.malignant:.2f}")
-    print("prediction sets          " + (f"{sets.coverage:.0%}, from {sets.cut:.3f}" if sets else "none"))
+    print(
+        "prediction sets          " + (f"{sets.coverage:.0%}, from {sets.threshold:.3f}" if sets else "none")
+    )
     radii = f"{band.coverage:.0%} from -{band.inner:.2f} to +{band.outer:.2f} radii" if band else "none"
     print(f"boundary band            {radii}")
     print(f"out of distribution from {'none' if limit is None else f'{limit:.2f} of the usual distance'}")

@@ -1,7 +1,7 @@
 """Statements that hold in a stated share of cases: split-conformal prediction.
 
 Both are fitted on images that the network was not trained on and hold for new ones like those: nearly so, as
-`train.py` chooses epoch, temperature and thresholds by the same images. Copies of one picture count as one
+training chooses epoch, temperature and thresholds by the same images. Copies of one picture count as one
 case, since each says the same.
 """
 
