@@ -52,9 +52,9 @@ def test_a_model_that_is_not_there_is_wrong_usage(image, tmp_path, capsys):
     assert "absent" in capsys.readouterr().err
 
 
-def test_a_dicom_file_names_the_extra_it_needs(tiny_bundle, tmp_path, monkeypatch, capsys):
+def test_a_dicom_file_names_the_extra_it_needs(tiny_model, tmp_path, monkeypatch, capsys):
     (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM")
     monkeypatch.setitem(sys.modules, "pydicom", None)
     out = tmp_path / "out"
-    assert main(["predict", str(tmp_path / "a.dcm"), "--model", str(tiny_bundle), "--output", str(out)]) == 1
+    assert main(["predict", str(tmp_path / "a.dcm"), "--model", str(tiny_model), "--output", str(out)]) == 1
     assert 'pip install "busi-unet[dicom]"' in capsys.readouterr().out
