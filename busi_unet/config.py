@@ -267,7 +267,7 @@ def _read(cls: type, data: Any, prefix: str) -> Any:
             listed = ", ".join(prefix + name for name in sorted(found))
             raise IncompatibleModelError(
                 f"config.json {wording} {listed}.",
-                "Use it as train.py wrote it: copy it again, or ask whoever published it.",
+                "Use it as busi-unet train wrote it: copy it again, or ask whoever published it.",
             )
     hints = get_type_hints(cls)
     return cls(**{name: _value(hints[name], data[name], prefix + name) for name in names})

@@ -5,6 +5,7 @@ import pytest
 from busi_unet.config import (
     Architecture,
     Calibration,
+    ClassCalibration,
     ModelConfig,
     PredictionSets,
     Preprocess,
@@ -19,7 +20,7 @@ def config() -> ModelConfig:
         architecture=Architecture("plain", 8),
         preprocess=Preprocess(size=64, mean=0.3, std=0.2),
         thresholds=Thresholds(0.45, 0.6, 0.001),
-        calibration=Calibration(1.7),
+        calibration=Calibration(ClassCalibration(1.7)),
         training={"seed": 3, "nested": {"list": [1, 2]}},
     )
 
@@ -102,7 +103,7 @@ def test_half_a_statement_is_none(config, block, value, named):
 def test_calibration_is_told_from_its_absence():
     assert not Calibration().fitted
     assert not Calibration(ood_threshold=2.0).fitted, "the guard says nothing about probabilities"
-    assert Calibration(1.2).fitted
+    assert Calibration(ClassCalibration(1.2)).fitted
     assert Calibration(prediction_sets=PredictionSets(0.9, 0.1)).fitted
 
 

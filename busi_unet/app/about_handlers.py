@@ -1,7 +1,7 @@
 """What the page says about the model in use: its figures, data, limits and origin, as HTML.
 
 Figures are shown only where they were measured with exactly these weights: `evaluation.json` beside them
-is the summary of `scripts/evaluate.py`, and has to name their SHA-256.
+is the summary of `busi-unet evaluate`, and has to name their SHA-256.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _results(evaluation: dict[str, Any] | None) -> str:
         return (
             "<p>No evaluation of these weights came with them, so no figures are shown: those of other "
             f"weights say nothing about these. A model folder with an <code>{EVALUATION_NAME}</code> of "
-            "<code>scripts/evaluate.py</code> shows its own.</p>"
+            "<code>busi-unet evaluate</code> shows its own.</p>"
         )
     try:
         return _measured(evaluation)

@@ -162,7 +162,7 @@ def _check_size(paths: Sequence[Path]) -> None:
         raise UsageError(
             f"These are {len(paths)} files of {megabytes:.0f} MB; one run takes at most {MAX_IMAGES} "
             f"pictures of {MAX_MEGABYTES} MB together.",
-            "Choose fewer, or use scripts/predict.py, which has no limit.",
+            "Choose fewer, or use busi-unet predict, which has no limit.",
         )
 
 

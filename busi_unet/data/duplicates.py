@@ -169,7 +169,7 @@ def _opencv() -> ModuleType:
         import cv2
     except ImportError as error:
         raise MissingDependencyError(
-            "Finding copies needs OpenCV, which is not installed.", "Run: pip install -e '.[train]'"
+            "Finding copies needs OpenCV, which is not installed.", 'Run: pip install "busi-unet[train]"'
         ) from error
     return cv2
 

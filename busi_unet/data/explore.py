@@ -57,7 +57,7 @@ def write_report(
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
-            "The data report needs the package matplotlib.", "Run: pip install -e '.[train]'"
+            "The data report needs the package matplotlib.", 'Run: pip install "busi-unet[train]"'
         ) from error
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.new")

@@ -47,7 +47,7 @@ def import_datasets() -> Any:
         import datasets
     except ImportError as error:
         raise MissingDependencyError(
-            "Preparing and loading data needs the package datasets.", "Run: pip install -e '.[train]'"
+            "Preparing and loading data needs the package datasets.", 'Run: pip install "busi-unet[train]"'
         ) from error
     return datasets
 
@@ -75,7 +75,7 @@ def load_prepared(path: str | os.PathLike) -> DatasetDict:
         MissingDependencyError: `datasets` is not installed.
     """
     datasets = import_datasets()
-    hint = "Write one from its images with: python scripts/prepare_data.py SOURCE --output FOLDER"
+    hint = "Write one from its images with: busi-unet prepare SOURCE --output FOLDER"
     if not (Path(path) / "dataset_dict.json").is_file():
         raise DataLayoutError(f"{path} is not a prepared data set.", hint=hint)
     # `datasets` writes a split without images, and stumbles over it here.
@@ -245,7 +245,7 @@ def _split(data: DatasetDict, split_of: Callable[[str, int], str]) -> DatasetDic
         raise DataLayoutError(
             "the data set cannot be split by its folds:",
             [f"group {group} would be in {' and '.join(sorted(splits_of_group[group]))}" for group in torn],
-            "Prepare it again with scripts/prepare_data.py.",
+            "Prepare it again with busi-unet prepare.",
         )
     keys = list(zip(*(columns[name] for name in ("source", "label", "image_id")), strict=True))
     order = sorted(range(len(keys)), key=lambda index: row_order(*keys[index]))

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 FIX_HINT = "Fix or remove the files listed above and run again. Nothing was written."
 _COLUMNS_HINT = (
-    f"A data set in columns needs {', '.join(COLUMNS)}, as prepare_data.py writes them; "
+    f"A data set in columns needs {', '.join(COLUMNS)}, as busi-unet prepare writes them; "
     "otherwise name a folder of images and masks."
 )
 _OWN_HINT = (

@@ -82,7 +82,7 @@ def _from_kaggle() -> Path:
         import kagglehub
     except ImportError as error:
         raise MissingDependencyError(
-            "Downloading from Kaggle needs the package kagglehub.", "Run: pip install -e '.[train]'"
+            "Downloading from Kaggle needs the package kagglehub.", 'Run: pip install "busi-unet[train]"'
         ) from error
     try:
         # kagglehub prints to stdout, which belongs to the result.

@@ -1,4 +1,4 @@
-"""Predictions of many picture files, written to a folder: `scripts/predict.py` and the page's batch tab."""
+"""Predictions of many picture files, written to a folder: `busi-unet predict` and the page's batch tab."""
 
 from __future__ import annotations
 

@@ -57,8 +57,8 @@ class Prediction:
         refused: whether the picture should not be trusted to this network.
         reasons: why it was refused, one sentence each; empty when it was not.
         measurements: one entry per lesion of the mask, largest first.
-        class_evidence: float32 (h, w), where the evidence for `label` lies: class activation map of the label
-            less the mean of the others, coarse; see `evidence`.
+        coarse_activation_map: float32 (h, w), that of `label` less the mean of the others; see
+            `class_activation_map`.
         prediction_set: the classes that cannot be excluded, most probable first; None where the weights are
             not calibrated for it.
         coverage: share of pictures whose class is in the set, as the weights state it.
@@ -300,7 +300,7 @@ class Predictor:
             refused=bool(reasons),
             reasons=reasons,
             measurements=measure_lesions(mask, frame, spacing_mm=spacing_mm),
-            class_activation_maps=self._preprocess.crop_map(
+            coarse_activation_map=self._preprocess.crop_map(
                 raw.class_activation_maps[own] - others.mean(axis=0), frame.shape
             ),
             prediction_set=sets and tuple(names[index] for index in prediction_set(classes, sets.threshold)),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from busi_unet.errors import UnreadableImageError, UsageError
+from busi_unet.errors import MissingDependencyError, UnreadableImageError, UsageError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -75,7 +75,12 @@ def read_dicom(stream: Path | io.BytesIO, *, index: int, name: str, max_pixels: 
         UnreadableImageError: damaged, without a picture, too large, or in a form that cannot be decoded.
         UsageError: the file has no frame of this index.
     """
-    import pydicom
+    try:
+        import pydicom
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"{name} is a DICOM file; reading one needs pydicom.", 'Run: pip install "busi-unet[dicom]"'
+        ) from error
 
     with io.BytesIO() if isinstance(stream, io.BytesIO) else stream.open("rb") as opened:
         file: Any = stream if isinstance(stream, io.BytesIO) else opened

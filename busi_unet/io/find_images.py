@@ -87,7 +87,7 @@ def find_images(
     if limits.images is not None and len(found) > limits.images:
         raise UsageError(
             f"These are {len(found)} pictures; one run takes at most {limits.images}.",
-            "Choose fewer, or use scripts/predict.py, which has no limit.",
+            "Choose fewer, or use busi-unet predict, which has no limit.",
         )
     return _named_apart(found)
 

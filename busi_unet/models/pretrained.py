@@ -21,7 +21,7 @@ from busi_unet.models.unet import UNet
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
-# Not needed to use a model: the summary of scripts/evaluate.py for its weights, which the app shows.
+# Not needed to use a model: the summary of busi-unet evaluate for its weights, which the app shows.
 EVALUATION_NAME = "evaluation.json"
 _OOD_PREFIX = "ood."
 
@@ -97,7 +97,7 @@ def load_model(folder: str | os.PathLike) -> LoadedModel:
     if not path.is_file():
         raise IncompatibleModelError(
             f"{folder} holds no {WEIGHTS_NAME}.",
-            "Name the folder model/ of a run of train.py, or download the model again.",
+            "Name the folder model/ of a run of busi-unet train, or download the model again.",
         )
     try:
         tensors = load_file(path)
@@ -123,7 +123,7 @@ def load_config(folder: str | os.PathLike) -> ModelConfig:
             f"{folder} holds no {CONFIG_NAME}.",
             f"It is a run; name {of_run}."
             if (of_run / CONFIG_NAME).is_file()
-            else "Name the folder model/ of a run of train.py, or download the model again.",
+            else "Name the folder model/ of a run of busi-unet train, or download the model again.",
         )
     try:
         return ModelConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))

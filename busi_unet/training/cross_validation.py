@@ -66,7 +66,7 @@ def cross_validate(
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise UsageError(
             "A cross-validation runs in one process.",
-            "Train each fold with train.py --fold K --output OUTPUT/fold-K, then call this in one process.",
+            "Train each fold with train --fold K --output OUTPUT/fold-K, then run this in one process.",
         )
     require_matplotlib()
     data = load_prepared(options.data)
@@ -79,7 +79,7 @@ def cross_validate(
         try:
             model = train(options.replace(fold=fold, output=run, resume=has_checkpoint(run)))
         except TrainingStopped as stopped:
-            # It continues by itself; train.py alone needs --resume for that.
+            # It continues by itself; busi-unet train alone needs --resume for that.
             stopped.hint = "Run the same command again: it continues from there."
             raise
         predictors[fold] = Predictor.from_pretrained(model)

@@ -51,7 +51,7 @@ def open_trackers(options: TrainOptions, accelerator: Accelerator, *, resumed_at
         return
     if not accelerator.log_with:
         raise MissingDependencyError(
-            f"The tracker {options.tracker} is not installed.", f"Run `pip install {options.tracker}`."
+            f"The tracker {options.tracker} is not installed.", 'Run: pip install "busi-unet[trackers]"'
         )
     if not accelerator.is_main_process:
         return

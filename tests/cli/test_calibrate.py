@@ -8,7 +8,7 @@ from busi_unet.data.prepared import load_prepared, split_hash
 from busi_unet.models.pretrained import load_config, save_config, save_model
 from busi_unet.models.unet import UNet
 
-FITTED = Calibration(1.5, PredictionSets(0.9, 0.1))
+FITTED = Calibration(ClassCalibration(1.5), PredictionSets(0.9, 0.1))
 
 
 @pytest.fixture

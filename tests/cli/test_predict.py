@@ -1,4 +1,5 @@
 import json
+import sys
 import zipfile
 from pathlib import Path
 
@@ -49,3 +50,11 @@ def test_a_folder_and_a_zip_with_a_bad_file_each(image, tiny_model, tmp_path, ca
 def test_a_model_that_is_not_there_is_wrong_usage(image, tmp_path, capsys):
     assert main(["predict", str(image), "--model", str(tmp_path / "absent")]) == 2
     assert "absent" in capsys.readouterr().err
+
+
+def test_a_dicom_file_names_the_extra_it_needs(tiny_model, tmp_path, monkeypatch, capsys):
+    (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM")
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    out = tmp_path / "out"
+    assert main(["predict", str(tmp_path / "a.dcm"), "--model", str(tiny_model), "--output", str(out)]) == 1
+    assert 'pip install "busi-unet[dicom]"' in capsys.readouterr().out

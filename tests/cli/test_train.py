@@ -55,7 +55,7 @@ def test_data_that_are_not_prepared_are_told_in_one_message(tmp_path, capsys):
     assert main(["train", "--data", str(tmp_path), "--output", str(tmp_path / "run")]) == 1
     printed = capsys.readouterr().err
     assert "is not a prepared data set" in printed
-    assert "prepare" in printed
+    assert "busi-unet prepare" in printed
 
 
 @pytest.mark.parametrize(

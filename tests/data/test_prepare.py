@@ -396,7 +396,7 @@ def test_hub_data_set_with_other_columns(tmp_path, monkeypatch):
 def test_load_prepared_names_the_command_that_writes_it(tmp_path):
     with pytest.raises(DataLayoutError, match="not a prepared data set") as caught:
         load_prepared(tmp_path)
-    assert "scripts/prepare_data.py" in caught.value.hint
+    assert "busi-unet prepare" in caught.value.hint
 
 
 def test_load_prepared_refuses_a_leak(prepared, tmp_path):

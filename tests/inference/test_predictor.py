@@ -71,7 +71,7 @@ def test_a_spacing_that_is_none_is_told_in_one_sentence(predictor, spacing):
 
 def test_other_thresholds_have_no_edge_band_and_their_own_level_of_suspicion(predictor):
     config = dataclasses.replace(
-        predictor.config, calibration=Calibration(1.0, boundary_band=BoundaryBand(0.9, 0.2, 0.4))
+        predictor.config, calibration=Calibration(boundary_band=BoundaryBand(0.9, 0.2, 0.4))
     )
     predictor = Predictor(predictor.model, config, device="cpu")
     frame = decode_image(make_phantom("benign", seed=0, size=(64, 80)).image)
