@@ -15,11 +15,9 @@ from busi_unet.inference.predictor import EMBEDDED
 from busi_unet.models.pretrained import EVALUATION_NAME, load_config, model_hash, save_config, weights_hash
 from busi_unet.version import __version__
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def evaluation() -> dict:
-    return json.loads((ROOT / "research" / "results" / "embedded_test.json").read_text(encoding="utf-8"))
+    return json.loads((EMBEDDED / EVALUATION_NAME).read_text(encoding="utf-8"))
 
 
 def write_evaluation(folder: Path, content: dict) -> None:
@@ -34,7 +32,7 @@ def own(tiny_model: Path) -> dict:
     return content
 
 
-def test_the_figures_that_travel_with_the_weights_are_those_of_the_docs() -> None:
+def test_the_figures_of_the_embedded_weights_are_their_own() -> None:
     assert own_evaluation(EMBEDDED) == evaluation()
 
 

@@ -105,6 +105,7 @@ def test_training_and_serving_see_the_same_input(predictor):
             "mask": datasets.Image(),
             "label": datasets.ClassLabel(names=["normal", "benign", "malignant"]),
             "image_id": datasets.Value("string"),
+            "source": datasets.Value("string"),
         }
     )
     row = {
@@ -112,6 +113,7 @@ def test_training_and_serving_see_the_same_input(predictor):
         "mask": Image.fromarray(phantom.mask.astype(np.uint8) * 255),
         "label": "benign",
         "image_id": "benign (1)",
+        "source": "busi",
     }
     split = datasets.Dataset.from_list([row], features=features)
     trained_on = LesionDataset(split, predictor._preprocess, progress=False)[0]
