@@ -69,7 +69,7 @@ def test_a_spacing_that_is_none_is_told_in_one_sentence(predictor, spacing):
         predictor.predict(make_phantom("benign", seed=0, size=(64, 80)).image, spacing_mm=spacing)
 
 
-def test_other_thresholds_have_no_edge_band_and_their_own_level_of_suspicion(predictor):
+def test_other_thresholds_have_no_boundary_band_and_their_own_malignant_threshold(predictor):
     config = dataclasses.replace(
         predictor.config, calibration=Calibration(1.0, boundary_band=BoundaryBand(0.9, 0.2, 0.4))
     )
@@ -105,6 +105,7 @@ def test_training_and_serving_see_the_same_input(predictor):
             "mask": datasets.Image(),
             "label": datasets.ClassLabel(names=["normal", "benign", "malignant"]),
             "image_id": datasets.Value("string"),
+            "source": datasets.Value("string"),
         }
     )
     row = {
@@ -112,6 +113,7 @@ def test_training_and_serving_see_the_same_input(predictor):
         "mask": Image.fromarray(phantom.mask.astype(np.uint8) * 255),
         "label": "benign",
         "image_id": "benign (1)",
+        "source": "busi",
     }
     split = datasets.Dataset.from_list([row], features=features)
     trained_on = LesionDataset(split, predictor._preprocess, progress=False)[0]
