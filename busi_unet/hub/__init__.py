@@ -1,7 +1,7 @@
-"""The Hugging Face Hub: fetching models and data sets, publishing folders. The only code that talks to it."""
+"""The Hugging Face Hub: pull models and data sets, push folders. The only code that talks to it."""
 
-from busi_unet.hub.fetch import IMAGES_NAME, fetch_dataset, fetch_images, fetch_model
 from busi_unet.hub.ids import checked_id, is_hub_id, page_of
+from busi_unet.hub.pull import IMAGES_NAME, fetch_dataset, fetch_images, fetch_model
 from busi_unet.hub.push import PushResult, check_push, is_private, push_folder
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Publishing a folder on the Hub."""
+"""Push a folder to the Hub."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from busi_unet.errors import HubAccessError, UsageError
-from busi_unet.hub.access import PUSHING, Result, hub_access, repeated_by_the_client, retry
+from busi_unet.hub.errors import Result, Retries, retry
 from busi_unet.hub.ids import checked_id, name_of, page_of
+
+# What was trained for a day is worth minutes.
+_RETRIES = Retries(pauses=(1.0, 2.0, 4.0, 8.0, 16.0), longest=300.0)
 
 
 @dataclass(frozen=True)
@@ -28,52 +31,47 @@ class PushResult:
 
 
 def check_push(repo_id: str, *, repo_type: str = "model", private: bool | None = None) -> None:
-    """Says before any work whether the token, the account and the name allow a push.
+    """Check before any work that the token, the account and the name allow a push.
 
     Args:
         repo_id: USER/NAME.
         repo_type: "model", "dataset" or "space".
-        private: True also looks whether a repository of that name is public already.
+        private: True also checks that no public repository has that name.
 
     Raises:
-        UsageError: a name that is none or belongs to somebody else; private is wanted, but it is public.
-        HubAccessError: no token, a wrong or read-only one, or the Hub is out of reach.
+        UsageError: not a Hub id, a name of somebody else's, or a public repository where private is wanted.
+        HubAccessError: no token, a wrong or read-only one, or the Hub cannot be reached.
     """
     from huggingface_hub import HfApi, get_token
 
     name = name_of(checked_id(repo_id), repo_type)
+    get_one = "Set HF_TOKEN to a token with write permission, or run `hf auth login`."
     if not get_token():
-        raise HubAccessError(
-            f"There is no token to push the {name} with; nothing was sent.",
-            "Set HF_TOKEN to a token with write permission, or run `hf auth login`.",
-        )
-    account = retry(HfApi().whoami, PUSHING, repo_id, repo_type=repo_type)
+        raise HubAccessError(f"There is no token to push the {name} with. Nothing was sent.", get_one)
+    account = retry(HfApi().whoami, _RETRIES, repo_id, repo_type=repo_type)
     role = ((account.get("auth") or {}).get("accessToken") or {}).get("role")
     if role == "read":
-        raise HubAccessError(
-            f"The token may only read, not write the {name}; nothing was sent.",
-            "Make a token with write permission and set HF_TOKEN to it, or run `hf auth login`.",
-        )
+        raise HubAccessError(f"The token is read-only: it cannot push the {name}. Nothing was sent.", get_one)
     namespace, _, last = repo_id.partition("/")
     own = [account.get("name", ""), *(organisation["name"] for organisation in account.get("orgs") or [])]
-    # A token of another role has rights of its own, which only the Hub knows.
+    # Only the Hub knows what a fine-grained token may do.
     if role == "write" and namespace not in own:
         raise UsageError(
-            f"The token of {own[0]} cannot publish under the name {namespace}; nothing was sent.",
-            f"Use one of these: {', '.join(f'{owner}/{last}' for owner in own)}.",
+            f"The token of {own[0]} cannot push to {namespace}. Nothing was sent.",
+            f"Use {' or '.join(f'{owner}/{last}' for owner in own)}.",
         )
     if private and is_private(repo_id, repo_type=repo_type) is False:
         raise UsageError(
-            f"The {name} exists and is public, not private; nothing was sent.",
+            f"The {name} is public, not private. Nothing was sent.",
             f"Make it private at {page_of(repo_id, repo_type)}/settings, or push to another name.",
         )
 
 
 def is_private(repo_id: str, *, repo_type: str = "model") -> bool | None:
-    """Whether only some may read a repository; None where there is none that this token may read.
+    """Return whether a repository is private; None where there is none that this token may read.
 
     Raises:
-        HubAccessError: the Hub is out of reach, or does not accept the token.
+        HubAccessError: the Hub cannot be reached, or does not accept the token.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError
@@ -84,7 +82,7 @@ def is_private(repo_id: str, *, repo_type: str = "model") -> bool | None:
         except RepositoryNotFoundError:
             return None
 
-    return retry(look, PUSHING, repo_id, repo_type=repo_type)
+    return retry(look, _RETRIES, repo_id, repo_type=repo_type)
 
 
 def push_folder(
@@ -99,77 +97,61 @@ def push_folder(
     space_sdk: str | None = None,
     space_variables: Mapping[str, str] | None = None,
 ) -> PushResult:
-    """Publishes a folder in one commit; the folder is only read.
+    """Push all files of a folder in one commit.
 
-    Requests that fail for a passing reason (429, 5xx, a broken connection) are repeated with growing pauses.
-    A push that failed can be repeated: what the Hub has already is not sent again.
+    Requests that fail for the moment (429, 5xx, a broken connection) are repeated. A failed push can be
+    repeated: what the Hub has is not sent again.
 
     Args:
-        folder: all its files go to the root of the repository, save `.git` and `.cache`.
+        folder: its files go to the root of the repository.
         repo_id: USER/NAME, created where missing.
         message: of the commit.
         repo_type: "model", "dataset" or "space".
         private: whether to create the repository private; None for the account's default. True also refuses
-            a repository that exists and is public; otherwise one that exists keeps its visibility.
+            a public repository; otherwise one that exists keeps its visibility.
         revision: branch, created from the main one where missing; None for the main one.
-        delete_patterns: files of the repository that match one of these and are not in the folder vanish.
-        space_sdk: needed to create a Space, "gradio".
-        space_variables: names and values, set before the commit, so that a Space never runs what it was not
-            told to; others stay as they are.
+        delete_patterns: delete files of the repository that match one of these and are not in the folder.
+        space_sdk: needed to create a Space: "gradio".
+        space_variables: names and values, set before the commit, so that a Space never starts without them.
 
     Raises:
-        UsageError: no such folder, or it is empty; or as for `check_push`.
+        UsageError: as from `check_push`.
         HubAccessError: the push failed.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
     from huggingface_hub.utils import filter_repo_objects
 
-    paths = _list_files(Path(folder))
     check_push(repo_id, repo_type=repo_type, private=private)
     api = HfApi()
     repository = {"repo_id": repo_id, "repo_type": repo_type}
-
-    def attempt(call: Callable[..., Result], **arguments: Any) -> Result:
-        request = partial(call, **repository, **arguments)
-        return retry(request, PUSHING, repo_id, repo_type=repo_type, revision=revision)
-
-    def commit(**repository: str) -> str:
-        # Afresh for each try: where only the answer to the last one was lost, nothing is left to send.
-        additions = [CommitOperationAdd(name, path) for name, path in paths.items()]
-        deletions = []
-        with repeated_by_the_client(), hub_access(repo_id, repo_type=repo_type, revision=revision):
-            if delete_patterns is not None:
-                there = api.list_repo_files(**repository, revision=revision)
-                gone = filter_repo_objects(there, allow_patterns=list(delete_patterns))
-                deletions = [
-                    CommitOperationDelete(name)
-                    for name in gone
-                    if name not in paths and name != ".gitattributes"
-                ]
-            api.preupload_lfs_files(**repository, additions=additions, revision=revision)
-        # Not upload_folder, which makes several commits where Xet is at hand.
-        done = api.create_commit(
-            **repository, operations=[*deletions, *additions], commit_message=message, revision=revision
-        )
-        return done.oid
-
-    url = str(attempt(api.create_repo, private=private, exist_ok=True, space_sdk=space_sdk))
-    if revision is not None:
-        attempt(api.create_branch, branch=revision, exist_ok=True)
-    for name, value in (space_variables or {}).items():
-        set_variable = partial(api.add_space_variable, repo_id, name, value)
-        retry(set_variable, PUSHING, repo_id, repo_type=repo_type)
-    return PushResult(url, attempt(commit))
-
-
-def _list_files(folder: Path) -> dict[str, Path]:
-    """Path in the repository -> file, sorted."""
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder; there is nothing to push.", "Name an existing folder.")
-    files = {
-        path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
+    paths = {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(Path(folder).rglob("*"))
+        if path.is_file()
     }
-    files = {name: path for name, path in files.items() if not {".git", ".cache"} & set(name.split("/"))}
-    if not files:
-        raise UsageError(f"{folder} is empty; there is nothing to push.", "Name a folder with files.")
-    return files
+
+    def attempt(call: Callable[..., Result], *positional: Any, **arguments: Any) -> Result:
+        request = partial(call, *positional, **arguments)
+        return retry(request, _RETRIES, repo_id, repo_type=repo_type, revision=revision)
+
+    def commit() -> str:
+        # Afresh for each try: where only the answer to the last one was lost, nothing is left to send.
+        operations = [CommitOperationAdd(name, path) for name, path in paths.items()]
+        if delete_patterns is not None:
+            there = api.list_repo_files(**repository, revision=revision)
+            operations += [
+                CommitOperationDelete(name)
+                for name in filter_repo_objects(there, allow_patterns=list(delete_patterns))
+                if name not in paths and name != ".gitattributes"
+            ]
+        # Not upload_folder, which makes several commits where Xet is installed.
+        return api.create_commit(
+            **repository, operations=operations, commit_message=message, revision=revision
+        ).oid
+
+    url = attempt(api.create_repo, **repository, private=private, exist_ok=True, space_sdk=space_sdk)
+    if revision is not None:
+        attempt(api.create_branch, **repository, branch=revision, exist_ok=True)
+    for name, value in (space_variables or {}).items():
+        attempt(api.add_space_variable, repo_id, name, value)
+    return PushResult(str(url), attempt(commit))

@@ -25,10 +25,5 @@ def interval_of(estimate: Estimate, name: str) -> str:
     return f"{estimate.ci_low:.{_digits(name)}f} to {estimate.ci_high:.{_digits(name)}f}"
 
 
-def signed(difference: Estimate, name: str) -> str:
-    """A difference of two values, with its sign."""
-    return "undefined" if difference.value is None else f"{difference.value:+.{_digits(name)}f}"
-
-
 def _digits(name: str) -> int:
     return 1 if name.endswith("_px") else 3

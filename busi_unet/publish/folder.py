@@ -4,64 +4,72 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from busi_unet.errors import UsageError
+from busi_unet.errors import BusiUNetError, UsageError
 from busi_unet.io.files import whole_or_nothing
-
-# Lists the files beside it. `push_folder` sends nothing in .cache.
-_LIST = Path(".cache") / "busi_unet.txt"
 
 
 @contextlib.contextmanager
 def repository_folder(output: str | os.PathLike) -> Iterator[Path]:
-    """An empty folder to fill; it takes the place of `output` once everything is in it.
-
-    An earlier folder of the kind is replaced, but only while it holds nothing that was not written here.
+    """Yield an empty folder to fill; it becomes `output` once everything is in it.
 
     Raises:
-        UsageError: `output` is a file, or holds a file that no earlier call wrote.
+        UsageError: `output` exists and is not an empty folder.
         BusiUNetError: the disk refuses.
     """
     # Resolved, because "." has no name to put the unfinished folder beside.
     output = Path(output).expanduser().resolve()
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"The output {output} is a file.", "Choose another --output.")
-    written = (output / _LIST).read_text(encoding="utf-8").splitlines() if (output / _LIST).is_file() else []
-    others = [file["path"] for file in list_files(output) if file["path"] not in written]
-    if others:
-        raise UsageError(
-            f"The output {output} holds {others[0]}, which no dry run wrote, so it is not replaced.",
-            "Choose another --output, or delete that folder.",
-        )
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise UsageError(f"The output {output} exists and is not an empty folder.", "Name another --output.")
     with whole_or_nothing(output) as partial:
         yield partial
-        listed = "".join(f"{file['path']}\n" for file in list_files(partial))
-        (partial / _LIST).parent.mkdir()
-        (partial / _LIST).write_text(listed, encoding="utf-8")
 
 
 def dry_run(build: Callable[[Path], Path], output: Path | None) -> list[dict[str, Any]]:
-    """Lists what `build` lays out in the output, or in a folder that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
-        return list_files(build(output or Path(scratch) / "repository"))
+    """Return the files that `build` lays out in `output`, or in a folder that is removed again."""
+    with scratch_folder() as scratch:
+        return list_files(build(output or scratch / "repository"))
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a folder that is removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 def list_files(folder: Path) -> list[dict[str, Any]]:
-    """Every file in a folder that would be sent, sorted by path, JSON-ready: path (with slashes), bytes."""
-    paths = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    return [
-        {"path": name.as_posix(), "bytes": path.stat().st_size}
-        for name, path in paths.items()
-        if name != _LIST
-    ]
+    """Return every file of a folder, sorted, JSON-ready: path (with slashes) and bytes."""
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return [{"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size} for path in paths]
 
 
 def describe_files(files: list[dict[str, Any]]) -> str:
-    """`list_files` for people, with a total."""
+    """Return `list_files` as text, with a total."""
     total = sum(file["bytes"] for file in files)
     lines = [f"{file['bytes']:>12,}  {file['path']}" for file in files]
     return "\n".join([*lines, f"{total:>12,}  bytes in {len(files)} files"])
+
+
+@contextlib.contextmanager
+def resumable(command: Sequence[str], *, intact: str = "") -> Iterator[None]:
+    """Let every error but wrong usage end with the command that does the same again.
+
+    Args:
+        command: the program and its arguments.
+        intact: one sentence, what has not been lost.
+    """
+    try:
+        yield
+    except UsageError:
+        # The same arguments would be wrong again.
+        raise
+    except BusiUNetError as error:
+        error.message = f"{error.message} {intact}".rstrip()
+        error.hint = f"{error.hint} Then resume with: {shlex.join(command)}".lstrip()
+        raise

@@ -1,16 +1,12 @@
-"""The repository of a model: weights, config, how they came about, what they can do, and the card."""
+"""The repository of a model: weights, config, training record, evaluations, examples and card."""
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.phantom import make_phantom
@@ -20,20 +16,18 @@ from busi_unet.imaging.overlay import draw_overlay, side_by_side
 from busi_unet.inference.predictor import Predictor
 from busi_unet.models.pretrained import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME, model_hash, weights_hash
 from busi_unet.publish.card import model_card
-from busi_unet.publish.folder import repository_folder
+from busi_unet.publish.folder import repository_folder, resumable, scratch_folder
 from busi_unet.publish.results import results_of
-from busi_unet.publish.resume import resumable
-from busi_unet.training.run_folder import CURVES_NAME, HISTORY_NAME
+from busi_unet.training.run_folder import CURVES_NAME, HISTORY_NAME, MANIFEST_NAME
 
-MANIFEST_NAME = "manifest.json"
 EXAMPLE_SEED = 11
 EXAMPLE_SIZE = (360, 480)
-# An earlier push may have left these of other weights. What people add by hand on the Hub stays.
+# A push replaces these, also by nothing. What people add on the Hub by hand stays.
 _REPLACED = [EVALUATION_NAME, "evaluation/*", "examples/*", MANIFEST_NAME, CURVES_NAME, HISTORY_NAME]
 
 
 def model_folder_of(run: str | os.PathLike) -> Path:
-    """The model folder of a run folder, or the folder itself where it is one.
+    """Return the model folder of a run folder, or the folder itself where it is one.
 
     Raises:
         UsageError: neither.
@@ -43,8 +37,8 @@ def model_folder_of(run: str | os.PathLike) -> Path:
         if (folder / CONFIG_NAME).is_file() and (folder / WEIGHTS_NAME).is_file():
             return folder
     raise UsageError(
-        f"{run} is neither the folder of a finished run nor a model folder.",
-        f"Name the --output of train.py, or a folder that holds {CONFIG_NAME} and {WEIGHTS_NAME}.",
+        f"{run} is not a model folder ({CONFIG_NAME} and {WEIGHTS_NAME} not found).",
+        "Name a model folder, or the folder of a finished run.",
     )
 
 
@@ -55,47 +49,45 @@ def build_model_folder(
     repo_id: str,
     evaluations: Sequence[str | os.PathLike] = (),
 ) -> Path:
-    """Lays out what `push_model` sends.
+    """Lay out what `push_model` sends.
 
     Args:
-        run: a run folder of train.py, or a model folder.
-        output: folder to write; it appears whole or not at all.
+        run: the folder of a finished run, or a model folder.
+        output: new or empty folder to write; it appears whole or not at all.
         repo_id: USER/NAME that the card names.
-        evaluations: files of scripts/evaluate.py; without any, the usual places are searched for files of
-            exactly these weights.
+        evaluations: metrics.json files of this model; without any, reports/ is searched for them.
 
     Returns:
-        The output: model.safetensors, config.json, manifest.json, README.md, examples/ (an overlay for
-        each class on a synthetic picture), and where there are any curves.png, history.csv, evaluation/,
-        and evaluation.json: that of the model's own test split.
+        The output: model.safetensors, config.json, manifest.json, README.md, examples/ (an overlay for each
+        class on a synthetic image), and where there are any curves.png, history.csv, evaluation/, and
+        evaluation.json: that of the model's own test split, which the app shows.
 
     Raises:
-        UsageError: no Hub id, no such run, an evaluation of other weights, an output that holds what no
-            earlier call wrote.
-        IncompatibleModelError: the model folder cannot be loaded.
+        UsageError: not a Hub id, no such run, an evaluation of other weights, `output` is not empty.
+        IncompatibleModelError: the model cannot be loaded.
         BusiUNetError: the disk refuses.
     """
     checked_id(repo_id)
     model = model_folder_of(run)
-    if Path(output).resolve() == model.resolve():
-        raise UsageError(f"The output {output} is the model itself.", "Choose another --output.")
     digest = model_hash(model)
     results = results_of(digest, evaluations)
     # Loaded before anything is written: what cannot be used is not published.
     predictor = Predictor.from_pretrained(model, device="cpu")
     with repository_folder(output) as folder:
-        for name in (WEIGHTS_NAME, CONFIG_NAME):
-            shutil.copyfile(model / name, folder / name)
-        for name in (MANIFEST_NAME, CURVES_NAME, HISTORY_NAME):
-            if (Path(run) / name).is_file():
-                shutil.copyfile(Path(run) / name, folder / name)
+        for path in (
+            model / WEIGHTS_NAME,
+            model / CONFIG_NAME,
+            *(Path(run) / name for name in (MANIFEST_NAME, CURVES_NAME, HISTORY_NAME)),
+        ):
+            if path.is_file():
+                shutil.copyfile(path, folder / path.name)
         if not (folder / MANIFEST_NAME).exists() and predictor.config.training:
             text = json.dumps(predictor.config.training, indent=2) + "\n"
             (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
         for result in results:
             (folder / "evaluation").mkdir(exist_ok=True)
             shutil.copyfile(result.path, folder / "evaluation" / result.file_name)
-            # The one that the app shows beside these weights. Another test split may have been trained on.
+            # Another test split may have been trained on.
             if result.split == "test" and result.on_own_split:
                 shutil.copyfile(result.path, folder / EVALUATION_NAME)
         card = model_card(
@@ -118,7 +110,7 @@ def push_model(
     revision: str | None = None,
     evaluations: Sequence[str | os.PathLike] = (),
 ) -> PushResult:
-    """Publishes a run, or a model folder, in one commit.
+    """Push a run, or a model folder, in one commit.
 
     Args:
         run: as for `build_model_folder`; it is only read.
@@ -128,9 +120,8 @@ def push_model(
         evaluations: as for `build_model_folder`.
 
     Raises:
-        UsageError, IncompatibleModelError: as for `build_model_folder` and `push_folder`.
-        HubAccessError: the push failed; as every error but wrong usage it says where the weights are, and
-            the command that resumes.
+        UsageError, IncompatibleModelError: as from `build_model_folder` and `push_folder`.
+        HubAccessError: the push failed; says where the weights are and how to resume.
     """
     model = model_folder_of(run)
     command = ["busi-unet", "push", str(run), repo_id]
@@ -138,12 +129,9 @@ def push_model(
     command += ["--revision", revision] if revision else []
     for path in evaluations:
         command += ["--evaluation", str(path)]
-    with (
-        resumable(command, intact=f"The weights are intact in {model}."),
-        tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch,
-    ):
+    with resumable(command, intact=f"The weights are intact in {model}."), scratch_folder() as scratch:
         return push_folder(
-            build_model_folder(run, Path(scratch) / "repository", repo_id=repo_id, evaluations=evaluations),
+            build_model_folder(run, scratch / "repository", repo_id=repo_id, evaluations=evaluations),
             repo_id,
             private=private or None,
             revision=revision,
@@ -153,19 +141,12 @@ def push_model(
 
 
 def _draw_examples(predictor: Predictor, folder: Path) -> list[str]:
-    """An overlay for each class on a synthetic picture; returns the paths in the repository."""
+    """Draw an overlay for each class on a synthetic image; return the paths in the repository."""
+    (folder / "examples").mkdir()
     paths = []
     for label in CLASS_NAMES:
-        frame = _example_frame(label)
-        overlay = draw_overlay(frame, predictor.predict(frame).mask)
+        image = make_phantom(label, seed=EXAMPLE_SEED, size=EXAMPLE_SIZE).image
         path = folder / "examples" / f"{label}.png"
-        path.parent.mkdir(exist_ok=True)
-        side_by_side(frame, overlay).save(path)
+        side_by_side(image, draw_overlay(image, predictor.predict(image).mask)).save(path)
         paths.append(path.relative_to(folder).as_posix())
     return paths
-
-
-@functools.cache
-def _example_frame(label: str) -> np.ndarray:
-    """A phantom of the class as uint8 (H, W), the same one each time."""
-    return make_phantom(label, seed=EXAMPLE_SEED, size=EXAMPLE_SIZE).image

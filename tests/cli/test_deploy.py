@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_a_dry_run_lists_files_variables_and_link_without_network(tmp_path, capsys):
     folder = tmp_path / "space"
-    argv = ["deploy", "me/space", "--model", "someone/busi", "--dry-run", "--output", str(folder)]
-    assert main([*argv, "--json"]) == 0
+    argv = ["deploy", "me/space", "--model", "someone/busi", "--dry-run"]
+    assert main([*argv, "--output", str(folder), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["url"] == "https://huggingface.co/spaces/me/space"
     assert printed["variables"] == {"BUSI_UNET_MODEL": "someone/busi"}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fakes.fault_table import World, make_model_folder
 from fakes.hub_server import HubServer
 
 
 @pytest.fixture
-def world(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    """An empty Hub and a model folder."""
-    return World(hub, make_model_folder(tmp_path / "model"), tmp_path / "hf_home", monkeypatch)
+def published(hub: HubServer, tiny_model: Path) -> dict[str, bytes]:
+    """The files of `tiny_model`, which are on the Hub as the model me/busi."""
+    files = {path.name: path.read_bytes() for path in tiny_model.iterdir()}
+    hub.put("me/busi", files)
+    return files

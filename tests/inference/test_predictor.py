@@ -69,7 +69,7 @@ def test_a_spacing_that_is_none_is_told_in_one_sentence(predictor, spacing):
         predictor.predict(make_phantom("benign", seed=0, size=(64, 80)).image, spacing_mm=spacing)
 
 
-def test_other_thresholds_have_no_edge_band_and_their_own_level_of_suspicion(predictor):
+def test_other_thresholds_have_no_boundary_band_and_their_own_malignant_threshold(predictor):
     config = dataclasses.replace(
         predictor.config, calibration=Calibration(boundary_band=BoundaryBand(0.9, 0.2, 0.4))
     )

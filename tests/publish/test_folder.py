@@ -1,65 +1,42 @@
 import pytest
 
-from busi_unet.errors import UsageError
-from busi_unet.publish.folder import describe_files, dry_run, list_files, repository_folder
+from busi_unet.errors import HubAccessError, UsageError
+from busi_unet.publish.folder import describe_files, dry_run, repository_folder, resumable
 
 
-def write(output, *names):
+def build(output):
     with repository_folder(output) as folder:
-        for name in names:
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_text(name, encoding="utf-8")
+        (folder / "sub").mkdir()
+        (folder / "sub" / "a.txt").write_text("sub/a.txt", encoding="utf-8")
+        (folder / "README.md").write_text("x", encoding="utf-8")
+    return output
 
 
-def test_an_earlier_folder_of_the_kind_is_replaced_whole(tmp_path):
-    write(tmp_path / "repository", "README.md", "examples/a.png", "examples/gone.png")
-    write(tmp_path / "repository", "README.md", "examples/a.png", "new.json")
-    assert [file["path"] for file in list_files(tmp_path / "repository")] == [
-        "README.md",
-        "examples/a.png",
-        "new.json",
-    ]
-
-
-@pytest.mark.parametrize("foreign", ["thesis.tex", "README.md", "examples/mine.png"])
-def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path, foreign):
-    (tmp_path / foreign).parent.mkdir(exist_ok=True)
-    (tmp_path / foreign).write_text("years of work")
-    with pytest.raises(UsageError, match=f"holds {foreign}, which no dry run wrote"):
-        write(tmp_path, "README.md", "examples/a.png")
-    assert [file["path"] for file in list_files(tmp_path)] == [foreign]
-    assert (tmp_path / foreign).read_text() == "years of work"
-
-
-def test_what_was_added_to_an_earlier_folder_is_not_lost(tmp_path):
-    output = tmp_path / "repository"
-    write(output, "README.md", "examples/a.png")
-    (output / "examples" / "mine.png").write_text("mine")
-    with pytest.raises(UsageError, match=r"holds examples/mine\.png"):
-        write(output, "README.md", "examples/a.png")
-    assert (output / "examples" / "mine.png").read_text() == "mine"
-
-
-def test_an_empty_output_is_filled_and_what_is_sent_is_listed_alone(tmp_path):
+def test_a_dry_run_lists_what_is_built_and_keeps_it_where_told(tmp_path):
     (tmp_path / "empty").mkdir()
-
-    def build(output):
-        with repository_folder(output) as folder:
-            (folder / "README.md").write_text("x", encoding="utf-8")
-        return output
-
-    for output in (None, tmp_path / "empty", tmp_path / "empty"):
-        assert dry_run(build, output) == [{"path": "README.md", "bytes": 1}]
+    for output in (None, tmp_path / "empty", tmp_path / "new"):
+        files = dry_run(build, output)
+        assert files == [{"path": "README.md", "bytes": 1}, {"path": "sub/a.txt", "bytes": 9}]
+    assert (tmp_path / "new" / "README.md").is_file()
+    assert describe_files(files).splitlines()[-1].split() == ["10", "bytes", "in", "2", "files"]
 
 
-def test_the_output_cannot_be_a_file(tmp_path):
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(UsageError, match="is a file"):
-        write(tmp_path / "file", "README.md")
+@pytest.mark.parametrize("output", [".", "thesis.tex"])
+def test_what_is_there_is_never_replaced(tmp_path, output):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UsageError, match="is not an empty folder"):
+        build(tmp_path / output)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
-def test_the_listing_gives_sizes_and_their_sum(tmp_path):
-    write(tmp_path / "repository", "b.txt", "sub/a.txt")
-    files = list_files(tmp_path / "repository")
-    assert files == [{"path": "b.txt", "bytes": 5}, {"path": "sub/a.txt", "bytes": 9}]
-    assert describe_files(files).splitlines()[-1].split() == ["14", "bytes", "in", "2", "files"]
+def test_a_failure_says_what_is_intact_and_which_command_resumes():
+    command = ["push", "runs/my run", "--private"]
+    with pytest.raises(HubAccessError) as caught, resumable(command, intact="The weights are intact."):
+        raise HubAccessError("It broke.", "Fix it.")
+    assert str(caught.value) == (
+        "It broke. The weights are intact. Fix it. Then resume with: push 'runs/my run' --private"
+    )
+    with pytest.raises(UsageError) as caught, resumable(command, intact="The weights are intact."):
+        raise UsageError("No such name.", "Use another.")
+    assert str(caught.value) == "No such name. Use another.", "it would be wrong again"

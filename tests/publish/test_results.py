@@ -11,7 +11,7 @@ OURS, OTHERS = "a" * 64, "b" * 64
 
 
 def test_a_file_of_this_repository_is_read():
-    result = read_result(ROOT / "research" / "results" / "embedded_test.json")
+    result = read_result(ROOT / "busi_unet" / "weights" / "evaluation.json")
     assert result.split == "test"
     assert sum(result.images.values()) == result.estimates["accuracy"].n
     assert 0 < result.estimates["lesion_dice"].value < 1
@@ -21,7 +21,7 @@ def test_a_given_file_of_other_weights_is_refused(tmp_path):
     path = write_evaluation(tmp_path / "metrics.json", OTHERS)
     with pytest.raises(
         UsageError,
-        match=r"measures another model \(b{12}…\) than this one \(a{12}…\)",
+        match="is an evaluation of another model",
     ):
         results_of(OURS, [path])
 
@@ -31,8 +31,9 @@ def test_found_files_count_only_where_they_measure_these_weights(tmp_path, monke
     write_evaluation(Path("reports/mine/metrics.json"), OURS)
     write_evaluation(Path("reports/mine-again/metrics.json"), OURS)
     write_evaluation(Path("reports/other/metrics.json"), OTHERS)
-    write_evaluation(Path("research/results/mine_validation.json"), OURS, split="validation")
-    Path("research/results/notes.json").write_text("[]", encoding="utf-8")
+    write_evaluation(Path("reports/validation/metrics.json"), OURS, split="validation")
+    Path("reports/notes").mkdir()
+    Path("reports/notes/metrics.json").write_text("[]", encoding="utf-8")
     assert [result.file_name for result in results_of(OURS)] == [
         "test-ab12cd34.json",
         "validation-ab12cd34.json",

@@ -9,7 +9,6 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from busi_unet.config import ModelConfig
-from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import HubAccessError, IncompatibleModelError, UsageError
 from busi_unet.inference.predictor import Predictor
 from busi_unet.models.pretrained import EVALUATION_NAME, load_config, model_hash, save_config
@@ -29,9 +28,6 @@ def paths(folder: Path) -> set[str]:
 @pytest.fixture(autouse=True)
 def small_examples(monkeypatch):
     monkeypatch.setattr(module, "EXAMPLE_SIZE", (64, 80))
-    module._example_frame.cache_clear()
-    yield
-    module._example_frame.cache_clear()
 
 
 @pytest.fixture
@@ -63,18 +59,16 @@ def test_a_bare_model_folder_has_its_manifest_from_the_config(tiny_model, tmp_pa
     assert json.loads((output / "manifest.json").read_text(encoding="utf-8")) == training
 
 
-def test_the_examples_are_predictions_and_the_same_each_time(run, tmp_path):
-    first, second = (build_model_folder(run, tmp_path / name, repo_id="someone/busi") for name in ("a", "b"))
+def test_examples_are_synthetic_images_beside_their_overlay(run, tmp_path):
+    output = build_model_folder(run, tmp_path / "out", repo_id="someone/busi")
     for label in ("normal", "benign", "malignant"):
-        pixels = np.asarray(Image.open(first / "examples" / f"{label}.png").convert("RGB"))
-        again = np.asarray(Image.open(second / "examples" / f"{label}.png").convert("RGB"))
-        assert np.array_equal(pixels, again)
+        pixels = np.asarray(Image.open(output / "examples" / f"{label}.png").convert("RGB"))
         left, right = pixels[:, : pixels.shape[1] // 2 - 4], pixels[:, pixels.shape[1] // 2 + 4 :]
         assert left.shape == right.shape
         assert (left[..., 0] == left[..., 2]).all(), "the original is grey"
 
 
-def test_figures_are_published_with_their_file(run, tmp_path):
+def test_results_are_published_with_their_file(run, tmp_path):
     evaluation = write_evaluation(tmp_path / "metrics.json", model_hash(run / "model"))
     output = build_model_folder(run, tmp_path / "out", repo_id="someone/busi", evaluations=[evaluation])
     assert (output / "evaluation" / "test-ab12cd34.json").read_bytes() == evaluation.read_bytes()
@@ -85,7 +79,7 @@ def test_figures_are_published_with_their_file(run, tmp_path):
 
 
 @pytest.mark.parametrize("own", [True, False, None])
-def test_the_app_is_given_the_figures_of_the_models_own_test_split_alone(run, tmp_path, own):
+def test_the_app_is_given_the_results_of_the_models_own_test_split_alone(run, tmp_path, own):
     digest = model_hash(run / "model")
     # Sorted by name, the foreign one comes first.
     foreign = write_evaluation(
@@ -99,9 +93,9 @@ def test_the_app_is_given_the_figures_of_the_models_own_test_split_alone(run, tm
         assert (output / EVALUATION_NAME).read_bytes() == mine.read_bytes()
 
 
-def test_figures_of_other_weights_stop_it_before_anything_is_written(run, tmp_path):
+def test_results_of_other_weights_stop_it_before_anything_is_written(run, tmp_path):
     evaluation = write_evaluation(tmp_path / "metrics.json", "b" * 64)
-    with pytest.raises(UsageError, match="measures another model"):
+    with pytest.raises(UsageError, match="is an evaluation of another model"):
         build_model_folder(run, tmp_path / "out", repo_id="someone/busi", evaluations=[evaluation])
     assert not (tmp_path / "out").exists()
 
@@ -114,30 +108,19 @@ def test_what_cannot_be_loaded_is_not_published(run, tmp_path):
 
 
 def test_a_folder_without_a_model(tmp_path):
-    with pytest.raises(UsageError, match="neither the folder of a finished run nor a model folder"):
+    with pytest.raises(
+        UsageError, match=r"is not a model folder \(config.json and model.safetensors not found\)"
+    ):
         build_model_folder(tmp_path, tmp_path / "out", repo_id="someone/busi")
 
 
-@pytest.mark.parametrize("output", ["model", "."])
-def test_the_run_itself_is_never_replaced(run, output):
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    with pytest.raises(UsageError):
-        build_model_folder(run, run / output, repo_id="someone/busi")
-    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
-
-
-def test_pushed_and_pulled_gives_bit_equal_outputs(hub, run, tmp_path):
-    frame = make_phantom("benign", seed=1, size=(96, 128)).image
-    pushed = push_model(run, "me/busi")
-    assert pushed.url == f"{hub.url}/me/busi"
+def test_pushed_and_pulled_it_is_the_same_model(hub, run):
+    assert push_model(run, "me/busi").url == f"{hub.url}/me/busi"
     assert hub.files("me/busi").keys() >= ALWAYS | {"manifest.json", "history.csv", "curves.png"}
-    before = Predictor.from_pretrained(run / "model", device="cpu").run([frame])[0]
-    after = Predictor.from_pretrained("me/busi", device="cpu").run([frame])[0]
-    assert np.array_equal(before.probability, after.probability)
-    assert np.array_equal(before.class_logits, after.class_logits)
+    assert model_hash(Predictor.from_pretrained("me/busi", device="cpu").folder) == model_hash(run / "model")
 
 
-def test_a_second_push_removes_the_figures_of_earlier_weights_and_nothing_else(hub, run, tmp_path):
+def test_a_second_push_removes_the_results_of_earlier_weights_and_nothing_else(hub, run, tmp_path):
     evaluation = write_evaluation(tmp_path / "metrics.json", model_hash(run / "model"))
     push_model(run, "me/busi", evaluations=[evaluation])
     mine = hub.files("me/busi") | {"LICENSE": b"added by hand"}
@@ -158,7 +141,6 @@ def test_a_branch_and_privacy(hub, run):
 
 
 def test_a_failed_push_says_where_the_weights_are_and_how_to_resume(hub, run, tmp_path):
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     evaluation = write_evaluation(tmp_path / "my metrics.json", model_hash(run / "model"))
     hub.stop()
     with pytest.raises(HubAccessError) as caught:
@@ -167,4 +149,3 @@ def test_a_failed_push_says_where_the_weights_are_and_how_to_resume(hub, run, tm
     assert str(caught.value).endswith(
         f"resume with: busi-unet push {run} me/busi --private --revision v2 --evaluation '{evaluation}'"
     )
-    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before

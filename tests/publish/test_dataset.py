@@ -2,20 +2,22 @@ import pytest
 from huggingface_hub import DatasetCard
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.busi import load_prepared, prepare, split_hash
+from busi_unet.data.citations import CITATIONS
+from busi_unet.data.prepare import prepare
+from busi_unet.data.prepared import COLUMNS, load_prepared, split_hash
 from busi_unet.errors import DataLayoutError, HubAccessError, UsageError
 from busi_unet.publish.dataset import build_dataset_folder, push_dataset
 from busi_unet.publish.folder import list_files
 
 datasets = pytest.importorskip("datasets")
 
-COMMAND = ["busi-unet", "prepare", "SOURCE"]
+COMMAND = ["prepare", "SOURCE"]
 FILES = {"README.md"} | {f"data/{split}-00000-of-00001.parquet" for split in ("train", "validation", "test")}
 
 
 def as_rows(data):
     return {
-        (split, row["image_id"], row["label"], row["group"], row["fold"]): (
+        (split, *(row[name] for name in ("image_id", "label", "source", "group", "fold"))): (
             row["image"].tobytes(),
             row["mask"].tobytes(),
         )
@@ -33,20 +35,32 @@ def test_load_dataset_reads_it_back(prepared, tmp_path):
     assert as_rows(read) == as_rows(ours)
 
 
-def test_the_card_counts_and_warns(prepared, tmp_path):
-    folder = build_dataset_folder(prepared, tmp_path / "out", repo_id="me/data")
-    card = DatasetCard.load(folder / "README.md")
-    ours = load_prepared(prepared)
+def test_the_card_counts_and_names_sources(prepared, tmp_path):
+    card = DatasetCard.load(build_dataset_folder(prepared, tmp_path / "out", repo_id="me/data") / "README.md")
+    test = load_prepared(prepared)["test"]
     assert card.data.license == "unknown"
-    assert card.data.size_categories == "n<1K"
     assert [entry["split"] for entry in card.data.configs[0]["data_files"]] == ["train", "validation", "test"]
-    assert "**The licence is not clear.**" in card.text
-    assert "Al-Dhabyani" in card.text
-    assert split_hash(ours) in card.text
-    counts = [sum(label == index for label in ours["test"]["label"]) for index in range(len(CLASS_NAMES))]
-    groups = len(set(ours["test"]["group"]))
-    row = " | ".join(map(str, (len(ours["test"]), groups, *counts)))
+    counts = [sum(label == index for label in test["label"]) for index in range(len(CLASS_NAMES))]
+    row = " | ".join(map(str, (len(test), len(set(test["group"])), *counts)))
     assert f"| test | {row} |" in card.text
+    assert split_hash(load_prepared(prepared)) in card.text
+
+
+def test_several_sources_are_published_and_pulled_as_they_are(hub, prepared, tmp_path):
+    ours = load_prepared(prepared)
+    for split in ours:
+        names = ["busbra" if n % 2 else "breast" for n in range(len(ours[split]))]
+        ours[split] = ours[split].remove_columns("source").add_column("source", names)
+        ours[split] = ours[split].select_columns(list(COLUMNS))
+    ours.save_to_disk(tmp_path / "several")
+
+    push_dataset(tmp_path / "several", "me/data", command=COMMAND)
+    card = DatasetCard(hub.files("me/data", repo_type="dataset")["README.md"].decode())
+    assert card.data.license == "cc-by-4.0"
+    for source in ("busbra", "breast"):
+        assert CITATIONS[source].citation in card.text
+    back = prepare("me/data", tmp_path / "back", progress=False)
+    assert as_rows(back) == as_rows(ours)
 
 
 def test_it_comes_back_from_the_hub_as_it_was(hub, prepared, tmp_path):
@@ -58,16 +72,11 @@ def test_it_comes_back_from_the_hub_as_it_was(hub, prepared, tmp_path):
     assert as_rows(back) == as_rows(load_prepared(prepared))
 
 
-def test_public_only_when_told(hub, prepared):
+def test_private_unless_told_otherwise(hub, prepared):
     push_dataset(prepared, "me/data", command=COMMAND, public=True)
     assert not hub.repo("me/data", repo_type="dataset").private
-
-
-def test_private_data_never_go_to_a_public_repository(hub, prepared):
-    hub.put("me/data", {"README.md": b"public"}, repo_type="dataset")
-    with pytest.raises(UsageError, match="exists and is public, not private; nothing was sent"):
+    with pytest.raises(UsageError, match="is public, not private"):
         push_dataset(prepared, "me/data", command=COMMAND)
-    assert set(hub.files("me/data", repo_type="dataset")) <= {"README.md", ".gitattributes"}
 
 
 def test_a_failed_push_says_where_the_data_are_and_how_to_resume(hub, prepared):
@@ -75,7 +84,7 @@ def test_a_failed_push_says_where_the_data_are_and_how_to_resume(hub, prepared):
     with pytest.raises(HubAccessError) as caught:
         push_dataset(prepared, "me/data", command=COMMAND)
     assert f"The data set is intact in {prepared}." in str(caught.value)
-    assert str(caught.value).endswith("Then resume with: busi-unet prepare SOURCE")
+    assert str(caught.value).endswith("Then resume with: prepare SOURCE")
 
 
 def test_not_a_prepared_data_set(tmp_path):

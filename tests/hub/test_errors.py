@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import errno
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.hub_server import OTHER, READ, WRONG, HubServer, tamper
+from huggingface_hub import constants
+
+from busi_unet.errors import BusiUNetError, HubAccessError, UsageError
+from busi_unet.hub import fetch_model, push_folder
+from busi_unet.hub.errors import hub_errors
+
+Break = Callable[[HubServer, pytest.MonkeyPatch], Any]
+
+
+def fails(method: str, path: str, status: int | None = None, **options: Any) -> Break:
+    return lambda hub, patch: hub.fail(method, path, status, times=math.inf, **options)
+
+
+def private(token: str | None) -> Break:
+    def arrange(hub: HubServer, patch: pytest.MonkeyPatch) -> None:
+        hub.repo("me/busi").private = True
+        hub.login(token)
+
+    return arrange
+
+
+def holds(files: dict[str, bytes]) -> Break:
+    return lambda hub, patch: hub.put("me/busi", files)
+
+
+def no_network(hub: HubServer, patch: pytest.MonkeyPatch) -> None:
+    hub.stop()
+
+
+def offline(hub: HubServer, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+
+def disk_full(hub: HubServer, patch: pytest.MonkeyPatch) -> None:
+    def write(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "some/file")
+
+    patch.setattr("huggingface_hub.file_download.http_get", write)
+
+
+PULL = {
+    "no network": (no_network, "cannot be reached"),
+    "HF_HUB_OFFLINE": (offline, "HF_HUB_OFFLINE is set"),
+    "connection breaks": (fails("*", ".", drop="start"), "cannot be reached"),
+    "login page": (fails("*", ".", 200, body=b"<html>"), "does not answer as a Hub does"),
+    "not found": (lambda hub, patch: hub.repositories.clear(), "has no model me/busi"),
+    "private, no token": (private(None), "HF_TOKEN"),
+    "private, another's token": (private(OTHER), "this token may not read it"),
+    "bad token": (private(WRONG), "does not accept the token"),
+    "gated": (fails("GET", "/api/", 403, headers={"X-Error-Code": "GatedRepo"}), "Request it at"),
+    "rate limit": (fails("*", ".", 429), "rate limit"),
+    "Hub down": (fails("*", ".", 503), "has a fault (503)"),
+    "interrupted": (fails("GET", "/resolve/.*safetensors", spoil=lambda b: b[:1]), "cannot be reached"),
+    "wrong bytes, twice": (fails("GET", "/resolve/.*safetensors", spoil=tamper), "checksum"),
+    "disk full": (disk_full, "The disk is full: some/file"),
+    "not a model": (holds({"config.json": b"{}"}), "is not a model of busi_unet (model.safetensors"),
+    "pickle": (holds({"config.json": b"{}", "model.bin": b""}), "model.bin is never loaded"),
+    "huge config": (holds({"config.json": b" " * 2**21, "model.safetensors": b""}), "config.json has 2 MiB"),
+}
+PUSH = {
+    "no network": (no_network, "cannot be reached"),
+    "no token": (lambda hub, patch: hub.login(None), "no token to push the model me/busi"),
+    "bad token": (lambda hub, patch: hub.login(WRONG), "does not accept the token"),
+    "read-only token": (lambda hub, patch: hub.login(READ), "read-only"),
+    "another's name": (lambda hub, patch: hub.login(OTHER), "Use other/busi."),
+    "may not write": (
+        fails("POST", "/commit/", 403, message="Locked"),
+        "not write the model me/busi (403): L",
+    ),
+    "rate limit": (fails("POST", "/create", 429), "rate limit"),
+    "uploads fail": (fails("PUT", "/lfs/", 500), "has a fault (500)"),
+    "at the same time": (fails("POST", "/commit/", 412, message="Conflict"), "(412): Conflict"),
+}
+
+
+def one_line(caught: pytest.ExceptionInfo[BusiUNetError]) -> str:
+    text = str(caught.value)
+    assert caught.value.hint
+    assert not [part for part in ("\n", "<", "Error", "Traceback") if part in text]
+    return text
+
+
+@pytest.mark.parametrize(("arrange", "says"), PULL.values(), ids=PULL)
+def test_a_pull_that_fails_says_why_in_one_line(
+    hub: HubServer, published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, arrange: Break, says: str
+):
+    arrange(hub, monkeypatch)
+    with pytest.raises(HubAccessError) as caught:
+        fetch_model("me/busi")
+    assert says in one_line(caught)
+
+
+@pytest.mark.parametrize(("arrange", "says"), PUSH.values(), ids=PUSH)
+def test_a_push_that_fails_says_why_in_one_line_and_leaves_the_folder(
+    hub: HubServer, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, arrange: Break, says: str
+):
+    before = {path: path.read_bytes() for path in tiny_model.iterdir()}
+    arrange(hub, monkeypatch)
+    with pytest.raises(BusiUNetError) as caught:
+        push_folder(tiny_model, "me/busi", message="First")
+    assert says in one_line(caught)
+    assert {path: path.read_bytes() for path in tiny_model.iterdir()} == before
+
+
+def test_a_revision_that_does_not_exist(hub: HubServer, published: dict[str, bytes]):
+    with pytest.raises(HubAccessError, match="no branch, tag or commit 'v9'"):
+        fetch_model("me/busi", revision="v9")
+
+
+def test_the_cause_is_found_below_the_clients_own_errors():
+    with pytest.raises(HubAccessError, match="cannot be reached"), hub_errors("me/busi"):
+        try:
+            # What hf_xet raises.
+            raise ConnectionError("Network error: error sending request")
+        except ConnectionError as error:
+            raise RuntimeError("Error while uploading 'model.safetensors' to the Hub.") from error
+
+
+@pytest.mark.parametrize("error", [TypeError("a fault of the program"), UsageError("a mistake")])
+def test_other_errors_stay_as_they_are(error: Exception):
+    with pytest.raises(type(error)) as caught, hub_errors("me/busi"):
+        raise error
+    assert caught.value is error

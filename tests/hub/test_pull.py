@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes.hub_server import OTHER, HubServer, tamper
+from fakes.programs import HASH_OF_OUTPUTS, run_python
+
+from busi_unet.errors import HubAccessError, UsageError
+from busi_unet.hub import checked_id, fetch_dataset, fetch_images, fetch_model, is_hub_id, push_folder
+from busi_unet.inference.predictor import Predictor
+from busi_unet.models.pretrained import EVALUATION_NAME
+
+FRAME = np.random.default_rng(0).integers(0, 255, (50, 70), dtype=np.uint8)
+
+
+def downloads(hub: HubServer) -> list[str]:
+    return [line for line in hub.requests if "/resolve/" in line]
+
+
+def test_what_was_pushed_and_pulled_gives_the_same_outputs_bit_for_bit(hub: HubServer, tiny_model: Path):
+    push_folder(tiny_model, "me/busi", message="First")
+
+    pulled = Predictor.from_pretrained("me/busi").run([FRAME])[0]
+
+    local = Predictor.from_pretrained(tiny_model).run([FRAME])[0]
+    assert np.array_equal(pulled.probability, local.probability)
+    assert np.array_equal(pulled.class_logits, local.class_logits)
+
+
+def test_local_weights_need_no_network(hub: HubServer, tiny_model: Path):
+    Predictor.from_pretrained(tiny_model)
+    assert hub.requests == []
+
+
+def test_only_the_files_of_a_model_are_downloaded(hub: HubServer, published: dict[str, bytes]):
+    figures = {EVALUATION_NAME: b'{"groups": 1}'}
+    hub.put(
+        "me/busi", {**published, **figures, "README.md": b"x", "evil.pkl": b"x", "sub/config.json": b"{}"}
+    )
+
+    folder = fetch_model("me/busi")
+
+    assert {path.name for path in folder.rglob("*")} == {*published, EVALUATION_NAME}
+    assert not [line for line in downloads(hub) if "README" in line or "evil" in line or "sub" in line]
+
+
+def test_the_first_images_of_a_model_are_downloaded_when_asked_for(hub: HubServer):
+    images = {f"images/{name}.png": name.encode() for name in "hgfedcba"}
+    others = {"images/notes.txt": b"x", "images/large.png": b" " * (5 << 20 | 1), "elsewhere/a.png": b"x"}
+    hub.put("me/busi", {**images, **others})
+    hub.put("me/none", {"README.md": b"x"})
+
+    assert [path.read_bytes() for path in fetch_images("me/busi")] == [b"a", b"b", b"c", b"d", b"e", b"f"]
+    assert fetch_images("me/none") == []
+    assert len(downloads(hub)) == 12, "a HEAD and a GET each"
+
+
+def test_what_is_cached_is_not_downloaded_again_and_serves_without_a_network(
+    hub: HubServer, published: dict[str, bytes]
+):
+    folder = fetch_model("me/busi")
+    hub.requests.clear()
+
+    assert fetch_model("me/busi") == folder
+    assert downloads(hub) == []
+    hub.stop()
+    assert fetch_model("me/busi") == folder
+    assert hub.waits == []
+
+
+def test_offline_the_hub_is_not_asked(hub: HubServer, published: dict[str, bytes], monkeypatch, caplog):
+    folder = fetch_model("me/busi")
+    hub.requests.clear()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+    assert fetch_model("me/busi") == folder
+    assert hub.requests == []
+    assert not caplog.text, "that was asked for"
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"drop": "start"}])
+def test_the_cache_serves_while_the_hub_fails_and_the_log_says_so(
+    hub: HubServer, published: dict[str, bytes], fault: dict, caplog
+):
+    folder = fetch_model("me/busi")
+    hub.fail("*", ".", times=99, **fault)
+
+    assert fetch_model("me/busi") == folder
+    assert "Using the cached model me/busi." in caplog.text
+    assert hub.waits == [1, 2]
+
+
+def test_the_cache_of_a_data_set(hub: HubServer, caplog):
+    hub.put("me/data", {"a.png": b"x", "notes.pkl": b"y"}, repo_type="dataset")
+    folder = fetch_dataset("me/data", patterns=["*.png"])
+    assert [path.name for path in folder.iterdir()] == ["a.png"]
+    hub.stop()
+
+    assert fetch_dataset("me/data", patterns=["*.png"]) == folder
+    assert "Using the cached data set me/data." in caplog.text
+    with pytest.raises(HubAccessError, match="The data set me/data is not cached"):
+        fetch_dataset("me/data", patterns=["*"])
+
+
+@pytest.mark.parametrize("path", ["/api/models/", "/tree/", "/resolve/"])
+def test_a_passing_fault_only_costs_time(hub: HubServer, published: dict[str, bytes], path: str):
+    hub.fail("GET", path, 429, times=2, headers={"Retry-After": "7"})
+    assert (fetch_model("me/busi") / "model.safetensors").read_bytes() == published["model.safetensors"]
+    assert min(hub.waits) >= 7
+
+
+def test_the_app_does_not_wait_for_a_minute(hub: HubServer, published: dict[str, bytes]):
+    hub.fail("GET", "/api/", 429, times=99, headers={"Retry-After": "60"})
+    with pytest.raises(HubAccessError, match="rate limit"):
+        fetch_model("me/busi")
+    assert hub.waits == []
+
+
+def test_the_cache_does_not_hide_that_access_was_withdrawn(hub: HubServer, published: dict[str, bytes]):
+    fetch_model("me/busi")
+    hub.repo("me/busi").private = True
+    hub.login(OTHER)
+
+    with pytest.raises(HubAccessError, match="has no model me/busi"):
+        fetch_model("me/busi")
+
+
+def test_revisions(hub: HubServer, published: dict[str, bytes]):
+    first = hub.repo("me/busi").commits[-1].sha
+    hub.repo("me/busi").branches["v1/stable"] = first
+    changed = json.dumps(json.loads(published["config.json"])).encode()
+    hub.put("me/busi", {**published, "config.json": changed})
+
+    assert (fetch_model("me/busi") / "config.json").read_bytes() == changed
+    for revision in (first, "v1/stable"):
+        config = fetch_model("me/busi", revision=revision) / "config.json"
+        assert config.read_bytes() == published["config.json"]
+
+
+@pytest.mark.parametrize("spoil", [tamper, lambda body: body[:1000]], ids=["wrong bytes", "interrupted"])
+def test_a_damaged_download_is_repeated(hub: HubServer, published: dict[str, bytes], spoil):
+    hub.fail("GET", "/resolve/.*safetensors", spoil=spoil)
+    assert (fetch_model("me/busi") / "model.safetensors").read_bytes() == published["model.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_damaged_cache_is_replaced(hub: HubServer, published: dict[str, bytes], name: str):
+    cached = fetch_model("me/busi") / name
+    cached.write_bytes(tamper(cached.read_bytes()))
+
+    assert (fetch_model("me/busi") / name).read_bytes() == published[name]
+
+
+def test_an_interrupted_download_is_not_taken_for_a_cached_model(hub: HubServer, published: dict[str, bytes]):
+    hub.fail("GET", "/resolve/.*safetensors", times=99, drop="start")
+    for _ in ("interrupted", "no network"):
+        with pytest.raises(HubAccessError, match="not cached"):
+            fetch_model("me/busi")
+        hub.stop()
+
+
+@pytest.mark.slow
+def test_a_program_of_its_own_respects_the_environment(
+    hub: HubServer, published: dict[str, bytes], tiny_model: Path
+):
+    hub.repo("me/busi").private = True
+    pull = HASH_OF_OUTPUTS.format(source="me/busi")
+
+    online = run_python(pull)
+    hub.stop()
+
+    assert online == run_python(HASH_OF_OUTPUTS.format(source=str(tiny_model)))
+    assert run_python(pull, HF_HUB_OFFLINE="1") == online
+
+
+@pytest.mark.parametrize("repo_id", ["busi", "a/b/c", "me/my model", "", "me/", "./busi", "~/busi"])
+def test_what_is_not_a_hub_id_is_wrong_usage(repo_id: str):
+    assert checked_id("me/busi-2.0_x") == "me/busi-2.0_x"
+    assert not is_hub_id(repo_id)
+    for fetch in (checked_id, fetch_model, lambda name: fetch_dataset(name, patterns=["*"])):
+        with pytest.raises(UsageError, match="is not a Hub id"):
+            fetch(repo_id)
