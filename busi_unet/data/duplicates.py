@@ -31,7 +31,7 @@ import numpy as np
 
 from busi_unet.errors import MissingDependencyError
 
-# Chosen on BUSI, where the first pair that shows two different lesions scores 0.35 (docs/data.md).
+# Chosen on BUSI, where the first pair that shows two different lesions scores 0.35 (docs/methods.md).
 MIN_SCORE = 0.55
 
 _SIDE = 256  # longest side of the compared frames, pixels

@@ -2,7 +2,7 @@
 
 What the encoder makes of a picture, averaged over the picture, is compared with a probabilistic PCA
 (Tipping & Bishop 1999) of the same averages over the pictures it was trained on and selected by. Photos,
-documents and other modalities lie outside; ultrasound of another organ may not. Measured in docs/trust.md.
+documents and other modalities lie outside; ultrasound of another organ may not. Measured in docs/results.md.
 """
 
 from __future__ import annotations
