@@ -121,14 +121,13 @@ def test_the_embedded_weights_are_of_busi():
     assert all(limit in parsed.text for limit in CITATIONS["busi"].limits)
 
 
-def test_a_refit_says_that_validation_images_were_trained_on():
+def test_training_without_validation_says_what_it_was_calibrated_on():
     sets = Calibration(prediction_sets=PredictionSets(coverage=0.9, threshold=0.2))
-    refit = trained(data={**DATA, "trained_on": ["train", "validation"]}, refit_of={"options": {}})
-    text = card(replace(refit, calibration=sets)).text
+    whole = trained(data={**DATA, "trained_on": ["train", "validation"]})
+    text = card(replace(whole, calibration=sets)).text
     assert "Trained on: train and validation." in text
-    assert "before validation images were added" in text
-    assert "chosen before" in text
-    assert "chosen before" not in card(CONFIG).text
+    assert "sibling networks" in text
+    assert "sibling networks" not in card(CONFIG).text
 
 
 def test_a_mean_of_several_trainings_says_so():
