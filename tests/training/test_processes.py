@@ -64,6 +64,6 @@ def test_a_loss_that_is_not_finite_on_one_process_stops_both_and_names_its_image
     result = run(prepared, tmp_path / "run", "nan", "1", "1")
     assert result.returncode != 0
     line = next(line for line in result.stderr.splitlines() if "loss of epoch 1 is nan" in line)
-    # Four of the eight images of the step, some of them mixed with another.
+    # Four of the eight images of the step.
     assert line.partition(" for: ")[2].partition(" Check")[0].count(", ") == 3
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
