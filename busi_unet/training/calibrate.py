@@ -251,13 +251,22 @@ def recalibrate(folder: Path, data: DatasetDict, *, left_out: Sequence[Path] = (
     split = _own_split(folder, predictor.config, data)
     kept = None
     if left_out:
+        # The model's own test images stay out of everything that is fitted for it.
+        kept_back = list(split.data["test"]["image_id"])
         pairs = []
         for other in left_out:
             sibling = Predictor.from_pretrained(other)
             for name in ("architecture", "preprocess"):
                 if getattr(sibling.config, name) != getattr(predictor.config, name):
                     raise UsageError(f"{other} has another {name} than {folder}.", "Name its siblings.")
-            pairs.append((sibling, _own_split(other, sibling.config, data).data["test"]))
+            unseen = _own_split(other, sibling.config, data).data["test"]
+            usable = np.flatnonzero(~np.isin(unseen["image_id"], kept_back))
+            if not len(usable):
+                raise UsageError(
+                    f"{other} has seen all images but the test images of {folder}.",
+                    "Name siblings that were trained without other images.",
+                )
+            pairs.append((sibling, unseen.select(usable)))
         calibration, thresholds = calibrate(collect_answers(pairs))
         kept = replace(predictor.config, calibration=calibration, thresholds=thresholds)
     elif "validation" in split.trained_on:

@@ -5,7 +5,7 @@ import pytest
 
 from busi_unet.cli import main
 from busi_unet.config import Architecture, ModelConfig
-from busi_unet.data.prepared import load_prepared, split_hash
+from busi_unet.data.prepared import load_prepared, resplit, split_hash
 from busi_unet.models.pretrained import load_config, save_config, save_model
 from busi_unet.models.unet import UNet
 
@@ -19,11 +19,14 @@ def model(tmp_path):
 
 def test_fits_to_what_siblings_say_of_images_they_have_not_seen(model, prepared, tmp_path, capsys):
     data = load_prepared(prepared)
-    split = {"data": {"split_sha256": split_hash(data), "folds": {"test": [0]}}}
-    save_config(model, replace(load_config(model), training=split))
     sibling = shutil.copytree(model, tmp_path / "sibling")
+    for folder, fold in ((sibling, 1), (model, 0)):
+        split = {"data": {"split_sha256": split_hash(resplit(data, fold)), "folds": {"test": [fold]}}}
+        save_config(folder, replace(load_config(folder), training=split))
+    command = ["calibrate", str(model), "--data", str(prepared), "--left-out"]
+    assert main([*command, str(model)]) == 2, "its own test images are kept back"
 
-    assert main(["calibrate", str(model), "--data", str(prepared), "--left-out", str(sibling)]) == 0
+    assert main([*command, str(sibling)]) == 0
 
     config = load_config(model)
     assert config.calibration.fitted

@@ -150,7 +150,13 @@ def test_a_model_folder_can_be_calibrated_again(trained, prepared, tmp_path):
     save_config(whole, replace(config, calibration=Calibration(), training={"data": record}))
     with pytest.raises(UsageError, match="validation images too"):
         recalibrate(whole, data)
-    again = recalibrate(whole, data, left_out=[trained])
+    other = resplit(data, 1)
+    folds = {name: sorted(set(other[name]["fold"])) for name in other}
+    sibling = shutil.copytree(trained, tmp_path / "sibling")
+    save_config(
+        sibling, replace(config, training={"data": {"split_sha256": split_hash(other), "folds": folds}})
+    )
+    again = recalibrate(whole, data, left_out=[sibling])
     assert again.calibration.fitted
     assert again.training["data"] == record
 
