@@ -89,7 +89,7 @@ def tiny_model(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def prepared(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The phantoms as a prepared data set."""
-    from busi_unet.data.busi import prepare
+    from busi_unet.data.prepare import prepare
 
     path = tmp_path_factory.mktemp("prepared") / "phantoms"
     prepare(phantom_root, path, progress=False)

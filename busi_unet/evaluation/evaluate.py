@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.busi import COLUMNS
+from busi_unet.data.prepared import COLUMNS
 from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.evaluation import metrics
 from busi_unet.evaluation.report import require_matplotlib, write_report
@@ -100,7 +100,7 @@ def evaluate(
 
     Args:
         predictor: see `Segmenter`.
-        split: one split of the prepared data set (`busi_unet.data.busi.load_prepared`).
+        split: one split of the prepared data set (`busi_unet.data.prepared.load_prepared`).
         output: folder for the report (`busi_unet.evaluation.report`); nothing is written without it.
         progress: shows a progress bar on stderr.
         seed: of the bootstrap.

@@ -15,8 +15,8 @@ from typing import Any
 
 from datasets import concatenate_datasets
 
-from busi_unet.data.busi import load_prepared, resplit
 from busi_unet.data.folds import N_FOLDS
+from busi_unet.data.prepared import load_prepared, resplit
 from busi_unet.errors import TrainingStopped, UsageError
 from busi_unet.evaluation.evaluate import Evaluation, evaluate, merge
 from busi_unet.evaluation.leakage import hashes

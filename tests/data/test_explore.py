@@ -8,8 +8,9 @@ import pytest
 pytest.importorskip("datasets")
 pytest.importorskip("matplotlib")
 
-from busi_unet.data.busi import load_prepared, prepare, read_record
 from busi_unet.data.explore import write_report
+from busi_unet.data.prepare import prepare
+from busi_unet.data.prepared import load_prepared, read_record
 from busi_unet.errors import BusiUNetError
 
 VOID = {"meta", "img", "source", "br"}

@@ -7,6 +7,7 @@ import pytest
 from busi_unet.data.prepare import prepare
 from busi_unet.data.prepared import leave_out, load_prepared, read_record, resplit, select_sources, sources_of
 from busi_unet.errors import DataLayoutError, UsageError
+from busi_unet.publish.dataset import push_dataset
 
 
 @pytest.fixture
@@ -108,3 +109,19 @@ def test_what_cannot_be_recognised_names_every_layout_and_the_way_to_a_table(tmp
     named = {problem.partition(":")[0] for problem in caught.value.problems}
     assert {"BUS-BRA", "BrEaST", "BUS-UCLM", "COCO"} < named
     assert "--table" in caught.value.hint
+
+
+def test_several_sources_without_some_masks_and_classes_come_back_from_the_hub(hub, clinics, tmp_path):
+    for name in ("0.png", "1.png"):
+        (clinics[0] / "masks" / name).unlink()
+    (clinics[1] / "labels.csv").unlink()
+    sent = prepare(clinics, tmp_path / "sent", progress=False)
+    push_dataset(tmp_path / "sent", "me/data", command=["busi-unet", "prepare", "SOURCE"])
+    back = prepare("me/data", tmp_path / "back", progress=False)
+    columns = ("image_id", "source", "group", "fold", "label")
+    assert table(back, *columns) == table(sent, *columns)
+    assert {label for (label,) in table(back, "label")} == {-1, 1}
+    assert [row["image_id"] for part in back.values() for row in part if row["mask"] is None] == [
+        row["image_id"] for part in sent.values() for row in part if row["mask"] is None
+    ]
+    assert sum(row["mask"] is None for part in back.values() for row in part) == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from busi_unet.config import ModelConfig
-from busi_unet.data.busi import load_prepared, resplit, split_hash
+from busi_unet.data.prepared import load_prepared, resplit, split_hash
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.leakage import cross_validated, split_for, subject
 from busi_unet.models.pretrained import load_config, save_config

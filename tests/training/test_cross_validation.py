@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from busi_unet.data.busi import load_prepared
+from busi_unet.data.prepared import load_prepared
 from busi_unet.errors import TrainingStopped, UsageError
 from busi_unet.models.pretrained import load_config
 from busi_unet.training import cross_validation

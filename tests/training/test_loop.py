@@ -13,7 +13,7 @@ import torch
 from accelerate.state import AcceleratorState, PartialState
 from safetensors.torch import load_file
 
-from busi_unet.data.busi import load_prepared
+from busi_unet.data.prepared import load_prepared
 from busi_unet.errors import TrainingError, TrainingStopped, UsageError
 from busi_unet.inference.predictor import Predictor
 from busi_unet.models.pretrained import load_config
@@ -302,7 +302,7 @@ def test_checkpoints_within_an_epoch_come_as_often_as_told(options, monkeypatch)
 
 
 def test_another_fold_is_trained_as_if_it_had_been_prepared(options, phantom_root, tmp_path):
-    from busi_unet.data.busi import prepare
+    from busi_unet.data.prepare import prepare
 
     rotated = tmp_path / "rotated"
     prepare(phantom_root, rotated, test_fold=2, progress=False)
