@@ -137,7 +137,7 @@ def test_only_the_main_process_writes(tracker, tmp_path):
 @pytest.mark.parametrize("tracker", ["tensorboard", "trackio"])
 def test_a_tracker_that_is_not_installed_is_named(tracker, tmp_path):
     accelerator = Accelerator(cpu=True, project_dir=tmp_path)
-    with pytest.raises(MissingDependencyError, match=rf"{tracker} is not installed\..*pip install {tracker}"):
+    with pytest.raises(MissingDependencyError, match=rf"{tracker} is not installed"):
         open_trackers(TrainOptions(output=tmp_path, tracker=tracker), accelerator)
 
 
