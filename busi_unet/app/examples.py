@@ -1,45 +1,58 @@
-"""Pictures to try the app with: synthetic ones, drawn when first asked for, and those a model brings."""
+"""Images to try the app with: three of BrEaST, which no training of the embedded weights used."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import UnreadableImageError
 from busi_unet.io.decode import read_image
 
-SEED = 3
-SIZE = (360, 480)
-THUMBNAIL_SIZE = (120, 160)
+FOLDER = Path(__file__).with_name("examples")
+_THUMBNAIL_SIZE = (160, 120)
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image that ships with the app.
+
+    Attributes:
+        path: `breast_CASE_CLASS`, PNG or JPEG.
+        case: as BrEaST names it.
+        label: one of `CLASS_NAMES`, as BrEaST labels it.
+    """
+
+    path: Path
+    case: str
+    label: str
 
 
 @functools.cache
-def example_frame(label: str) -> np.ndarray:
-    """A phantom of the class as uint8 (H, W), the same one each time."""
-    return make_phantom(label, seed=SEED, size=SIZE).image
+def examples() -> tuple[Example, ...]:
+    """Return the examples in the order of `CLASS_NAMES`."""
+    found = [Example(path, *path.stem.split("_")[1:]) for path in FOLDER.glob("breast_*")]
+    return tuple(sorted(found, key=lambda example: CLASS_NAMES.index(example.label)))
 
 
 @functools.cache
-def thumbnails() -> list[tuple[np.ndarray, str]]:
-    """Small uint8 (H, W) versions of the examples with captions, in the order of `CLASS_NAMES`."""
-    # A seed draws the same anatomy at every size, and a small picture takes a tenth of the time.
-    return [(make_phantom(label, seed=SEED, size=THUMBNAIL_SIZE).image, label) for label in CLASS_NAMES]
+def thumbnails() -> list[tuple[Image.Image, str]]:
+    """Return a small version of each example with its class as caption."""
+    return [(small, example.label) for example in examples() for _, small in usable([example.path])]
 
 
 def usable(paths: Iterable[Path]) -> list[tuple[Path, Image.Image]]:
-    """The files that are pictures, each with a small version to show."""
+    """Return the files that are images, each with a small version to show."""
     found = []
     for path in paths:
         try:
             small = Image.fromarray(read_image(path).pixels)
         except UnreadableImageError:
             continue
-        small.thumbnail(THUMBNAIL_SIZE[::-1])
+        small.thumbnail(_THUMBNAIL_SIZE)
         found.append((path, small))
     return found

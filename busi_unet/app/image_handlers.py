@@ -14,10 +14,11 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from busi_unet.app import text
 from busi_unet.app.about_handlers import describe_origin
 from busi_unet.app.analysis import Analysis, Look, draw, legend, measurement_rows
 from busi_unet.app.downloads import answer_folder, result_name, write_downloads, write_training_pair
-from busi_unet.app.examples import example_frame, usable
+from busi_unet.app.examples import examples, usable
 from busi_unet.app.kept_results import KeptResults
 from busi_unet.app.model import ModelInUse
 from busi_unet.app.shown_errors import shown_errors
@@ -28,7 +29,7 @@ from busi_unet.app.wording import (
     describe_flag,
     describe_set,
 )
-from busi_unet.config import CLASS_NAMES, Thresholds
+from busi_unet.config import Thresholds
 from busi_unet.errors import BusiUNetError, UsageError
 from busi_unet.imaging.agreement import Agreement, decode_reference
 from busi_unet.imaging.overlay import draw_agreement
@@ -201,14 +202,14 @@ class ImageHandlers:
         )
 
     def analyse_example(self, event: gr.SelectData, pixel_size_mm: float | None, *look: Any) -> Answer:
-        """The synthetic example that was clicked."""
+        """The example that was clicked."""
 
         def analyse() -> Analysis:
-            label = CLASS_NAMES[event.index]
+            example = examples()[event.index]
             return self._analyse(
-                DecodedImage(example_frame(label)),
-                remark=f"*Synthetic example, drawn as {label}.*",
-                name=f"example_{label}",
+                read_image(example.path),
+                remark=text.example(example.case, example.label),
+                name=example.path.stem,
                 pixel_size_mm=_typed_size(pixel_size_mm),
                 look=Look(*look),
             )

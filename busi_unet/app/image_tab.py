@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from busi_unet.app import text
 from busi_unet.app.analysis import MEASUREMENT_HEADERS, MEASUREMENT_WIDTHS, VIEWS, Look
 from busi_unet.app.downloads import as_files
 from busi_unet.app.examples import thumbnails
@@ -84,10 +85,11 @@ def build_image_tab(
                     elem_id=name,
                 )
                 for name, label, height in (
-                    ("examples", "Or a synthetic example", 130),
+                    ("examples", text.EXAMPLES, 130),
                     ("brought", "Or a picture that comes with the model", 200),
                 )
             )
+            gr.Markdown(text.EXAMPLES_SOURCE, elem_id="examples-source")
             with gr.Accordion("Or paste it, or use the camera", open=False):
                 capture = gr.Image(
                     label="Paste or camera",

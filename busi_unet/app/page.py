@@ -29,6 +29,7 @@ _CSS = """
 #examples .caption-label, #brought .caption-label {
     padding: 0 .3rem; font-size: .65rem; max-width: 100%; text-transform: capitalize;
 }
+#examples-source p { margin: 0; color: var(--body-text-color-subdued); font-size: var(--text-xs); }
 #findings p { margin: 0 0 .6rem; }
 #findings p:nth-child(n+2):last-child { color: var(--body-text-color-subdued); font-size: var(--text-sm); }
 #findings blockquote {
@@ -67,7 +68,7 @@ _JS = """() => {
         }
         for (const example of document.querySelectorAll("#examples .thumbnail-item")) {
             const caption = example.querySelector(".caption-label")?.textContent.trim();
-            if (caption) example.setAttribute("aria-label", `Synthetic example, ${caption}`);
+            if (caption) example.setAttribute("aria-label", `Example, ${caption}`);
         }
         document.querySelectorAll("#pair img").forEach((image, number) => {
             image.alt = number ? "Overlay" : "Original";

@@ -1,24 +1,32 @@
 from __future__ import annotations
 
-import numpy as np
+import csv
+from importlib.resources import files
 
-from busi_unet.app.examples import SIZE, THUMBNAIL_SIZE, example_frame, thumbnails
-from busi_unet.config import CLASS_NAMES, Preprocess
-from busi_unet.inference.preprocess import Preprocessor
+from PIL import Image
 
-
-def test_thumbnails_show_the_three_classes_in_order() -> None:
-    assert [caption for _, caption in thumbnails()] == list(CLASS_NAMES)
-    assert all(frame.shape == THUMBNAIL_SIZE and frame.dtype == np.uint8 for frame, _ in thumbnails())
+from busi_unet.app.examples import FOLDER, examples, thumbnails
+from busi_unet.config import CLASS_NAMES
 
 
-def test_a_click_gives_the_image_of_the_thumbnail() -> None:
-    # Speckle differs with the size; the anatomy, seen coarsely, does not.
-    coarse = Preprocessor(Preprocess(size=32)).resize_image
-    frames = [example_frame(label) for label in CLASS_NAMES]
-    assert {frame.shape for frame in frames} == {SIZE}
+def test_the_examples_are_of_the_fold_that_no_training_used() -> None:
+    table = (files("busi_unet") / "data" / "breast_folds.csv").read_text(encoding="utf-8").splitlines()
+    rows = {row["image_id"]: row for row in csv.DictReader(table)}
 
-    for index, (thumbnail, _) in enumerate(thumbnails()):
-        alike = [np.corrcoef(coarse(thumbnail).ravel(), coarse(frame).ravel())[0, 1] for frame in frames]
-        assert np.argmax(alike) == index
-        assert alike[index] > 0.6
+    assert [example.label for example in examples()] == list(CLASS_NAMES)
+    for example in examples():
+        assert rows[example.case]["fold"] == "0" and rows[example.case]["label"] == example.label
+        assert example.path.stat().st_size < 150_000
+
+
+def test_licence_and_citation_lie_beside_the_examples() -> None:
+    readme = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert "CC BY 4.0" in readme and "10.7937/9WKK-Q141" in readme
+    assert all(example.path.name in readme for example in examples())
+
+
+def test_thumbnails_show_the_examples_in_order() -> None:
+    for example, (small, caption) in zip(examples(), thumbnails(), strict=True):
+        with Image.open(example.path) as image:
+            assert abs(small.width / small.height - image.width / image.height) < 0.02
+        assert caption == example.label and max(small.size) <= 160

@@ -245,10 +245,10 @@ def test_a_notice_comes_first_and_is_in_the_report(
 
 
 @pytest.mark.parametrize("index", range(3))
-def test_an_example_is_analysed_and_called_synthetic(handlers: ImageHandlers, index: int) -> None:
+def test_an_example_is_analysed_and_said_to_be_one(handlers: ImageHandlers, index: int) -> None:
     answer = handlers.analyse_example(gr.SelectData(None, {"index": index, "value": None}), None, *LOOK)
 
-    assert f"Synthetic example, drawn as {CLASS_NAMES[index]}." in answer.findings
+    assert f"labelled {CLASS_NAMES[index]}." in answer.findings
     assert answer.overlay.size == answer.original.size
 
 

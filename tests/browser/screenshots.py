@@ -23,7 +23,7 @@ IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 
 
 def one_image(page: Page, _folder: Path) -> None:
-    page.get_by_label("Synthetic example, malignant").click()
+    page.get_by_label("Example, malignant").click()
     expect(page.locator("#findings")).to_contain_text("drawn as malignant.")
     page.mouse.move(0, 0)
 

@@ -106,13 +106,13 @@ def test_upload_example_and_clearing(page: Page, image: Path) -> None:
     _screenshot(page, "upload")
 
     page.locator("#examples button").nth(1).click()
-    expect(page.locator("#findings")).to_contain_text("Synthetic example, drawn as benign.")
+    expect(page.locator("#findings")).to_contain_text("labelled benign.")
     expect(page.locator(UPLOAD)).to_be_attached()  # the upload of before is gone
     assert _natural_size(page, "#overlay") == [480, 360]
     _screenshot(page, "example")
 
     page.set_input_files(UPLOAD, image)
-    expect(page.locator("#findings")).not_to_contain_text("Synthetic")
+    expect(page.locator("#findings")).not_to_contain_text("labelled")
     page.get_by_label("Clear").click()
     expect(page.locator("#findings")).to_contain_text("Upload a picture")
     expect(page.locator("#overlay img")).to_have_count(0)
@@ -202,8 +202,8 @@ def test_a_cleared_image_leaves_nothing_behind(page: Page, image: Path) -> None:
 
 def test_the_last_of_two_examples_stays(page: Page) -> None:
     expect(page.locator("#examples img")).to_have_count(3)
-    page.get_by_label("Synthetic example, benign").click()
-    page.get_by_label("Synthetic example, malignant").click()
+    page.get_by_label("Example, benign").click()
+    page.get_by_label("Example, malignant").click()
 
     expect(page.locator("#findings")).to_contain_text("drawn as malignant.")
 
