@@ -1,8 +1,8 @@
-"""Is this a breast ultrasound picture at all? How far a picture lies from those the network was trained on.
+"""Out of distribution: how unlike an image is to those the network was trained on.
 
-What the encoder makes of a picture, averaged over the picture, is compared with a probabilistic PCA
-(Tipping & Bishop 1999) of the same averages over the pictures it was trained on and selected by. Photos,
-documents and other modalities lie outside; ultrasound of another organ may not. Measured in docs/results.md.
+The encoder's second coarsest map, averaged over the image, is compared with a probabilistic PCA (Tipping &
+Bishop 1999) of the same averages over the training images. Photos, documents and other modalities lie
+outside; ultrasound of another organ does not. Measured in docs/results.md.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 
 _COMPONENTS = 32
 _SPLITS = 5
-# The most unusual of 100 unseen pictures of the same kind is let through with this to spare, for the sake of
+# The most unusual of 100 unseen images of the same kind is let through with this to spare, for the sake of
 # other scanners; more would let other modalities through.
-_QUANTILE, _MARGIN = 0.99, 1.6
+_QUANTILE, _MARGIN = 0.99, 1.3
 # Fewer tell nothing about what is usual.
 _MIN_IMAGES = 100
 

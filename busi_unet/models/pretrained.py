@@ -107,7 +107,7 @@ def load_model(folder: str | os.PathLike) -> LoadedModel:
             "Copy it again, or ask whoever published it.",
         ) from error
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    with_ood = {} if config.calibration.ood_threshold is None else ood_shapes(sum(model.encoder.channels))
+    with_ood = {} if config.calibration.ood_threshold is None else ood_shapes(model.encoder.channels[-2])
     _check_tensors(path, tensors, shapes | {_OOD_PREFIX + name: shape for name, shape in with_ood.items()})
     arrays = {name: tensors.pop(_OOD_PREFIX + name).numpy() for name in with_ood}
     model.load_state_dict(tensors)

@@ -34,7 +34,7 @@ class Explained(NamedTuple):
     Attributes:
         output: as `UNet.forward` gives it.
         class_activation_maps: (N, 3, s, s), `ClassHead.class_activation_maps`.
-        features: (N, D), the mean of each encoder channel over the picture, fine maps first.
+        features: (N, D), the mean over the image of each channel of the second coarsest map.
     """
 
     output: UNetOutput
@@ -76,7 +76,8 @@ class UNet(nn.Module):
     def explain(self, x: Tensor) -> Explained:
         """`forward`, and what tells how far to trust it."""
         features = self.encoder(x)
-        pooled = torch.cat([level.mean(dim=(2, 3)) for level in features], dim=1)
+        # The second coarsest map: finer ones tell the scanner, the coarsest the class.
+        pooled = features[-2].mean(dim=(2, 3))
         output = self.outputs(features, self.decoder(features))
         return Explained(output, self.class_head.class_activation_maps(features[-1]), pooled)
 
