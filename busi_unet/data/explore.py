@@ -40,7 +40,7 @@ def write_report(
 ) -> None:
     """Writes one HTML page, with every plot and picture inside it, that needs neither network nor scripts.
 
-    The page shows pictures of the data set, so it must be shared no more widely than the data.
+    The page shows images of the data set, so it must be shared no more widely than the data.
 
     Args:
         dataset: what `load_prepared` gives.
@@ -102,7 +102,7 @@ def _page(found: Exploration, record: Mapping[str, Any]) -> str:
 <header>
 <h1>Data report</h1>
 <p>What the prepared data set holds, before anything is trained on it.{origin}</p>
-<p class="notice"><strong>Not for publication.</strong> This page shows pictures of the data set. Keep it as
+<p class="notice"><strong>Not for publication.</strong> This page shows images of the data set. Keep it as
 private as the data; do not commit it to a repository or put it on a web site.</p>
 {_tiles(found)}
 <nav>{links}</nav>
@@ -120,8 +120,8 @@ def _tiles(found: Exploration) -> str:
         (summary["images"], "images"),
         *((summary["classes"][name], name) for name in found.classes),
         (summary["groups"], "groups (views or lesions)"),
-        (summary["images_in_copy_groups"], "images with a copy"),
-        (f"{leak:.0%}", "of test images leak in a random split"),
+        (summary["images_in_copy_groups"], "images that share a group"),
+        (f"{leak:.0%}", "of test images would leak in a random split"),
         (len(summary["cross_class_groups"]), "groups across classes"),
     ]
     return (
@@ -153,6 +153,7 @@ def _counts(found: Exploration, record: Mapping[str, Any]) -> str:
         (name, part["images"], part["without_mask"], *(part[n] for n in summary["classes"]))
         for name, part in summary["by_source"].items()
     ]
+    sources.append(("all", summary["images"], summary["without_mask"], *summary["classes"].values()))
     header = ("split", "folds", "images", "groups", *summary["classes"])
     caption = "No group has images in two folds: copies of one view never meet across training and test."
     by_source = _table(("source", "images", "without mask", *summary["classes"]), sources)

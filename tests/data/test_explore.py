@@ -111,3 +111,15 @@ def test_a_path_that_cannot_be_written(prepared, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BusiUNetError, match="could not be written"):
         write_report(load_prepared(prepared), tmp_path / "file" / "report.html")
+
+
+def test_images_without_mask_or_class_are_counted(tmp_path, write_image, write_mask):
+    clinic = tmp_path / "clinic"
+    for number in range(10):
+        write_image(clinic / "images" / f"{number}.png")
+        if number % 2:
+            write_mask(clinic / "masks" / f"{number}.png")
+    data = prepare(clinic, tmp_path / "prepared", progress=False)
+    write_report(data, tmp_path / "report.html", record=read_record(tmp_path / "prepared"))
+    words = Page((tmp_path / "report.html").read_text(encoding="utf-8")).words
+    assert "unknown" in words and "clinic" in words
