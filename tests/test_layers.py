@@ -49,7 +49,8 @@ def test_the_package_itself_is_quick_to_import():
 
 
 def test_predicting_needs_neither_training_nor_web_libraries():
-    assert not imported_by("from busi_unet import Predictor") & (TRAINING_ONLY | {"gradio"})
+    optional = TRAINING_ONLY | {"gradio", "mcp", "reportlab", "pydicom"}
+    assert not imported_by("from busi_unet import Predictor") & optional
 
 
 def test_a_model_folder_needs_no_hub_client():

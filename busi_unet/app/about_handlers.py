@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from busi_unet.app.model import ModelInUse
+from busi_unet.evaluation.bootstrap import Estimate
+from busi_unet.evaluation.metrics import Metric, shown_in
 from busi_unet.version import __version__
 
 if TYPE_CHECKING:
@@ -24,25 +26,6 @@ CITATION = (
     "Data in Brief 28:104863 (2020)."
 )
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_SHARES = (
-    ("Lesion Dice, mean", "lesion_dice"),
-    ("– benign", "benign_dice"),
-    ("– malignant", "malignant_dice"),
-    ("Lesion IoU, mean", "lesion_iou"),
-    ("Lesions missed (Dice < 0.05)", "lesion_missed_share"),
-    ("Normals with any false mask", "normal_false_mask_share"),
-    ("Three-class accuracy", "accuracy"),
-    ("Macro-F1", "macro_f1"),
-    ("AUC, benign against malignant", "auc_malignant"),
-    ("Malignant pictures suspected (sensitivity)", "malignant_sensitivity"),
-    ("Other pictures not suspected (specificity)", "malignant_specificity"),
-    ("Expected calibration error", "ece"),
-    ("Class in the prediction set", "set_coverage"),
-    ("– copies sharing one vote", "set_coverage_by_group"),
-    ("Share of the edge within its range, mean", "boundary_coverage"),
-    ("– copies sharing one vote", "boundary_coverage_by_group"),
-)
-_LENGTHS = (("HD95 on lesion images, px", "lesion_hd95_px"),)
 
 
 def own_evaluation(folder: Path | None) -> dict[str, Any] | None:
@@ -118,32 +101,33 @@ def _measured(evaluation: Mapping[str, Any]) -> str:
     listed = ", ".join(f"{int(images[name])} {escape(name)}" for name in evaluation["class_names"])
     level = f"{provenance['bootstrap']['level']:.0%}"
     measured = evaluation["estimates"]
-    rows = [_row(label, measured[name]) for label, name in _SHARES if name in measured]
-    rows += [_row(label, measured[name], digits=1, plot=False) for label, name in _LENGTHS]
+    rows = [
+        _row(metric, Estimate(**measured[metric.name]))
+        for metric in shown_in("card")
+        if metric.name in measured
+    ]
     return f"""
 <p>Measured on the {escape(provenance["split"])} split: {sum(images.values())} pictures ({listed}) in
 {int(evaluation["groups"])} groups of copies, at native resolution. Bars show the {level} interval of a
 bootstrap over groups. A missed lesion counts as Dice 0, and as the picture's diagonal in HD95.</p>
 <div class="about-columns">
 <table class="about-results">
-<thead><tr><th scope="col">Figure</th><th scope="col">Value</th><th scope="col">Interval</th>
+<thead><tr><th scope="col">Metric</th><th scope="col">Value</th><th scope="col">Interval</th>
 <th scope="col"><span class="about-axis"><span>0</span><span>1</span></span></th></tr></thead>
 <tbody>{"".join(rows)}</tbody></table>
 {_confusion(evaluation["class_names"], evaluation["confusion_matrix"])}
 </div>"""
 
 
-def _row(label: str, estimate: Mapping[str, float | None], *, digits: int = 3, plot: bool = True) -> str:
-    head = f'<th scope="row">{escape(label)}</th>'
-    if estimate["value"] is None:
+def _row(metric: Metric, estimate: Estimate) -> str:
+    head = f'<th scope="row">{escape(metric.title)}</th>'
+    if estimate.value is None:
         return f"<tr>{head}<td>–</td><td>not defined</td><td></td></tr>"
-    value = float(estimate["value"])
-    if None in (estimate["ci_low"], estimate["ci_high"]):
-        return f"<tr>{head}<td>{value:.{digits}f}</td><td>–</td><td></td></tr>"
-    low, high = float(estimate["ci_low"]), float(estimate["ci_high"])
-    interval = f"{low:.{digits}f} to {high:.{digits}f}"
-    drawn = _interval_plot(value, low, high) if plot else ""
-    return f"<tr>{head}<td>{value:.{digits}f}</td><td>{interval}</td><td>{drawn}</td></tr>"
+    shown = metric.text(estimate.value), metric.interval(estimate)
+    drawn = ""
+    if not metric.unit and estimate.ci_low is not None and estimate.ci_high is not None:
+        drawn = _interval_plot(estimate.value, estimate.ci_low, estimate.ci_high)
+    return f"<tr>{head}<td>{shown[0]}</td><td>{shown[1]}</td><td>{drawn}</td></tr>"
 
 
 def _interval_plot(value: float, low: float, high: float) -> str:

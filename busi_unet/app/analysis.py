@@ -66,6 +66,7 @@ class Analysis:
         corrected: bool (H, W), the mask after a correction by hand, or None.
         reference: what to compare the outline with, or None.
         look: how it is drawn.
+        number: of the event that set the image on its page, see `newest.py`.
     """
 
     frame: DecodedImage
@@ -78,6 +79,7 @@ class Analysis:
     corrected: np.ndarray | None = None
     reference: Reference | None = None
     look: Look = Look()
+    number: int = 0
 
     @property
     def spacing_mm(self) -> tuple[float, float] | None:

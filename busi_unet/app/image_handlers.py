@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import astuple, replace
+from dataclasses import astuple, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,10 +17,17 @@ from PIL import Image
 from busi_unet.app import text
 from busi_unet.app.about_handlers import describe_origin
 from busi_unet.app.analysis import Analysis, Look, draw, legend, measurement_rows
-from busi_unet.app.downloads import answer_folder, result_name, write_downloads, write_training_pair
+from busi_unet.app.downloads import (
+    answer_folder,
+    as_files,
+    result_name,
+    write_downloads,
+    write_training_pair,
+)
 from busi_unet.app.examples import examples, usable
 from busi_unet.app.kept_results import KeptResults
 from busi_unet.app.model import ModelInUse
+from busi_unet.app.newest import Newest
 from busi_unet.app.shown_errors import shown_errors
 from busi_unet.app.wording import (
     AGREEMENT_LEGEND,
@@ -258,6 +265,61 @@ class ImageHandlers:
             *emptied,
         )
 
+    def take(
+        self,
+        analyse: Callable[..., Answer] | None,
+        number: float,
+        newest: Newest,
+        *arguments: Any,
+        frame_moves: bool = False,
+        set_look: bool = False,
+        findings: str = INVITATION,
+    ) -> Any:
+        """Answer an event that sets the image: the one before is forgotten, the new one waits for `run`.
+
+        Args:
+            analyse: gives the answer for the new image; None where there is none.
+            number: of the event, as the browser gave it.
+            newest: of the page.
+            arguments: of `analyse` as `shown` makes it.
+            frame_moves: whether it is the clip's frame that was chosen, whose slider stays.
+            set_look: whether the controls of how it is drawn follow the analysis.
+            findings: what a page without an image says, Markdown.
+
+        Returns:
+            What `empty` gives, and the number; `gr.skip()` if a newer event was here first.
+        """
+        shown = analyse and as_files(self.shown(analyse, frame_moves=frame_moves))
+
+        def answer(number: int) -> tuple[Any, ...]:
+            whole = shown(*arguments, number=number)
+            look = astuple(arguments[0].look) if set_look else _same_look()
+            return *whole, *look
+
+        if not newest.take(number, answer if analyse else None):
+            return gr.skip()
+        if analyse is None:
+            return *self.empty(findings), newest.number
+        clip_frame = gr.skip() if frame_moves else gr.Slider(visible=False)
+        kept = original = None
+        same = gr.skip()
+        settled = clip_frame, same, gr.Button(visible=False), same, *(None,) * 5
+        return *_nothing_drawn(text.ANALYSING), kept, original, *settled, newest.number
+
+    def run(self, newest: Newest) -> None:
+        """Analyse the newest image, unless that is done; those that it replaced are never analysed."""
+        newest.run(lambda number: (*self.empty(text.NOT_ANALYSED), *_same_look()))
+
+    def show(self, newest: Newest) -> Any:
+        """Return what the page shows and keeps of the newest image once, the fields of `Look`, its number."""
+        answer = newest.hand_over()
+        if answer is None:
+            return gr.skip()
+        drawing, kept = Drawing(*answer[: len(Drawing._fields)]), answer[len(Drawing._fields)]
+        if kept is None:
+            gr.Warning(drawing.findings.split("** ", 1)[-1], title="Not analysed", duration=30)
+        return *answer, newest.number
+
     def shown(self, analyse: Callable[..., Answer], *, frame_moves: bool = False) -> Callable[..., Any]:
         """A handler that gives an `Answer`, made to give all that the page shows of it in one go.
 
@@ -268,16 +330,17 @@ class ImageHandlers:
             frame_moves: leave the clip's frame alone, whose slider may be moving on.
 
         Returns:
-            The handler with one more input at the end, one of `LAYOUTS`; it gives what `empty` gives.
+            The handler with one more input at the end, one of `LAYOUTS`; it gives what `empty` gives. Its
+            `number` is that of the event that set the image.
         """
 
         @functools.wraps(analyse)
-        def wrapped(*arguments: Any) -> tuple[Any, ...]:
+        def wrapped(*arguments: Any, number: int = 0) -> tuple[Any, ...]:
             *arguments, layout = arguments
             answer = analyse(*arguments)
             if answer.analysis is None:
                 return self.empty(answer.findings)
-            kept = answer.analysis
+            kept = replace(answer.analysis, number=number)
             drawing = self.redraw(kept, kept.threshold, layout, *astuple(kept.look))
             clip_frame, *others = self.settle(kept)
             return *drawing, kept, answer.original, gr.skip() if frame_moves else clip_frame, *others
@@ -420,12 +483,8 @@ class ImageHandlers:
         with shown_errors():
             return self._kept.put(_required(analysis))
 
-    def open_kept(self, request: gr.Request) -> Any:
-        """The result that the page's address names with `?result=`, as it was kept; else the page as it is.
-
-        Returns:
-            In one go, as for `empty`, and the fields of `Look`.
-        """
+    def open_kept(self, number: float, newest: Newest, request: gr.Request) -> Any:
+        """`take` for the result that the page's address names with `?result=`; else the page as it is."""
         token = request.query_params.get("result")
         analysis = self._kept.get(token) if token else None
         if analysis is None:
@@ -436,7 +495,7 @@ class ImageHandlers:
             return gr.skip()
         # Whoever has the link shall see the picture, not what its owner called the file.
         analysis = replace(analysis, remark="*Opened from a link.*", name=Analysis.name)
-        return *self.shown(self._answer)(analysis, LAYOUTS[0]), *astuple(analysis.look)
+        return self.take(self._answer, number, newest, analysis, LAYOUTS[0], set_look=True)
 
     def _analyse(self, frame: DecodedImage, **settings: Any) -> Analysis:
         predictor = self._model().predictor
@@ -448,7 +507,6 @@ class ImageHandlers:
         try:
             return self._answer(analyse())
         except BusiUNetError as error:
-            gr.Warning(str(error), title="Not analysed", duration=30)
             return nothing(f"**Not analysed.** {error}")
 
     def _answer(self, analysis: Analysis) -> Answer:
@@ -493,6 +551,10 @@ class ImageHandlers:
 def nothing(findings: str) -> Answer:
     """An empty page, so that no result stays beside a picture it does not belong to."""
     return Answer(None, None, None, findings, None, None)
+
+
+def _same_look() -> list[Any]:
+    return [gr.skip() for _ in fields(Look)]
 
 
 def _nothing_drawn(findings: str) -> Drawing:

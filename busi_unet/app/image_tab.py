@@ -23,6 +23,7 @@ from busi_unet.app.image_handlers import (
     ImageHandlers,
 )
 from busi_unet.app.model import ModelInUse
+from busi_unet.app.newest import CHECK_JS, COUNT_JS, NUMBER_JS, Newest, of_newest
 from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.imaging.overlay import COLORS
 
@@ -56,6 +57,9 @@ def build_image_tab(
     handlers = ImageHandlers(model, images)
     # The picture that is worked on, and the same as last drawn: only a new picture writes both.
     kept, drawn = (gr.State(None, time_to_live=_KEPT_SECONDS) for _ in range(2))
+    newest = gr.State(Newest())
+    # Of the image that is shown; in the page, so that the browser tells when it changes.
+    number = gr.Number(visible="hidden")
     with gr.Row(equal_height=False, elem_id="one-image"):
         with gr.Column(scale=2, min_width=280):
             # The file reaches our own decoder untouched; gr.Image would open it first, and a browser has no
@@ -274,69 +278,101 @@ def build_image_tab(
     settled = [clip_frame, threshold, anyway, pixel_size, reference, editor, *made]
     whole = [*drawing, kept, original, *settled]
     settings = [kept, threshold, layout, *look]
-    # One run at a time over all events: they share the model and the CPU.
-    run: dict[str, Any] = {
-        "outputs": whole,
+    private: dict[str, Any] = {"api_visibility": "private"}
+    # One run at a time over all events: they share the model and the CPU. A run learns which image is the
+    # newest when its turn comes, so one that waits will do; one more is put off until it is done.
+    network: dict[str, Any] = {
+        **private,
         "show_progress_on": [overlay],
         "concurrency_id": "network",
         "concurrency_limit": 1,
+        "trigger_mode": "always_last",
     }
-    private: dict[str, Any] = {"api_visibility": "private"}
+    # What sets or shows the image goes one after the other, and reaches the browser in that order.
+    in_order: dict[str, Any] = {
+        **private,
+        "show_progress": "hidden",
+        "concurrency_id": "newest",
+        "concurrency_limit": 1,
+        "trigger_mode": "multiple",
+    }
     # Past the queue, where an error would not be shown: for what cannot fail.
     helper: dict[str, Any] = {**private, "show_progress": "hidden", "queue": False}
     action: dict[str, Any] = {**private, "show_progress": "minimal", "concurrency_limit": None}
 
-    redraw = as_files(handlers.redraw)
-    bounded: dict[str, Any] = {"inputs": settings, "outputs": drawing, "js": _bounded(settings), **helper}
+    redraw = of_newest(as_files(handlers.redraw), numbered=True)
+    bounded: dict[str, Any] = {
+        "inputs": [newest, *settings],
+        "outputs": [*drawing, number],
+        "js": _bounded([newest, *settings]),
+        **helper,
+    }
 
     def redraw_after(event: Any) -> None:
         """What was made of the result before is put away, so that nothing stale is taken home."""
         event.then(None, outputs=made, js=_EMPTY_JS, **private)
         event.then(redraw, **bounded)
 
-    def start_over(event: Any, *others: Any) -> None:
-        """After a new picture: what belonged to the one before is forgotten."""
-        event.success(None, js=_SHOW_JS, **private)
-        for other in others:
-            event.success(lambda: None, outputs=other, **helper)
-        event.failure(lambda: handlers.empty("**Not analysed.** Try again."), outputs=whole, **helper)
+    def failed(event: Any) -> None:
+        """The queue is full: nothing is shown of what was there before."""
+        event.failure(
+            lambda *taken: handlers.take(None, *taken, findings=text.NOT_ANALYSED),
+            [number, newest],
+            [*whole, number],
+            js=NUMBER_JS,
+            **helper,
+        )
 
-    fresh = [pixel_size, *look, layout]
-    uploaded = image.upload(
-        as_files(handlers.shown(handlers.analyse_upload)), [image, *fresh], **private, **run
-    )
-    captured = capture.upload(
-        as_files(handlers.shown(handlers.analyse_captured)), [capture, *fresh], **private, **run
-    )
-    chosen = examples.select(
-        as_files(handlers.shown(handlers.analyse_example)), fresh, **private, **run, trigger_mode="multiple"
-    )
-    tried = brought.select(
-        as_files(handlers.shown(handlers.analyse_brought)), fresh, **private, **run, trigger_mode="multiple"
-    )
-    frame_inputs = [image, clip_frame, *fresh]
-    clip_frame.input(
-        as_files(handlers.shown(handlers.analyse_frame, frame_moves=True)),
-        frame_inputs,
-        **private,
-        **run,
-        js=_bounded(frame_inputs),
-        trigger_mode="always_last",
-    )
-    demo.load(as_files(handlers.open_kept), outputs=[*whole, *look], **private, concurrency_id="network")
-    start_over(uploaded, capture)
-    start_over(captured, image)
-    start_over(chosen, image, capture)
-    start_over(tried, image, capture)
-    for event, gallery in ((chosen, examples), (tried, brought)):
-        event.then(lambda: gr.Gallery(selected_index=None), outputs=gallery, **helper)
+    def analyse_and_show(taken: Any) -> Any:
+        """Analyse what an event has set, and show it, if nothing newer has come by then."""
+        analysed = taken.success(handlers.run, newest, **network)
+        shown = analysed.success(handlers.show, newest, [*whole, *look, number], **in_order)
+        failed(taken)
+        failed(analysed)
+        return shown
+
+    def sets_image(
+        event: Any, analyse: Callable[..., Any], *inputs: Any, others: Sequence[Any], **options: bool
+    ) -> Any:
+        """What an event does that sets the image: the other places to choose one are emptied at once."""
+        if others:
+            event(None, outputs=others, js=f"() => {json.dumps([None] * len(others))}", **private)
+        inputs = (number, newest, *inputs, pixel_size, *look, layout)
+        taken = event(
+            _take(handlers, analyse, **options),
+            inputs,
+            [*whole, number],
+            js=_bounded(inputs, then=NUMBER_JS),
+            **in_order,
+        )
+        analyse_and_show(taken).success(None, js=_SHOW_JS, **private)
+        return taken
+
+    sets_image(image.upload, handlers.analyse_upload, image, others=[capture])
+    sets_image(capture.upload, handlers.analyse_captured, capture, others=[image])
+    sets_image(clip_frame.input, handlers.analyse_frame, image, clip_frame, others=[], frame_moves=True)
+    for gallery, analyse in ((examples, handlers.analyse_example), (brought, handlers.analyse_brought)):
+        chosen = sets_image(gallery.select, analyse, others=[image, capture], selected=True)
+        chosen.then(lambda: gr.Gallery(selected_index=None), outputs=gallery, **helper)
     for source in (image, capture):
-        source.clear(handlers.empty, outputs=whole, **helper)
+        cleared = source.clear(
+            lambda *taken: handlers.take(None, *taken),
+            [number, newest],
+            [*whole, number],
+            js=NUMBER_JS,
+            **in_order,
+        )
+        failed(cleared)
+    opened = demo.load(handlers.open_kept, [number, newest], [*whole, number], js=COUNT_JS, **in_order)
+    analyse_and_show(opened)
+    number.change(None, number, js=CHECK_JS, **private)
 
     for control in (view, threshold, opacity, color, diameters):
         control.input(redraw, **bounded, trigger_mode="always_last")
         control.input(None, outputs=made, js=_EMPTY_JS, **private)
-    redraw_after(pixel_size.input(handlers.measure_in_mm, [kept, pixel_size], kept, **action))
+    redraw_after(
+        pixel_size.input(of_newest(handlers.measure_in_mm), [newest, kept, pixel_size], kept, **action)
+    )
     laid_out = layout.input(
         lambda layout: (gr.Row(visible=layout == LAYOUTS[0]), gr.ImageSlider(visible=layout == LAYOUTS[1])),
         layout,
@@ -344,16 +380,24 @@ def build_image_tab(
         **helper,
     )
     laid_out.then(redraw, **bounded)
-    redraw_after(anyway.click(handlers.analyse_again, kept, [kept, anyway], **helper))
+    redraw_after(anyway.click(of_newest(handlers.analyse_again), [newest, kept], [kept, anyway], **helper))
     for change in (reference.upload, reference.clear, reference.delete):
-        redraw_after(change(handlers.compare, [kept, reference], kept, **action))
-    start.click(handlers.start_correction, drawn, editor, **action)
-    correction.select(handlers.open_editor, [drawn, editor], editor, **action)
-    redraw_after(apply.click(handlers.correct, [kept, editor], [kept, threshold], **action))
-    redraw_after(drop.click(handlers.drop_correction, [kept, drawn], [kept, threshold, editor], **action))
-    make_pair.click(handlers.training_pair, [drawn, label], pair_file, **action)
-    make_files.click(handlers.downloads, drawn, files, **action)
-    keep.click(handlers.keep, drawn, link, **action).success(None, link, link, js=_LINK_JS, **private)
+        redraw_after(change(of_newest(handlers.compare), [newest, kept, reference], kept, **action))
+    start.click(of_newest(handlers.start_correction), [newest, drawn], editor, **action)
+    correction.select(of_newest(handlers.open_editor), [newest, drawn, editor], editor, **action)
+    redraw_after(
+        apply.click(of_newest(handlers.correct), [newest, kept, editor], [kept, threshold], **action)
+    )
+    redraw_after(
+        drop.click(
+            of_newest(handlers.drop_correction), [newest, kept, drawn], [kept, threshold, editor], **action
+        )
+    )
+    make_pair.click(of_newest(handlers.training_pair), [newest, drawn, label], pair_file, **action)
+    make_files.click(of_newest(handlers.downloads), [newest, drawn], files, **action)
+    keep.click(of_newest(handlers.keep), [newest, drawn], link, **action).success(
+        None, link, link, js=_LINK_JS, **private
+    )
     demo.load(thumbnails, outputs=examples, **helper)
     # In the queue: the Hub may take its time.
     demo.load(handlers.brought, outputs=brought, **private, show_progress="hidden")
@@ -389,10 +433,29 @@ def _build_call(
     )
 
 
-def _bounded(inputs: Sequence[Any]) -> str:
+def _take(
+    handlers: ImageHandlers,
+    analyse: Callable[..., Any],
+    *,
+    frame_moves: bool = False,
+    selected: bool = False,
+) -> Callable[..., Any]:
+    """`ImageHandlers.take` for an event whose image `analyse` analyses, `selected` in a gallery or not."""
+
+    def take(number: float, newest: Newest, *inputs: Any) -> Any:
+        return handlers.take(analyse, number, newest, *inputs, frame_moves=frame_moves)
+
+    def take_selected(event: gr.SelectData, number: float, newest: Newest, *inputs: Any) -> Any:
+        return take(number, newest, event, *inputs)
+
+    return take_selected if selected else take
+
+
+def _bounded(inputs: Sequence[Any], *, then: str = "(...values) => values") -> str:
     """JavaScript that brings each slider's typed value into its bounds, as the slider itself does later.
 
-    Gradio would answer one beyond them with an error, and leave the picture at another value.
+    Gradio would answer one beyond them with an error, and leave the picture at another value. `then` is more
+    JavaScript, which the values pass through.
     """
     sliders = {index: block.elem_id for index, block in enumerate(inputs) if isinstance(block, gr.Slider)}
     return f"""(...values) => {{
@@ -400,5 +463,5 @@ def _bounded(inputs: Sequence[Any]) -> str:
         const slider = document.querySelector(`#${{name}} input[type=range]`);
         if (slider) values[index] = Math.min(Math.max(values[index], slider.min), slider.max);
     }}
-    return values;
+    return ({then})(...values);
 }}"""

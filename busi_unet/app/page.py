@@ -39,6 +39,9 @@ _CSS = """
 #findings blockquote p { margin: 0 !important; }
 body:not(.dark) button[role="tab"].selected { color: var(--primary-700); }
 #original img, #overlay img, #agreement-image img { object-fit: contain !important; }
+body[data-stale] :is(#original, #overlay, #pair, #legend, #probabilities, #findings, #more) {
+    visibility: hidden;
+}
 :root { --focus: var(--primary-700); }
 .dark { --focus: var(--primary-400); }
 input[type="range"]:focus-visible, input[type="radio"]:focus-visible,

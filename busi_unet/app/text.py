@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+ANALYSING = "Analysing …"
+NOT_ANALYSED = "**Not analysed.** Try again."
 EXAMPLES = "Or an example"
 EXAMPLES_SOURCE = (
     "Examples: [BrEaST](https://doi.org/10.7937/9WKK-Q141), fold 0, not used to train the embedded weights. "

@@ -65,6 +65,13 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_split(parser: argparse.ArgumentParser) -> None:
+    """Add --split."""
+    parser.add_argument(
+        "--split", choices=("train", "validation", "test", "all"), default="test", help="(%(default)s)"
+    )
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add --device."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (%(default)s)")
@@ -76,7 +83,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def add_subgroups(parser: argparse.ArgumentParser) -> None:
-    """Add --by, whose value `subgroups.marks_of` takes."""
+    """Add --by, whose value `subgroups.subgroups_of` takes."""
     parser.add_argument(
         "--by",
         nargs="+",

@@ -37,14 +37,14 @@ def run(args: argparse.Namespace) -> None:
     options = TrainOptions.from_arguments(args)
     # After the arguments, so that --help and a wrong flag are answered at once.
     from busi_unet.evaluation.report import to_markdown
-    from busi_unet.evaluation.subgroups import marks_of
+    from busi_unet.evaluation.subgroups import subgroups_of
     from busi_unet.training.cross_validation import cross_validate, results_folder
 
     evaluation = cross_validate(
         options,
         folds=args.folds,
         provenance={"command": shlex.join(args.command), "training_seed": options.seed},
-        marks=marks_of(args.by),
+        subgroups=subgroups_of(args.by),
     )
     print_result(evaluation.summary, to_markdown(evaluation), as_json=args.json)
     print(f"\nReport written to {results_folder(options.output, args.folds)}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""busi-unet evaluate: a model on one split of a prepared data set."""
+"""busi-unet evaluate: a model on images of a prepared data set, pooled and by source."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ import shlex
 import sys
 from pathlib import Path
 
-from busi_unet.cli.common import add_data, add_device, add_json, add_subgroups, print_result, seed, warn
+from busi_unet.cli.common import (
+    add_data,
+    add_device,
+    add_json,
+    add_split,
+    add_subgroups,
+    print_result,
+    seed,
+    warn,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,13 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model", metavar="MODEL", help="model folder, Hub id, or 'embedded' for the built-in one"
     )
     add_data(parser)
-    parser.add_argument(
-        "--split", choices=("train", "validation", "test"), default="test", help="(%(default)s)"
-    )
+    add_split(parser)
     parser.add_argument(
         "--output",
         type=Path,
-        help="report folder (reports/MODEL-SPLIT); its galleries show the data: do not publish them",
+        help="report folder (reports/MODEL-SPLIT); its page shows images of the data: do not publish it",
     )
     add_device(parser)
     parser.add_argument("--seed", type=seed, default=0, help="of the bootstrap (%(default)s)")
@@ -34,20 +41,20 @@ def run(args: argparse.Namespace) -> None:
     from busi_unet.evaluation.evaluate import evaluate
     from busi_unet.evaluation.leakage import subject
     from busi_unet.evaluation.report import default_folder, to_markdown
-    from busi_unet.evaluation.subgroups import marks_of
+    from busi_unet.evaluation.subgroups import subgroups_of
 
     output = args.output or default_folder(args.model, args.split)
-    marks = marks_of(args.by)
-    judged = subject(args.model, load_prepared(args.data), args.split, device=args.device)
-    for doubt in judged.doubts:
-        warn(doubt)
+    subgroups = subgroups_of(args.by)
+    chosen = subject(args.model, load_prepared(args.data), args.split, device=args.device)
+    for warning in chosen.provenance["warnings"]:
+        warn(warning)
     evaluation = evaluate(
-        judged.predictor,
-        judged.images,
+        chosen.predictor,
+        chosen.images,
         output=output,
         seed=args.seed,
-        provenance={"command": shlex.join(args.command), **judged.provenance},
-        marks=marks,
+        provenance={"command": shlex.join(args.command), **chosen.provenance},
+        subgroups=subgroups,
     )
     print_result(evaluation.summary, to_markdown(evaluation), as_json=args.json)
     print(f"\nReport written to {output}", file=sys.stderr)

@@ -90,9 +90,9 @@ def run(args: argparse.Namespace) -> None:
         warn(message)
     report = args.output / "report.html" if args.report else None
     if report:
-        from busi_unet.data.explore import write_report
+        from busi_unet.data.report import write_data_report
 
-        write_report(dataset, report, record=record, progress=True)
+        write_data_report(dataset, report, record=record, progress=True)
     result = {
         "output": str(args.output),
         "report": report and str(report),

@@ -1,232 +1,304 @@
-"""Scores of masks and classes at native resolution, and how sure a figure over few images can be.
+"""The registry of metrics: what each is called, how it is computed, which way is better, and where it is
+shown.
 
-Two kinds of function meet here. `segmentation_scores`, from `busi_unet.imaging.scores`, which the app
-uses too, compares one pair of masks. The statistics
-(`mean`, `median`, `accuracy`, `macro_f1`, `auc`, `expected_calibration_error`) take N images and
-`weights` (..., N), how often each image counts, and return an array of shape (...), NaN where the
-figure is undefined. A point estimate is a statistic with every weight 1; the bootstrap is the same
-statistic with one row of weights per resample, so no figure is ever computed in two ways.
+To add a metric, add a `Metric` to `METRICS`. If it needs a score of each image that is not there yet, add
+that to `score_image`, which gives per_image.csv its columns. Nothing else has to change: reports, README,
+model card and app read this file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from busi_unet.errors import UsageError
-from busi_unet.imaging.scores import SegmentationScores, dice, hd95, segmentation_scores
+from busi_unet.evaluation import statistics
+from busi_unet.evaluation.bootstrap import Estimate
+from busi_unet.evaluation.measures import (
+    MISSED_DICE,
+    How,
+    auc_of,
+    calibration_error,
+    macro_f1,
+    mean_of,
+    mean_per_group,
+    share_of,
+)
+from busi_unet.imaging.scores import dice, segmentation_scores
+from busi_unet.inference.conformal import boundary_distances
+from busi_unet.inference.postprocess import mask_from_probability
 
-__all__ = [
-    "ECE_BINS",
-    "MISSED_DICE",
-    "Interval",
-    "SegmentationScores",
-    "accuracy",
-    "auc",
-    "bootstrap_interval",
-    "confusion_matrix",
-    "dice",
-    "expected_calibration_error",
-    "hd95",
-    "macro_f1",
-    "malignancy_score",
-    "mean",
-    "median",
-    "segmentation_scores",
-]
+if TYPE_CHECKING:
+    from busi_unet.config import Thresholds
 
-ECE_BINS = 15
-MISSED_DICE = 0.05
-"""A lesion whose mask has a lower Dice counts as missed."""
+Place = Literal["readme", "card", "report", "sources", "robustness"]
+"""README.md; the model card and the app's page; the report of an evaluation; its tables by subgroup; the
+report of robustness."""
 
 
-def mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted mean over the images where `values` (N,) is not NaN."""
-    defined = ~np.isnan(values)
-    return _divide(weights[..., defined] @ values[defined], weights[..., defined].sum(-1))
-
-
-def median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Median over the images where `values` (N,) is not NaN, each repeated `weights` times.
+def score_image(
+    prediction: Any, target: np.ndarray | None, thresholds: Thresholds | None = None
+) -> dict[str, float | None]:
+    """Return the scores of one image, at native resolution, by their column in per_image.csv.
 
     Args:
-        values: float (N,).
-        weights: whole numbers (..., N).
-    """
-    order = np.argsort(values)[: np.count_nonzero(~np.isnan(values))]
-    if not order.size:
-        return np.full(weights.shape[:-1], np.nan)
-    ranks = weights[..., order].cumsum(-1)
-    total = ranks[..., -1]
-    # The two middle places are one and the same for an odd total.
-    middle = [
-        values[order[np.minimum((ranks <= place[..., None]).sum(-1), order.size - 1)]]
-        for place in ((total - 1) // 2, total // 2)
-    ]
-    return np.where(total > 0, (middle[0] + middle[1]) / 2, np.nan)
-
-
-def confusion_matrix(
-    truth: np.ndarray, predicted: np.ndarray, n_classes: int, weights: np.ndarray | None = None
-) -> np.ndarray:
-    """Counts of true class (row) by predicted class (column).
-
-    Args:
-        truth: class indices (N,).
-        predicted: class indices (N,).
-        n_classes: K.
-        weights: (..., N); every image counts once by default.
+        prediction: a `Prediction`.
+        target: bool (H, W), the reference; None where nobody outlined the lesions.
+        thresholds: of the model; without them, the `ungated` scores are None.
 
     Returns:
-        (..., K, K), of the dtype of `weights`, int by default.
+        None where a score is undefined or not known.
+
+        - height_px, width_px, predicted_area_px;
+        - lesion_probability: that there is any lesion, in [0, 1];
+        - ungated_area_px, ungated_dice: of the mask that would be drawn whatever the lesion probability;
+        - target_area_px, dice, iou, hd95_px, precision, recall: see `busi_unet.imaging.scores`;
+        - boundary_within: share of the true boundary in the stated band; None where the lesion is missed.
+
+    Raises:
+        UsageError: mask and reference differ in size.
     """
-    weights = np.ones(len(truth), dtype=int) if weights is None else weights
-    cells = np.eye(n_classes**2, dtype=weights.dtype)[truth * n_classes + predicted]
-    return (weights @ cells).reshape(*weights.shape[:-1], n_classes, n_classes)
-
-
-def accuracy(confusion: np.ndarray) -> np.ndarray:
-    """Share of images on the diagonal of confusion matrices (..., K, K)."""
-    return _divide(confusion.trace(axis1=-2, axis2=-1), confusion.sum((-2, -1)))
-
-
-def macro_f1(confusion: np.ndarray) -> np.ndarray:
-    """Unweighted mean of the F1 score of each class, from confusion matrices (..., K, K).
-
-    Undefined unless every class has an image. A class that is never predicted scores 0.
-    """
-    hits = confusion.diagonal(axis1=-2, axis2=-1)
-    present, predicted = confusion.sum(-1), confusion.sum(-2)
-    return np.where((present > 0).all(-1), _divide(2 * hits, present + predicted).mean(-1), np.nan)
-
-
-def auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve: the chance that a positive image outscores a negative one, ties half.
-
-    Args:
-        scores: float (N,), higher for positive.
-        positive: bool (N,).
-        weights: (..., N).
-
-    Returns:
-        (...), NaN where no positive or no negative image counts.
-    """
-    if not len(scores):
-        return np.full(weights.shape[:-1], np.nan)
-    order = np.argsort(scores)
-    starts = np.flatnonzero(np.diff(scores[order], prepend=np.nan) != 0)
-    # Summed per distinct score, so that ties count half whatever their order.
-    positives = np.add.reduceat((weights * positive)[..., order], starts, axis=-1)
-    negatives = np.add.reduceat((weights * ~positive)[..., order], starts, axis=-1)
-    below = negatives.cumsum(-1) - negatives
-    outscored = (positives * (below + negatives / 2)).sum(-1)
-    return _divide(outscored, positives.sum(-1) * negatives.sum(-1))
-
-
-def malignancy_score(probabilities: np.ndarray) -> np.ndarray:
-    """Malignant against benign, the score behind `auc`: p_malignant / (p_malignant + p_benign).
-
-    Args:
-        probabilities: (N, 3) in the order normal, benign, malignant.
-
-    Returns:
-        (N,) in [0, 1]; 0.5, no preference, where both are exactly 0.
-    """
-    benign, malignant = probabilities[:, 1], probabilities[:, 2]
-    score = _divide(malignant, benign + malignant)
-    return np.where(np.isnan(score), 0.5, score)
-
-
-def expected_calibration_error(
-    probabilities: np.ndarray, truth: np.ndarray, weights: np.ndarray, *, bins: int = ECE_BINS
-) -> np.ndarray:
-    """Mean gap between the confidence of the likeliest class and how often it is right.
-
-    Equal-width bins over (0, 1] (Guo et al., On Calibration of Modern Neural Networks, ICML 2017).
-    The gap of a sparsely filled bin is chance as much as error, so the figure grows as images get
-    fewer, and its bootstrap interval lies high for the same reason.
-
-    Args:
-        probabilities: (N, K), rows summing to 1.
-        truth: class indices (N,).
-        weights: (..., N).
-        bins: number of bins.
-    """
-    confidence = probabilities.max(axis=1)
-    gap = (probabilities.argmax(axis=1) == truth) - confidence
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    per_bin = weights @ (np.eye(bins)[place] * gap[:, None])
-    return _divide(np.abs(per_bin).sum(-1), weights.sum(-1))
+    mask, chances = prediction.mask, prediction.probabilities
+    found = None if target is None else segmentation_scores(mask, target)
+    ungated = None
+    if thresholds is not None and prediction.probability is not None:
+        ungated = mask_from_probability(prediction.probability, 1.0, thresholds)
+    scores = {
+        "height_px": mask.shape[0],
+        "width_px": mask.shape[1],
+        "predicted_area_px": int(np.count_nonzero(mask)),
+        "lesion_probability": 1 - chances["normal"] if chances else None,
+        "ungated_area_px": None if ungated is None else int(np.count_nonzero(ungated)),
+        "ungated_dice": None if ungated is None or target is None else dice(ungated, target),
+        "boundary_within": None,
+    }
+    for name in ("target_area_px", "dice", "iou", "hd95_px", "precision", "recall"):
+        scores[name] = None if found is None else getattr(found, name)
+    band = prediction.boundary_band
+    if band is not None and found is not None and found.dice is not None and found.dice >= MISSED_DICE:
+        distances = boundary_distances(mask, target)
+        scores["boundary_within"] = float(np.mean((distances >= -band.inner) & (distances <= band.outer)))
+    return scores
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A percentile bootstrap interval.
+class Metric:
+    """One metric.
 
     Attributes:
-        low: lower end.
-        high: upper end.
-        undefined_resamples: how many resamples were left out because the figure is undefined on them.
+        name: its key in metrics.json.
+        title: as people read it.
+        measure: what computes it; of images that lack what it needs, its `n` is 0.
+        better: "higher", "lower", or None where a stated value is to be met.
+        shown: where.
+        unit: "" for a number between 0 and 1.
+        hub: its name and task on the Hugging Face Hub, where it is known there.
     """
 
-    low: float
-    high: float
-    undefined_resamples: int
+    name: str
+    title: str
+    measure: How
+    better: Literal["higher", "lower"] | None
+    shown: tuple[Place, ...] = ("report",)
+    unit: str = ""
+    hub: tuple[str, str] | None = None
+
+    def text(self, value: float | None, *, sign: bool = False) -> str:
+        """Return a value, or a difference with its sign, as it is written."""
+        digits = 1 if self.unit == "px" else 3
+        return "undefined" if value is None else f"{value:{'+' if sign else ''}.{digits}f}"
+
+    def value(self, estimate: Estimate) -> str:
+        """Return the value and, behind a share, how many of how many."""
+        share = "" if None in (estimate.value, estimate.count) else f" ({estimate.count} of {estimate.n})"
+        return self.text(estimate.value) + share
+
+    def interval(self, estimate: Estimate) -> str:
+        """Return the ends of the interval, or a dash."""
+        if estimate.ci_low is None or estimate.ci_high is None:
+            return "–"
+        return f"{self.text(estimate.ci_low)} to {self.text(estimate.ci_high)}"
 
 
-def bootstrap_interval(
-    statistic: Callable[[np.ndarray], np.ndarray],
-    groups: Sequence[Hashable],
-    *,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Interval | None:
-    """Percentile interval of a statistic under resampling of whole groups with replacement.
+_CARD: tuple[Place, ...] = ("card", "report")
+_SOURCES: tuple[Place, ...] = ("card", "report", "sources")
+_EVERYWHERE: tuple[Place, ...] = ("readme", "card", "report", "sources", "robustness")
+_SEGMENTATION, _CLASSIFICATION = "image-segmentation", "image-classification"
 
-    Images of one lesion or view are not independent, so the group is drawn, and all its images
-    with it (the cluster bootstrap; Efron and Tibshirani, An Introduction to the Bootstrap, 1993;
-    Field and Welsh, JRSS B 69, 2007). Equal `groups` and `seed` give equal resamples, so two
-    statistics of one data set are compared on the same draws.
-
-    Args:
-        statistic: takes weights (R, N), returns (R,), NaN where undefined.
-        groups: group of each of the N images.
-        resamples: R.
-        level: coverage, in (0, 1).
-        seed: of the draws.
-
-    Returns:
-        None where no honest interval can be had: fewer than two groups, a statistic that no resample
-        defines, or one that is alike in all of them (0 of 20 does not prove a rate of exactly 0).
-
-    Raises:
-        UsageError: `resamples` below 1 or `level` outside (0, 1).
-    """
-    if resamples < 1 or not 0 < level < 1:
-        raise UsageError(
-            f"A bootstrap of {resamples} resamples at level {level} is not possible.",
-            "Use at least 1 resample and a level between 0 and 1, such as 0.95.",
-        )
-    places: dict[Hashable, int] = {}
-    group_of = np.array([places.setdefault(group, len(places)) for group in groups], dtype=int)
-    if len(places) < 2:
-        return None
-    draws = np.random.default_rng(seed).multinomial(
-        len(places), np.full(len(places), 1 / len(places)), resamples
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "lesion_dice",
+            "Lesion Dice, mean",
+            mean_of("dice", "lesion"),
+            "higher",
+            _EVERYWHERE,
+            hub=("dice", _SEGMENTATION),
+        ),
+        Metric(
+            "lesion_dice_median",
+            "Lesion Dice, median",
+            mean_of("dice", "lesion", statistic=statistics.median),
+            "higher",
+            _CARD,
+            hub=("dice", _SEGMENTATION),
+        ),
+        Metric(
+            "benign_dice",
+            "Lesion Dice, mean, benign",
+            mean_of("dice", "benign"),
+            "higher",
+            _CARD,
+            hub=("dice", _SEGMENTATION),
+        ),
+        Metric(
+            "malignant_dice",
+            "Lesion Dice, mean, malignant",
+            mean_of("dice", "malignant"),
+            "higher",
+            _SOURCES,
+            hub=("dice", _SEGMENTATION),
+        ),
+        Metric(
+            "lesion_iou",
+            "Lesion IoU, mean",
+            mean_of("iou", "lesion"),
+            "higher",
+            _CARD,
+            hub=("iou", _SEGMENTATION),
+        ),
+        Metric(
+            "lesion_hd95_px",
+            "HD95 of lesions, mean (px)",
+            mean_of("hd95_px", "lesion"),
+            "lower",
+            _SOURCES,
+            unit="px",
+            hub=("hd95", _SEGMENTATION),
+        ),
+        Metric("lesion_precision", "Pixel precision, mean", mean_of("precision", "lesion"), "higher"),
+        Metric("lesion_recall", "Pixel recall, mean", mean_of("recall", "lesion"), "higher"),
+        Metric(
+            "lesion_missed_share",
+            f"Missed lesions (Dice < {MISSED_DICE})",
+            share_of("missed", "lesion"),
+            "lower",
+            _EVERYWHERE,
+            hub=("miss_rate", _SEGMENTATION),
+        ),
+        Metric(
+            "malignant_missed_share",
+            f"Missed malignant lesions (Dice < {MISSED_DICE})",
+            share_of("missed", "malignant"),
+            "lower",
+            _SOURCES,
+        ),
+        Metric(
+            "lesion_called_normal_share",
+            "Lesions called normal",
+            share_of("called normal", "lesion"),
+            "lower",
+            _SOURCES,
+        ),
+        Metric(
+            "normal_false_mask_share",
+            "False-positive rate (normal images)",
+            share_of("outlined", "no lesion"),
+            "lower",
+            _EVERYWHERE,
+            hub=("false_positive_rate", _SEGMENTATION),
+        ),
+        Metric(
+            "accuracy",
+            "Three-class accuracy",
+            share_of("right", "labelled"),
+            "higher",
+            (*_SOURCES, "robustness"),
+            hub=("accuracy", _CLASSIFICATION),
+        ),
+        Metric("macro_f1", "Macro-F1", macro_f1, "higher", _CARD, hub=("f1", _CLASSIFICATION)),
+        Metric(
+            "auc_malignant",
+            "AUC, malignant vs benign",
+            auc_of("malignancy", "malignant", "benign"),
+            "higher",
+            _EVERYWHERE,
+            hub=("roc_auc", _CLASSIFICATION),
+        ),
+        Metric(
+            "auc_lesion",
+            "AUC, lesion vs no lesion",
+            auc_of("lesion_probability", "lesion", "no lesion"),
+            "higher",
+        ),
+        Metric(
+            "malignant_sensitivity",
+            "Sensitivity (malignant images flagged)",
+            share_of("flagged", "malignant"),
+            "higher",
+            _EVERYWHERE,
+        ),
+        Metric(
+            "malignant_specificity",
+            "Specificity (benign and normal images not flagged)",
+            share_of("not flagged", "not malignant"),
+            "higher",
+            ("readme", "card", "report"),
+        ),
+        Metric(
+            "benign_specificity",
+            "Specificity among lesions (benign images not flagged)",
+            share_of("not flagged", "benign"),
+            "higher",
+            _SOURCES,
+        ),
+        Metric(
+            "ece",
+            f"Expected calibration error, {statistics.ECE_BINS} bins",
+            calibration_error,
+            "lower",
+            _SOURCES,
+            hub=("ece", _CLASSIFICATION),
+        ),
+        Metric("set_coverage", "Prediction-set coverage", share_of("in set", "labelled"), None, _SOURCES),
+        Metric(
+            "set_coverage_by_group",
+            "Prediction-set coverage, per group",
+            mean_per_group("in set", "labelled"),
+            None,
+            _CARD,
+        ),
+        Metric(
+            "set_size", "Prediction-set size, mean", mean_of("set size", "all"), "lower", _CARD, "classes"
+        ),
+        Metric(
+            "boundary_coverage",
+            "Boundary-band coverage, mean",
+            mean_of("boundary_within", "all"),
+            None,
+            _CARD,
+        ),
+        Metric(
+            "boundary_coverage_by_group",
+            "Boundary-band coverage, per group",
+            mean_per_group("boundary_within", "all"),
+            None,
+            _CARD,
+        ),
+        Metric(
+            "refused_share",
+            "Refused images",
+            share_of("refused", "all"),
+            "lower",
+            ("report", "sources", "robustness"),
+        ),
     )
-    values = np.asarray(statistic(draws[:, group_of]), dtype=float)
-    defined = values[~np.isnan(values)]
-    if not defined.size or np.ptp(defined) < 1e-12:
-        return None
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high), resamples - defined.size)
+}
+"""By name, in the order in which they are shown."""
 
 
-def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Quotient, NaN where the divisor is 0."""
-    part, whole = np.asarray(part, dtype=float), np.asarray(whole, dtype=float)
-    undefined = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
-    return np.divide(part, whole, out=undefined, where=whole > 0)
+def shown_in(place: Place) -> list[Metric]:
+    """Return the metrics that are shown in one place, in order."""
+    return [metric for metric in METRICS.values() if place in metric.shown]

@@ -1,16 +1,13 @@
-"""The report folder of an evaluation: figures as JSON and tables, a row per image, plots, galleries.
+"""The report folder of an evaluation.
 
-It holds
+    report.html             metrics, plots and the worst cases on one page
+    metrics.json            every metric with its interval, and where it comes from
+    per_image.csv           one row per image
+    missed_vs_outlined.csv  what other lesion thresholds would miss and outline
+    roc.png, dice.png, reliability.png, missed_vs_outlined.png
 
-    metrics.json         every figure with its interval, and where it comes from
-    summary.md           the same as tables
-    per_image.csv        one row per image
-    dice_histogram.png, dice_by_size.png, confusion_matrix.png
-    roc.png, lesion_detection.png, reliability.png
-    gallery_best.png, gallery_worst.png, gallery_false_masks.png
-
-The galleries show pixels of the data set, and BUSI's licence is unclear: keep the folder out of
-version control (`reports/` is ignored) and publish figures and plots only.
+The page shows images of the data set, and BUSI's licence is unclear: keep the folder out of version control
+(`reports/` is ignored) and publish metrics and plots only.
 """
 
 from __future__ import annotations
@@ -18,58 +15,43 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import MissingDependencyError
-from busi_unet.evaluation import metrics, plots
-from busi_unet.evaluation.summary import TITLES
+from busi_unet.evaluation.cases import show_cases
+from busi_unet.evaluation.measures import lesion_threshold_curve
+from busi_unet.evaluation.metrics import Metric, shown_in
+from busi_unet.evaluation.plots import draw_plots
+from busi_unet.io.html import data_uri, png_of, render
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from matplotlib.figure import Figure
 
-    from busi_unet.evaluation.evaluate import Evaluation
-    from busi_unet.evaluation.summary import ImageResult
+    from busi_unet.evaluation.cases import MaskOf
+    from busi_unet.evaluation.evaluate import Evaluation, Part
 
-GALLERY_SIZE = 6
-
-_CLASSIFICATION = (
-    "normal_false_mask_share",
-    "accuracy",
-    "macro_f1",
-    "auc_malignant",
-    "malignant_sensitivity",
-    "malignant_specificity",
-    "ece",
-    "set_coverage",
-    "set_coverage_by_group",
-    "set_size",
-    "boundary_coverage",
-    "boundary_coverage_by_group",
-)
-_BY_SUBSET = (
-    "lesion_dice",
-    "malignant_dice",
-    "lesion_missed_share",
-    "normal_false_mask_share",
-    "accuracy",
-    "auc_malignant",
-    "ece",
-)
+PLOTS = {
+    "roc": "ROC: malignant vs benign",
+    "dice": "Dice of lesions",
+    "reliability": "Reliability: how often the likeliest class is right, by its probability",
+    "missed_vs_outlined": "Missed lesions against outlined normal images, as the lesion threshold moves",
+}
+"""Title of each plot by the name of its file; none shows an image of the data set."""
+_CURVE = "missed_vs_outlined"
 
 
-def write_report(folder: Path, evaluation: Evaluation, split: Dataset, mask_of: plots.MaskOf) -> None:
-    """Writes the report folder, made if absent; replaces what an earlier run wrote there.
+def write_report(folder: Path, evaluation: Evaluation, split: Dataset, mask_of: MaskOf) -> None:
+    """Write the report folder, made if absent; replace what an earlier run wrote there.
 
     Args:
         folder: see the head of this module for what it will hold.
         evaluation: of the split.
         split: in the order of the evaluation's rows.
-        mask_of: a row and its pixels, uint8 (H, W), to the predicted mask, bool (H, W): the galleries
-            show a few cases, and predicting those again costs less than keeping every mask.
+        mask_of: a row and its pixels, uint8 (H, W), to the predicted mask, bool (H, W).
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -77,48 +59,68 @@ def write_report(folder: Path, evaluation: Evaluation, split: Dataset, mask_of: 
     require_matplotlib()
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(folder / "per_image.csv", [row.to_row() for row in evaluation.rows])
-    (folder / "summary.md").write_text(to_markdown(evaluation) + "\n", encoding="utf-8")
-    # After the rows: whoever finds these figures finds the rows that they are of.
+    write_csv(folder / f"{_CURVE}.csv", [asdict(point) for point in lesion_threshold_curve(evaluation.rows)])
+    # After the rows: whoever finds these metrics finds the rows that they are of.
     write_json(folder / "metrics.json", evaluation.summary)
+    plots = {name: png_of(figure) for name, figure in draw_plots(evaluation.rows).items()}
+    for name in PLOTS:
+        path = folder / f"{name}.png"
+        path.write_bytes(plots[name]) if name in plots else path.unlink(missing_ok=True)
+    page = render(
+        "evaluation.html",
+        title="Evaluation",
+        provenance=evaluation.provenance,
+        pooled=evaluation.pooled,
+        parts=_columns(evaluation),
+        subgroups=evaluation.subgroups,
+        metrics=_measured(evaluation),
+        source_metrics=shown_in("sources"),
+        class_names=CLASS_NAMES,
+        confusion=evaluation.confusion,
+        plots={title: data_uri(plots[name], "image/png") for name, title in PLOTS.items() if name in plots},
+        cases=show_cases(evaluation.rows, split, mask_of),
+    )
+    (folder / "report.html").write_text(page, encoding="utf-8")
 
-    lesions = [row for row in evaluation.rows if row.scores.dice is not None]
-    figures = {
-        "confusion_matrix": plots.confusion_matrix(evaluation.confusion),
-        "dice_histogram": plots.dice_histogram(lesions) if lesions else None,
-        "dice_by_size": plots.dice_by_size(lesions) if lesions else None,
-        **plots.of_probabilities(evaluation.rows),
-    }
-    for name, cases in _gallery_cases(evaluation.rows).items():
-        figures[f"gallery_{name}"] = plots.gallery(cases, evaluation.rows, split, mask_of) if cases else None
-    save_figures(folder, figures)
+
+def to_markdown(evaluation: Evaluation) -> str:
+    """Return the metrics as Markdown tables that also read well in a terminal."""
+    part = evaluation.pooled
+    listed = ", ".join(f"{count} {name}" for name, count in part.images.items())
+    level = evaluation.provenance["bootstrap"]["level"]
+    confusion = [
+        [f"true {name}", *map(str, row)] for name, row in zip(CLASS_NAMES, evaluation.confusion, strict=True)
+    ]
+    tables = [
+        f"{len(evaluation.rows)} images ({listed}) in {part.groups} groups, {part.refused} refused; "
+        f"in brackets {level:.0%} bootstrap intervals over groups.",
+        _metrics_table(_measured(evaluation), _columns(evaluation)),
+        table(["Confusion", *(f"predicted {name}" for name in CLASS_NAMES)], confusion),
+    ]
+    if evaluation.subgroups:
+        tables.append(_metrics_table(shown_in("sources"), evaluation.subgroups))
+    return "\n\n".join(tables)
 
 
 def write_json(path: Path, summary: Mapping[str, Any]) -> None:
-    """Writes figures so that two files of the same figures are alike."""
+    """Write metrics so that two files of the same metrics are alike."""
     text = json.dumps(summary, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes rows, at least one, under the keys of the first."""
+    """Write rows under the keys of the first; without rows, remove what an earlier run left."""
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
 
 
-def save_figures(folder: Path, figures: Mapping[str, Figure | None]) -> None:
-    """Saves each under its name; None removes what an earlier run left, which belongs to other figures."""
-    for name, figure in figures.items():
-        path = folder / f"{name}.png"
-        if figure is None:
-            path.unlink(missing_ok=True)
-        else:
-            figure.savefig(path, dpi=120)
-
-
 def default_folder(model: str, kind: str) -> Path:
-    """reports/MODEL-KIND, where MODEL is the path from the working folder, with a dash for each slash.
+    """Return reports/MODEL-KIND, where MODEL is the path from the working folder, with a dash for each slash.
 
     Run folders of two experiments often share their last names, so that the whole path is taken.
     """
@@ -127,55 +129,8 @@ def default_folder(model: str, kind: str) -> Path:
     return Path("reports") / "-".join([*path.relative_to(start).parts, kind])
 
 
-def to_markdown(evaluation: Evaluation) -> str:
-    """The figures as Markdown tables that also read well in a terminal."""
-    summary = evaluation.summary
-    images = summary["images"]
-    listed = ", ".join(f"{count} {name}" for name, count in images.items())
-    kinds = ("lesion", *CLASS_NAMES[1:])
-    segmentation = [
-        [title, *(str(evaluation.estimates[f"{kind}_{key}"]) for kind in kinds)]
-        for title, key in (
-            ("Dice, mean", "dice"),
-            ("Dice, median", "dice_median"),
-            ("IoU, mean", "iou"),
-            ("HD95, mean (px)", "hd95_px"),
-            ("Precision, mean", "precision"),
-            ("Recall, mean", "recall"),
-            (f"Missed (Dice < {metrics.MISSED_DICE})", "missed_share"),
-            ("Without any mask", "empty_share"),
-        )
-    ]
-    classification = [
-        [TITLES[name], str(evaluation.estimates[name])]
-        for name in _CLASSIFICATION
-        if evaluation.estimates[name].n
-    ]
-    confusion = [
-        [f"true {name}", *map(str, row)] for name, row in zip(CLASS_NAMES, evaluation.confusion, strict=True)
-    ]
-    by_subset = [
-        [TITLES[name], *(str(estimates[name]) for estimates in evaluation.subsets.values())]
-        for name in _BY_SUBSET
-    ]
-    subsets = [table(["Marked as", *evaluation.subsets], by_subset)] if evaluation.subsets else []
-    return "\n\n".join(
-        (
-            f"{len(evaluation.rows)} images ({listed}) in {summary['groups']} groups, "
-            f"{summary['refused']} refused; "
-            f"in brackets {summary['provenance']['bootstrap']['level']:.0%} bootstrap intervals over groups.",
-            table(["Segmentation", "Lesions", *(name.capitalize() for name in kinds[1:])], segmentation),
-            table(["Whole split", "Figure"], classification),
-            table(["Confusion", *(f"said {name}" for name in CLASS_NAMES)], confusion),
-            *subsets,
-            "HD95 of a lesion without any mask is the image diagonal; precision leaves such lesions out. "
-            "Refused images stay in every figure, with the mask and the class they were given.",
-        )
-    )
-
-
 def require_matplotlib() -> None:
-    """Shows a missing library before the long part of an evaluation, not after it.
+    """Show a missing library before the long part of an evaluation, not after it.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -183,12 +138,12 @@ def require_matplotlib() -> None:
     if find_spec("matplotlib") is None:
         raise MissingDependencyError(
             "The evaluation report needs matplotlib, which is not installed.",
-            "Run: pip install -e '.[train]'",
+            'Run: pip install "busi-unet[train]"',
         )
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table that also reads well in a terminal."""
+    """Return a Markdown table that also reads well in a terminal."""
     lines = [header, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     lines.insert(1, ["-" * width for width in widths])
@@ -196,15 +151,19 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in padded)
 
 
-def _gallery_cases(rows: Sequence[ImageResult]) -> dict[str, list[int]]:
-    """Row indices of the lesions with the worst and best Dice and of the largest false masks; none twice."""
-    lesions = [index for index, row in enumerate(rows) if row.scores.dice is not None]
-    by_dice = sorted(lesions, key=lambda index: (rows[index].scores.dice, rows[index].image_id))
-    half = (len(by_dice) + 1) // 2
-    false_masks = [index for index, row in enumerate(rows) if row.scores.false_mask]
-    false_masks.sort(key=lambda index: (-rows[index].scores.predicted_area_px, rows[index].image_id))
-    return {
-        "worst": by_dice[:half][:GALLERY_SIZE],
-        "best": by_dice[half:][::-1][:GALLERY_SIZE],
-        "false_masks": false_masks[:GALLERY_SIZE],
-    }
+def _metrics_table(metrics: Sequence[Metric], parts: Mapping[str, Part]) -> str:
+    rows = [
+        [metric.title, *(str(part.estimates.get(metric.name, "–")) for part in parts.values())]
+        for metric in metrics
+    ]
+    return table(["Metric", *parts], rows)
+
+
+def _columns(evaluation: Evaluation) -> dict[str, Part]:
+    """Return all images, and each source where there are several."""
+    several = len(evaluation.sources) > 1
+    return {"All images": evaluation.pooled, **(evaluation.sources if several else {})}
+
+
+def _measured(evaluation: Evaluation) -> list[Metric]:
+    return [metric for metric in shown_in("report") if metric.name in evaluation.estimates]

@@ -1,140 +1,113 @@
-"""The report folder of an audit, none of which shows a pixel of the data set.
+"""The report folder of a robustness measurement; none of it shows a pixel of the data set.
 
-audit.json       every figure with its interval, and where it comes from
-audit.md         the same as tables
-per_image.csv    one row per image and disturbance
-shifts.png       how far the class probabilities move
-figures.png      Dice, accuracy and AUC before and after
+robustness.html   what each disturbance does, as a table and a plot
+robustness.json   every metric with its interval, and where it comes from
+per_image.csv     one row per image and disturbance, "none" for the image as it is
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from busi_unet.config import CLASS_NAMES
-from busi_unet.evaluation import robustness_plots
-from busi_unet.evaluation.report import require_matplotlib, save_figures, table, write_csv, write_json
-from busi_unet.evaluation.robustness_effects import FIGURES, Change, Effect
-from busi_unet.evaluation.summary import TITLES, Estimate
+from busi_unet.evaluation.metrics import Metric, shown_in
+from busi_unet.evaluation.plots import BLUE, new_figure
+from busi_unet.evaluation.report import require_matplotlib, table, write_csv, write_json
+from busi_unet.io.html import data_uri, png_of, render
 
 if TYPE_CHECKING:
-    from busi_unet.evaluation.robustness import Audit
+    from matplotlib.figure import Figure
 
-# A table each: its title, and its columns by the name of a shift.
-_SHIFTS = {
-    "Mean change of the probability": {
-        **{f"p_{name}": name for name in CLASS_NAMES},
-        "class_changed": "share with another class",
-    },
-    "Mean absolute change": {f"p_{name}_abs": name for name in CLASS_NAMES},
-    "Change of the probability of malignant": {
-        f"p_malignant_on_{name}": f"{name} images" for name in CLASS_NAMES
-    },
-    "Change of the probability of a lesion": {
-        f"p_lesion_on_{name}": f"{name} images" for name in CLASS_NAMES
-    },
-}
-_FIGURES = {**{name: TITLES[name] for name in FIGURES}, "refused_share": "Images refused"}
-PLOTS = {
-    "shifts": "How far the class probabilities move",
-    "figures": "Dice, accuracy and AUC before and after",
-}
-"""Title of each plot by the name of its file."""
+    from busi_unet.evaluation.bootstrap import Estimate
+    from busi_unet.evaluation.robustness import Effect, Robustness
 
 
-def write_audit(folder: Path, audit: Audit) -> None:
-    """Writes the report folder, made if absent; replaces what an earlier audit wrote there.
+def write_robustness(folder: Path, found: Robustness) -> None:
+    """Write the report folder, made if absent; replace what an earlier run wrote there.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
     require_matplotlib()
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "audit.json", audit.summary)
-    (folder / "audit.md").write_text(to_markdown(audit) + "\n", encoding="utf-8")
-    rows = [record.to_row() for record in audit.records]
-    per_image = folder / "per_image.csv"
-    write_csv(per_image, rows) if rows else per_image.unlink(missing_ok=True)
-    drawn = {name: effect for name, effect in audit.effects.items() if effect.figures}
-    save_figures(
-        folder,
-        {
-            "shifts": robustness_plots.shifts(drawn) if drawn else None,
-            "figures": robustness_plots.figures(drawn, _FIGURES) if drawn else None,
-        },
+    parts = {"none": found.undisturbed, **found.disturbed}
+    write_csv(
+        folder / "per_image.csv",
+        [{"disturbance": name, **row.to_row()} for name, rows in parts.items() for row in rows],
+    )
+    write_json(folder / "robustness.json", found.summary)
+    shown = {name: effect for name, effect in found.effects.items() if effect.metrics}
+    page = render(
+        "robustness.html",
+        title="Robustness",
+        found=found,
+        metrics=shown_in("robustness"),
+        summary=found.summary,
+        plot=data_uri(png_of(draw_differences(shown)), "image/png") if shown else None,
+        written=written,
+    )
+    (folder / "robustness.html").write_text(page, encoding="utf-8")
+
+
+def to_markdown(found: Robustness) -> str:
+    """Return the differences as a Markdown table that also reads well in a terminal."""
+    summary, metrics = found.summary, shown_in("robustness")
+    listed = ", ".join(f"{count} {name}" for name, count in summary["images"].items())
+    rows = [
+        [
+            each.name,
+            str(found.effects[each.name].images),
+            *(_difference(found.effects[each.name], metric) for metric in metrics),
+            written(found.effects[each.name].malignant_shift, sign=True),
+            written(found.effects[each.name].class_changed),
+        ]
+        for each in found.disturbances
+    ]
+    header = ["Disturbance", "Images", *(metric.title for metric in metrics)]
+    return "\n\n".join(
+        [
+            f"{sum(summary['images'].values())} images ({listed}) in {summary['groups']} groups. By how much "
+            f"each metric changes when the images are disturbed; in brackets "
+            f"{found.provenance['bootstrap']['level']:.0%} bootstrap intervals over groups.",
+            table([*header, "Malignant probability", "Share with another class"], rows),
+            "\n".join(f"- {each.name} ({each.kind}): {each.meaning}" for each in found.disturbances),
+        ]
     )
 
 
-def to_markdown(audit: Audit) -> str:
-    """The figures as Markdown tables that also read well in a terminal."""
-    listed = ", ".join(f"{count} {name}" for name, count in audit.images.items())
-    meanings = [
-        [each.name, each.kind, str(sum(audit.effects[each.name].images.values())), each.meaning]
-        for each in audit.disturbances
-    ]
-    parts = [
-        f"{sum(audit.images.values())} images ({listed}) in {audit.groups} groups; in brackets "
-        f"{audit.provenance['bootstrap']['level']:.0%} bootstrap intervals over groups.",
-        table(["Disturbance", "Kind", "Images", "What is done"], meanings),
-        *tables({"": audit.effects}),
-    ]
-    for name, effects in audit.subsets.items():
-        parts += [f"Of these, {name}:", *tables({"": effects}, figures=("accuracy", "lesion_dice"), shifts=1)]
-    return "\n\n".join(parts)
-
-
-def tables(
-    audits: Mapping[str, Mapping[str, Effect]],
-    *,
-    figures: Sequence[str] = tuple(_FIGURES),
-    shifts: int = len(_SHIFTS),
-) -> list[str]:
-    """Markdown tables with a row per disturbance, and the columns of several audits next to each other.
-
-    Args:
-        audits: the effects by disturbance, by the name of the audit; a name may be empty.
-        figures: those to show, each in a table.
-        shifts: how many of the tables of changed probabilities to show.
-    """
-    disturbances = list(dict.fromkeys(name for effects in audits.values() for name in effects))
-
-    def headed(title: str, columns: Sequence[str]) -> list[str]:
-        return [title, *(f"{audit}: {column}" if audit else column for audit in audits for column in columns)]
-
-    drawn = []
-    for title, columns in list(_SHIFTS.items())[:shifts]:
-        rows = [
-            [name, *(_shift(effects.get(name), key) for effects in audits.values() for key in columns)]
-            for name in disturbances
-        ]
-        drawn.append(table(headed(title, list(columns.values())), rows))
-    for figure in figures:
-        rows = [
-            [name, *(cell for effects in audits.values() for cell in _change(effects.get(name), figure))]
-            for name in disturbances
-        ]
-        drawn.append(table(headed(_FIGURES[figure], ["before → after", "difference"]), rows))
-    return drawn
-
-
-def _shift(effect: Effect | None, name: str) -> str:
-    if effect is None or name not in effect.shifts:
+def written(estimate: Estimate | None, *, sign: bool = False) -> str:
+    """Return an estimate with its interval; with `sign`, as a difference."""
+    if estimate is None or estimate.value is None:
         return "–"
-    # A share and a mean of absolute values have no sign.
-    return _written(effect.shifts[name], "" if name == "class_changed" or name.endswith("_abs") else "+")
+    form = "+.3f" if sign else ".3f"
+    interval = "" if estimate.ci_low is None else f" [{estimate.ci_low:{form}}, {estimate.ci_high:{form}}]"
+    return f"{estimate.value:{form}}{interval}"
 
 
-def _change(effect: Effect | None, name: str) -> tuple[str, str]:
-    change: Change | None = effect.figures.get(name) if effect else None
-    if change is None or change.before.value is None or change.after.value is None:
-        return "–", "–"
-    return f"{change.before.value:.3f} → {change.after.value:.3f}", _written(change.difference, "+")
+def draw_differences(effects: dict[str, Effect]) -> Figure:
+    """Draw how each metric changes, with its interval: a line per disturbance, a panel per metric."""
+    metrics, columns = shown_in("robustness"), 4
+    lines = -(-len(metrics) // columns)
+    figure = new_figure(12, lines * (1.0 + 0.25 * len(effects)))
+    panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+    for panel in panels[len(metrics) :]:
+        panel.axis("off")
+    for axes, metric in zip(panels, metrics, strict=False):
+        axes.axvline(0, color="grey", linewidth=0.8)
+        for place, effect in enumerate(effects.values()):
+            change = effect.metrics.get(metric.name)
+            if change is None or change.difference.value is None:
+                continue
+            difference = change.difference
+            if difference.ci_low is not None:
+                axes.plot([difference.ci_low, difference.ci_high], [place] * 2, color=BLUE, linewidth=1.2)
+            axes.plot(difference.value, place, color=BLUE, marker="o", markersize=5)
+        axes.set_title(metric.title, fontsize=9)
+    panels[0].set_yticks(range(len(effects)), [f"{name} ({e.images})" for name, e in effects.items()])
+    panels[0].set_ylim(len(effects) - 0.5, -0.5)
+    return figure
 
 
-def _written(value: Estimate, sign: str) -> str:
-    if value.value is None:
-        return "–"
-    interval = "" if value.ci_low is None else f" [{value.ci_low:{sign}.3f}, {value.ci_high:{sign}.3f}]"
-    return f"{value.value:{sign}.3f}{interval}"
+def _difference(effect: Effect, metric: Metric) -> str:
+    change = effect.metrics.get(metric.name)
+    return written(change.difference if change else None, sign=True)

@@ -14,28 +14,13 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from busi_unet.config import ModelConfig
 from busi_unet.data.citations import citation_of
 from busi_unet.evaluation.leakage import ignored_copies, trained_on
+from busi_unet.evaluation.metrics import METRICS, shown_in
 from busi_unet.hub import IMAGES_NAME
-from busi_unet.publish.figures import FIGURES, count_of, interval_of, value_of
 from busi_unet.publish.render import render
 from busi_unet.publish.results import Result
 
 _SEGMENTATION, _CLASSIFICATION = "image-segmentation", "image-classification"
 _TASKS = {_SEGMENTATION: "Lesion segmentation", _CLASSIFICATION: "Normal, benign or malignant"}
-# Metric on the Hub and task; the others are shown in the table alone.
-_METRICS = {
-    "lesion_dice": ("dice", _SEGMENTATION),
-    "benign_dice": ("dice", _SEGMENTATION),
-    "malignant_dice": ("dice", _SEGMENTATION),
-    "lesion_dice_median": ("dice", _SEGMENTATION),
-    "lesion_iou": ("iou", _SEGMENTATION),
-    "lesion_hd95_px": ("hd95", _SEGMENTATION),
-    "lesion_missed_share": ("miss_rate", _SEGMENTATION),
-    "normal_false_mask_share": ("false_mask_rate", _SEGMENTATION),
-    "accuracy": ("accuracy", _CLASSIFICATION),
-    "macro_f1": ("f1", _CLASSIFICATION),
-    "auc_malignant": ("roc_auc", _CLASSIFICATION),
-    "ece": ("ece", _CLASSIFICATION),
-}
 _TAGS = ["busi_unet", "breast-ultrasound", "ultrasound", "medical", "unet", "pytorch", _CLASSIFICATION]
 _SHOWN_OPTIONS = ("encoder", "init", "epochs", "batch_size", "learning_rate", "precision", "seed")
 
@@ -101,22 +86,22 @@ def sources_of(training: dict[str, Any]) -> list[str]:
     return ["busi"] if data.get("folds_from") == "published" else []
 
 
-def _front_matter(name: str, sources: list[str], results: Sequence[Result]) -> str:
+def _front_matter(model_name: str, sources: list[str], results: Sequence[Result]) -> str:
     data_set = ", ".join(citation_of(source).title for source in sources)
     measured = [
         EvalResult(
-            task_type=task,
-            task_name=_TASKS[task],
+            task_type=metric.hub[1],
+            task_name=_TASKS[metric.hub[1]],
             dataset_type="-".join(sources) if result.on_own_split and sources else "other",
             dataset_name=data_set if result.on_own_split and sources else "another data set",
             dataset_split=result.split,
-            metric_type=metric,
-            metric_name=FIGURES[key],
-            metric_value=round(result.estimates[key].value, 4),
+            metric_type=metric.hub[0],
+            metric_name=metric.title,
+            metric_value=round(result.estimates[name].value, 4),
         )
         for result in results
-        for key, (metric, task) in _METRICS.items()
-        if key in result.estimates and result.estimates[key].value is not None
+        for name, metric in METRICS.items()
+        if metric.hub and name in result.estimates and result.estimates[name].value is not None
     ]
     front_matter = ModelCardData(
         license="mit",
@@ -125,7 +110,7 @@ def _front_matter(name: str, sources: list[str], results: Sequence[Result]) -> s
         tags=_TAGS,
         datasets=sources or None,
         metrics=list(dict.fromkeys(figure.metric_type for figure in measured)) or None,
-        model_name=name,
+        model_name=model_name,
         eval_results=measured or None,
     )
     if not measured:
@@ -147,13 +132,26 @@ def _describe(result: Result, training: dict[str, Any]) -> dict[str, Any]:
         "file_name": result.file_name,
         "rows": [
             {
-                "title": title,
-                "value": value_of(estimate, key) + count_of(estimate),
-                "interval": interval_of(estimate, key),
+                "title": metric.title,
+                "value": metric.value(estimate),
+                "interval": metric.interval(estimate),
                 "n": estimate.n,
             }
-            for key, title in FIGURES.items()
-            if (estimate := result.estimates.get(key))
+            for metric in shown_in("card")
+            if (estimate := result.estimates.get(metric.name))
+        ],
+        "sources": list(result.sources) if len(result.sources) > 1 else [],
+        "by_source": [
+            [
+                metric.title,
+                *(
+                    f"{metric.value(part[metric.name])}, {metric.interval(part[metric.name])}"
+                    if metric.name in part
+                    else "–"
+                    for part in result.sources.values()
+                ),
+            ]
+            for metric in shown_in("sources")
         ],
     }
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from busi_unet.errors import UsageError
-from busi_unet.evaluation.summary import Estimate
+from busi_unet.evaluation.bootstrap import Estimate
 from busi_unet.io.files import reading
 
 # Where an evaluation is written unless told otherwise.
@@ -27,6 +27,7 @@ class Result:
         images: number of images by class.
         groups: number of groups of copies.
         provenance: split, command, seed of the bootstrap, hash of the model, versions.
+        sources: the estimates on the images of each source.
     """
 
     path: Path
@@ -34,6 +35,7 @@ class Result:
     images: dict[str, int]
     groups: int
     provenance: dict[str, Any]
+    sources: dict[str, dict[str, Estimate]]
 
     @property
     def split(self) -> str:
@@ -62,10 +64,11 @@ def read_result(path: str | os.PathLike) -> Result:
         summary = json.loads(path.read_text(encoding="utf-8"))
         result = Result(
             path=path,
-            estimates={name: Estimate(**found) for name, found in summary["estimates"].items()},
+            estimates=_estimates(summary),
             images=summary["images"],
             groups=summary["groups"],
             provenance=summary["provenance"],
+            sources={name: _estimates(part) for name, part in summary["sources"].items()},
         )
         for key in ("split", "bootstrap", "command"):
             result.provenance[key]
@@ -106,3 +109,7 @@ def results_of(model_sha256: str, given: Iterable[str | os.PathLike] = ()) -> li
             if result.provenance.get("model_sha256") == model_sha256:
                 results.setdefault(result.file_name, result)
     return [results[name] for name in sorted(results)]
+
+
+def _estimates(part: Mapping[str, Any]) -> dict[str, Estimate]:
+    return {name: Estimate(**found) for name, found in part["estimates"].items()}

@@ -21,7 +21,7 @@ from busi_unet.errors import TrainingStopped, UsageError
 from busi_unet.evaluation.evaluate import Evaluation, evaluate, merge
 from busi_unet.evaluation.leakage import hashes
 from busi_unet.evaluation.report import require_matplotlib, write_report
-from busi_unet.evaluation.subgroups import Marks, check_marks
+from busi_unet.evaluation.subgroups import Subgroups, check_subgroups
 from busi_unet.inference.predictor import Predictor
 from busi_unet.training.loop import train
 from busi_unet.training.options import TrainOptions
@@ -40,7 +40,7 @@ def cross_validate(
     folds: Sequence[int] = tuple(range(N_FOLDS)),
     progress: bool = True,
     provenance: Mapping[str, Any] | None = None,
-    marks: Marks | None = None,
+    subgroups: Subgroups | None = None,
 ) -> Evaluation:
     """Train and test once per fold; called again, continue where it stopped.
 
@@ -52,7 +52,7 @@ def cross_validate(
         folds: those to do now; some at a time, or on several machines, is fine.
         progress: shows bars on stderr.
         provenance: entries to add to that of the report, such as the command.
-        marks: as for `evaluate`.
+        subgroups: as for `evaluate`.
 
     Returns:
         The evaluation of the images of these folds together.
@@ -71,7 +71,7 @@ def cross_validate(
     require_matplotlib()
     data = load_prepared(options.data)
     splits = {fold: resplit(data, fold)["test"] for fold in folds}
-    check_marks(marks, [image_id for split in splits.values() for image_id in split["image_id"]])
+    check_subgroups(subgroups, [image_id for split in splits.values() for image_id in split["image_id"]])
     predictors, evaluations = {}, []
     for fold, split in splits.items():
         run = options.output / f"fold-{fold}"
@@ -91,7 +91,7 @@ def cross_validate(
     everything = merge(
         evaluations,
         provenance={"split": "cross-validation", "training_options": options.recipe(), **(provenance or {})},
-        marks=marks,
+        subgroups=subgroups,
     )
     write_report(
         results_folder(options.output, folds),

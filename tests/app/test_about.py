@@ -32,7 +32,7 @@ def own(tiny_model: Path) -> dict:
     return content
 
 
-def test_the_figures_of_the_embedded_weights_are_their_own() -> None:
+def test_the_embedded_weights_have_their_evaluation() -> None:
     assert own_evaluation(EMBEDDED) == evaluation()
 
 
@@ -62,7 +62,8 @@ def test_own_figures_are_shown(tiny_model: Path, own: dict) -> None:
 def test_weights_without_calibration_say_so(tiny_model: Path) -> None:
     page = about_model(load_predictor(str(tiny_model)))
     assert "<dt>Calibration</dt><dd>none: the probabilities may be far too sure;" in page
-    assert "<dt>Calibration</dt><dd>logistic regression" in about_model(load_predictor(None))
+    assert "temperature" not in page
+    assert "<dt>Calibration</dt><dd>temperature" in about_model(load_predictor(None))
 
 
 @pytest.mark.parametrize("content", ["not JSON", "[]", '{"provenance": {}}'])

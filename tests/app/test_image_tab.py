@@ -33,7 +33,7 @@ def test_a_reference_mask_that_arrives_while_a_redraw_runs_is_not_lost(
         return next(event for event in demo.fns.values() if getattr(event.fn, "__name__", "") == name)
 
     redraw, compare = event("redraw"), event("compare")
-    kept = compare.outputs[0]
+    (kept,) = compare.outputs
     pixels = make_phantom("benign", seed=1, size=(64, 80)).image
     session = SessionState(demo)
     session[kept._id] = Analysis(DecodedImage(pixels), model().predictor.run([pixels])[0])
@@ -51,10 +51,12 @@ def test_a_reference_mask_that_arrives_while_a_redraw_runs_is_not_lost(
 
     async def meet() -> None:
         look = [Look.view, Look.color, Look.opacity, Look.diameters]
-        running = asyncio.create_task(demo.process_api(redraw, [None, 0.3, LAYOUTS[0], *look], state=session))
+        running = asyncio.create_task(
+            demo.process_api(redraw, [None, None, 0.3, LAYOUTS[0], *look], state=session)
+        )
         assert await asyncio.to_thread(drawing.wait, 60)
         uploaded = {"path": str(mask), "meta": {"_type": "gradio.FileData"}}
-        await demo.process_api(compare, [None, [uploaded]], state=session)
+        await demo.process_api(compare, [None, None, [uploaded]], state=session)
         go_on.set()
         await running
 

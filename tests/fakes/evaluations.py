@@ -33,6 +33,10 @@ def write_evaluation(path: Path, model_sha256: str, **provenance: Any) -> Path:
             "ece": estimate(0.0871, n=24),
         },
         "images": {"normal": 4, "benign": 10, "malignant": 10},
+        "sources": {
+            "one": {"estimates": {"lesion_dice": estimate(0.7345)}},
+            "two": {"estimates": {"lesion_dice": estimate(0.4321)}},
+        },
         "groups": 22,
         "refused": 0,
         "provenance": {

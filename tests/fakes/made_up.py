@@ -1,24 +1,16 @@
-"""A made-up predictor on a made-up split, small enough for figures worked out by hand."""
+"""A made-up predictor on a made-up split, small enough for metrics worked out by hand."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 
 import numpy as np
-from datasets import ClassLabel, Dataset, Features, Image, Value
-from PIL import Image as PILImage
+from datasets import Dataset
+from PIL import Image
 
-from busi_unet.config import CLASS_NAMES
+from busi_unet.config import CLASS_NAMES, Thresholds
+from busi_unet.data.prepared import UNKNOWN, features
 
-FEATURES = Features(
-    image=Image(),
-    mask=Image(),
-    label=ClassLabel(names=list(CLASS_NAMES)),
-    image_id=Value("string"),
-    group=Value("string"),
-    source=Value("string"),
-    fold=Value("int8"),
-)
 HEIGHT, WIDTH = 30, 40  # The diagonal is 50.
 
 
@@ -47,28 +39,38 @@ PIXELS = {
 }
 
 
-def make_split(cases=CASES):
+def make_split(
+    cases=CASES, *, source_of=lambda name: "made-up", known=lambda name: True, masked=lambda name: True
+):
+    """Rows of a prepared data set; `known` and `masked` by image id."""
     return Dataset.from_dict(
         {
-            "image": [PILImage.fromarray(PIXELS[case[0]]) for case in cases],
-            "mask": [PILImage.fromarray(case[2].astype(np.uint8) * 255) for case in cases],
-            "label": [CLASS_NAMES.index(case[0].split()[0]) for case in cases],
+            "image": [Image.fromarray(PIXELS[case[0]]) for case in cases],
+            "mask": [
+                Image.fromarray(case[2].astype(np.uint8) * 255) if masked(case[0]) else None for case in cases
+            ],
+            "label": [CLASS_NAMES.index(case[0].split()[0]) if known(case[0]) else UNKNOWN for case in cases],
             "image_id": [case[0] for case in cases],
+            "source": [source_of(case[0]) for case in cases],
             "group": [case[1] for case in cases],
-            "source": ["phantoms"] * len(cases),
             "fold": [0] * len(cases),
         },
-        features=FEATURES,
+        features=features(),
     )
 
 
 class MadeUpPredictor:
-    """Knows each picture by its pixels, so that a mixed-up row shows."""
+    """Knows each image by its pixels, so that a mixed-up row shows.
+
+    Where it outlines nothing in a lesion image, the square would be outlined at a lower lesion threshold.
+    """
 
     def __init__(self, cases=CASES, refused=()):
+        self.config = SimpleNamespace(thresholds=Thresholds())
         self.answers = {
             PIXELS[name].tobytes(): SimpleNamespace(
                 mask=mask,
+                probability=(mask if mask.any() else target).astype(np.float32),
                 label=label,
                 probabilities=dict(zip(CLASS_NAMES, probabilities, strict=True)),
                 refused=name in refused,
@@ -76,7 +78,7 @@ class MadeUpPredictor:
                 boundary_band=None,
                 flagged=probabilities[2] > 0.1,
             )
-            for name, _, _, mask, label, probabilities in cases
+            for name, _, target, mask, label, probabilities in cases
         }
 
     def predict(self, image):

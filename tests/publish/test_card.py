@@ -63,6 +63,7 @@ def test_results_have_their_interval_protocol_and_command(result):
     text = card(results=[result]).text
     assert "0.612 | 0.551 to 0.673 | 20 |" in text
     assert "0.150 (3 of 20)" in text
+    assert "| one | two |" in text and "0.735, 0.661 to 0.808 | 0.432, 0.389 to 0.475 |" in text
     assert "| undefined | – | 20 |" in text
     assert "2000 bootstrap resamples over groups, seed 7" in text
     assert "scripts/evaluate.py runs/busi/model --data data/busi --split test --seed 7" in text

@@ -1,16 +1,16 @@
-"""Named changes of a picture that leave its lesion and its class what they are, to see what a network does.
+"""Named changes of an image that leave its lesion and its class what they are, to see how a model answers
+them.
 
-Shortcuts are things that a network could go by and should not: what is burnt in, borders, the size and the
-shape of the file. Text and calipers are drawn, and painted out, by `busi_unet.data.overlays`, as in training
-with annotated or strong augmentation: to withstand these tells that it worked, not what other marks would do.
+Shortcuts are things that a model could go by and should not: annotations, borders, the size and the shape of
+the file. Text and calipers are drawn, and painted out, by `busi_unet.data.overlays`, as in training with
+annotated or strong augmentation: to withstand these tells that it worked, not what other annotations would
+do.
 
-Scanners are mimics of another scanner: other beam geometry, other grey values, other grain. None of their
-operators is one of `busi_unet.data.augment` (affine maps, linear contrast, gamma, a curve over depth,
-Gaussian multiplicative noise, isotropic blur, a black outside without a warp), on purpose: to withstand what
-was trained on proves nothing about a scanner that was not. They are mimics still, made from pictures of one
-hospital, and no replacement for pictures of another.
+Scanners imitate another scanner: other beam geometry, other grey values, other grain. None of their operators
+is one of `busi_unet.data.augment`, on purpose: to withstand what was trained on proves nothing about a
+scanner that was not. They do not replace images from another hospital.
 
-Pictures are uint8 (H, W), masks bool (H, W) throughout, at native resolution, and never changed in place;
+Images are uint8 (H, W), masks bool (H, W) throughout, at native resolution, and never changed in place;
 what comes back may have another size.
 """
 
@@ -29,7 +29,6 @@ from busi_unet.data.overlays import draw_calipers, draw_text, paint_out
 from busi_unet.imaging.quality import has_burnt_in_marks
 
 Pair = tuple[np.ndarray, np.ndarray]
-Kind = Literal["shortcut", "scanner"]
 
 _BORDER = 0.12
 _NEARLY_BLACK, _LIT_SHARE, _MARGIN = 8, 0.02, 0.02
@@ -42,45 +41,32 @@ class Disturbance:
     """One change.
 
     Attributes:
-        name: as `--only` of scripts/robustness.py takes it.
-        kind: "shortcut" or "scanner".
+        name: as `--only` takes it.
+        kind: what it imitates.
         meaning: one line, what is done.
-        change: picture, mask and generator to the changed picture and the mask that fits it.
-        applies: whether this picture and mask have something to change.
-        mark: the mark of an image, see `busi_unet.evaluation.subgroups`, that decides this in place of
-            `applies` where a table tells it.
+        change: image, mask and generator to the changed image and the mask that fits it.
+        applies: whether this image and mask have something to change.
     """
 
     name: str
-    kind: Kind
+    kind: Literal["shortcut", "scanner"]
     meaning: str
     change: Callable[[np.ndarray, np.ndarray, np.random.Generator], Pair]
     applies: Callable[[np.ndarray, np.ndarray], bool] = lambda image, mask: True
-    mark: str | None = None
 
-    def __call__(
-        self,
-        image: np.ndarray,
-        mask: np.ndarray,
-        generator: np.random.Generator,
-        *,
-        marked: bool | None = None,
-    ) -> Pair | None:
-        """The changed pair, or None where the change does not apply to this picture.
+    def __call__(self, image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair | None:
+        """Return the changed pair, or None where there is nothing to change.
 
         Args:
             image: uint8 (H, W).
             mask: bool (H, W).
             generator: decides whatever the change leaves open; see `generator_for`.
-            marked: whether the image has the mark `mark`; None where that is not known.
         """
-        if not (self.applies(image, mask) if marked is None else marked):
-            return None
-        return self.change(image, mask, generator)
+        return self.change(image, mask, generator) if self.applies(image, mask) else None
 
 
 def generator_for(seed: int, name: str, image_id: str) -> np.random.Generator:
-    """The generator of one disturbance of one image, whatever else is disturbed and in whatever order."""
+    """Return the generator of one disturbance of one image, whatever else is disturbed before it."""
     digest = sha256(f"{seed}\t{name}\t{image_id}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8]))
 
@@ -101,7 +87,7 @@ def _calipers_on_lesion(image: np.ndarray, mask: np.ndarray, generator: np.rando
 
 
 def _calipers_elsewhere(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
-    # A lesion can fill the picture so far that every place touches it: then the best of those tried.
+    # A lesion can fill the image so far that every place touches it: then the best of those tried.
     drawn = (draw_calipers(image, None, generator) for _ in range(_TRIES))
     best, least = image, np.inf
     for candidate in drawn:
@@ -184,7 +170,7 @@ def _scanner_convex(image: np.ndarray, mask: np.ndarray, generator: np.random.Ge
     """Columns become beams that fan out from a curved face, rows become arcs; nothing is lost."""
     height, width = image.shape
     half_angle = generator.uniform(0.3, 0.5)
-    # At half depth a beam is as far from the next as before; a tall picture gets a face of some size still.
+    # At half depth a beam is as far from the next as before; a tall image gets a face of some size still.
     face = max(width / (2 * half_angle) - height / 2, 0.3 * height)
     reach, top = face + height - 1, face * np.cos(half_angle)
     sideways = int(np.ceil(reach * np.sin(half_angle)))
@@ -218,7 +204,7 @@ def _scanner_grain(image: np.ndarray, mask: np.ndarray, generator: np.random.Gen
     height, width = image.shape
     widest = generator.uniform(0.004, 0.008) * width
     grey = image.astype(np.float32)
-    # Between pictures of three beam widths, for a blur that grows row by row.
+    # Between images of three beam widths, for a blur that grows row by row.
     widths = widest * np.linspace(0.2, 1, 3)
     blurred = np.stack([ndimage.gaussian_filter1d(grey, sigma, axis=1) for sigma in widths])
     level = np.linspace(0, 2, height)[:, None]
@@ -265,7 +251,6 @@ DISTURBANCES: dict[str, Disturbance] = {
             "text, calipers and pictograms painted out, where there are some",
             _strokes_out,
             applies=_has_marks,
-            mark="burnt_in",
         ),
         Disturbance("borders_in", "shortcut", "black bars at the left and the right, 12 % each", _borders_in),
         Disturbance(

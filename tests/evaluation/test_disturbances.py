@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from busi_unet.data.disturbances import DISTURBANCES, generator_for
 from busi_unet.data.overlays import find_strokes
+from busi_unet.evaluation.disturbances import DISTURBANCES, generator_for
 
 SHAPE = (200, 260)
 
@@ -105,15 +105,6 @@ def test_what_does_not_apply_is_none(pair):
     deep = np.zeros_like(mask)
     deep[150:170, 100:140] = True
     assert answer("upper_crop", image, deep) is None
-
-
-def test_a_table_overrules_what_is_found(pair):
-    image, mask = pair
-    strokes_out, generator = DISTURBANCES["strokes_out"], np.random.default_rng(0)
-    assert strokes_out(image, mask, generator, marked=True) is not None
-    written = burn_in(image)
-    assert strokes_out(written, mask, generator) is not None
-    assert strokes_out(written, mask, generator, marked=False) is None
 
 
 def test_strokes_are_found_and_painted_out_and_bright_tissue_is_not(pair):

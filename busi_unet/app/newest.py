@@ -1,0 +1,117 @@
+"""Only the newest image of a page is analysed and shown, however fast the ones before it were replaced.
+
+The browser numbers every event that sets the image, in the order in which the visitor causes them, and hides
+what is shown until an answer with that number has arrived. On the server, each page has a `Newest`: an event
+takes it, and whatever belongs to an earlier number is dropped.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+# The arguments of a numbered event; the first becomes its number.
+COUNT_JS = """(...values) => {
+    values[0] = window.newestImage = (window.newestImage ?? 0) + 1;
+    return values;
+}"""
+# The same where something may be shown already.
+NUMBER_JS = f"""(...values) => {{
+    document.body.dataset.stale = "";
+    return ({COUNT_JS})(...values);
+}}"""
+# What has arrived is shown if it is the newest image's.
+CHECK_JS = """(number) => {
+    if (number === window.newestImage) delete document.body.dataset.stale;
+    else document.body.dataset.stale = "";
+}"""
+
+
+@dataclass
+class _Job:
+    number: int = 0
+    analyse: Callable[[int], tuple[Any, ...]] | None = None
+    answer: tuple[Any, ...] | None = None
+
+
+class Newest:
+    """The newest event of one page that set its image: its number, the analysis it asks for, its answer."""
+
+    def __init__(self) -> None:
+        # Replaced as a whole, so that a run in another thread never mixes two events.
+        self._job = _Job()
+
+    @property
+    def number(self) -> int:
+        """Of the newest event, from 1; 0 before the first."""
+        return self._job.number
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the newest image has not been handed over yet."""
+        return self._job.analyse is not None
+
+    def take(self, number: float, analyse: Callable[[int], tuple[Any, ...]] | None = None) -> bool:
+        """Make an event the newest, unless a newer one was here before; return whether it is.
+
+        Args:
+            number: of the event, as the browser gave it.
+            analyse: gives the answer for this number; None where there is nothing to analyse.
+        """
+        if number <= self.number:
+            return False
+        self._job = _Job(int(number), analyse)
+        return True
+
+    def run(self, otherwise: Callable[[int], tuple[Any, ...]]) -> None:
+        """Analyse the newest image, unless that is done; `otherwise` gives the answer where it fails.
+
+        It never raises: Gradio's page forgets the run that it has put off when the one before it fails.
+        """
+        job = self._job
+        if job.analyse is None or job.answer is not None:
+            return
+        try:
+            job.answer = job.analyse(job.number)
+        except Exception:
+            traceback.print_exc()
+            job.answer = otherwise(job.number)
+
+    def hand_over(self) -> tuple[Any, ...] | None:
+        """Return the answer for the newest image, once; None where there is none yet, or no longer."""
+        job = self._job
+        answer, job.answer = job.answer, None
+        if answer is not None:
+            job.analyse = None
+        return answer
+
+
+def of_newest(handler: Callable[..., Any], *, numbered: bool = False) -> Callable[..., Any]:
+    """Return the handler of an `Analysis`, its answer dropped where that is not of the newest image any more.
+
+    Args:
+        handler: its first argument is the analysis or None.
+        numbered: whether the number is appended to the answer, a tuple, for the browser to check.
+
+    Returns:
+        The handler with the page's `Newest` as one more argument before the analysis.
+    """
+
+    def wrapped(newest: Newest, analysis: Any, *arguments: Any) -> Any:
+        def stale() -> bool:
+            return newest.waiting if analysis is None else analysis.number != newest.number
+
+        if stale():
+            return gr.skip()
+        number = newest.number
+        answer = handler(analysis, *arguments)
+        if stale():
+            return gr.skip()
+        return (*answer, number) if numbered else answer
+
+    wrapped.__name__ = handler.__name__
+    return wrapped

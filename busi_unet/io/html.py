@@ -1,0 +1,51 @@
+"""HTML pages that hold all they show: no scripts, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from matplotlib.figure import Figure
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a page from one of `busi_unet/templates`; every value is escaped but `Markup`."""
+    return _environment().get_template(template).render(**values)
+
+
+def data_uri(data: bytes, kind: str) -> str:
+    """Return a file of the MIME type `kind` as text that a page can hold."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def png_of(figure: Figure) -> bytes:
+    """Return a plot as a PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
+
+
+def jpeg_uri(image: Image.Image) -> str:
+    """Return an image as text that a page can hold."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=84)
+    return data_uri(buffer.getvalue(), "image/jpeg")
+
+
+@functools.cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("busi_unet"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,252 @@
+"""Whatever two events set the image in quick succession, what is shown belongs to the second."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes.dicom_files import dicom
+from PIL import Image
+from playwright.sync_api import Browser, expect
+
+from busi_unet.app.examples import examples
+from busi_unet.app.image_handlers import INVITATION
+from busi_unet.app.page import LAUNCH_OPTIONS, build_page
+from busi_unet.config import CLASS_NAMES
+from busi_unet.data.phantom import make_phantom
+from busi_unet.inference.predictor import Predictor
+from busi_unet.io.decode import read_image
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    # Gradio's queue uses a pandas option that newer pandas calls deprecated.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing"),
+]
+
+APART, SLOW = 0.3, 0.5
+CLIP = np.stack([make_phantom("benign", seed=seed, size=(90, 160)).image for seed in range(3)])
+IMAGES = {
+    f"{name}.png": make_phantom("malignant", seed=9, size=(80, 110 + n)).image for n, name in enumerate("ab")
+}
+PASTED = make_phantom("normal", seed=4, size=(84, 120)).image
+FIRST = ("upload", "paste", "photo", "example", "frame", "clear", "kept")
+# There is no × where the box is empty, and no frame to choose where no clip is.
+SECOND = {
+    **dict.fromkeys(FIRST, ("upload", "paste", "photo", "example")),
+    **dict.fromkeys(("upload", "paste", "photo"), ("upload", "paste", "photo", "example", "clear")),
+    "frame": ("upload", "paste", "photo", "example", "clear", "frame"),
+}
+PAIRS = [(first, second) for first in FIRST for second in SECOND[first]]
+_COPY = """async (bytes) => {
+    const blob = new Blob([new Uint8Array(bytes)], { type: "image/png" });
+    await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
+}"""
+_SHOWN = """() => {
+    const seen = (name) => {
+        const element = document.querySelector(name);
+        return element && getComputedStyle(element).visibility === "visible" ? element : null;
+    };
+    return {
+        box: seen("#image .file-preview")?.textContent.replace(/\\s+/g, "") ?? "",
+        capture: !!document.querySelector("#capture .image-frame img"),
+        findings: seen("#findings")?.textContent ?? "",
+        original: seen("#original img")?.src ?? null,
+        overlay: seen("#overlay img")?.src ?? null,
+    };
+}"""
+
+
+def _label(pixels: np.ndarray) -> int:
+    """The class that the slowed network gives an image, another for each here."""
+    return int(pixels.astype(int).sum()) % len(CLASS_NAMES)
+
+
+class Visitor:
+    """A page and what its visitor does; each event returns a check of what must be shown in the end."""
+
+    def __init__(self, browser: Browser, url: str, folder: Path) -> None:
+        self.context = browser.new_context(viewport={"width": 1280, "height": 1000})
+        self.context.grant_permissions(["clipboard-read", "clipboard-write", "camera"])
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(60_000)
+        expect.set_options(timeout=60_000)
+        self.url, self.folder, self.link = url, folder, ""
+        self.uploads = self.examples = 0
+        self.open(url)
+
+    def open(self, url: str) -> None:
+        self.page.goto(url)
+        expect(self.page.locator("#examples img")).to_have_count(3)
+        self.page.get_by_text("Or paste it, or use the camera").click()
+
+    def prepare(self, *events: str) -> None:
+        """A clip is shown, and the camera is on if it is needed."""
+        self.make_room()
+        if "photo" in events:
+            self.camera()
+        self.page.set_input_files("#image input[type=file]", self.folder / "clip.dcm")
+        expect(self.page.locator("#clip-frame")).to_be_visible()
+        expect(self.page.locator("#findings")).to_contain_text("Weights")
+
+    def make_room(self) -> None:
+        for name, label in (("#image", "Clear"), ("#capture", "Remove Image")):
+            button = self.page.locator(name).get_by_label(label)
+            if button.count():
+                button.click()
+
+    def camera(self) -> None:
+        # The element of a camera that is off is there, hidden.
+        on, off = self.page.locator("#capture video:visible"), self.page.get_by_text("Click to Access Webcam")
+        if on.count() + off.count() == 0:
+            self.page.get_by_label("Capture from camera").click()
+        expect(on.or_(off).first).to_be_visible()
+        if off.count():
+            off.click()
+        self.page.wait_for_function("document.querySelector('#capture video')?.readyState >= 2")
+
+    def upload(self) -> dict[str, Any]:
+        self.make_room()
+        name = list(IMAGES)[self.uploads % 2]
+        self.uploads += 1
+        self.page.set_input_files("#image input[type=file]", self.folder / name)
+        return {"box": name, "pixels": IMAGES[name]}
+
+    def paste(self) -> dict[str, Any]:
+        if self.page.locator("#capture .image-frame img").count():
+            self.make_room()
+        self.page.get_by_label("Paste from clipboard").click()
+        return {"capture": True, "pixels": PASTED}
+
+    def photo(self) -> dict[str, Any]:
+        if self.page.locator("#capture .image-frame img").count():
+            self.make_room()
+        self.camera()
+        self.page.get_by_label("capture photo").click()
+        return {"capture": True}
+
+    def example(self) -> dict[str, Any]:
+        number = self.examples % 3
+        self.examples += 1
+        self.page.locator("#examples .thumbnail-item").nth(number).click()
+        return {"pixels": read_image(examples()[number].path).pixels}
+
+    def frame(self) -> dict[str, Any]:
+        number = self.page.locator("#clip-frame input[type=number]")
+        frame = 2 if number.input_value() == "1" else 3
+        number.fill(str(frame))
+        return {"box": "clip.dcm", "pixels": CLIP[frame - 1]}
+
+    def clear(self) -> dict[str, Any]:
+        self.make_room()
+        return {"findings": INVITATION}
+
+    def kept(self) -> dict[str, Any]:
+        self.open(self.link)
+        return {}
+
+    def differs(self, expected: dict[str, Any]) -> str:
+        """What is shown that is not of the event; empty if all is."""
+        shown = self.page.evaluate(_SHOWN)
+        if expected.get("box", "") not in shown["box"] or bool(shown["box"]) != ("box" in expected):
+            return f"the box says {shown['box']!r}"
+        if shown["capture"] != expected.get("capture", False):
+            return "another place to choose an image is full"
+        if expected.get("findings", "") not in shown["findings"]:
+            return f"the findings say {shown['findings']!r}"
+        if expected.get("findings") == INVITATION:
+            return "there is an image" if shown["original"] or shown["overlay"] else ""
+        if not shown["original"] or not shown["overlay"]:
+            return "there is no image"
+        original, overlay = (self.pixels(shown[name]) for name in ("original", "overlay"))
+        if "pixels" in expected and not np.array_equal(original, expected["pixels"]):
+            return "it is another image"
+        if not np.array_equal(original, overlay):
+            return "the overlay is of another image"
+        label = CLASS_NAMES[_label(original)]
+        return "" if f"class: {label}" in shown["findings"] else f"not {label}: {shown['findings']!r}"
+
+    def pixels(self, address: str) -> np.ndarray:
+        """The image of a panel, grey."""
+        return np.asarray(Image.open(io.BytesIO(self.page.request.get(address).body())).convert("L"))
+
+
+@pytest.fixture
+def visitors(
+    browser: Browser, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[float], list[Visitor]]]:
+    """Two visitors of one server; call it with the seconds that a run of the network takes from then on."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    (tmp_path / "clip.dcm").write_bytes(dicom(CLIP, frames=len(CLIP)))
+    for name, pixels in IMAGES.items():
+        Image.fromarray(pixels).save(tmp_path / name)
+    run, delay = Predictor.run, [0.0]
+
+    def slowed(self: Predictor, frames: Any) -> Any:
+        time.sleep(delay[0])
+        (raw,) = run(self, frames)
+        logits = np.eye(len(CLASS_NAMES), dtype=np.float32)[_label(frames[0])] * 9
+        # Without an outline, the overlay is the image.
+        return [replace(raw, probability=raw.probability * 0, class_logits=logits)]
+
+    monkeypatch.setattr(Predictor, "run", slowed)
+    demo = build_page(str(tiny_model))
+    _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, quiet=True)
+    two = [Visitor(browser, url, tmp_path) for _ in range(2)]
+    stream = io.BytesIO()
+    Image.fromarray(PASTED).save(stream, "PNG")
+    two[0].page.evaluate(_COPY, list(stream.getvalue()))
+
+    def call(seconds: float) -> list[Visitor]:
+        delay[0] = seconds
+        return two
+
+    try:
+        yield call
+    finally:
+        for visitor in two:
+            visitor.context.close()
+        demo.close()
+
+
+def _until_shown(visitors: list[Visitor], expected: list[dict[str, Any]], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    for visitor, last in zip(visitors, expected, strict=True):
+        while (wrong := visitor.differs(last)) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not wrong
+
+
+def test_of_two_events_the_second_is_shown(
+    visitors: Callable[[float], list[Visitor]], subtests: pytest.Subtests
+) -> None:
+    two = visitors(0)
+    for visitor in two:
+        visitor.prepare()
+        visitor.page.get_by_role("tab", name="Download", exact=True).click()
+        visitor.page.get_by_role("button", name="Make a link to this result").click()
+        link = visitor.page.locator("#link textarea, #link input").first
+        visitor.page.wait_for_function("link => link.value", arg=link.element_handle())
+        visitor.link = link.input_value()
+    for pairs in zip(PAIRS, PAIRS[len(PAIRS) // 2 :] + PAIRS[: len(PAIRS) // 2], strict=True):
+        if PAIRS.index(pairs[0]) >= (len(PAIRS) + 1) // 2:
+            break
+        with subtests.test(pairs=pairs):
+            visitors(0)
+            for visitor, pair in zip(two, pairs, strict=True):
+                visitor.prepare(*pair)
+            visitors(SLOW)
+            for visitor, (first, _) in zip(two, pairs, strict=True):
+                getattr(visitor, first)()
+            time.sleep(APART)
+            expected = [getattr(visitor, second)() for visitor, (_, second) in zip(two, pairs, strict=True)]
+            _until_shown(two, expected)
+            # Nothing that comes late replaces it.
+            time.sleep(SLOW)
+            _until_shown(two, expected, seconds=0)

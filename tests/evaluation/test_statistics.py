@@ -1,0 +1,146 @@
+"""Statistics and intervals against hand-computed cases, brute force and scikit-learn."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, roc_auc_score
+
+from busi_unet.errors import UsageError
+from busi_unet.evaluation import statistics
+from busi_unet.evaluation.bootstrap import Bootstrap
+
+
+class TestStatistics:
+    """Weights must do exactly what repeating the images does."""
+
+    rng = np.random.default_rng(3)
+    count = 40
+    truth = rng.integers(0, 3, count)
+    predicted = np.where(rng.random(count) < 0.6, truth, rng.integers(0, 3, count))
+    # Rounded, so that many scores tie.
+    probabilities = np.round(rng.dirichlet((1, 1, 1), count), 1)
+    weights = rng.integers(0, 4, (6, count))
+
+    def repeated(self, values):
+        return [np.repeat(values, weights, axis=0) for weights in self.weights]
+
+    def test_mean_and_median(self):
+        values = np.where(self.truth == 0, np.nan, self.probabilities[:, 1])
+        expected = self.repeated(values)
+        np.testing.assert_allclose(
+            statistics.mean(values, self.weights), [np.nanmean(each) for each in expected]
+        )
+        np.testing.assert_allclose(
+            statistics.median(values, self.weights), [np.nanmedian(each) for each in expected]
+        )
+
+    def test_macro_f1_agrees_with_scikit_learn(self):
+        pairs = zip(self.repeated(self.truth), self.repeated(self.predicted), strict=True)
+        np.testing.assert_allclose(
+            statistics.macro_f1(self.truth, self.predicted, 3, self.weights),
+            [f1_score(*pair, average="macro") for pair in pairs],
+        )
+
+    def test_an_image_without_a_predicted_class_is_a_miss_of_its_own(self):
+        truth, predicted = np.array([0, 0, 1, 2]), np.array([0, -1, 1, 2])
+        assert statistics.macro_f1(truth, predicted, 3, np.ones(4)) == pytest.approx((2 / 3 + 1 + 1) / 3)
+
+    def test_auc_agrees_with_scikit_learn_with_ties(self):
+        positive, scores = self.truth == 2, self.probabilities[:, 2]
+        assert len(np.unique(scores)) < self.count / 2
+        pairs = zip(self.repeated(positive), self.repeated(scores), strict=True)
+        np.testing.assert_allclose(
+            statistics.auc(scores, positive, self.weights), [roc_auc_score(*pair) for pair in pairs]
+        )
+
+    def test_undefined_where_a_class_is_absent(self):
+        truth = np.array([0, 1, 1])
+        assert np.isnan(statistics.macro_f1(truth, truth, 3, np.ones(3)))
+        scores = np.array([0.2, 0.4, 0.6])
+        assert np.isnan(statistics.auc(scores, np.array([True] * 3), np.ones(3)))
+        assert np.isnan(statistics.auc(scores[:0], np.zeros(0, dtype=bool), np.ones(0)))
+        # Both classes exist, but a resample may hold only one of them.
+        resamples = np.array([[1, 1, 1], [0, 2, 1]])
+        np.testing.assert_array_equal(
+            np.isnan(statistics.auc(scores, np.array([True, False, False]), resamples)), [False, True]
+        )
+        assert np.isnan(statistics.mean(np.array([np.nan, np.nan]), np.ones(2)))
+        assert np.isnan(statistics.median(np.array([np.nan, np.nan]), np.ones(2)))
+        assert np.isnan(statistics.median(np.array([np.nan, 1.0]), np.array([[3, 0]]))).all()
+
+    def test_calibration_error_by_hand(self):
+        # Bin of 0.9: two right, two wrong, gap 0.4. Bin of 0.5: right, gap 0.5.
+        probabilities = np.array(
+            [[0.9, 0.1, 0], [0.9, 0.1, 0], [0.9, 0.1, 0], [0.9, 0.1, 0], [0.25, 0.5, 0.25]]
+        )
+        truth = np.array([0, 0, 1, 2, 1])
+        expected = (4 * 0.4 + 1 * 0.5) / 5
+        assert statistics.expected_calibration_error(probabilities, truth, np.ones(5)) == pytest.approx(
+            expected
+        )
+        weights = np.array([[1, 1, 1, 1, 1], [2, 0, 0, 0, 2]])
+        np.testing.assert_allclose(
+            statistics.expected_calibration_error(probabilities, truth, weights), [expected, (0.1 + 0.5) / 2]
+        )
+
+    def test_certain_and_right_is_perfectly_calibrated(self):
+        assert statistics.expected_calibration_error(np.eye(3), np.arange(3), np.ones(3)) == 0
+
+
+class TestBootstrap:
+    @staticmethod
+    def interval(values, groups, **settings):
+        values = np.asarray(values, dtype=float)
+        return Bootstrap(groups, **settings).estimate(lambda weights: statistics.mean(values, weights), 1)
+
+    def test_agrees_with_the_normal_approximation(self):
+        values = np.random.default_rng(0).normal(5, 2, 400)
+        found, error = self.interval(values, range(400)), values.std() / 20
+        assert found.value == pytest.approx(values.mean())
+        assert found.ci_low == pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error)
+        assert found.ci_high == pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error)
+        assert found.undefined_resamples == 0
+
+    def test_covers_the_truth_about_as_often_as_it_says(self):
+        rng = np.random.default_rng(1)
+        covered = 0
+        for seed in range(100):
+            values, groups = np.repeat(rng.normal(0, 1, 30), 4), np.repeat(np.arange(30), 4).tolist()
+            found = self.interval(values, groups, resamples=400, seed=seed)
+            covered += found.ci_low <= 0 <= found.ci_high
+        assert 0.87 <= covered / 100 <= 0.98
+
+    def test_copies_do_not_narrow_the_interval(self):
+        values = np.repeat(np.random.default_rng(2).normal(size=20), 10)
+        by_group = self.interval(values, np.repeat(np.arange(20), 10).tolist())
+        by_image = self.interval(values, range(200))
+        ratio = (by_group.ci_high - by_group.ci_low) / (by_image.ci_high - by_image.ci_low)
+        assert ratio == pytest.approx(math.sqrt(10), rel=0.1)
+
+    def test_seed_and_groups_decide_not_how_groups_are_named(self):
+        values, groups = np.random.default_rng(5).random(60), np.arange(60) // 2
+        named = self.interval(values, [f"{-group}" for group in groups])
+        assert named == self.interval(values, groups.tolist())
+        assert named != self.interval(values, groups.tolist(), seed=1)
+
+    def test_undefined_resamples_are_left_out_and_counted(self):
+        # A resample of 3 groups misses the first two, and so both values, in (1/3)^3 of the draws.
+        found = self.interval([1.0, 2.0, np.nan], "abc", resamples=5000)
+        assert found.undefined_resamples / 5000 == pytest.approx(1 / 27, abs=0.01)
+        assert (found.ci_low, found.ci_high) == (1, 2)
+
+    @pytest.mark.parametrize(
+        ("values", "groups"),
+        [([1.0, 0.0], "aa"), ([np.nan, np.nan], "ab"), ([0.0] * 20, "abcdefghijklmnopqrst")],
+        ids=["one group", "never defined", "alike in every resample"],
+    )
+    def test_no_interval_rather_than_a_false_one(self, values, groups):
+        assert self.interval(values, groups).ci_low is None
+
+    @pytest.mark.parametrize("wrong", [{"resamples": 0}, {"level": 1.0}, {"level": 95}])
+    def test_impossible_settings_are_refused(self, wrong):
+        with pytest.raises(UsageError, match="bootstrap"):
+            Bootstrap("ab", **wrong)
