@@ -7,7 +7,6 @@ NAME=REPORT first takes in the metrics of a report folder of `busi-unet evaluate
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import sys
