@@ -14,6 +14,10 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from busi_unet.errors import IncompatibleModelError
 
+WEIGHTS_NAME = "model.safetensors"
+CONFIG_NAME = "config.json"
+# Not needed to use a model: the summary of busi-unet evaluate for its weights, which the app shows.
+EVALUATION_NAME = "evaluation.json"
 FORMAT_VERSION = 2
 CLASS_NAMES = ("normal", "benign", "malignant")
 ENCODERS = ("plain", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")

@@ -35,7 +35,8 @@ def own_evaluation(folder: Path | None) -> dict[str, Any] | None:
         None where there is no such file, it cannot be read, or it is about another model.
     """
     # torch takes seconds to import; the page appears without waiting for it.
-    from busi_unet.models.pretrained import EVALUATION_NAME, model_hash
+    from busi_unet.config import EVALUATION_NAME
+    from busi_unet.models.pretrained import model_hash
 
     if folder is None:
         return None
@@ -82,7 +83,7 @@ def about_model(model: ModelInUse) -> str:
 
 
 def _results(evaluation: dict[str, Any] | None) -> str:
-    from busi_unet.models.pretrained import EVALUATION_NAME
+    from busi_unet.config import EVALUATION_NAME
 
     if evaluation is None:
         return (

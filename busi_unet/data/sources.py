@@ -46,7 +46,6 @@ def fetch(source: str, scratch: Path) -> tuple[Path, str]:
         return path, "folder"
     if path.is_file():
         return unpack(path, scratch), "zip"
-    # Brings torch along, which a folder or a zip does not need.
     from busi_unet.hub import fetch_dataset, is_hub_id
 
     nothing_here = f"There is no folder or zip called {source}"

@@ -9,10 +9,10 @@ from hashlib import file_digest, sha1
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from busi_unet.config import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME
 from busi_unet.errors import HubAccessError
 from busi_unet.hub.errors import HubUnreachableError, Retries, hub_errors, retry
 from busi_unet.hub.ids import checked_id, name_of
-from busi_unet.models.pretrained import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoFile

@@ -13,16 +13,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from busi_unet.config import ModelConfig
+from busi_unet.config import CONFIG_NAME, WEIGHTS_NAME, ModelConfig
 from busi_unet.errors import IncompatibleModelError
 from busi_unet.io.files import replace_file
 from busi_unet.models.ood import OodDetector, ood_shapes
 from busi_unet.models.unet import UNet
 
-WEIGHTS_NAME = "model.safetensors"
-CONFIG_NAME = "config.json"
-# Not needed to use a model: the summary of busi-unet evaluate for its weights, which the app shows.
-EVALUATION_NAME = "evaluation.json"
 _OOD_PREFIX = "ood."
 
 

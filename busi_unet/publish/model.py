@@ -8,13 +8,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from busi_unet.config import CLASS_NAMES
+from busi_unet.config import CLASS_NAMES, CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import UsageError
 from busi_unet.hub import PushResult, checked_id, push_folder
 from busi_unet.imaging.overlay import draw_overlay, side_by_side
 from busi_unet.inference.predictor import Predictor
-from busi_unet.models.pretrained import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME, model_hash, weights_hash
+from busi_unet.models.pretrained import model_hash, weights_hash
 from busi_unet.publish.card import model_card
 from busi_unet.publish.folder import repository_folder, resumable, scratch_folder
 from busi_unet.publish.results import results_of

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from huggingface_hub import SpaceCardData
 
+from busi_unet.config import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME
 from busi_unet.errors import UsageError
 from busi_unet.hub import (
     PushResult,
@@ -24,7 +25,7 @@ from busi_unet.hub import (
     page_of,
     push_folder,
 )
-from busi_unet.models.pretrained import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME, load_model
+from busi_unet.models.pretrained import load_model
 from busi_unet.publish.folder import repository_folder, resumable, scratch_folder
 from busi_unet.publish.render import render
 

@@ -8,10 +8,10 @@ import pytest
 from fakes.hub_server import OTHER, HubServer, tamper
 from fakes.programs import HASH_OF_OUTPUTS, run_python
 
+from busi_unet.config import EVALUATION_NAME
 from busi_unet.errors import HubAccessError, UsageError
 from busi_unet.hub import checked_id, fetch_dataset, fetch_images, fetch_model, is_hub_id, push_folder
 from busi_unet.inference.predictor import Predictor
-from busi_unet.models.pretrained import EVALUATION_NAME
 
 FRAME = np.random.default_rng(0).integers(0, 255, (50, 70), dtype=np.uint8)
 

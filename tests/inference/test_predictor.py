@@ -6,14 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from busi_unet.config import BoundaryBand, Calibration, Thresholds
+from busi_unet.config import CONFIG_NAME, BoundaryBand, Calibration, Thresholds
 from busi_unet.data.phantom import make_phantom
 from busi_unet.data.torch_dataset import LesionDataset
 from busi_unet.errors import HubAccessError, IncompatibleModelError, UnreadableImageError, UsageError
 from busi_unet.inference.predictor import Predictor
 from busi_unet.io.decode import decode_image
 from busi_unet.models.ood import fit_ood
-from busi_unet.models.pretrained import CONFIG_NAME
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from fakes.evaluations import write_evaluation
 from huggingface_hub import ModelCard
 from PIL import Image
 
-from busi_unet.config import ModelConfig
+from busi_unet.config import EVALUATION_NAME, ModelConfig
 from busi_unet.errors import HubAccessError, IncompatibleModelError, UsageError
 from busi_unet.inference.predictor import Predictor
-from busi_unet.models.pretrained import EVALUATION_NAME, load_config, model_hash, save_config
+from busi_unet.models.pretrained import load_config, model_hash, save_config
 from busi_unet.publish import model as module
 from busi_unet.publish.folder import list_files
 from busi_unet.publish.model import build_model_folder, push_model

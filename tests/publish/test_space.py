@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import SpaceCard
 
+from busi_unet.config import EVALUATION_NAME
 from busi_unet.errors import HubAccessError, UsageError
-from busi_unet.models.pretrained import EVALUATION_NAME
 from busi_unet.publish.folder import list_files
 from busi_unet.publish.space import build_space_folder, deploy_space, package_files, space_readme
 
