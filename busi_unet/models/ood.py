@@ -56,8 +56,8 @@ def ood_shapes(features: int) -> dict[str, tuple[int, ...]]:
     return {
         "mean": (features,),
         "scale": (features,),
-        "components": (_COMPONENTS, features),
-        "variances": (_COMPONENTS,),
+        "components": (_components(features), features),
+        "variances": (_components(features),),
         "residual": (1,),
     }
 
@@ -76,7 +76,7 @@ def fit_ood(features: np.ndarray, groups: Sequence[str]) -> tuple[OodDetector, f
         None where there are too few pictures to tell.
     """
     names, index = np.unique(np.asarray(groups), return_inverse=True)
-    if len(features) < _MIN_IMAGES or len(names) < _SPLITS or features.shape[1] <= _COMPONENTS:
+    if len(features) < _MIN_IMAGES or len(names) < _SPLITS:
         return None
     split = (np.random.default_rng(0).permutation(len(names)) % _SPLITS)[index]
     distances = np.empty(len(features))
@@ -90,6 +90,12 @@ def _fit(features: np.ndarray) -> OodDetector:
     mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
     _, singular, directions = np.linalg.svd((features - mean) / scale, full_matrices=False)
     variances = singular**2 / (len(features) - 1)
-    residual = variances[_COMPONENTS:].sum() / (features.shape[1] - _COMPONENTS)
-    arrays = (mean, scale, directions[:_COMPONENTS], variances[:_COMPONENTS], np.array([residual + 1e-6]))
+    kept = _components(features.shape[1])
+    residual = variances[kept:].sum() / (features.shape[1] - kept)
+    arrays = (mean, scale, directions[:kept], variances[:kept], np.array([residual + 1e-6]))
     return OodDetector(*(array.astype(np.float32) for array in arrays))
+
+
+def _components(features: int) -> int:
+    """Return in how many directions images differ most, of so many features."""
+    return min(_COMPONENTS, features // 2)

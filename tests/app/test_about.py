@@ -63,8 +63,7 @@ def test_own_figures_are_shown(tiny_model: Path, own: dict) -> None:
 def test_weights_without_calibration_say_so(tiny_model: Path) -> None:
     page = about_model(load_predictor(str(tiny_model)))
     assert "<dt>Calibration</dt><dd>none: the probabilities may be far too sure;" in page
-    assert "temperature" not in page
-    assert "<dt>Calibration</dt><dd>temperature" in about_model(load_predictor(None))
+    assert "<dt>Calibration</dt><dd>logistic regression" in about_model(load_predictor(None))
 
 
 @pytest.mark.parametrize("content", ["not JSON", "[]", '{"provenance": {}}'])

@@ -114,12 +114,13 @@ def test_a_source_of_ones_own_and_one_that_is_not_recorded():
     assert "Its data are not recorded" in unrecorded.text
 
 
-def test_the_embedded_weights_are_of_busi():
+def test_the_embedded_weights_name_their_three_sources():
     path = Path(__file__).resolve().parents[2] / "busi_unet" / "weights" / "config.json"
     parsed = card(ModelConfig.from_dict(json.loads(path.read_text(encoding="utf-8"))))
-    assert parsed.data.datasets == ["busi"]
-    assert CITATIONS["busi"].citation in parsed.text
-    assert all(limit in parsed.text for limit in CITATIONS["busi"].limits)
+    assert parsed.data.datasets == ["breast", "busbra", "busi"]
+    for source in parsed.data.datasets:
+        assert CITATIONS[source].citation in parsed.text
+        assert all(limit in parsed.text for limit in CITATIONS[source].limits)
 
 
 def test_training_without_validation_says_what_it_was_calibrated_on():
