@@ -1,7 +1,7 @@
-"""What scanners and sonographers burn into a picture: text, calipers, the black outside of a sector.
+"""Annotations burnt into images: text, calipers, the black outside of a sector.
 
 Drawn at random, they teach a network to look past them; drawn and painted out on purpose, they tell how far
-it does (`busi_unet.evaluation.robustness`). Pictures are uint8 (H, W) throughout, and never changed in place.
+it does (`busi_unet.evaluation.robustness`). Images are uint8 (H, W) throughout, and never changed in place.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _STEEP_STEP, _STEEP_SHARE = 120, 0.15
 
 
 def draw_text(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """A side and a place in capitals, near white, somewhere in the picture; it may touch the edge."""
+    """Draw a side and a place in capitals, near white, somewhere in the image; it may touch the edge."""
     height, width = image.shape
     words = f"{generator.choice(_SIDES)} {generator.choice(_PLACES)}"
     size = height * generator.uniform(0.03, 0.055)
@@ -37,7 +37,7 @@ def draw_text(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 def draw_calipers(image: np.ndarray, mask: np.ndarray | None, generator: np.random.Generator) -> np.ndarray:
-    """One or two dotted lines between crosses, numbered, as lesions are measured.
+    """Draw one or two dotted lines between crosses, numbered, as lesions are measured.
 
     Args:
         image: to draw on.
@@ -70,7 +70,7 @@ def draw_calipers(image: np.ndarray, mask: np.ndarray | None, generator: np.rand
 
 
 def outside_sector(shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
-    """bool (H, W), True outside a sector: slanted sides, and an arc below, as of a convex probe."""
+    """Return bool (H, W), True outside a sector: slanted sides, and an arc below, as of a convex probe."""
     height, width = shape
     y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     left, right = generator.uniform(0.0, 0.25, size=2)
@@ -80,7 +80,7 @@ def outside_sector(shape: tuple[int, int], generator: np.random.Generator) -> np
 
 
 def find_strokes(image: np.ndarray) -> np.ndarray:
-    """bool (H, W), True where something near white, narrow and steep-edged lies: text, calipers, pictograms.
+    """Return bool (H, W), True on what is near white, narrow and steep-edged: text, calipers, pictograms.
 
     Bright tissue is narrow and near white too, but blurred by the beam of the probe.
     """
@@ -101,7 +101,7 @@ def find_strokes(image: np.ndarray) -> np.ndarray:
 
 
 def paint_out(image: np.ndarray) -> np.ndarray:
-    """The picture with its strokes filled in from beside them (Telea 2004)."""
+    """Return the image with its strokes filled in from beside them (Telea 2004)."""
     import cv2
 
     return cv2.inpaint(image, find_strokes(image).astype(np.uint8), 3, cv2.INPAINT_TELEA)

@@ -206,9 +206,16 @@ def _look(facts: DataFacts, row: Mapping[str, Any], wanted: set[str]) -> None:
         )
         facts.heat[label] += np.asarray(small)
     if row["image_id"] in wanted:
-        drawn = draw_overlay(pixels, mask, opacity=0.0)
-        drawn.thumbnail((_THUMBNAIL, _THUMBNAIL))
-        facts.thumbnails[row["image_id"]] = jpeg_uri(drawn)
+        facts.thumbnails[row["image_id"]] = _thumbnail(pixels, mask)
+
+
+def _thumbnail(pixels: np.ndarray, mask: np.ndarray) -> str:
+    # The outline is drawn after the image is made small, which would make it faint.
+    scale = min(1.0, _THUMBNAIL / max(pixels.shape))
+    size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
+    small = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
+    share = np.asarray(Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BOX))
+    return jpeg_uri(draw_overlay(small, share >= 0.5, opacity=0.0))
 
 
 def _boxes(mask: np.ndarray) -> list[tuple[int, int]]:
