@@ -102,13 +102,13 @@ class Visitor:
                 button.click()
 
     def camera(self) -> None:
-        # The element of a camera that is off is there, hidden.
-        on, off = self.page.locator("#capture video:visible"), self.page.get_by_text("Click to Access Webcam")
-        if on.count() + off.count() == 0:
-            self.page.get_by_label("Capture from camera").click()
-        expect(on.or_(off).first).to_be_visible()
-        if off.count():
-            off.click()
+        shutter = self.page.get_by_label("capture photo")
+        off = self.page.get_by_text("Click to Access Webcam")
+        while not shutter.count():
+            source = off if off.count() else self.page.get_by_label("Capture from camera")
+            if source.count():
+                source.click()
+            time.sleep(0.1)
         self.page.wait_for_function("document.querySelector('#capture video')?.readyState >= 2")
 
     def upload(self) -> dict[str, Any]:
