@@ -1,4 +1,4 @@
-"""The tab "About this model"."""
+"""The tab about the model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import gradio as gr
 
+from busi_unet.app import text
 from busi_unet.app.about_handlers import about_model
 from busi_unet.app.model import ModelInUse
 from busi_unet.app.shown_errors import shown_errors
@@ -51,7 +52,7 @@ _CSS = """
 
 
 def build_about_tab(model: Callable[[], ModelInUse], tab: gr.Tab) -> None:
-    """Builds the tab inside the caller's `gr.Tab`; it has no public event.
+    """Build the tab inside the caller's `gr.Tab`; it has no public event.
 
     Args:
         model: gives the weights in use; called when the tab is first opened, not before.
@@ -62,5 +63,5 @@ def build_about_tab(model: Callable[[], ModelInUse], tab: gr.Tab) -> None:
         with shown_errors():
             return about_model(model())
 
-    text = gr.HTML("<p>One moment…</p>", label="About this model", elem_id="about", css_template=_CSS)
-    tab.select(show, outputs=text, api_visibility="private", show_progress_on=text, concurrency_limit=4)
+    shown = gr.HTML(f"<p>{text.WAIT}</p>", label=text.ABOUT, elem_id="about", css_template=_CSS)
+    tab.select(show, outputs=shown, api_visibility="private", show_progress_on=shown, concurrency_limit=4)

@@ -11,31 +11,26 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from busi_unet.app import text
 from busi_unet.app.model import ModelInUse
+from busi_unet.config import EVALUATION_NAME
+from busi_unet.data.citations import citation_of
 from busi_unet.evaluation.bootstrap import Estimate
 from busi_unet.evaluation.metrics import Metric, shown_in
 from busi_unet.version import __version__
 
-if TYPE_CHECKING:
-    from busi_unet.config import Calibration, ModelConfig
-
-CITATION = (
-    "Al-Dhabyani W, Gomaa M, Khaled H, Fahmy A. Dataset of breast ultrasound images. "
-    "Data in Brief 28:104863 (2020)."
-)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def own_evaluation(folder: Path | None) -> dict[str, Any] | None:
-    """The summary of an evaluation of exactly the model in a folder: its weights, thresholds and calibration.
+    """Return the summary of an evaluation of exactly the model in a folder.
 
     Returns:
         None where there is no such file, it cannot be read, or it is about another model.
     """
     # torch takes seconds to import; the page appears without waiting for it.
-    from busi_unet.config import EVALUATION_NAME
     from busi_unet.models.pretrained import model_hash
 
     if folder is None:
@@ -48,13 +43,12 @@ def own_evaluation(folder: Path | None) -> dict[str, Any] | None:
 
 
 def origin(model: ModelInUse) -> dict[str, str]:
-    """Where the weights came from, by name of the fact: origin, commit, SHA-256, version of the code.
+    """Return where the weights came from, by name of the fact: origin, commit, SHA-256, version of the code.
 
     And, where it is so, that their probabilities are not calibrated.
     """
-    kinds = {"embedded": "embedded in the app", "hub": "Hub model", "folder": "folder"}
-    source = model.predictor.source
-    facts = {"Weights": kinds[model.kind] if model.kind == "embedded" else f"{kinds[model.kind]} {source}"}
+    kind = text.WEIGHTS_KINDS[model.kind]
+    facts = {"Weights": kind if model.kind == "embedded" else f"{kind} {model.predictor.source}"}
     folder = model.predictor.folder
     if folder is not None:
         # The Hub's cache names a snapshot's folder by its commit.
@@ -67,40 +61,38 @@ def origin(model: ModelInUse) -> dict[str, str]:
 
 
 def describe_origin(model: ModelInUse) -> str:
-    """`origin` on one line of plain text."""
+    """Return `origin` on one line of plain text."""
     return "; ".join(f"{name}: {value}" for name, value in origin(model).items())
 
 
 def about_model(model: ModelInUse) -> str:
-    """The whole tab as HTML that loads nothing from elsewhere; every text from outside is escaped."""
+    """Return the whole tab as HTML that loads nothing from elsewhere; every text from outside is escaped."""
     evaluation = own_evaluation(model.predictor.folder)
     notice = f'<p class="about-notice">{escape(model.notice)}</p>' if model.notice else ""
-    return (
-        f'<div class="about">{notice}<h2>Results</h2>{_results(evaluation)}'
-        f"<h2>Weights</h2>{_weights(model)}"
-        f"<h2>Data</h2>{_BUSI if model.kind == 'embedded' else _OTHER_DATA}{_CLOSING}</div>"
-    )
+    sections = {
+        text.RESULTS: _results(evaluation),
+        text.WEIGHTS: _weights(model),
+        text.DATA: _data(model),
+        text.LIMITS: "<ul>" + "".join(f"<li>{limit}</li>" for limit in text.LIMITS_LIST) + "</ul>",
+        text.LICENCE: f"<p>{text.LICENCE_OF_CODE}</p>",
+    }
+    shown = "".join(f"<h2>{title}</h2>{section}" for title, section in sections.items())
+    return f'<div class="about">{notice}{shown}</div>'
 
 
 def _results(evaluation: dict[str, Any] | None) -> str:
-    from busi_unet.config import EVALUATION_NAME
-
     if evaluation is None:
-        return (
-            "<p>No evaluation of these weights came with them, so no figures are shown: those of other "
-            f"weights say nothing about these. A model folder with an <code>{EVALUATION_NAME}</code> of "
-            "<code>busi-unet evaluate</code> shows its own.</p>"
-        )
+        return text.no_evaluation(EVALUATION_NAME)
     try:
         return _measured(evaluation)
     except (KeyError, TypeError, ValueError):
-        return f"<p>The {EVALUATION_NAME} of these weights is from another version and cannot be shown.</p>"
+        return text.evaluation_of_another_version(EVALUATION_NAME)
 
 
 def _measured(evaluation: Mapping[str, Any]) -> str:
     provenance, images = evaluation["provenance"], evaluation["images"]
     listed = ", ".join(f"{int(images[name])} {escape(name)}" for name in evaluation["class_names"])
-    level = f"{provenance['bootstrap']['level']:.0%}"
+    split, level = escape(provenance["split"]), float(provenance["bootstrap"]["level"])
     measured = evaluation["estimates"]
     rows = [
         _row(metric, Estimate(**measured[metric.name]))
@@ -108,12 +100,10 @@ def _measured(evaluation: Mapping[str, Any]) -> str:
         if metric.name in measured
     ]
     return f"""
-<p>Measured on the {escape(provenance["split"])} split: {sum(images.values())} pictures ({listed}) in
-{int(evaluation["groups"])} groups of copies, at native resolution. Bars show the {level} interval of a
-bootstrap over groups. A missed lesion counts as Dice 0, and as the picture's diagonal in HD95.</p>
+<p>{text.measured_on(split, listed, sum(images.values()), int(evaluation["groups"]), level)}</p>
 <div class="about-columns">
 <table class="about-results">
-<thead><tr><th scope="col">Metric</th><th scope="col">Value</th><th scope="col">Interval</th>
+<thead><tr>{"".join(f'<th scope="col">{name}</th>' for name in text.METRIC_HEADERS)}
 <th scope="col"><span class="about-axis"><span>0</span><span>1</span></span></th></tr></thead>
 <tbody>{"".join(rows)}</tbody></table>
 {_confusion(evaluation["class_names"], evaluation["confusion_matrix"])}
@@ -123,7 +113,7 @@ bootstrap over groups. A missed lesion counts as Dice 0, and as the picture's di
 def _row(metric: Metric, estimate: Estimate) -> str:
     head = f'<th scope="row">{escape(metric.title)}</th>'
     if estimate.value is None:
-        return f"<tr>{head}<td>–</td><td>not defined</td><td></td></tr>"
+        return f"<tr>{head}<td>–</td><td>{text.NOT_DEFINED}</td><td></td></tr>"
     shown = metric.text(estimate.value), metric.interval(estimate)
     drawn = ""
     if not metric.unit and estimate.ci_low is not None and estimate.ci_high is not None:
@@ -132,7 +122,7 @@ def _row(metric: Metric, estimate: Estimate) -> str:
 
 
 def _interval_plot(value: float, low: float, high: float) -> str:
-    """A bar from low to high with a mark at the value, on a scale from 0 to 1; the table says it in words."""
+    """Return a bar from low to high with a mark at the value, on a scale from 0 to 1."""
 
     def line(kind: str, left: float, right: float, top: int = 5, bottom: int = 5) -> str:
         return f'<line class="{kind}" x1="{left:.1%}" x2="{right:.1%}" y1="{top}" y2="{bottom}"/>'
@@ -151,68 +141,25 @@ def _confusion(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> str:
         )
         rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
     return (
-        '<table class="about-confusion"><caption>Class said by the model (across) for each true class '
-        f"(down)</caption><thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        f'<table class="about-confusion"><caption>{text.CONFUSION}</caption>'
+        f"<thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )
 
 
-def _calibration(calibration: Calibration) -> str:
-    sets, band, limit = calibration.prediction_sets, calibration.boundary_band, calibration.ood_threshold
-    parts = ["logistic regression on class head and mask"]
-    if not calibration.fitted:
-        parts = ["none: the probabilities may be far too sure"]
-    if sets:
-        parts.append(f"prediction sets of {sets.coverage:.0%} coverage")
-    if band:
-        parts.append(f"a range for {band.coverage:.0%} of the edge")
-    parts.append("no guard against other pictures" if limit is None else "a guard against other pictures")
-    return "; ".join(parts)
-
-
 def _weights(model: ModelInUse) -> str:
-    facts = {**origin(model), **_configured(model.predictor.config)}
+    facts = {**origin(model), **text.describe_config(model.predictor.config)}
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
     return f'<dl class="about-facts">{rows}</dl>'
 
 
-def _configured(config: ModelConfig) -> dict[str, str]:
-    thresholds = config.thresholds
-    facts = {
-        "Network": f"U-Net, encoder {config.architecture.encoder}, {config.preprocess.size} × "
-        f"{config.preprocess.size} pixels",
-        "Thresholds": f"mask {thresholds.mask:g} per pixel; an outline is drawn where the probability of any "
-        f"lesion is at least {thresholds.lesion:g}"
-        + (
-            f"; regions below {thresholds.min_area:.1%} of the picture are dropped"
-            if thresholds.min_area
-            else ""
-        )
-        + f"; malignancy is suspected from a probability of {thresholds.malignant:.3g} on",
-        "Calibration": _calibration(config.calibration),
-    }
-    training = config.training or {}
-    images = (training.get("data") or {}).get("images") or {}
-    if images:
-        facts["Images"] = ", ".join(f"{count} {name}" for name, count in images.items())
-        if "validation" in (training["data"].get("trained_on") or ()):
-            facts["Images"] += "; those of validation were added at the end of training"
-    return facts
-
-
-_BUSI = """
-<p>BUSI: 780 breast ultrasound pictures (133 normal, 437 benign, 210 malignant) from one hospital in Cairo,
-2018, two scanners of one maker, women aged 25 to 75. Many pictures are copies of each other; copies never
-cross from training to test. There are no patient ids, so patients may, and all figures are optimistic.</p>"""
-_OTHER_DATA = "<p>Whoever published these weights can tell what pictures they learned from.</p>"
-_CLOSING = f"""
-<h2>Limits</h2>
-<ul>
-<li><strong>Not a medical device.</strong> For research and teaching, not for diagnosis or treatment.</li>
-<li>Expect worse on other scanners, hospitals and patients than those it learned from.</li>
-<li>A picture that is no breast ultrasound may be analysed all the same: look at what you upload.</li>
-<li>The outline is left empty where the model believes the picture normal.</li>
-</ul>
-<h2>Citation and licence</h2>
-<p>If you publish figures on BUSI, cite: {CITATION}</p>
-<p>The code and the embedded weights are under the MIT licence.</p>
-"""
+def _data(model: ModelInUse) -> str:
+    """Return the sources that the weights were trained on, with licence, citation and limits."""
+    data = (model.predictor.config.training or {}).get("data") or {}
+    sources = (data.get("sources") or {}).get("train") or (["busi"] if model.kind == "embedded" else [])
+    if not sources:
+        return f"<p>{text.UNKNOWN_DATA}</p>"
+    rows = []
+    for citation in map(citation_of, sources):
+        parts = (citation.licence, citation.citation, *citation.limits)
+        rows.append(f"<li><strong>{escape(citation.title)}</strong>. {escape(' '.join(parts))}</li>")
+    return f"<ul>{''.join(rows)}</ul>"

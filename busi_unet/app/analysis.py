@@ -1,4 +1,4 @@
-"""One analysed picture, and the ways to look at it without asking the network again."""
+"""One analysed image, and the ways to look at it without asking the network again."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from busi_unet.app import text
 from busi_unet.imaging.agreement import Agreement, Reference, compare_masks
 from busi_unet.imaging.measure import Lesion, measure_lesions
 from busi_unet.imaging.overlay import COLORS, annotate_lesions, draw_band, draw_heatmap, draw_overlay
@@ -17,21 +18,8 @@ from busi_unet.io.decode import DecodedImage
 if TYPE_CHECKING:
     from busi_unet.inference.predictor import Prediction, Predictor, RawOutput
 
-VIEWS = (
-    "Outline and tint",
-    "Outline",
-    "Tint",
-    "Edge range",
-    "Uncertainty",
-    "Lesion probability",
-    "Class activation map",
-)
-MEASUREMENT_HEADERS = [
-    *("No.", "Area", "Longest diameter", "Perpendicular", "Width × height"),
-    *("Taller than wide", "Below the skin", "Left, top – right, bottom"),
-]
 MEASUREMENT_WIDTHS = [f"{width}px" for width in (42, 78, 84, 136, 104, 76, 78, 130)]
-_OUTLINED, _LINE, _TINT, _BAND, _UNCERTAINTY, _PROBABILITY, _ACTIVATION = VIEWS
+_OUTLINED, _LINE, _TINT, _BAND, _UNCERTAINTY, _PROBABILITY, _ACTIVATION = text.VIEWS
 
 
 @dataclass(frozen=True)
@@ -39,13 +27,13 @@ class Look:
     """How a result is drawn.
 
     Attributes:
-        view: one of `VIEWS`.
+        view: one of `text.VIEWS`.
         color: of outline and tint, a name of `COLORS`.
         opacity: of tints and maps, from 0 to 1.
         diameters: whether the measured diameters are drawn.
     """
 
-    view: str = VIEWS[0]
+    view: str = text.VIEWS[0]
     color: str = next(iter(COLORS))
     opacity: float = 0.25
     diameters: bool = False
@@ -53,14 +41,14 @@ class Look:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What is kept of a picture for its visitor; small but for the picture itself.
+    """What is kept of an image for its visitor; small but for the image itself.
 
     Attributes:
         frame: what was analysed.
         raw: what the network said of it.
         name: of files made from it, without ending.
-        remark: a sentence of Markdown about where the picture came from, or empty.
-        anyway: the visitor wants to see the result of a refused picture.
+        remark: a sentence of Markdown about where the image came from, or empty.
+        anyway: the visitor wants to see the result of a refused image.
         threshold: lesion probability of a pixel, set by hand; None for the model's own thresholds.
         pixel_size_mm: typed by the visitor; None for what the file says.
         corrected: bool (H, W), the mask after a correction by hand, or None.
@@ -89,7 +77,7 @@ class Analysis:
         return self.frame.spacing_mm
 
     def predict(self, predictor: Predictor) -> Prediction:
-        """The prediction under these settings; a correction by hand replaces its mask and measurements."""
+        """Return the prediction under these settings; a correction by hand replaces its mask."""
         thresholds = None
         if self.threshold is not None:
             # Whoever moves the threshold wants to see what it does, also where the model would draw nothing.
@@ -101,6 +89,9 @@ class Analysis:
             thresholds=thresholds,
             anyway=self.anyway,
         )
+        if prediction.refused and not self.anyway:
+            none = dict.fromkeys(("label", "probabilities", "prediction_set", "coverage"))
+            prediction = replace(prediction, **none, flagged=False)
         if self.corrected is None:
             return prediction
         return replace(
@@ -110,18 +101,14 @@ class Analysis:
             measurements=measure_lesions(self.corrected, self.frame.pixels, spacing_mm=self.spacing_mm),
         )
 
-    def hides(self, prediction: Prediction) -> bool:
-        """Whether its class and outline are not to be shown: it was refused, and nobody insists."""
-        return prediction.refused and not self.anyway
-
     def compare(self, prediction: Prediction) -> Agreement | None:
-        """Its outline against the reference, if there is one."""
+        """Return the agreement of its mask with the reference, if there is one."""
         if self.reference is None:
             return None
         return compare_masks(prediction.mask, self.reference.mask, spacing_mm=self.spacing_mm)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings that a report has to name beside the prediction; JSON-ready."""
+        """Return the settings that a report has to name beside the prediction; JSON-ready."""
         source = "typed" if self.pixel_size_mm is not None else "file" if self.spacing_mm else None
         return {
             "analysed_anyway": self.anyway,
@@ -132,15 +119,15 @@ class Analysis:
 
 
 def draw(frame: np.ndarray, prediction: Prediction, look: Look) -> Image.Image:
-    """The picture uint8 (H, W) with the prediction drawn over it, RGB of size (W, H).
+    """Return the image uint8 (H, W) with the prediction drawn over it, RGB of size (W, H).
 
-    A view that the prediction has nothing for (no calibrated edge range) shows the outline; `legend` says so.
+    A view that the prediction has nothing for (no boundary band) shows the outline.
 
     Raises:
         UsageError: an unknown colour, or an opacity outside 0 to 1.
     """
     outline = {"color": look.color, "opacity": look.opacity if look.view != _LINE else 0.0}
-    if look.view in (_UNCERTAINTY, _PROBABILITY, _ACTIVATION):
+    if look.view in (_UNCERTAINTY, _PROBABILITY, _ACTIVATION) and prediction.label is not None:
         values, low, high = _map(prediction, look.view)
         # At the opacity of a tint a map of colours would hardly be seen.
         image = draw_heatmap(frame, values, low=low, high=high, opacity=min(1.0, 0.25 + look.opacity))
@@ -152,33 +139,8 @@ def draw(frame: np.ndarray, prediction: Prediction, look: Look) -> Image.Image:
     return annotate_lesions(image, prediction.measurements, calipers=look.diameters)
 
 
-def legend(prediction: Prediction, view: str) -> str:
-    """What the colours of a view mean, one line."""
-    scale = "from dark violet to yellow"
-    if view == _BAND and prediction.boundary_band is None:
-        return (
-            "No range for the edge is stated, so the outline is shown: the weights have none, or the outline "
-            "was changed by hand."
-        )
-    if view == _BAND:
-        share = f"{prediction.boundary_band.coverage:.0%}"
-        return (
-            f"Between the inner (orange) and the outer (blue) line lies {share} of the true edge on average."
-        )
-    if view == _UNCERTAINTY:
-        return f"Uncertainty of each pixel {scale}: none, to as likely lesion as not (1 bit)."
-    if view == _PROBABILITY:
-        return f"Probability that a pixel is lesion, {scale}: 0 to 1."
-    if view == _ACTIVATION:
-        return (
-            f"Where the evidence for {prediction.label} lies, {scale}: least to most in this picture "
-            "(class activation map, coarse)."
-        )
-    return ""
-
-
 def measurement_rows(lesions: Sequence[Lesion]) -> list[list[Any]]:
-    """A row per lesion, in the order of `MEASUREMENT_HEADERS`, each with the unit that it names."""
+    """Return a row per lesion, in the order of `text.MEASUREMENT_HEADERS`, with units."""
     return [[number, *_measurements(lesion)] for number, lesion in enumerate(lesions, start=1)]
 
 

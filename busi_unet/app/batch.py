@@ -1,4 +1,4 @@
-"""The tab "Many pictures": components, their places, and which event runs which handler."""
+"""The tab for many images: components, their places, and which event runs which handler."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import gradio as gr
 
+from busi_unet.app import text
 from busi_unet.app.batch_handlers import (
     COLUMN_WIDTHS,
     DATATYPES,
@@ -17,14 +18,11 @@ from busi_unet.app.batch_handlers import (
 )
 from busi_unet.app.model import ModelInUse
 
-_INVITATION = (
-    f"Choose files or a zip: at most {MAX_IMAGES} pictures and {MAX_MEGABYTES} MB together. In a zip, "
-    "files named like masks (`…_mask.png`) are left out. Of a DICOM clip the first frame is taken."
-)
+_INVITATION = text.batch_invitation(MAX_IMAGES, MAX_MEGABYTES)
 
 
 def build_batch_tab(model: Callable[[], ModelInUse]) -> None:
-    """Builds the tab inside the caller's `gr.Tab`; its one public event is `/predict_many`.
+    """Build the tab inside the caller's `gr.Tab`; its one public event is `/predict_many`.
 
     Args:
         model: gives the weights in use; called when the first batch runs, not before.
@@ -33,7 +31,7 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=280):
             images = gr.File(
-                label="Pictures or a zip",
+                label=text.BATCH_FILES,
                 file_count="multiple",
                 # DICOM files often have no ending, so every file may be chosen; a bad one gives a row.
                 file_types=None,
@@ -45,15 +43,21 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> None:
                 for name in ("first.png", "second.dcm")
             ]
             with gr.Row():
-                start = gr.Button("Analyse all", variant="primary", min_width=120, elem_id="batch-start")
+                start = gr.Button(text.BATCH_START, variant="primary", min_width=120, elem_id="batch-start")
                 cancel = gr.Button(
-                    "Cancel", variant="stop", min_width=120, interactive=False, elem_id="batch-cancel"
+                    text.BATCH_CANCEL,
+                    variant="stop",
+                    min_width=120,
+                    interactive=False,
+                    elem_id="batch-cancel",
                 )
-            archive = gr.DownloadButton("Download all results", interactive=False, elem_id="batch-archive")
+            archive = gr.DownloadButton(text.BATCH_DOWNLOAD, interactive=False, elem_id="batch-archive")
         with gr.Column(scale=5, min_width=320):
-            status = gr.Markdown(_INVITATION, label="Progress", elem_id="batch-status", min_height=60)
+            status = gr.Markdown(
+                _INVITATION, label=text.BATCH_PROGRESS, elem_id="batch-status", min_height=60
+            )
             gallery = gr.Gallery(
-                label="Overlays",
+                label=text.BATCH_OVERLAYS,
                 columns=3,
                 height=300,
                 format="png",
@@ -62,9 +66,9 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> None:
                 buttons=["fullscreen"],
                 elem_id="batch-gallery",
             )
-    gr.Markdown("Classes in percent; the ⋮ of a heading sorts.", elem_id="batch-hint")
+    gr.Markdown(text.BATCH_TABLE_HINT, elem_id="batch-hint")
     table = gr.Dataframe(
-        label="Images",
+        label=text.BATCH_TABLE,
         headers=HEADERS,
         datatype=DATATYPES,
         column_widths=COLUMN_WIDTHS,
@@ -81,7 +85,7 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> None:
     buttons = [start, cancel, archive]
     begun = start.click(handlers.begin, **private)
     begun.then(
-        lambda: (_active(False), _active(True), _download(False), "One moment…"),
+        lambda: (_active(False), _active(True), _download(False), text.WAIT),
         outputs=[*buttons, status],
         **private,
     )
@@ -92,11 +96,11 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> None:
         api_name="predict_many",
         # The status counts already.
         show_progress="hidden",
-        # Beside single pictures, not before them: a batch lasts minutes.
+        # Beside single images, not before them: a batch lasts minutes.
         concurrency_id="batch",
         concurrency_limit=1,
     )
-    done.failure(lambda: BatchAnswer(None, [], "Nothing was analysed.", []), outputs=answer, **private)
+    done.failure(lambda: BatchAnswer(None, [], text.BATCH_FAILED, []), outputs=answer, **private)
     for event, ready in ((done.success, True), (done.failure, False)):
         event(
             lambda ready=ready: (_active(True), _active(False), _download(ready)), outputs=buttons, **private

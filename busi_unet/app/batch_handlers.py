@@ -1,4 +1,4 @@
-"""What happens when many pictures arrive: one after the other, with progress, until done or cancelled."""
+"""What happens when many images arrive: one after the other, with progress, until done or cancelled."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 from PIL import Image
 
+from busi_unet.app import text
 from busi_unet.app.about_handlers import describe_origin
 from busi_unet.app.downloads import answer_folder, cache_folder
 from busi_unet.app.model import ModelInUse
@@ -29,8 +30,9 @@ MAX_SHOWN = 100
 ARCHIVE_NAME = "busi-unet-results.zip"
 
 HEADERS = [
-    *("Image", "Class", *(name.capitalize() for name in CLASS_NAMES)),
-    *("Lesions", "Area", "Longest", "Unit", "Remarks"),
+    *text.BATCH_HEADERS[:2],
+    *(name.capitalize() for name in CLASS_NAMES),
+    *text.BATCH_HEADERS[2:],
 ]
 COLUMN_WIDTHS = [f"{width}px" for width in (185, 112, 76, 76, 98, 84, 76, 84, 76, 200)]
 DATATYPES = ["str", "str", *["number"] * len(CLASS_NAMES), *["number"] * 3, "str", "str"]
@@ -46,7 +48,7 @@ class BatchAnswer(NamedTuple):
 
     Attributes:
         archive: path of the zip with masks, overlays, CSV, JSON lines and report; None until all is done.
-        rows: a list per picture, see `HEADERS`.
+        rows: a list per image, see `HEADERS`.
         status: one sentence of Markdown.
         gallery: (path of a PNG, caption) of the first overlays.
     """
@@ -70,25 +72,25 @@ class BatchHandlers:
         self._lock = threading.Lock()
 
     def begin(self, request: gr.Request) -> None:
-        """Forgets an earlier cancellation of this visitor, so that it does not stop the next run."""
+        """Forget an earlier cancellation of this visitor, so that it does not stop the next run."""
         with self._lock:
             self._cancelled.discard(request.session_hash)
 
     def cancel(self, request: gr.Request) -> str:
-        """Stops this visitor's run after the picture at hand; what is done is kept."""
+        """Stop this visitor's run after the image at hand; what is done is kept."""
         with self._lock:
             self._cancelled.add(request.session_hash)
-        return "Stopping after this picture…"
+        return text.BATCH_STOPPING
 
     def predict_many(
         self,
         images: list[str] | None,
         request: gr.Request,
     ) -> Iterator[BatchAnswer]:
-        """Outlines lesions in many breast ultrasound pictures and classifies each; gives one zip back.
+        """Outline lesions in many breast ultrasound images and classify each; give one zip back.
 
-        A picture that cannot be used becomes a row with the reason and never stops the others. The zip holds
-        a mask and an overlay per picture, a table (CSV and JSON lines) and a report (HTML).
+        An image that cannot be used becomes a row with the reason and never stops the others. The zip holds
+        a mask and an overlay per image, a table (CSV and JSON lines) and a report (HTML).
 
         Args:
             images: PNG, JPEG, WebP, BMP, TIFF or DICOM files and zips of them, 500 at most.
@@ -129,21 +131,21 @@ class BatchHandlers:
             if not result.failed and len(gallery) < MAX_SHOWN:
                 gallery.append(_thumbnail(output / result.record["overlay"], kept, result.record))
             now = time.monotonic()
-            left = _time_left((now - start) / len(results) * (len(files) - len(results)))
+            left = (now - start) / len(results) * (len(files) - len(results))
             stopped = self._is_cancelled(session)
             if stopped:
                 break
             if now - shown > _SECONDS_BETWEEN_UPDATES and len(results) < len(files):
                 shown = now
-                done = f"{len(results)} of {len(files)} pictures done, {left}."
+                done = text.batch_running(len(results), len(files), left)
                 yield BatchAnswer(None, list(rows), done, list(gallery))
         records = [result.record for result in results]
-        if stopped:
-            status = f"**Cancelled.** Of {len(files)} pictures, these are done: {count_by_outcome(records)}"
-        else:
-            status = f"**Done.** {count_by_outcome(records)}"
-        if len(gallery) == MAX_SHOWN < len(results):
-            status += f" The first {MAX_SHOWN} are shown below; the zip holds all."
+        status = text.batch_ended(
+            count_by_outcome(records),
+            len(files),
+            cancelled=stopped,
+            shown=MAX_SHOWN if len(gallery) == MAX_SHOWN < len(results) else None,
+        )
         if model.notice:
             status = f"{model.notice}\n\n{status}"
         write_summary(results, output, model=describe_origin(model), date=date.today().isoformat())
@@ -156,14 +158,10 @@ class BatchHandlers:
 
 def _check_size(paths: Sequence[Path]) -> None:
     if not paths:
-        raise UsageError("No picture was given.", "Choose files or a zip and try again.")
+        raise UsageError(*text.BATCH_EMPTY)
     megabytes = sum(path.stat().st_size for path in paths) / 1024**2
     if len(paths) > MAX_IMAGES or megabytes > MAX_MEGABYTES:
-        raise UsageError(
-            f"These are {len(paths)} files of {megabytes:.0f} MB; one run takes at most {MAX_IMAGES} "
-            f"pictures of {MAX_MEGABYTES} MB together.",
-            "Choose fewer, or use busi-unet predict, which has no limit.",
-        )
+        raise UsageError(*text.batch_too_large(len(paths), megabytes, MAX_IMAGES, MAX_MEGABYTES))
 
 
 def _subfolder(folder: str, name: str) -> Path:
@@ -176,7 +174,7 @@ def _row(record: dict[str, Any]) -> list[Any]:
     row = table_row(record)
     unit = "px" if row["longest_diameter_mm"] is None else "mm"
     shares = [None if row[f"p_{name}"] is None else round(100 * row[f"p_{name}"], 1) for name in CLASS_NAMES]
-    label = "not used" if "error" in record else "not analysed" if record["refused"] else row["label"]
+    label = text.BATCH_NOT_USED if "error" in record else row["label"] or text.NOT_ANALYSED.lower()
     measured = [None, None, None]
     if row["lesions"]:
         area, length = row[f"lesion_area_{'px' if unit == 'px' else 'mm2'}"], row[f"longest_diameter_{unit}"]
@@ -191,7 +189,7 @@ def _thumbnail(overlay: Path, folder: Path, record: dict[str, Any]) -> tuple[str
         image = both.crop((both.width - record["width"], 0, both.width, both.height))
         image.thumbnail(_THUMBNAIL)
         image.save(path)
-    label = "not analysed" if record["refused"] else record["label"]
+    label = record["label"] if record["label"] and not record["refused"] else text.NOT_ANALYSED.lower()
     return str(path), f"{label}: {Path(record['image']).name}"
 
 
@@ -202,9 +200,3 @@ def _pack(folder: Path, archive: Path) -> Path:
             method = zipfile.ZIP_STORED if path.suffix == ".png" else zipfile.ZIP_DEFLATED
             zip_file.write(path, path.name, compress_type=method)
     return archive
-
-
-def _time_left(seconds: float) -> str:
-    if seconds < 1:
-        return "nearly done"
-    return f"about {seconds:.0f} s left" if seconds < 90 else f"about {seconds / 60:.0f} min left"

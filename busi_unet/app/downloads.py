@@ -15,6 +15,7 @@ import numpy as np
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from busi_unet.app import text
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
 from busi_unet.io.decode import EXTENSIONS, DecodedImage
@@ -27,19 +28,19 @@ _PAIR = "training-pair.zip"
 
 
 def cache_folder() -> Path:
-    """The one folder that Gradio serves files from, and empties when their time is up."""
+    """Return the one folder that Gradio serves files from, and empties when their time is up."""
     folder = Path(get_upload_folder())
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def answer_folder() -> Path:
-    """A new folder in it."""
+    """Return a new folder in it."""
     return Path(tempfile.mkdtemp(prefix="answer-", dir=cache_folder()))
 
 
 def result_name(upload: str) -> str:
-    """What results of an upload are called, without ending: letters, digits and `.`, `_`, `-` of its name."""
+    """Return the name of the results of an upload, without ending: its letters, digits, `.`, `_` and `-`."""
     path = Path(upload)
     # A DICOM file may be named by a number with points, which are no ending.
     stem = path.stem if path.suffix.lower() in EXTENSIONS else path.name
@@ -47,19 +48,17 @@ def result_name(upload: str) -> str:
 
 
 def as_files(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """The handler with each picture of its answer written as a PNG and named by its path.
+    """Return the handler with each image of its answer, by name, written as a PNG and replaced by its path.
 
     Gradio would pack them itself, and take longer for it than the network for its answer; this packs lightly.
-    A `gr.skip()` for all of the answer passes.
     """
 
     @functools.wraps(handler)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         answer = handler(*args, **kwargs)
-        if not isinstance(answer, tuple):
-            return answer
-        names = getattr(answer, "_fields", ("image",) * len(answer))
-        return tuple(_as_file(value, name) for value, name in zip(answer, names, strict=True))
+        if isinstance(answer, dict):
+            return {name: _as_file(value, name) for name, value in answer.items()}
+        return tuple(_as_file(value, name) for name, value in answer._asdict().items())
 
     return wrapped
 
@@ -87,7 +86,7 @@ def write_downloads(
     model: str,
     date: str,
 ) -> list[Path]:
-    """Writes the mask (0 or 255, PNG), the overlay (PNG), the report (JSON) and one page for print (PDF).
+    """Write the mask (0 or 255, PNG), the overlay (PNG), the report (JSON) and one page for print (PDF).
 
     Args:
         folder: an existing folder.
@@ -128,13 +127,13 @@ def write_downloads(
 def write_training_pair(
     folder: Path, name: str, *, frame: np.ndarray, mask: np.ndarray, label: str | None
 ) -> Path:
-    """Writes a zip with `LABEL/NAME.png` and `LABEL/NAME_mask.png`, laid out as BUSI is.
+    """Write a zip with `LABEL/NAME.png` and `LABEL/NAME_mask.png`, laid out as BUSI is.
 
     Args:
         folder: an existing folder.
-        name: of the picture, without ending.
+        name: of the image, without ending.
         frame: uint8 (H, W).
-        mask: bool (H, W); a picture without a lesion has an empty one.
+        mask: bool (H, W); an image without a lesion has an empty one.
         label: one of `CLASS_NAMES`.
 
     Returns:
@@ -144,7 +143,7 @@ def write_training_pair(
         UsageError: no such class.
     """
     if label not in CLASS_NAMES:
-        raise UsageError("The class of the training pair is not chosen.", f"Choose {', '.join(CLASS_NAMES)}.")
+        raise UsageError(text.NO_PAIR_CLASS, f"Choose {', '.join(CLASS_NAMES)}.")
     path = folder / f"{name}_{_PAIR}"
     with zipfile.ZipFile(path, "w") as zip_file:
         for stem, image in ((name, Image.fromarray(frame)), (f"{name}_mask", _mask_image(mask))):

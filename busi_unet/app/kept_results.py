@@ -18,7 +18,7 @@ class KeptResults:
     Args:
         seconds: how long each is kept.
         most: how many are kept at once.
-        most_pixels: of all their pictures together.
+        most_pixels: of all their images together.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class KeptResults:
         self._lock = threading.Lock()
 
     def put(self, analysis: Analysis) -> str:
-        """Keeps a result; returns its name."""
+        """Keep a result; returns its name."""
         name = secrets.token_urlsafe(16)
         with self._lock:
             self._results[name] = (time.monotonic() + self._seconds, analysis)
@@ -37,7 +37,7 @@ class KeptResults:
         return name
 
     def get(self, name: str) -> Analysis | None:
-        """The result of this name, or None where it is no longer kept."""
+        """Return the result of this name, or None where it is no longer kept."""
         with self._lock:
             self._drop()
             _, analysis = self._results.get(name, (0.0, None))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from busi_unet.app import text
 from busi_unet.errors import BusiUNetError
 from busi_unet.version import __version__
 
@@ -32,19 +33,19 @@ class ModelInUse:
 
     @functools.cached_property
     def sha256(self) -> str | None:
-        """Of the file of weights; None where they were not read from a folder."""
+        """SHA-256 of the file of weights; None where they were not read from a folder."""
         from busi_unet.models.pretrained import weights_hash
 
         return weights_hash(self.predictor.folder) if self.predictor.folder else None
 
     def describe(self) -> str:
-        """One line of Markdown."""
+        """Return the origin as one line of Markdown."""
         if self.kind == "embedded":
-            return "Weights: embedded in the app."
-        return f"Weights: {'Hub model' if self.kind == 'hub' else 'folder'} `{self.predictor.source}`"
+            return text.EMBEDDED_WEIGHTS
+        return f"Weights: {text.WEIGHTS_KINDS[self.kind]} `{self.predictor.source}`"
 
     def to_dict(self) -> dict[str, str | None]:
-        """JSON-ready."""
+        """Return the origin, JSON-ready."""
         return {
             "kind": self.kind,
             "source": self.predictor.source,
@@ -55,7 +56,7 @@ class ModelInUse:
 
 
 def images_of(requested: str | None) -> list[Path]:
-    """The pictures to try a model with that its folder or Hub repository holds in `pictures`; often none."""
+    """Return the images that a model's folder or Hub repository brings to try it with; often none."""
     from busi_unet.hub import IMAGES_NAME, fetch_images
 
     requested = (requested or "").strip()
@@ -90,7 +91,7 @@ class LazyModel:
 
 
 def load_predictor(requested: str | None) -> ModelInUse:
-    """Loads the requested weights, or the embedded ones where those fail, so that the app always answers.
+    """Load the requested weights, or the embedded ones where those fail, so that the app always answers.
 
     Args:
         requested: Hub id or model folder; None, blank or "embedded" for the embedded weights.
@@ -107,7 +108,7 @@ def load_predictor(requested: str | None) -> ModelInUse:
     try:
         predictor = Predictor.from_pretrained(requested)
     except (BusiUNetError, OSError) as error:
-        notice = f"The model {requested} is not in use; the embedded weights are. {error}"
+        notice = text.weights_not_in_use(requested, error)
         logging.getLogger(__name__).warning(notice)
         return ModelInUse(Predictor.from_pretrained(), "embedded", notice)
     return ModelInUse(predictor, "folder" if Path(requested).is_dir() else "hub")

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import gradio as gr
-
 # The arguments of a numbered event; the first becomes its number.
 COUNT_JS = """(...values) => {
     values[0] = window.newestImage = (window.newestImage ?? 0) + 1;
@@ -34,8 +32,8 @@ CHECK_JS = """(number) => {
 @dataclass
 class _Job:
     number: int = 0
-    analyse: Callable[[int], tuple[Any, ...]] | None = None
-    answer: tuple[Any, ...] | None = None
+    analyse: Callable[[int], dict[str, Any]] | None = None
+    answer: dict[str, Any] | None = None
 
 
 class Newest:
@@ -55,7 +53,7 @@ class Newest:
         """Whether the newest image has not been handed over yet."""
         return self._job.analyse is not None
 
-    def take(self, number: float, analyse: Callable[[int], tuple[Any, ...]] | None = None) -> bool:
+    def take(self, number: float, analyse: Callable[[int], dict[str, Any]] | None = None) -> bool:
         """Make an event the newest, unless a newer one was here before; return whether it is.
 
         Args:
@@ -67,7 +65,7 @@ class Newest:
         self._job = _Job(int(number), analyse)
         return True
 
-    def run(self, otherwise: Callable[[int], tuple[Any, ...]]) -> None:
+    def run(self, otherwise: Callable[[int], dict[str, Any]]) -> None:
         """Analyse the newest image, unless that is done; `otherwise` gives the answer where it fails.
 
         It never raises: Gradio's page forgets the run that it has put off when the one before it fails.
@@ -81,7 +79,7 @@ class Newest:
             traceback.print_exc()
             job.answer = otherwise(job.number)
 
-    def hand_over(self) -> tuple[Any, ...] | None:
+    def hand_over(self) -> dict[str, Any] | None:
         """Return the answer for the newest image, once; None where there is none yet, or no longer."""
         job = self._job
         answer, job.answer = job.answer, None
@@ -91,11 +89,11 @@ class Newest:
 
 
 def of_newest(handler: Callable[..., Any], *, numbered: bool = False) -> Callable[..., Any]:
-    """Return the handler of an `Analysis`, its answer dropped where that is not of the newest image any more.
+    """Return the handler of an `Analysis`, its answer empty where that is not of the newest image any more.
 
     Args:
         handler: its first argument is the analysis or None.
-        numbered: whether the number is appended to the answer, a tuple, for the browser to check.
+        numbered: whether the answer gets the number, for the browser to check.
 
     Returns:
         The handler with the page's `Newest` as one more argument before the analysis.
@@ -106,12 +104,12 @@ def of_newest(handler: Callable[..., Any], *, numbered: bool = False) -> Callabl
             return newest.waiting if analysis is None else analysis.number != newest.number
 
         if stale():
-            return gr.skip()
+            return {}
         number = newest.number
         answer = handler(analysis, *arguments)
         if stale():
-            return gr.skip()
-        return (*answer, number) if numbered else answer
+            return {}
+        return {**answer, "number": number} if numbered else answer
 
     wrapped.__name__ = handler.__name__
     return wrapped

@@ -7,13 +7,13 @@ from typing import Any
 
 import gradio as gr
 
+from busi_unet.app import text
 from busi_unet.app.about import build_about_tab
 from busi_unet.app.batch import build_batch_tab
 from busi_unet.app.batch_handlers import MAX_MEGABYTES
 from busi_unet.app.image_tab import build_image_tab
 from busi_unet.app.model import LazyModel, images_of
 
-TITLE = "Breast ultrasound: lesion outline and class"
 # How many may wait; whoever comes then is told at once that the app is busy.
 MAX_WAITING = 40
 _HOUR = 3600
@@ -53,13 +53,13 @@ input[type="range"]:focus-visible, input[type="radio"]:focus-visible,
     #original, #overlay { height: 210px !important; }
     #one-image { flex-direction: column; flex-wrap: nowrap; }
     #one-image > .column { display: contents; }
-    #drawn { order: 1; }
+    #display { order: 1; }
     #more { order: 2; }
 }
 """
 
-# Names for what Gradio leaves without one, for screen readers: the button around a picture, the place where
-# one is missing, the examples and the two pictures that are compared.
+# Names for what Gradio leaves without one, for screen readers: the button around an image, the place where
+# one is missing, the examples and the two images that are compared.
 _JS = """() => {
     const name = () => {
         for (const button of document.querySelectorAll("button:not([aria-label]):has(> .image-frame)")) {
@@ -101,12 +101,12 @@ LAUNCH_OPTIONS: dict[str, Any] = {
     "css": _CSS,
     "js": _JS,
     "footer_links": ["api", "settings"],
-    # A batch may be one zip; for a single picture its handler has a limit of its own.
+    # A batch may be one zip; for a single image its handler has a limit of its own.
     "max_file_size": f"{MAX_MEGABYTES}mb",
-    # Medical pictures: Gradio would keep every run in the reader's browser.
+    # Medical images: Gradio would keep every run in the reader's browser.
     "run_history": False,
     "ssr_mode": False,
-    # What is kept of a visitor's picture lies in memory; the visitor of longest ago makes room.
+    # What is kept of a visitor's image lies in memory; the visitor of longest ago makes room.
     "state_session_capacity": 200,
     "mcp_server": True,
 }
@@ -119,34 +119,29 @@ class Page(gr.Blocks):
     """
 
     def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
-        """Fills in the defaults of the trailing inputs that are missing, in place."""
+        """Fill in the defaults of the trailing inputs that are missing, in place."""
         if block_fn.api_visibility == "public":
             inputs += [block.value for block in block_fn.inputs[len(inputs) :]]
         super().validate_inputs(block_fn, inputs)
 
 
 def build_page(requested: str | None = None) -> Page:
-    """Builds the app without loading any weights.
+    """Build the app without loading any weights.
 
     Args:
         requested: Hub id or folder of the weights; None for the embedded ones.
 
     Returns:
-        Blocks to launch with `LAUNCH_OPTIONS`. Its API has two calls: `/predict`, a picture in and
+        Blocks to launch with `LAUNCH_OPTIONS`. Its API has two calls: `/predict`, an image in and
         a `PublicAnswer` out, and `/predict_many`.
     """
     model = LazyModel(requested)
-    with Page(title=TITLE, analytics_enabled=False, delete_cache=(_HOUR, _HOUR)) as demo:
-        gr.Markdown(
-            f"# {TITLE}\n"
-            "A U-Net outlines lesions and weighs three classes: normal, benign, malignant. "
-            "**Research use only, not a medical device.**",
-            elem_id="intro",
-        )
-        with gr.Tab("One picture"):
+    with Page(title=text.TITLE, analytics_enabled=False, delete_cache=(_HOUR, _HOUR)) as demo:
+        gr.Markdown(f"# {text.TITLE}\n{text.INTRODUCTION}", elem_id="intro")
+        with gr.Tab(text.ONE_IMAGE):
             build_image_tab(model, demo, partial(images_of, requested))
-        with gr.Tab("Many pictures"):
+        with gr.Tab(text.MANY_IMAGES):
             build_batch_tab(model)
-        with gr.Tab("About this model") as about:
+        with gr.Tab(text.ABOUT) as about:
             build_about_tab(model, about)
     return demo.queue(max_size=MAX_WAITING)

@@ -12,7 +12,7 @@ from busi_unet.errors import BusiUNetError
 
 @contextmanager
 def shown_errors() -> Iterator[None]:
-    """Turns an error of this package into one sentence on the page and in the API, without a traceback."""
+    """Turn an error of this package into one sentence on the page and in the API, without a traceback."""
     try:
         yield
     except BusiUNetError as error:

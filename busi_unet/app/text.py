@@ -1,17 +1,361 @@
-"""Every word that the page and its API show, in one place."""
+"""Every word that the page shows. The API is described by the docstrings of its two calls."""
 
 from __future__ import annotations
 
-ANALYSING = "Analysing …"
-NOT_ANALYSED = "**Not analysed.** Try again."
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from busi_unet.imaging.agreement import Agreement
+from busi_unet.imaging.measure import Lesion
+
+if TYPE_CHECKING:
+    from busi_unet.config import Calibration, ModelConfig
+    from busi_unet.inference.predictor import Prediction
+
+# The page.
+TITLE = "Breast ultrasound: lesion outline and class"
+INTRODUCTION = (
+    "A U-Net outlines lesions and gives the probabilities of three classes: normal, benign, malignant. "
+    "**Research use only, not a medical device.**"
+)
+ONE_IMAGE, MANY_IMAGES, ABOUT = "One image", "Many images", "About this model"
+WAIT = "One moment…"
+TRY_AGAIN = "Try again."
+
+# One image: choosing it.
+IMAGE = "Image"
+INVITATION = "Upload an image (PNG, JPEG, WebP, BMP, TIFF or DICOM) or choose an example."
 EXAMPLES = "Or an example"
 EXAMPLES_SOURCE = (
     "Examples: [BrEaST](https://doi.org/10.7937/9WKK-Q141), fold 0, not used to train the embedded weights. "
     "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/). Pawłowska A, et al. Curated benchmark "
     "dataset for ultrasound based breast lesion analysis. Scientific Data 11:148 (2024)."
 )
+BROUGHT = "Or an image that comes with the model"
+OTHER_SOURCES, CAPTURE = "Or paste it, or use the camera", "Paste or camera"
+CLIP_FRAME = "Frame of the clip"
+PIXEL_SIZE, PIXEL_SIZE_INFO = "Pixel size, mm", "If you know it: lesions are then measured in millimetres."
+
+# One image: how it is shown.
+DISPLAY, VIEW, OPACITY, COLOR, DIAMETERS = "Display", "Show", "Opacity", "Colour", "Draw the diameters"
+THRESHOLD, THRESHOLD_INFO = "Threshold", "Lesion probability of a pixel."
+THRESHOLD_UNUSED = "Not in use: the mask was corrected by hand."
+VIEWS = (
+    "Outline and tint",
+    "Outline",
+    "Tint",
+    "Boundary band",
+    "Uncertainty",
+    "Lesion probability",
+    "Class activation map",
+)
+COMPARE, LAYOUTS = "Compare", ("Side by side", "Slider")
+ORIGINAL, OVERLAY, PAIR = "Original", "Overlay", "Original and overlay: drag the line, zoom with the wheel"
+PROBABILITIES, FINDINGS, ANYWAY = "Class probabilities", "Findings", "Analyse anyway"
+ANALYSING = "Analysing…"
+NOT_ANALYSED = "Not analysed"
+
+# One image: what can be done with it.
+MEASUREMENTS, MEASUREMENTS_LABEL = "Measurements", "Lesions, the largest first"
+MEASUREMENT_HEADERS = (
+    *("No.", "Area", "Longest diameter", "Perpendicular", "Width × height"),
+    *("Taller than wide", "Below the skin", "Left, top – right, bottom"),
+)
+REFERENCE = "Compare with a mask"
+REFERENCE_LABEL = "Reference masks of the image's size, white is lesion; several are united"
+AGREEMENT, AGREEMENT_LEGEND = (
+    "Agreement",
+    "Blue: in both. Vermillion: predicted only. Yellow: in the reference only.",
+)
+CORRECT, CORRECT_START, CORRECT_APPLY = "Correct the mask", "Start from this mask", "Measure it"
+CORRECT_DROP, EDITOR = "Undo all", "Paint the lesion, erase what is not lesion"
+PAIR_CLASS, MAKE_PAIR, PAIR_FILE = (
+    "Class of the training pair",
+    "Make a training pair",
+    "Image and mask in the layout of BUSI",
+)
+DOWNLOAD, MAKE_FILES, FILES = "Download", "Make the files", "Mask, overlay, values, report"
+KEEP, LINK = "Make a link to this result", "Link, valid for two hours: whoever has it sees the image"
+LINK_EXPIRED = "The result of this link is no longer kept. Upload the image again."
+FROM_A_LINK = "*Opened from a link.*"
+ALL_VALUES, REPORT = "All values", "Report"
+
+# The weights in use.
+EMBEDDED_WEIGHTS = "Weights: embedded in the app."
+WEIGHTS_KINDS = {"embedded": "embedded in the app", "hub": "Hub model", "folder": "folder"}
+
+
+def weights_not_in_use(requested: str, error: object) -> str:
+    """Return why the embedded weights are in use instead of those that were asked for."""
+    return f"The model {requested} is not in use; the embedded weights are. {error}"
+
+
+# About this model.
+RESULTS, WEIGHTS, DATA, LIMITS, LICENCE = "Results", "Weights", "Data", "Limits", "Licence"
+METRIC_HEADERS = ("Metric", "Value", "Interval")
+NOT_DEFINED = "not defined"
+CONFUSION = "Confusion matrix. Rows: true class, columns: predicted."
+UNKNOWN_DATA = "Whoever published these weights can say what they were trained on."
+LIMITS_LIST = (
+    "<strong>Not a medical device.</strong> For research and teaching, not for diagnosis or treatment.",
+    "Expect worse results on other scanners, hospitals and patients than those it was trained on.",
+    "An image that is not breast ultrasound may still be analysed: check what you upload.",
+    "The mask is empty where the model takes the image for normal.",
+)
+LICENCE_OF_CODE = "Code and embedded weights: MIT."
+
+
+def no_evaluation(name: str) -> str:
+    """Return why no metrics are shown, HTML."""
+    return (
+        "<p>No evaluation came with these weights, so no metrics are shown. A model folder with an "
+        f"<code>{name}</code> of <code>busi-unet evaluate</code> shows its own.</p>"
+    )
+
+
+def evaluation_of_another_version(name: str) -> str:
+    """Return why the metrics cannot be shown, HTML."""
+    return f"<p>The {name} of these weights is from another version and cannot be shown.</p>"
+
+
+def measured_on(split: str, classes: str, images: int, groups: int, level: float) -> str:
+    """Return what the metrics were measured on."""
+    return (
+        f"Measured on the {split} split: {images} images ({classes}) in {groups} groups, at native "
+        f"resolution. Bars show the {percent(level)} interval of a bootstrap over groups. A missed lesion "
+        "counts as Dice 0, and as the image's diagonal in HD95."
+    )
+
+
+def describe_config(config: ModelConfig) -> dict[str, str]:
+    """Return what a reader wants to know of a model's config, by name."""
+    thresholds, size = config.thresholds, config.preprocess.size
+    facts = {
+        "Network": f"U-Net, encoder {config.architecture.encoder}, {size} × {size} pixels",
+        "Mask": f"pixels from a lesion probability of {thresholds.mask:g}, in images from one of "
+        f"{thresholds.lesion:g}"
+        + (f", regions from {percent(thresholds.min_area, 1)} of the image" if thresholds.min_area else ""),
+        "Alert threshold": f"malignant probability {percent(thresholds.malignant)}",
+        "Calibration": _describe_calibration(config.calibration),
+    }
+    images = ((config.training or {}).get("data") or {}).get("images") or {}
+    if images:
+        facts["Images"] = ", ".join(f"{count} {name}" for name, count in images.items())
+    return facts
+
+
+def _describe_calibration(calibration: Calibration) -> str:
+    sets, band = calibration.prediction_sets, calibration.boundary_band
+    parts = [
+        "logistic regression on class head and mask"
+        if calibration.fitted
+        else "none: the probabilities may be overconfident"
+    ]
+    parts += [f"prediction sets of {percent(sets.coverage)} coverage"] if sets else []
+    parts += [f"boundary band of {percent(band.coverage)} coverage"] if band else []
+    refuses = "refuses" if calibration.ood_threshold is not None else "does not refuse"
+    return "; ".join([*parts, f"{refuses} images out of distribution"])
+
+
+# Errors about one image: what was wrong, what to do next.
+NO_IMAGE = ("No image was given.", "Choose one and try again.")
+NO_IMAGE_YET = ("There is no image to work on.", "Upload one, or choose an example.")
+NOTHING_PAINTED = ("There is nothing painted yet.", "Press Start, then paint.")
+NO_PAIR_CLASS = "The class of the training pair is not chosen."
+
+# Many images.
+BATCH_FILES, BATCH_START, BATCH_CANCEL = "Images or a zip", "Analyse all", "Cancel"
+BATCH_DOWNLOAD, BATCH_PROGRESS, BATCH_OVERLAYS = "Download all results", "Progress", "Overlays"
+BATCH_TABLE, BATCH_TABLE_HINT = "Images", "Classes in percent; the ⋮ of a heading sorts."
+BATCH_HEADERS = ("Image", "Class", "Lesions", "Area", "Longest", "Unit", "Remarks")
+BATCH_STOPPING = "Stopping after this image…"
+BATCH_NOT_USED = "not used"
+BATCH_FAILED = "Nothing was analysed."
+BATCH_EMPTY = ("No image was given.", "Choose files or a zip and try again.")
+
+
+def batch_invitation(images: int, megabytes: int) -> str:
+    """Return what to choose for a batch, and its limits."""
+    return (
+        f"Choose files or a zip: at most {images} images and {megabytes} MB together. In a zip, files named "
+        "like masks (`…_mask.png`) are left out. Of a DICOM clip the first frame is taken."
+    )
+
+
+def batch_too_large(files: int, megabytes: float, most: int, most_megabytes: int) -> tuple[str, str]:
+    """Return why a batch is refused, and what to do."""
+    return (
+        f"{files} files of {megabytes:.0f} MB are too many: at most {most} images and {most_megabytes} MB.",
+        "Choose fewer, or use busi-unet predict, which has no limit.",
+    )
+
+
+def batch_running(done: int, of: int, seconds_left: float) -> str:
+    """Return how far a batch is."""
+    if seconds_left < 1:
+        left = "nearly done"
+    elif seconds_left < 90:
+        left = f"about {seconds_left:.0f} s left"
+    else:
+        left = f"about {seconds_left / 60:.0f} min left"
+    return f"{done} of {of} images done, {left}."
+
+
+def batch_ended(outcome: str, of: int, *, cancelled: bool, shown: int | None) -> str:
+    """Return how a batch ended; `shown` is the number of overlays on the page where that is not all."""
+    status = (
+        f"**Cancelled.** Of {of} images, these are done: {outcome}" if cancelled else f"**Done.** {outcome}"
+    )
+    return status if shown is None else f"{status} The first {shown} are shown below; the zip holds all."
 
 
 def example(case: str, label: str) -> str:
     """Return what is said beside the result of an example."""
     return f"*Example: BrEaST {case}, labelled {label}.*"
+
+
+def spacing_info(down_mm: float, across_mm: float) -> str:
+    """Return what a file says of the size of its pixels."""
+    return (
+        f"The file states {across_mm:.4g} mm across and {down_mm:.4g} mm in depth. "
+        "Type another to override it."
+    )
+
+
+def not_analysed(reason: str) -> str:
+    """Return the verdict on an image that was not analysed."""
+    return f"**{NOT_ANALYSED}.** {reason}"
+
+
+def too_many_megabytes(megabytes: float, most: int) -> tuple[str, str]:
+    """Return why a file is refused, and what to do."""
+    return (
+        f"The file has {megabytes:.0f} MB; an image may have {most} MB.",
+        f"Export it smaller; a zip of many belongs in the tab {MANY_IMAGES}.",
+    )
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Return a share from 0 to 1 as "14 %", with a space that does not break."""
+    return f"{100 * share:.{digits}f}\u00a0%"
+
+
+def describe(prediction: Prediction, alert_threshold: float) -> str:
+    """Return the finding as a few sentences of Markdown: class, then prediction set, then lesions.
+
+    Args:
+        prediction: of one image.
+        alert_threshold: malignant probability from which an image is flagged.
+    """
+    reasons = " ".join(prediction.reasons)
+    if prediction.label is None:
+        return not_analysed(reasons)
+    sentences = [f"**Analysed anyway, not reliable.** {reasons}"] if prediction.refused else []
+    verdict = f"{prediction.label.capitalize()} ({percent(prediction.probabilities[prediction.label])})"
+    flag = describe_flag(prediction, alert_threshold)
+    if prediction.label == "normal" and flag:
+        sentences.append(f"**{verdict}, but flagged**{flag.removeprefix('Flagged')}")
+    else:
+        sentences += [f"**{verdict}.**", flag]
+    sentences.append(describe_set(prediction))
+    if not prediction.calibrated:
+        sentences.append("The probabilities are not calibrated and may be overconfident.")
+    lesions = prediction.measurements
+    sentences.append(f"{_count(len(lesions))} outlined.")
+    if lesions:
+        sentences.append(_lesion(lesions[0], "It" if len(lesions) == 1 else "The largest"))
+    if bool(lesions) == (prediction.label == "normal"):
+        # The mask follows a threshold of its own, so the two can differ.
+        sentences.append("Mask and class disagree: check this image with special care.")
+    return " ".join(filter(None, sentences))
+
+
+def describe_flag(prediction: Prediction, alert_threshold: float) -> str:
+    """Return that an image is flagged; empty where it is not, or where its class is malignant anyway."""
+    if not prediction.flagged or prediction.label == "malignant":
+        return ""
+    return (
+        f"Flagged: malignant probability {percent(prediction.probabilities['malignant'])} is above the "
+        f"{percent(alert_threshold)} alert threshold. Many benign lesions are too."
+    )
+
+
+def describe_set(prediction: Prediction) -> str:
+    """Return the prediction set in words; empty where the weights are not calibrated for it."""
+    if prediction.prediction_set is None:
+        return ""
+    return f"{percent(prediction.coverage)} prediction set: {', '.join(prediction.prediction_set)}."
+
+
+def describe_agreement(agreement: Agreement) -> str:
+    """Return how well a mask agrees with the reference: a paragraph of metrics, one of areas."""
+    metrics = [
+        f"{name} **{value:.3f}**"
+        for name, value in (("Dice", agreement.dice), ("IoU", agreement.iou))
+        if value is not None
+    ]
+    if agreement.hd95_px is not None:
+        in_mm = "" if agreement.hd95_mm is None else f" ({agreement.hd95_mm:.1f} mm)"
+        metrics.append(f"HD95 **{agreement.hd95_px:.1f} px**{in_mm}")
+    areas = f"Predicted: {agreement.predicted_area_px:,} px; reference: {agreement.reference_area_px:,} px."
+    return "\n\n".join(filter(None, (", ".join(metrics), agreement.remark, areas)))
+
+
+def describe_view(prediction: Prediction, view: str) -> str:
+    """Return what the colours of a view mean, one line; empty where an outline needs no legend."""
+    scale = "from dark violet to yellow"
+    if prediction.label is None:
+        return ""
+    if view == "Boundary band" and prediction.boundary_band is None:
+        return "No boundary band: the weights have none, or the mask was changed by hand."
+    if view == "Boundary band":
+        share = percent(prediction.boundary_band.coverage)
+        return f"On average, {share} of the true boundary lies between the orange and the blue line."
+    return {
+        "Uncertainty": f"Uncertainty of each pixel {scale}: 0 to 1 bit (as likely lesion as not).",
+        "Lesion probability": f"Lesion probability of each pixel {scale}: 0 to 1.",
+        "Class activation map": f"Class activation map of {prediction.label} (coarse) {scale}: lowest to "
+        "highest in this image.",
+    }.get(view, "")
+
+
+def describe_threshold(threshold: float, prediction: Prediction) -> str:
+    """Return what a threshold set by hand has done."""
+    if prediction.mask.any():
+        return (
+            f"The outline follows a threshold set by hand ({threshold:.2f}), also where the model itself "
+            "would draw none."
+        )
+    highest = prediction.probability.max()
+    if highest < threshold:
+        return f"No pixel reaches the threshold set by hand ({threshold:.2f}); the highest has {highest:.3f}."
+    return f"What reaches the threshold set by hand ({threshold:.2f}) is too small to be outlined."
+
+
+CORRECTED = "The mask was corrected by hand; the probabilities are the network's own."
+
+
+def describe_millimetres(typed: float | None) -> str:
+    """Return where the size of a pixel comes from; None for the file."""
+    source = "the file" if typed is None else f"what was typed, {typed:g} mm"
+    return f"Millimetres are based on the pixel size from {source}."
+
+
+def _count(number: int) -> str:
+    numbers: Sequence[str] = ("No", "One", "Two", "Three", "Four", "Five")
+    word = numbers[number] if number < len(numbers) else str(number)
+    return f"{word} {'lesion' if number < 2 else 'lesions'}"
+
+
+def _lesion(lesion: Lesion, subject: str) -> str:
+    shape = "taller than wide" if lesion.taller_than_wide else "not taller than wide"
+    if lesion.unit == "mm":
+        area, size = f"{lesion.area_mm2:,.1f} mm²", f"{lesion.width_mm:.1f} × {lesion.height_mm:.1f} mm"
+        diameter = f"{lesion.longest_diameter_mm:.1f} mm"
+    else:
+        area, size = f"{lesion.area_px:,} px", f"{lesion.width_px} × {lesion.height_px} px"
+        diameter = f"{lesion.longest_diameter_px:.0f} px"
+    return (
+        f"{subject} covers {area} ({percent(lesion.area_share, 1)} of the image), is {shape} ({size}), "
+        f"and its longest diameter is {diameter}."
+    )

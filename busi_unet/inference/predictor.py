@@ -116,7 +116,7 @@ class Prediction:
         return {
             "label": self.label,
             "flagged": self.flagged,
-            "probabilities": dict(self.probabilities),
+            "probabilities": self.probabilities and dict(self.probabilities),
             "calibrated": self.calibrated,
             "prediction_set": self.prediction_set and list(self.prediction_set),
             "coverage": self.coverage,

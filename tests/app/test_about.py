@@ -33,7 +33,7 @@ def own(tiny_model: Path) -> dict:
     return content
 
 
-def test_the_embedded_weights_have_their_evaluation() -> None:
+def test_the_figures_of_the_embedded_weights_are_their_own() -> None:
     assert own_evaluation(EMBEDDED) == evaluation()
 
 
@@ -43,9 +43,8 @@ def test_figures_are_not_borrowed(tiny_model: Path) -> None:
     shutil.copy(EMBEDDED / EVALUATION_NAME, tiny_model)
     assert own_evaluation(tiny_model) is None
     page = about_model(load_predictor(str(tiny_model)))
-    assert "No evaluation of these weights" in page
     assert "<table" not in page
-    assert "BUSI: 780" not in page, "nor the data of other weights"
+    assert "BUSI" not in page, "nor the data of other weights"
 
 
 def test_own_figures_are_shown(tiny_model: Path, own: dict) -> None:
@@ -62,7 +61,7 @@ def test_own_figures_are_shown(tiny_model: Path, own: dict) -> None:
 
 def test_weights_without_calibration_say_so(tiny_model: Path) -> None:
     page = about_model(load_predictor(str(tiny_model)))
-    assert "<dt>Calibration</dt><dd>none: the probabilities may be far too sure;" in page
+    assert "<dt>Calibration</dt><dd>none: " in page
     assert "<dt>Calibration</dt><dd>logistic regression" in about_model(load_predictor(None))
 
 
@@ -109,10 +108,7 @@ def test_a_smallest_region_is_told_where_there_is_one(tiny_model: Path) -> None:
     for area, told in ((0.0, False), (0.003, True)):
         thresholds = replace(config.thresholds, min_area=area)
         save_config(tiny_model, replace(config, thresholds=thresholds))
-        assert (
-            "regions below 0.3% of the picture are dropped" in about_model(load_predictor(str(tiny_model)))
-        ) == told
-        assert "0.0%" not in about_model(load_predictor(str(tiny_model)))
+        assert ("0.3\u00a0%" in about_model(load_predictor(str(tiny_model)))) == told
 
 
 def test_the_tab_waits_until_it_is_opened() -> None:

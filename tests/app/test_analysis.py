@@ -5,13 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from busi_unet.app import text
 from busi_unet.app.analysis import (
-    MEASUREMENT_HEADERS,
     MEASUREMENT_WIDTHS,
-    VIEWS,
     Look,
     draw,
-    legend,
     measurement_rows,
 )
 from busi_unet.config import BoundaryBand
@@ -45,7 +43,7 @@ def _changed(prediction: Prediction, **look: object) -> np.ndarray:
 
 
 def test_outline_and_tint_stay_within_the_mask(prediction: Prediction) -> None:
-    both, line, tint = (_changed(prediction, view=view) for view in VIEWS[:3])
+    both, line, tint = (_changed(prediction, view=view) for view in text.VIEWS[:3])
 
     assert not (both | line | tint)[~prediction.mask].any()
     assert both[prediction.mask].all() and tint[prediction.mask].all()
@@ -56,18 +54,18 @@ def test_outline_and_tint_stay_within_the_mask(prediction: Prediction) -> None:
 @pytest.mark.parametrize("view", ["Uncertainty", "Lesion probability", "Class activation map"])
 def test_maps_cover_the_image_and_have_a_legend(prediction: Prediction, view: str) -> None:
     assert _changed(prediction, view=view, opacity=0.5).mean() > 0.95
-    assert "dark violet to yellow" in legend(prediction, view)
+    assert "dark violet to yellow" in text.describe_view(prediction, view)
 
 
-def test_the_edge_range_where_there_is_one_and_where_not(prediction: Prediction) -> None:
-    assert (_changed(prediction, view="Edge range") == _changed(prediction, view="Outline and tint")).all()
-    assert "No range" in legend(prediction, "Edge range")
+def test_the_boundary_band_where_there_is_one_and_where_not(prediction: Prediction) -> None:
+    assert (_changed(prediction, view="Boundary band") == _changed(prediction, view="Outline and tint")).all()
+    assert "No boundary band" in text.describe_view(prediction, "Boundary band")
 
     band = replace(prediction, boundary_band=BoundaryBand(coverage=0.9, inner=0.2, outer=0.5))
-    changed = _changed(band, view="Edge range")
+    changed = _changed(band, view="Boundary band")
     assert changed[~prediction.mask & band.outer].all()
     assert not changed[~band.outer].any()
-    assert "lies 90% of" in legend(band, "Edge range")
+    assert "90\u00a0%" in text.describe_view(band, "Boundary band")
 
 
 def test_diameters_are_drawn_when_asked_for(prediction: Prediction) -> None:
@@ -87,7 +85,7 @@ def test_every_measurement_names_its_unit(prediction: Prediction) -> None:
     (row,) = measurement_rows(prediction.measurements)
     in_mm = measurement_rows(measure_lesions(prediction.mask, spacing_mm=(0.1, 0.2)))[0]
 
-    assert len(row) == len(MEASUREMENT_HEADERS) == len(MEASUREMENT_WIDTHS)
+    assert len(row) == len(text.MEASUREMENT_HEADERS) == len(MEASUREMENT_WIDTHS)
     assert row[:2] == [1, "800 px"]
     assert row[4] == "40 × 20 px"
     assert row[5] == "no (0.50)"

@@ -3,7 +3,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import gradio as gr
 import pytest
 
 from busi_unet.app.newest import Newest, of_newest
@@ -14,26 +13,26 @@ class _Analysis:
     number: int
 
 
-def _unexpected(number: int) -> tuple[Any, ...]:
+def _unexpected(number: int) -> dict[str, Any]:
     raise AssertionError("not to be called")
 
 
 def test_only_the_newest_is_analysed_and_handed_over_once() -> None:
     newest = Newest()
-    assert newest.take(1, _unexpected) and newest.take(3, lambda number: ("third", number))
+    assert newest.take(1, _unexpected) and newest.take(3, lambda number: {"third": number})
     assert not newest.take(2, _unexpected), "an event that arrives late is no newer"
     assert newest.waiting and newest.hand_over() is None
 
     for _ in range(2):
         newest.run(_unexpected)
-    assert newest.hand_over() == ("third", 3)
+    assert newest.hand_over() == {"third": 3}
     assert newest.hand_over() is None and not newest.waiting
     newest.run(_unexpected)
 
 
 def test_an_answer_is_dropped_if_the_image_was_replaced_while_it_was_analysed() -> None:
     newest = Newest()
-    newest.take(1, lambda number: (newest.take(2),))
+    newest.take(1, lambda number: {"taken": newest.take(2)})
     newest.run(_unexpected)
 
     assert newest.hand_over() is None and newest.number == 2 and not newest.waiting
@@ -42,19 +41,19 @@ def test_an_answer_is_dropped_if_the_image_was_replaced_while_it_was_analysed() 
 def test_a_failed_analysis_gives_an_answer_too(capsys: pytest.CaptureFixture[str]) -> None:
     newest = Newest()
     newest.take(1, _unexpected)
-    newest.run(lambda number: ("failed", number))
+    newest.run(lambda number: {"failed": number})
 
-    assert newest.hand_over() == ("failed", 1)
+    assert newest.hand_over() == {"failed": 1}
     assert "not to be called" in capsys.readouterr().err
 
 
 def test_what_is_done_to_a_replaced_image_is_dropped() -> None:
     newest = Newest()
     newest.take(1)
-    done = of_newest(lambda analysis, replaced: (replaced and newest.take(2), "done"), numbered=True)
+    done = of_newest(lambda analysis, replaced: {"done": replaced and newest.take(2)}, numbered=True)
 
-    assert done(newest, None, False) == done(newest, _Analysis(1), False) == (False, "done", 1)
-    assert done(newest, _Analysis(1), True) == gr.skip(), "replaced in the meantime"
-    assert done(newest, _Analysis(1), False) == gr.skip(), "replaced before"
+    assert done(newest, None, False) == done(newest, _Analysis(1), False) == {"done": False, "number": 1}
+    assert done(newest, _Analysis(1), True) == {}, "replaced in the meantime"
+    assert done(newest, _Analysis(1), False) == {}, "replaced before"
     newest.take(3, _unexpected)
-    assert done(newest, None, False) == gr.skip(), "not analysed yet"
+    assert done(newest, None, False) == {}, "not analysed yet"

@@ -16,8 +16,8 @@ from PIL import Image
 from playwright.sync_api import Browser, expect
 
 from busi_unet.app.examples import examples
-from busi_unet.app.image_handlers import INVITATION
 from busi_unet.app.page import LAUNCH_OPTIONS, build_page
+from busi_unet.app.text import INVITATION
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.phantom import make_phantom
 from busi_unet.inference.predictor import Predictor

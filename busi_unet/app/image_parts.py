@@ -1,0 +1,243 @@
+"""The components of the tab for one image and their places; each has a name, by which events find it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from busi_unet.app import text
+from busi_unet.app.analysis import MEASUREMENT_WIDTHS, Look
+from busi_unet.app.newest import Newest
+from busi_unet.config import CLASS_NAMES, Thresholds
+from busi_unet.imaging.overlay import COLORS
+
+Parts = dict[str, Any]
+BRUSH_COLOR, BRUSH_OPACITY = (230, 159, 0), 0.4
+_KEPT_SECONDS = 7200
+
+
+def lay_out() -> Parts:
+    """Return the components by name, laid out inside the caller's `gr.Tab`."""
+    parts: Parts = {
+        # The analysis that is worked on, and the same as last drawn: only a new image writes both.
+        "kept": gr.State(None, time_to_live=_KEPT_SECONDS),
+        "drawn": gr.State(None, time_to_live=_KEPT_SECONDS),
+        "newest": gr.State(Newest()),
+        # Of the image that is shown; in the page, so that the browser tells when it changes.
+        "number": gr.Number(visible="hidden"),
+    }
+    with gr.Row(equal_height=False, elem_id="one-image"):
+        with gr.Column(scale=2, min_width=280):
+            parts |= {**_sources(), **_display()}
+        with gr.Column(scale=5, min_width=320):
+            parts |= _result()
+            with gr.Tabs(elem_id="more"):
+                parts |= {**_measurements(), **_comparison(), **_correction(), **_downloads()}
+                with gr.Tab(text.ALL_VALUES):
+                    parts["report"] = gr.JSON(label=text.REPORT, show_label=False, elem_id="report")
+    return parts
+
+
+def _sources() -> Parts:
+    # The file reaches our own decoder untouched; gr.Image would open it first, and a browser has no preview
+    # for TIFF. Any may be chosen: DICOM files often have no ending.
+    image = gr.File(label=text.IMAGE, height=150, elem_id="image")
+    # What the API page puts in its code samples, instead of a PDF on another host.
+    image.example_payload = lambda: {
+        "path": "image.png",
+        "orig_name": "image.png",
+        "meta": {"_type": "gradio.FileData"},
+    }
+    examples = _gallery("examples", text.EXAMPLES, 130)
+    gr.Markdown(text.EXAMPLES_SOURCE, elem_id="examples-source")
+    brought = _gallery("brought", text.BROUGHT, 200, visible=False)
+    with gr.Accordion(text.OTHER_SOURCES, open=False):
+        capture = gr.Image(
+            label=text.CAPTURE,
+            sources=["clipboard", "webcam"],
+            type="filepath",
+            image_mode=None,
+            height=240,
+            # A screen has to be read the right way round, and is in front of the phone.
+            webcam_options=gr.WebcamOptions(
+                mirror=False, constraints={"video": {"facingMode": "environment"}}
+            ),
+            elem_id="capture",
+        )
+    return {
+        "image": image,
+        "examples": examples,
+        "brought": brought,
+        "capture": capture,
+        "clip_frame": gr.Slider(
+            *(1, 2, 1), step=1, label=text.CLIP_FRAME, visible=False, buttons=[], elem_id="clip-frame"
+        ),
+        "pixel_size": gr.Number(
+            None, label=text.PIXEL_SIZE, info=text.PIXEL_SIZE_INFO, step=0.001, elem_id="pixel-size"
+        ),
+    }
+
+
+def _gallery(name: str, label: str, height: int, *, visible: bool = True) -> gr.Gallery:
+    return gr.Gallery(
+        label=label,
+        columns=3,
+        height=height,
+        allow_preview=False,
+        format="png",
+        object_fit="cover",
+        interactive=False,
+        visible=visible,
+        buttons=[],
+        elem_id=name,
+    )
+
+
+def _display() -> Parts:
+    with gr.Accordion(text.DISPLAY, open=True, elem_id="display"):
+        return {
+            "view": gr.Dropdown(list(text.VIEWS), value=Look.view, label=text.VIEW, elem_id="view"),
+            "threshold": gr.Slider(
+                *(0.05, 0.95, Thresholds().mask),
+                step=0.01,
+                label=text.THRESHOLD,
+                info=text.THRESHOLD_INFO,
+                # Gradio's own way back leads to the value above, not to that of the weights in use.
+                buttons=[],
+                elem_id="threshold",
+            ),
+            "opacity": gr.Slider(
+                *(0, 1, Look.opacity), step=0.05, label=text.OPACITY, buttons=[], elem_id="opacity"
+            ),
+            "color": gr.Dropdown(list(COLORS), value=Look.color, label=text.COLOR, elem_id="color"),
+            "diameters": gr.Checkbox(Look.diameters, label=text.DIAMETERS, elem_id="diameters"),
+        }
+
+
+def _result() -> Parts:
+    parts: Parts = {
+        "layout": gr.Radio(
+            list(text.LAYOUTS),
+            value=text.LAYOUTS[0],
+            label=text.COMPARE,
+            show_label=False,
+            container=False,
+            elem_id="layout",
+        )
+    }
+    with gr.Row() as parts["two_up"]:
+        for name, label in (("original", text.ORIGINAL), ("overlay", text.OVERLAY)):
+            parts[name] = _shown_image(name, label, height=360, min_width=150)
+    parts["pair"] = gr.ImageSlider(
+        label=text.PAIR,
+        format="png",
+        type="pil",
+        max_height=480,
+        interactive=False,
+        visible=False,
+        buttons=["fullscreen"],
+        elem_id="pair",
+    )
+    parts["legend"] = gr.Markdown("", elem_id="legend")
+    with gr.Row():
+        parts["probabilities"] = gr.Label(
+            label=text.PROBABILITIES,
+            num_top_classes=3,
+            show_heading=False,
+            scale=2,
+            min_width=240,
+            visible=False,
+            elem_id="probabilities",
+        )
+        with gr.Column(scale=3, min_width=280):
+            parts["findings"] = gr.Markdown(text.INVITATION, label=text.FINDINGS, elem_id="findings")
+            parts["anyway"] = gr.Button(text.ANYWAY, visible=False, size="sm", elem_id="anyway")
+    return parts
+
+
+def _shown_image(name: str, label: str, **options: Any) -> gr.Image:
+    return gr.Image(
+        label=label,
+        format="png",
+        interactive=False,
+        buttons=["download", "fullscreen"],
+        elem_id=name,
+        **options,
+    )
+
+
+def _measurements() -> Parts:
+    with gr.Tab(text.MEASUREMENTS):
+        return {
+            "measurements": gr.Dataframe(
+                headers=list(text.MEASUREMENT_HEADERS),
+                label=text.MEASUREMENTS_LABEL,
+                type="array",
+                column_widths=MEASUREMENT_WIDTHS,
+                interactive=False,
+                wrap=True,
+                buttons=["copy"],
+                elem_id="measurements",
+            )
+        }
+
+
+def _comparison() -> Parts:
+    with gr.Tab(text.REFERENCE):
+        return {
+            "reference": gr.File(
+                label=text.REFERENCE_LABEL,
+                type="binary",
+                file_count="multiple",
+                height=120,
+                elem_id="reference",
+            ),
+            "agreement": gr.Markdown("", elem_id="agreement"),
+            "agreement_image": _shown_image("agreement-image", text.AGREEMENT, height=320),
+        }
+
+
+def _correction() -> Parts:
+    parts: Parts = {}
+    with gr.Tab(text.CORRECT) as parts["correction"]:
+        with gr.Row():
+            for name, label, variant in (
+                ("start", text.CORRECT_START, "secondary"),
+                ("apply", text.CORRECT_APPLY, "primary"),
+                ("drop", text.CORRECT_DROP, "secondary"),
+            ):
+                parts[name] = gr.Button(label, variant=variant, min_width=120, elem_id=f"correct-{name}")
+        parts["editor"] = gr.ImageEditor(
+            label=text.EDITOR,
+            type="numpy",
+            format="png",
+            sources=[],
+            transforms=(),
+            # The editor centres a mask on the larger of this and the image.
+            canvas_size=(32, 32),
+            brush=gr.Brush(
+                colors=[("rgb({}, {}, {})".format(*BRUSH_COLOR), BRUSH_OPACITY)],
+                default_size="auto",
+                color_mode="fixed",
+            ),
+            layers=gr.LayerOptions(allow_additional_layers=False, layers=["lesion"]),
+            height=480,
+            elem_id="editor",
+        )
+        with gr.Row():
+            parts["pair_class"] = gr.Radio(list(CLASS_NAMES), label=text.PAIR_CLASS, elem_id="pair-class")
+            parts["make_pair"] = gr.Button(text.MAKE_PAIR, elem_id="make-pair")
+        parts["pair_file"] = gr.File(label=text.PAIR_FILE, interactive=False, height=90, elem_id="pair-file")
+    return parts
+
+
+def _downloads() -> Parts:
+    parts: Parts = {}
+    with gr.Tab(text.DOWNLOAD):
+        parts["make_files"] = gr.Button(text.MAKE_FILES, variant="primary", elem_id="make-files")
+        parts["files"] = gr.File(label=text.FILES, interactive=False, height=260, elem_id="downloads")
+        with gr.Row():
+            parts["keep"] = gr.Button(text.KEEP, elem_id="keep")
+            parts["link"] = gr.Textbox(label=text.LINK, interactive=False, buttons=["copy"], elem_id="link")
+    return parts

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from busi_unet.app import text
+from busi_unet.app.text import describe, describe_agreement, describe_flag, describe_set
+from busi_unet.imaging.agreement import compare_masks
+from busi_unet.imaging.measure import measure_lesions
+from busi_unet.inference.predictor import Prediction
+
+ALERT = 0.1
+
+
+def _prediction(
+    mask: np.ndarray, label: str, spacing_mm: tuple[float, float] | None = None, **changes: object
+) -> Prediction:
+    others = {"normal": 0.1, "benign": 0.1, "malignant": 0.1}
+    prediction = Prediction(
+        mask=mask,
+        probability=mask.astype(np.float32),
+        probabilities={**others, label: 0.8},
+        label=label,
+        refused=False,
+        reasons=(),
+        measurements=measure_lesions(mask, spacing_mm=spacing_mm),
+        coarse_activation_map=np.zeros((2, 2), dtype=np.float32),
+        calibrated=True,
+    )
+    return replace(prediction, **changes)
+
+
+def _mask(*boxes: tuple[int, int, int, int]) -> np.ndarray:
+    mask = np.zeros((100, 200), dtype=bool)
+    for top, bottom, left, right in boxes:
+        mask[top:bottom, left:right] = True
+    return mask
+
+
+LESION = _mask((10, 50, 10, 30))
+
+
+def test_the_class_comes_before_the_geometry() -> None:
+    words = describe(_prediction(LESION, "benign"), ALERT)
+
+    assert words.startswith("**Benign (80\u00a0%).**")
+    for value in ("One lesion", "800 px", "4.0\u00a0%", " taller than wide", "20 × 40 px", "45 px"):
+        assert value in words
+    assert "disagree" not in words and "calibrated" not in words
+
+
+def test_a_known_pixel_size_gives_millimetres() -> None:
+    words = describe(_prediction(LESION, "benign", spacing_mm=(0.1, 0.2)), ALERT)
+
+    assert "16.0 mm²" in words and "4.0 × 4.0 mm" in words and " px" not in words
+
+
+def test_of_several_lesions_the_largest_is_described() -> None:
+    words = describe(_prediction(_mask((0, 10, 0, 10), (50, 80, 50, 90)), "malignant"), ALERT)
+
+    assert "Two lesions" in words and "1,200 px" in words
+
+
+def test_probabilities_that_are_not_calibrated_are_not_passed_off_as_such() -> None:
+    assert "not calibrated" in describe(_prediction(_mask(), "normal", calibrated=False), ALERT)
+
+
+@pytest.mark.parametrize(("mask", "label"), [(LESION, "normal"), (_mask(), "malignant")])
+def test_disagreement_of_mask_and_class_is_said(mask: np.ndarray, label: str) -> None:
+    assert "disagree" in describe(_prediction(mask, label), ALERT)
+
+
+def test_a_flag_beside_another_class_names_probability_and_threshold() -> None:
+    benign = _prediction(LESION, "benign", flagged=True, probabilities={"benign": 0.86, "malignant": 0.14})
+
+    flag = describe_flag(benign, ALERT)
+    assert "14\u00a0%" in flag and "10\u00a0%" in flag and flag in describe(benign, ALERT)
+    assert describe_flag(replace(benign, flagged=False), ALERT) == ""
+    assert describe_flag(_prediction(LESION, "malignant", flagged=True), ALERT) == ""
+
+
+def test_normal_and_flagged_are_one_sentence() -> None:
+    words = describe(_prediction(_mask(), "normal", flagged=True), ALERT)
+
+    verdict = words.split("**")[1]
+    assert verdict.startswith("Normal (80\u00a0%), but flagged") and "." not in verdict
+    assert words.count("lagged") == 1
+
+
+def test_the_prediction_set_in_words() -> None:
+    prediction = _prediction(LESION, "benign", prediction_set=("benign", "malignant"), coverage=0.9)
+
+    assert describe_set(prediction) == "90\u00a0% prediction set: benign, malignant."
+    assert describe_set(prediction) in describe(prediction, ALERT)
+    assert describe_set(_prediction(_mask(), "benign")) == ""
+
+
+def test_a_refused_image_gets_the_reason_and_no_finding() -> None:
+    refused = {"refused": True, "reasons": ("The image is blank.",)}
+    none = replace(_prediction(_mask(), "benign", **refused), label=None, probabilities=None)
+    anyway = _prediction(_mask(), "benign", **refused)
+
+    assert describe(none, ALERT) == text.not_analysed("The image is blank.")
+    assert describe(anyway, ALERT).index("The image is blank.") < describe(anyway, ALERT).index("Benign")
+
+
+def test_agreement_with_a_reference() -> None:
+    words = describe_agreement(
+        compare_masks(_mask((0, 10, 0, 10)), _mask((0, 10, 0, 5)), spacing_mm=(0.1, 0.1))
+    )
+
+    metrics, areas = words.split("\n\n")
+    assert metrics.startswith("Dice **0.667**, IoU **0.500**, HD95 **") and metrics.endswith(" mm)")
+    assert "100 px" in areas and "50 px" in areas
