@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,7 +115,7 @@ def test_a_source_of_ones_own_and_one_that_is_not_recorded():
 
 def test_the_embedded_weights_are_of_busi():
     path = Path(__file__).resolve().parents[2] / "busi_unet" / "weights" / "config.json"
-    parsed = card(ModelConfig.from_dict(json.loads(path.read_text(encoding="utf-8"))))
+    parsed = card(ModelConfig.from_json(path.read_bytes()))
     assert parsed.data.datasets == ["busi"]
     assert CITATIONS["busi"].citation in parsed.text
     assert all(limit in parsed.text for limit in CITATIONS["busi"].limits)
