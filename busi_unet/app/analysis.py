@@ -16,7 +16,8 @@ from busi_unet.imaging.overlay import COLORS, annotate_lesions, draw_band, draw_
 from busi_unet.io.decode import DecodedImage
 
 if TYPE_CHECKING:
-    from busi_unet.inference.predictor import Prediction, Predictor, RawOutput
+    from busi_unet.inference.prediction import Prediction, RawOutput
+    from busi_unet.inference.predictor import Predictor
 
 MEASUREMENT_WIDTHS = [f"{width}px" for width in (42, 78, 84, 136, 104, 76, 78, 130)]
 _OUTLINED, _LINE, _TINT, _BAND, _UNCERTAINTY, _PROBABILITY, _ACTIVATION = text.VIEWS

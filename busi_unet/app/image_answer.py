@@ -16,7 +16,7 @@ from busi_unet.imaging.overlay import draw_agreement
 from busi_unet.imaging.quality import image_warnings
 
 if TYPE_CHECKING:
-    from busi_unet.inference.predictor import Prediction
+    from busi_unet.inference.prediction import Prediction
 
 Answer = dict[str, Any]
 """Values of components by name; those that are not in it stay as they are."""

@@ -10,7 +10,7 @@ from busi_unet.imaging.measure import Lesion
 
 if TYPE_CHECKING:
     from busi_unet.config import Calibration, ModelConfig
-    from busi_unet.inference.predictor import Prediction
+    from busi_unet.inference.prediction import Prediction
 
 # The page.
 TITLE = "Breast ultrasound: lesion outline and class"
