@@ -6,7 +6,7 @@ weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -59,7 +59,7 @@ def model_card(
         repo_id=repo_id,
         config=config,
         images_name=IMAGES_NAME,
-        results=[_describe(result, training) for result in results],
+        results=[_describe(result) for result in results],
         thresholds=config.thresholds,
         sets=config.calibration.prediction_sets,
         band=config.calibration.boundary_band,
@@ -87,13 +87,12 @@ def sources_of(training: dict[str, Any]) -> list[str]:
 
 
 def _front_matter(model_name: str, sources: list[str], results: Sequence[Result]) -> str:
-    data_set = ", ".join(citation_of(source).title for source in sources)
     measured = [
         EvalResult(
             task_type=metric.hub[1],
             task_name=_TASKS[metric.hub[1]],
-            dataset_type="-".join(sources) if result.on_own_split and sources else "other",
-            dataset_name=data_set if result.on_own_split and sources else "another data set",
+            dataset_type="-".join(result.sources),
+            dataset_name=_titles(result.sources),
             dataset_split=result.split,
             metric_type=metric.hub[0],
             metric_name=metric.title,
@@ -119,14 +118,15 @@ def _front_matter(model_name: str, sources: list[str], results: Sequence[Result]
     return front_matter.to_yaml()
 
 
-def _describe(result: Result, training: dict[str, Any]) -> dict[str, Any]:
+def _describe(result: Result) -> dict[str, Any]:
     """Return what the template shows of an evaluation."""
     return {
         "split": result.split,
         "images": result.images,
         "counts": ", ".join(f"{count} {name}" for name, count in result.images.items()),
         "groups": result.groups,
-        "caution": _caution(result, training),
+        "warnings": " ".join(result.provenance.get("warnings", ())),
+        "data": _titles(result.sources),
         "bootstrap": result.provenance["bootstrap"],
         "command": result.provenance["command"],
         "file_name": result.file_name,
@@ -156,18 +156,8 @@ def _describe(result: Result, training: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _caution(result: Result, training: dict[str, Any]) -> str:
-    """Return why results may be better than on new images; empty where nothing speaks for that."""
-    own = result.provenance.get("split_is_the_models_own")
-    if own is False:
-        return "Not the split that the model was made on: it may have been trained on these images."
-    if result.split in trained_on(training):
-        return "The model was trained on these images: the results say nothing about new ones."
-    if own is None:
-        return "The model does not record its split: it may have been trained on these images."
-    if result.split == "validation":
-        return "Epoch, calibration and thresholds were chosen on these images: the results are optimistic."
-    return ""
+def _titles(sources: Iterable[str]) -> str:
+    return ", ".join(citation_of(source).title for source in sources)
 
 
 def _options_of(training: dict[str, Any]) -> str:

@@ -54,7 +54,7 @@ def test_front_matter_is_read_back_by_the_hubs_own_parser(result):
     values = {item.metric_name: item.metric_value for item in data.eval_results}
     assert 0.6123 in values.values()
     assert 0.875 in values.values()
-    assert {item.dataset_type for item in data.eval_results} == {"breast-busbra"}
+    assert {item.dataset_type for item in data.eval_results} == {"one-two"}
     assert set(data.metrics) == {item.metric_type for item in data.eval_results}
     assert "roc_auc" not in data.metrics, "undefined here"
 
@@ -82,20 +82,9 @@ def test_results_of_other_weights_are_never_taken(tmp_path):
         card(results=[read_result(write_evaluation(tmp_path / "m.json", "b" * 64))])
 
 
-@pytest.mark.parametrize(
-    ("provenance", "caution"),
-    [
-        ({}, None),
-        ({"split": "train"}, "was trained on these images"),
-        ({"split": "validation"}, "were chosen on these images"),
-        ({"split_is_the_models_own": False}, "Not the split that the model was made on"),
-        ({"split_is_the_models_own": None}, "may have been trained on these images"),
-    ],
-)
-def test_results_that_may_be_optimistic_are_marked(tmp_path, provenance, caution):
-    text = card(results=[read_result(write_evaluation(tmp_path / "m.json", DIGEST, **provenance))]).text
-    line = next(line for line in text.splitlines() if "groups of duplicates" in line)
-    assert "**" not in line if caution is None else caution in line
+def test_the_warnings_of_an_evaluation_are_told(tmp_path):
+    path = write_evaluation(tmp_path / "m.json", DIGEST, warnings=["It saw these images."])
+    assert "of one patient. **It saw these images.**" in card(results=[read_result(path)]).text
 
 
 def test_sources_are_named_with_licence_and_citation_and_no_others():
