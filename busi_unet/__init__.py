@@ -12,7 +12,7 @@ from busi_unet.version import __version__
 
 _HOMES = {
     "BusiUNetError": "busi_unet.errors",
-    "Prediction": "busi_unet.inference.predictor",
+    "Prediction": "busi_unet.inference.prediction",
     "Predictor": "busi_unet.inference.predictor",
     "UNet": "busi_unet.models.unet",
 }

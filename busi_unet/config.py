@@ -1,16 +1,19 @@
-"""What a model folder's `config.json` says, as frozen dataclasses with a strict round trip.
+"""The `config.json` of a model folder as frozen pydantic dataclasses with a strict round trip.
 
-Strict means: an unknown key, a missing key, a wrong type or a value out of range is an
-`IncompatibleModelError` that names it. Nothing is dropped and nothing is guessed.
+Strict: an unknown key, a missing key, a wrong type or a value out of range is an `IncompatibleModelError`
+that names the key. Nothing is dropped and nothing is guessed, since another preprocessing or threshold would
+silently give other predictions.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
-from math import inf
-from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+import json
+from dataclasses import field
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from busi_unet.errors import IncompatibleModelError
 
@@ -20,40 +23,31 @@ CONFIG_NAME = "config.json"
 EVALUATION_NAME = "evaluation.json"
 FORMAT_VERSION = 2
 CLASS_NAMES = ("normal", "benign", "malignant")
-ENCODERS = ("plain", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Architecture:
     """The network to build before its weights are loaded.
 
     Args:
-        encoder: one of `ENCODERS`.
-        width: channels of the first level of the plain encoder (64 in Ronneberger et al. 2015);
-            None for the other encoders, whose widths are part of their name.
+        encoder: a name in `models.encoders.ENCODERS`.
+        width: channels of the first level, for encoders that leave it free (64 in Ronneberger et al. 2015);
+            None for the others.
     """
 
     encoder: str = "efficientnet_lite0"
-    width: int | None = None
-
-    def __post_init__(self) -> None:
-        _require(
-            self.encoder in ENCODERS, "architecture.encoder", self.encoder, f"one of {', '.join(ENCODERS)}"
-        )
-        if self.encoder == "plain":
-            _require(
-                self.width is not None and 1 <= self.width <= 256,
-                "architecture.width",
-                self.width,
-                "from 1 to 256",
-            )
-        else:
-            _require(self.width is None, "architecture.width", self.width, "null for this encoder")
+    width: Annotated[int, Field(ge=1, le=256)] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Preprocess:
-    """How a grey frame becomes network input.
+    """How a grey image becomes network input.
 
     Args:
         size: side S of the square network input, pixels; a multiple of 32.
@@ -63,85 +57,59 @@ class Preprocess:
         std: divides what is left.
     """
 
-    size: int = 192
-    fit: str = "letterbox"
+    size: Annotated[int, Field(ge=32, le=2048, multiple_of=32)] = 192
+    fit: Literal["letterbox", "stretch"] = "letterbox"
     mirror: bool = True
-    mean: float = 127 / 255
-    std: float = 128 / 255
-
-    def __post_init__(self) -> None:
-        _require(
-            32 <= self.size <= 2048 and self.size % 32 == 0,
-            "preprocess.size",
-            self.size,
-            "a multiple of 32, at most 2048",
-        )
-        _require(self.fit in ("letterbox", "stretch"), "preprocess.fit", self.fit, '"letterbox" or "stretch"')
-        _require(0 <= self.mean <= 1, "preprocess.mean", self.mean, "from 0 to 1")
-        _require(0 < self.std < inf, "preprocess.std", self.std, "above 0")
+    mean: Probability = 127 / 255
+    std: Positive = 128 / 255
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Thresholds:
-    """When a probability becomes a decision; the first three are chosen on the validation fold.
+    """When a probability becomes a decision; the first three are chosen on validation images.
 
     Args:
         mask: lesion probability of a pixel at and above which it belongs to the mask.
-        lesion: calibrated probability of any lesion (1 - normal) below which the mask is empty.
-        min_area: smallest share of the picture that one connected lesion may cover.
-        malignant: calibrated probability of malignant at and above which malignancy is suspected, whatever
-            the likeliest class: low, because a cancer missed costs more than a look too many. Not fitted.
+        lesion: calibrated lesion probability of the image (1 - normal) below which the mask is empty.
+        min_area: smallest share of the image that one connected lesion may cover.
+        malignant: calibrated malignant probability at and above which an image is flagged, whatever the most
+            probable class: low, because a missed cancer costs more than a second look. Not fitted.
     """
 
-    mask: float = 0.5
-    lesion: float = 0.5
-    min_area: float = 0.0
-    malignant: float = 0.1
-
-    def __post_init__(self) -> None:
-        for name in ("mask", "lesion", "min_area", "malignant"):
-            _require(0 <= getattr(self, name) <= 1, f"thresholds.{name}", getattr(self, name), "from 0 to 1")
+    mask: Probability = 0.5
+    lesion: Probability = 0.5
+    min_area: Probability = 0.0
+    malignant: Probability = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class PredictionSets:
-    """Sets of classes that hold the true one in a stated share of pictures; see `trust.conformal`.
+    """Sets of classes that hold the true one in a stated share of images; see `inference.conformal`.
 
     Args:
         coverage: that share.
         threshold: probability at and above which a class is in the set.
     """
 
-    coverage: float
-    threshold: float
-
-    def __post_init__(self) -> None:
-        _require(0 < self.coverage < 1, "prediction_sets.coverage", self.coverage, "between 0 and 1")
-        _require(0 <= self.threshold <= 1, "prediction_sets.threshold", self.threshold, "from 0 to 1")
+    coverage: Share
+    threshold: Probability
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class BoundaryBand:
-    """Between which lines a stated share of a lesion's edge lies on average; see `trust.conformal`.
+    """A band around the outline that holds a stated share of the true boundary; see `inference.conformal`.
 
     Args:
-        coverage: that share.
-        inner, outer: how far inside and outside of the outline, in radii of a circle of the lesion's area.
+        coverage: that share, on average over lesions.
+        inner, outer: reach inside and outside of the outline, in radii of a circle of the lesion's area.
     """
 
-    coverage: float
-    inner: float
-    outer: float
-
-    def __post_init__(self) -> None:
-        _require(0 < self.coverage < 1, "boundary_band.coverage", self.coverage, "between 0 and 1")
-        for name in ("inner", "outer"):
-            _require(
-                0 <= getattr(self, name) < inf, f"boundary_band.{name}", getattr(self, name), "0 or more"
-            )
+    coverage: Share
+    inner: NotNegative
+    outer: NotNegative
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class ClassCalibration:
     """Class probabilities from what the network says; see `inference.calibration`.
 
@@ -153,52 +121,36 @@ class ClassCalibration:
         malignant_head, malignant_bias: weight and bias in the logit of malignant, given a lesion.
     """
 
-    lesion_head: float = 1.0
-    lesion_map: float = 0.0
+    lesion_head: NotNegative = 1.0
+    lesion_map: NotNegative = 0.0
     lesion_bias: float = 0.0
-    malignant_head: float = 1.0
+    malignant_head: NotNegative = 1.0
     malignant_bias: float = 0.0
 
-    def __post_init__(self) -> None:
-        for name in ("lesion_head", "lesion_map", "malignant_head"):
-            value = getattr(self, name)
-            _require(0 <= value < inf, f"calibration.classes.{name}", value, "0 or more")
-        for name in ("lesion_bias", "malignant_bias"):
-            value = getattr(self, name)
-            _require(-inf < value < inf, f"calibration.classes.{name}", value, "a finite number")
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Calibration:
-    """What makes the outputs mean what they say; fitted on the validation fold, but for `ood_threshold`.
+    """What makes the outputs mean what they say.
 
     Args:
         classes: of the class probabilities.
         prediction_sets, boundary_band: None where nothing is stated.
-        ood_threshold: distance from the usual (`models.ood`) beyond which a picture is refused; None where
-            the weights come without a guard.
+        ood_threshold: distance (`models.ood`) above which an image is refused as out of distribution; None
+            where the weights come without a detector.
     """
 
     classes: ClassCalibration = field(default_factory=ClassCalibration)
     prediction_sets: PredictionSets | None = None
     boundary_band: BoundaryBand | None = None
-    ood_threshold: float | None = None
-
-    def __post_init__(self) -> None:
-        _require(
-            self.ood_threshold is None or 0 < self.ood_threshold < inf,
-            "calibration.ood_threshold",
-            self.ood_threshold,
-            "above 0",
-        )
+    ood_threshold: Positive | None = None
 
     @property
     def fitted(self) -> bool:
-        """Whether the class probabilities were fitted to mean what they say, or are as they came."""
+        """Whether the class probabilities are calibrated."""
         return self.classes != ClassCalibration() or self.prediction_sets is not None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class ModelConfig:
     """Everything needed to use a set of weights, and `training`: how they came about (free JSON)."""
 
@@ -206,89 +158,60 @@ class ModelConfig:
     preprocess: Preprocess = field(default_factory=Preprocess)
     thresholds: Thresholds = field(default_factory=Thresholds)
     calibration: Calibration = field(default_factory=Calibration)
-    class_names: tuple[str, ...] = CLASS_NAMES
+    class_names: tuple[Literal["normal"], Literal["benign"], Literal["malignant"]] = CLASS_NAMES
     training: dict[str, Any] = field(default_factory=dict)
-    format_version: int = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
 
-    def __post_init__(self) -> None:
-        if self.format_version != FORMAT_VERSION:
-            raise IncompatibleModelError(
-                f"config.json has format_version {self.format_version!r}; this package reads 1 to "
-                f"{FORMAT_VERSION}.",
-                "Install the busi_unet version that the model was made with, or newer.",
-            )
-        _require(self.class_names == CLASS_NAMES, "class_names", self.class_names, f"{list(CLASS_NAMES)}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; `from_dict` gives back an equal config."""
-        return {**dataclasses.asdict(self), "class_names": list(self.class_names)}
+    def to_json(self) -> str:
+        """Return the text of `config.json`; `from_json` gives back an equal config."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
-    def from_dict(cls, data: Any) -> ModelConfig:
-        """Reads what `to_dict` wrote, now or in format 1, which had neither sets nor an edge
-        band nor a guard.
+    def from_json(cls, text: str | bytes) -> ModelConfig:
+        """Read what `to_json` wrote.
 
         Raises:
-            IncompatibleModelError: unknown or missing key, wrong type, value out of range.
+            IncompatibleModelError: not JSON, unknown or missing key, wrong type, value out of range.
         """
-        if isinstance(data, dict):
-            version = data.get("format_version", FORMAT_VERSION)
-            if version == 1:
-                data = _from_format_1(data)
-            elif version != FORMAT_VERSION:
-                # A newer format may have other keys: say so before complaining about those.
-                cls(format_version=version)
-        return _read(cls, data, "")
+        try:
+            config = _ADAPTER.validate_json(text)
+        except ValidationError as error:
+            raise _explained(error) from error
+        # Defaults are for code: a file without a key may mean another value than today's default.
+        if missing := _missing_key(json.loads(text), dataclasses.asdict(config)):
+            raise IncompatibleModelError(f"config.json misses the key {missing}.", _COPY_AGAIN)
+        return config
 
 
-def _require(holds: bool, name: str, value: Any, expected: str) -> None:
-    if not holds:
-        raise IncompatibleModelError(f"config.json: {name} is {value!r}; expected {expected}.")
+_ADAPTER = TypeAdapter(ModelConfig)
+_COPY_AGAIN = "Copy it again, or ask whoever published it."
 
 
-def _from_format_1(data: dict[str, Any]) -> dict[str, Any]:
-    """The same in the current format, with the defaults of what was added."""
-    data = {**data, "format_version": FORMAT_VERSION}
-    for block, added in (
-        ("calibration", {"prediction_sets": None, "boundary_band": None, "ood_threshold": None}),
-        ("thresholds", {"malignant": Thresholds.malignant}),
-    ):
-        if isinstance(data.get(block), dict):
-            early = sorted(added.keys() & data[block].keys())
-            _require(not early, "format_version", 1, f"{FORMAT_VERSION} with {block}.{', '.join(early)}")
-            data[block] = {**data[block], **added}
-    return data
+def _missing_key(found: dict[str, Any], full: dict[str, Any]) -> str | None:
+    for key, value in full.items():
+        if key not in found:
+            return key
+        if isinstance(value, dict) and key != "training" and (inner := _missing_key(found[key], value)):
+            return f"{key}.{inner}"
+    return None
 
 
-def _read(cls: type, data: Any, prefix: str) -> Any:
-    _require(isinstance(data, dict), prefix.rstrip(".") or "the top level", data, "an object")
-    names = {item.name for item in dataclasses.fields(cls)}
-    for found, wording in (
-        (names - data.keys(), "misses the key"),
-        (data.keys() - names, "has the unknown key"),
-    ):
-        if found:
-            listed = ", ".join(prefix + name for name in sorted(found))
-            raise IncompatibleModelError(
-                f"config.json {wording} {listed}.",
-                "Use it as busi-unet train wrote it: copy it again, or ask whoever published it.",
-            )
-    hints = get_type_hints(cls)
-    return cls(**{name: _value(hints[name], data[name], prefix + name) for name in names})
-
-
-def _value(hint: Any, value: Any, name: str) -> Any:
-    if get_origin(hint) in (Union, UnionType):
-        if value is None:
-            return None
-        hint = next(option for option in get_args(hint) if option is not type(None))
-    if dataclasses.is_dataclass(hint):
-        return _read(hint, value, f"{name}.")
-    kind = get_origin(hint) or hint
-    if kind is tuple and isinstance(value, list):
-        return tuple(value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    fits = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
-    _require(fits, name, value, f"a {kind.__name__}")
-    return value
+def _explained(error: ValidationError) -> IncompatibleModelError:
+    """Return the first of pydantic's complaints as one line; another format may explain all others."""
+    complaints = error.errors(include_url=False)
+    first = next((item for item in complaints if item["loc"] == ("format_version",)), complaints[0])
+    name, kind = ".".join(map(str, first["loc"])), first["type"]
+    if kind == "json_invalid":
+        return IncompatibleModelError(f"config.json is not JSON ({first['msg'][:200]}).", _COPY_AGAIN)
+    if name == "format_version":
+        return IncompatibleModelError(
+            f"config.json has format_version {first['input']!r}; this package reads {FORMAT_VERSION}.",
+            "Install the busi_unet version that the model was made with.",
+        )
+    if kind == "missing":
+        return IncompatibleModelError(f"config.json misses the key {name}.", _COPY_AGAIN)
+    if kind == "unexpected_keyword_argument":
+        return IncompatibleModelError(f"config.json has the unknown key {name}.", _COPY_AGAIN)
+    expected = "an object" if kind == "dataclass_type" else first["msg"].removeprefix("Input should be ")
+    where = name or "the top level"
+    return IncompatibleModelError(f"config.json: {where} is {first['input']!r}; expected {expected}.")

@@ -14,7 +14,7 @@ from busi_unet.app.image_handlers import ImageHandlers
 from busi_unet.app.model import LazyModel
 from busi_unet.data.phantom import make_phantom
 from busi_unet.inference.predictor import EMBEDDED
-from busi_unet.models.pretrained import weights_hash
+from busi_unet.models.folder import weights_hash
 from busi_unet.version import __version__
 
 ROOT = Path(__file__).parents[1]

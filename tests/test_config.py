@@ -26,11 +26,11 @@ def config() -> ModelConfig:
 
 
 def test_round_trip_through_json(config):
-    assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert ModelConfig.from_json(config.to_json()) == config
 
 
 def changed(config: ModelConfig, path: str, value) -> dict:
-    data = json.loads(json.dumps(config.to_dict()))
+    data = json.loads(config.to_json())
     *parents, last = path.split(".")
     block = data
     for name in parents:
@@ -42,8 +42,7 @@ def changed(config: ModelConfig, path: str, value) -> dict:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("architecture.encoder", "resnet50"),
-        ("architecture.width", None),
+        ("architecture.encoder", None),
         ("architecture.width", 0),
         ("architecture.width", "64"),
         ("architecture.extra", 1),
@@ -70,7 +69,7 @@ def changed(config: ModelConfig, path: str, value) -> dict:
 )
 def test_what_does_not_fit_is_named(config, path, value):
     with pytest.raises(IncompatibleModelError, match=path.replace(".", r"\.")):
-        ModelConfig.from_dict(changed(config, path, value))
+        ModelConfig.from_json(json.dumps(changed(config, path, value)))
 
 
 @pytest.mark.parametrize("path", ["calibration", "preprocess.mean", "format_version"])
@@ -82,7 +81,7 @@ def test_missing_keys_are_named(config, path):
         block = block[name]
     del block[last]
     with pytest.raises(IncompatibleModelError, match=f"misses the key {path}"):
-        ModelConfig.from_dict(data)
+        ModelConfig.from_json(json.dumps(data))
 
 
 @pytest.mark.parametrize(
@@ -97,23 +96,23 @@ def test_missing_keys_are_named(config, path):
 )
 def test_half_a_statement_is_none(config, block, value, named):
     with pytest.raises(IncompatibleModelError, match=named.replace(".", r"\.")):
-        ModelConfig.from_dict(changed(config, f"calibration.{block}", value))
+        ModelConfig.from_json(json.dumps(changed(config, f"calibration.{block}", value)))
 
 
 def test_calibration_is_told_from_its_absence():
     assert not Calibration().fitted
-    assert not Calibration(ood_threshold=2.0).fitted, "the guard says nothing about probabilities"
+    assert not Calibration(ood_threshold=2.0).fitted, "the OOD detector says nothing about probabilities"
     assert Calibration(ClassCalibration(1.2)).fitted
     assert Calibration(prediction_sets=PredictionSets(0.9, 0.1)).fitted
 
 
 def test_a_newer_format_is_told_apart_from_a_damaged_one(config):
     data = {**changed(config, "new_block", {}), "format_version": 3}
-    with pytest.raises(IncompatibleModelError, match=r"format_version 3.*reads 1 to 2"):
-        ModelConfig.from_dict(data)
+    with pytest.raises(IncompatibleModelError, match=r"format_version 3.*reads 2"):
+        ModelConfig.from_json(json.dumps(data))
 
 
 @pytest.mark.parametrize("data", [None, [], "text"])
 def test_other_json_is_no_config(data):
     with pytest.raises(IncompatibleModelError, match="expected an object"):
-        ModelConfig.from_dict(data)
+        ModelConfig.from_json(json.dumps(data))

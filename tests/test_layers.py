@@ -44,6 +44,37 @@ def parts_imported_by(path: Path) -> set[str]:
     return {name.split(".")[1] for name in named if name.startswith("busi_unet.")}
 
 
+TORCH_USERS = {"models", "training", "inference/runtime.py", "data/torch_dataset.py"}
+
+
+def test_torch_is_imported_by_models_training_and_one_module_of_inference_and_data_each():
+    users = set()
+    for path in PACKAGE.rglob("*.py"):
+        relative = path.relative_to(PACKAGE)
+        tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        names = {alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module or "" for node in tree if isinstance(node, ast.ImportFrom)}
+        if any(name.partition(".")[0] == "torch" for name in names):
+            users.add(relative.parts[0] if relative.parts[0] in TORCH_USERS else relative.as_posix())
+    assert users == TORCH_USERS
+
+
+def test_the_predictor_module_needs_no_torch():
+    assert "torch" not in imported_by("import busi_unet.inference.predictor")
+
+
+def test_predicting_works_where_nothing_of_the_extras_is_installed():
+    extras = (*TRAINING_ONLY, "gradio", "mcp", "reportlab", "pydicom", "tqdm")
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({extras!r}));"
+        "import numpy as np; from busi_unet import Predictor;"
+        "image = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8);"
+        "print(Predictor.from_pretrained(device='cpu').predict(image))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0 and "Prediction" in result.stdout, result.stderr
+
+
 def test_the_package_itself_is_quick_to_import():
     assert not imported_by("import busi_unet") & (TRAINING_ONLY | {"torch", "gradio", "numpy"})
 

@@ -36,7 +36,7 @@ def own_evaluation(folder: Path | None) -> dict[str, Any] | None:
     """
     # torch takes seconds to import; the page appears without waiting for it.
     from busi_unet.config import EVALUATION_NAME
-    from busi_unet.models.pretrained import model_hash
+    from busi_unet.models.folder import model_hash
 
     if folder is None:
         return None

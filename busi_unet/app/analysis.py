@@ -15,7 +15,8 @@ from busi_unet.imaging.overlay import COLORS, annotate_lesions, draw_band, draw_
 from busi_unet.io.decode import DecodedImage
 
 if TYPE_CHECKING:
-    from busi_unet.inference.predictor import Prediction, Predictor, RawOutput
+    from busi_unet.inference.prediction import Prediction, RawOutput
+    from busi_unet.inference.predictor import Predictor
 
 VIEWS = (
     "Outline and tint",

@@ -20,7 +20,7 @@ from busi_unet.errors import UsageError
 from busi_unet.io.decode import EXTENSIONS, DecodedImage
 
 if TYPE_CHECKING:
-    from busi_unet.inference.predictor import Prediction
+    from busi_unet.inference.prediction import Prediction
 
 _FILES = ("mask.png", "overlay.png", "result.json", "report.pdf")
 _PAIR = "training-pair.zip"

@@ -44,7 +44,7 @@ from busi_unet.imaging.quality import image_warnings
 from busi_unet.io.decode import DecodedImage, read_image
 
 if TYPE_CHECKING:
-    from busi_unet.inference.predictor import Prediction
+    from busi_unet.inference.prediction import Prediction
 
 INVITATION = "Upload a picture (PNG, JPEG, WebP, BMP, TIFF or DICOM), or choose an example."
 PIXEL_SIZE_INFO = "If you know it: lesions are then measured in millimetres."

@@ -9,7 +9,7 @@ from busi_unet.imaging.agreement import Agreement
 from busi_unet.imaging.measure import Lesion
 
 if TYPE_CHECKING:
-    from busi_unet.inference.predictor import Prediction
+    from busi_unet.inference.prediction import Prediction
 
 AGREEMENT_LEGEND = "Blue: in both. Vermillion: outlined only. Yellow: in the reference only."
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, default=Path("predictions"), help="folder to write (%(default)s)"
     )
     add_device(parser)
+    parser.add_argument(
+        "--anyway", action="store_true", help="analyse blank and out-of-distribution images, too; marked"
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON line per image instead of text")
     parser.epilog = (
         "The output folder holds NAME_mask.png and NAME_overlay.png of each image, predictions.jsonl, "
@@ -51,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
         files = find_images(args.images, Path(scratch))
         try:
-            for result in predict_files(predictor, files, args.output):
+            for result in predict_files(predictor, files, args.output, anyway=args.anyway):
                 results.append(result)
                 print(result.json_line() if args.json else result.summary(), flush=True)
         finally:

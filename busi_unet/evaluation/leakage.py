@@ -18,7 +18,7 @@ from busi_unet.data.prepared import (
 )
 from busi_unet.errors import UsageError
 from busi_unet.inference.predictor import Predictor
-from busi_unet.models.pretrained import model_hash, weights_hash
+from busi_unet.models.folder import model_hash, weights_hash
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

@@ -219,6 +219,20 @@ def annotate_lesions(
     return drawn
 
 
+def draw_banner(image: Image.Image, text: str) -> Image.Image:
+    """Return the image with a line of text on a dark strip along its upper edge; it is not changed itself."""
+    drawn = image.convert("RGB")
+    pen = ImageDraw.Draw(drawn)
+    size = max(10, round(max(drawn.size) / 30))
+    font = ImageFont.load_default(size)
+    while size > 6 and pen.textlength(text, font=font) > drawn.width:
+        size -= 1
+        font = ImageFont.load_default(size)
+    pen.rectangle([0, 0, drawn.width, round(1.6 * size)], fill=(0, 0, 0))
+    pen.text((drawn.width / 2, 0.8 * size), text, fill=COLORS["yellow"], font=font, anchor="mm")
+    return drawn
+
+
 def outline(mask: np.ndarray, width: int | None = None) -> np.ndarray:
     """The edge of a bool (H, W) mask as a bool (H, W) line inside it, `width` pixels wide."""
     width = width or max(1, round(max(mask.shape) / 250))

@@ -1,4 +1,4 @@
-"""Predictions of many picture files, written to a folder: `busi-unet predict` and the page's batch tab."""
+"""Predictions of many image files, written to a folder: `busi-unet predict` and the page's batch tab."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 
 from busi_unet.errors import BusiUNetError, first_line
-from busi_unet.imaging.overlay import annotate_lesions, draw_overlay, side_by_side
 from busi_unet.imaging.quality import image_warnings
 from busi_unet.inference.batch_summary import flagged_beside, write_report, write_table
-from busi_unet.inference.predictor import Prediction, Predictor
+from busi_unet.inference.prediction import Prediction
+from busi_unet.inference.predictor import Predictor
 from busi_unet.io.decode import DecodedImage, read_image
 from busi_unet.io.find_images import ImageFile
 
@@ -26,11 +26,11 @@ REPORT_NAME = "report.html"
 
 @dataclass(frozen=True)
 class FileResult:
-    """One picture file and what became of it.
+    """One image file and what became of it.
 
     Attributes:
-        record: JSON-ready; `image`, and either `error` or the figures of `Prediction.to_dict` with
-            `warnings` about the picture and the paths of `mask` and `overlay`.
+        record: JSON-ready; `image`, and either `error` or the entries of `Prediction.to_dict` with `warnings`
+            about the image and the paths of `mask` and `overlay`.
         name: of the files written for it, without ending.
     """
 
@@ -42,11 +42,11 @@ class FileResult:
         return "error" in self.record
 
     def json_line(self) -> str:
-        """The record on one line."""
+        """Return the record on one line."""
         return json.dumps(self.record, ensure_ascii=False)
 
     def summary(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         record = self.record
         if "error" in record:
             # Most errors name the file already.
@@ -55,19 +55,26 @@ class FileResult:
                 if record["image"] in record["error"]
                 else f"{record['image']}: {record['error']}"
             )
-        if record["refused"]:
-            return f"{record['image']}: not analysed. {' '.join(record['reasons'])}"
+        reasons = " ".join(record["reasons"])
+        if record["label"] is None:
+            return f"{record['image']}: not analysed. {reasons}"
         classes = ", ".join(f"{name} {value:.1%}" for name, value in record["probabilities"].items())
         lesions = len(record["measurements"])
         found = f"{lesions} lesion{'s' if lesions != 1 else ''}, {record['lesion_area_px']} px"
-        flagged = "; malignancy suspected" if flagged_beside(record) else ""
-        return f"{record['image']}: {record['label']} ({classes}){flagged}; {found}"
+        flagged = "; flagged" if flagged_beside(record) else ""
+        refused = f"; analysed anyway: {reasons}" if record["refused"] else ""
+        return f"{record['image']}: {record['label']} ({classes}){flagged}; {found}{refused}"
 
 
 def predict_files(
-    predictor: Predictor, files: Iterable[ImageFile], output: Path, *, relative: bool = False
+    predictor: Predictor,
+    files: Iterable[ImageFile],
+    output: Path,
+    *,
+    anyway: bool = False,
+    relative: bool = False,
 ) -> Iterator[FileResult]:
-    """Predicts picture files one by one and writes a mask, an overlay and a JSON line for each.
+    """Predict image files one by one and write a mask, an overlay and a JSON line for each.
 
     A file that cannot be used gives a result with its reason and never stops the rest. Of a DICOM clip the
     first frame is taken.
@@ -75,8 +82,9 @@ def predict_files(
     Args:
         predictor: loaded.
         files: as `find_images` lists them.
-        output: folder for `NAME_mask.png` (0 or 255, the picture's size), `NAME_overlay.png`
-            (original beside overlay) and `predictions.jsonl`; made where missing.
+        output: folder for `NAME_mask.png` (0 or 255, the image's size), `NAME_overlay.png` (original beside
+            overlay) and `predictions.jsonl`; created where missing.
+        anyway: analyse images that are refused, too; their results stay marked.
         relative: whether records name masks and overlays from inside the output, for a folder that moves.
 
     Yields:
@@ -87,26 +95,26 @@ def predict_files(
     with (output / JSON_LINES_NAME).open("w", encoding="utf-8") as lines:
         for file in files:
             try:
-                frame = _decoded(file)
-                prediction = predictor.predict(frame.pixels, spacing_mm=frame.spacing_mm)
-                record = _write(output, file.name, frame, prediction, place)
+                image = _decoded(file)
+                prediction = predictor.predict(image.pixels, spacing_mm=image.spacing_mm, anyway=anyway)
+                record = _write(output, file.name, image, prediction, place)
             except BusiUNetError as error:
                 record = {"error": str(error)}
             result = FileResult({"image": file.shown, **record}, file.name)
             lines.write(result.json_line() + "\n")
-            # What a stopped run has done shall be there.
+            # So that a stopped run keeps what it has done.
             lines.flush()
             yield result
 
 
 def write_summary(results: Sequence[FileResult], output: Path, *, model: str, date: str) -> None:
-    """Writes `predictions.csv` and `report.html` of the results that `predict_files` wrote to a folder.
+    """Write `predictions.csv` and `report.html` of the results that `predict_files` wrote to a folder.
 
     Args:
         results: all of them, or those of a run that was stopped.
         output: the folder.
         model: what the report says of the weights.
-        date: as the report shall show it.
+        date: as the report shows it.
     """
     records = []
     for result in results:
@@ -128,15 +136,14 @@ def _decoded(file: ImageFile) -> DecodedImage:
 
 
 def _write(
-    output: Path, name: str, frame: DecodedImage, prediction: Prediction, place: Path
+    output: Path, name: str, image: DecodedImage, prediction: Prediction, place: Path
 ) -> dict[str, Any]:
     mask, overlay = _mask_name(name), _overlay_name(name)
     Image.fromarray(prediction.mask.astype(np.uint8) * 255).save(output / mask)
-    drawn = annotate_lesions(draw_overlay(frame.pixels, prediction.mask), prediction.measurements)
-    side_by_side(frame.pixels, drawn).save(output / overlay)
+    prediction.overlay(beside=True).save(output / overlay)
     return {
         **prediction.to_dict(),
-        "warnings": list(image_warnings(frame)),
+        "warnings": list(image_warnings(image)),
         "mask": str(place / mask),
         "overlay": str(place / overlay),
     }

@@ -15,8 +15,9 @@ from busi_unet.config import CLASS_NAMES
 LIMITS = (
     "Not a medical device: for research and teaching, not for diagnosis or treatment. The outlines and "
     "probabilities come from a neural network trained on a small public data set. It can miss lesions and "
-    "draw false ones. Read the pictures themselves."
+    "draw false ones. Read the images themselves."
 )
+FLAGGED = "Flagged: the malignant probability is above the alert threshold."
 COLUMNS = (
     *("image", "label", *(f"p_{name}" for name in CLASS_NAMES)),
     *("flagged", "prediction_set", "refused", "remarks"),
@@ -26,11 +27,11 @@ COLUMNS = (
 
 
 def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record of `predict_files` as one flat row of `COLUMNS`; what is not known is None.
+    """Return a record of `predict_files` as one flat row of `COLUMNS`; what is not known is None.
 
     Lengths are those of the largest lesion; areas are of all lesions together. `prediction_set` holds its
-    classes with blanks between; `remarks` the error, the reasons of a refusal, or a suspicion of malignancy
-    beside another class and the warnings about the picture.
+    classes with blanks between; `remarks` the error, or the reasons of a refusal, a flag beside another class
+    than malignant, and the warnings about the image.
     """
     row = dict.fromkeys(COLUMNS)
     row["image"] = record["image"]
@@ -42,14 +43,14 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
         name: record[name] for name in ("width", "height", "refused", "lesion_area_px", "mask", "overlay")
     }
     row["remarks"] = " ".join([*record["reasons"], *record.get("warnings", ())])
-    if record["refused"]:
+    if record["label"] is None:
         return row
     row |= {f"p_{name}": round(record["probabilities"][name], 4) for name in CLASS_NAMES}
     row |= {"label": record["label"], "lesions": len(lesions), "flagged": record["flagged"]}
     if record["prediction_set"] is not None:
         row["prediction_set"] = " ".join(record["prediction_set"])
     if flagged_beside(record):
-        row["remarks"] = " ".join(filter(None, ["Malignancy is suspected.", row["remarks"]]))
+        row["remarks"] = " ".join(filter(None, [FLAGGED, row["remarks"]]))
     if lesions:
         areas = [lesion["area_mm2"] for lesion in lesions]
         row["lesion_area_mm2"] = None if None in areas else round(sum(areas), 2)
@@ -60,12 +61,12 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flagged_beside(record: Mapping[str, Any]) -> bool:
-    """Whether malignancy is suspected although another class is likelier, which the class does not tell."""
+    """Return whether an image is flagged although another class is likelier."""
     return record["flagged"] and record["label"] != "malignant"
 
 
 def write_table(records: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Writes the rows of `table_row` as CSV in UTF-8, with a header."""
+    """Write the rows of `table_row` as CSV in UTF-8, with a header."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
@@ -74,13 +75,13 @@ def write_table(records: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def write_report(records: Sequence[Mapping[str, Any]], path: Path, *, model: str, date: str) -> None:
-    """Writes one HTML page that shows the overlays lying beside it; it loads nothing from elsewhere.
+    """Write one HTML page that shows the overlays lying beside it; it loads nothing from elsewhere.
 
     Args:
         records: of `predict_files`, with `overlay` as a file name.
         path: of the page.
         model: what it says of the weights.
-        date: as it shall show it.
+        date: as it shows it.
     """
     cards = "\n".join(_card(record) for record in records)
     path.write_text(
@@ -107,17 +108,17 @@ def write_report(records: Sequence[Mapping[str, Any]], path: Path, *, model: str
 
 
 def count_by_outcome(records: Sequence[Mapping[str, Any]]) -> str:
-    """How many pictures of which kind, as one sentence."""
-    outcomes = Counter(
-        "failed" if "error" in record else "refused" if record["refused"] else record["label"]
-        for record in records
-    )
+    """Return how many images had which outcome, as one sentence."""
+    outcomes = Counter("failed" if "error" in record else record["label"] for record in records)
+    anyway = sum(record.get("refused", False) for record in records) - outcomes[None]
     listed = [f"{outcomes[name]} {name}" for name in CLASS_NAMES if outcomes[name]]
-    if outcomes["refused"]:
-        listed.append(f"{outcomes['refused']} not analysed")
+    if outcomes[None]:
+        listed.append(f"{outcomes[None]} not analysed")
+    if anyway:
+        listed.append(f"{anyway} of them analysed anyway")
     if outcomes["failed"]:
         listed.append(f"{outcomes['failed']} that could not be used")
-    total = f"{len(records)} picture{'' if len(records) == 1 else 's'}"
+    total = f"{len(records)} image{'' if len(records) == 1 else 's'}"
     return f"{total}: {', '.join(listed)}." if listed else f"{total}."
 
 
@@ -128,10 +129,10 @@ def _card(record: Mapping[str, Any]) -> str:
     if "error" in record:
         return f"<section>{heading}{remarks}</section>"
     image = (
-        f'<img src="{_escaped(quote(record["overlay"]))}" alt="The picture, and beside it what was outlined" '
+        f'<img src="{_escaped(quote(record["overlay"]))}" alt="The image, and beside it what was outlined" '
         f'width="{2 * record["width"]}" height="{record["height"]}" loading="lazy">'
     )
-    if record["refused"]:
+    if record["label"] is None:
         return f"<section>{heading}{image}<p><strong>Not analysed.</strong></p>{remarks}</section>"
     classes = ", ".join(f"{name} {record['probabilities'][name]:.1%}" for name in CLASS_NAMES)
     found = f"{row['lesions']} lesion{'' if row['lesions'] == 1 else 's'} outlined"
@@ -143,6 +144,8 @@ def _card(record: Mapping[str, Any]) -> str:
             f"longest diameter {row[f'longest_diameter_{unit}']:,.{digits}f} {unit}"
         )
     words = f"<p><strong>{_escaped(record['label'].capitalize())}</strong> ({classes}). {found}.</p>"
+    if record["refused"]:
+        words = f"<p><strong>Refused, analysed anyway.</strong></p>{words}"
     return f"<section>{heading}{image}{words}{remarks}</section>"
 
 

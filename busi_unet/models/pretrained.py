@@ -1,10 +1,8 @@
-"""A model folder: `model.safetensors` + `config.json`. Saving, and strict loading without network."""
+"""A model folder, `model.safetensors` and `config.json`: saving, and strict loading without network."""
 
 from __future__ import annotations
 
-import json
 import os
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,9 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from busi_unet.config import CONFIG_NAME, WEIGHTS_NAME, ModelConfig
+from busi_unet.config import WEIGHTS_NAME, ModelConfig
 from busi_unet.errors import IncompatibleModelError
 from busi_unet.io.files import replace_file
+from busi_unet.models.folder import load_config, save_config, weights_path
 from busi_unet.models.ood import OodDetector, ood_shapes
 from busi_unet.models.unet import UNet
 
@@ -39,10 +38,10 @@ class LoadedModel(NamedTuple):
 def save_model(
     folder: str | os.PathLike, model: UNet, config: ModelConfig, ood: OodDetector | None = None
 ) -> Path:
-    """Writes a model folder; each of its files is replaced whole or not at all.
+    """Write a model folder; each of its files is replaced whole or not at all.
 
-    Convolution and linear weights are stored as float16, which halves the folder; everything
-    else (biases, batch-norm statistics) as it is.
+    Convolution and linear weights are stored as float16, which halves the folder; everything else (biases,
+    batch-norm statistics) as it is.
 
     Args:
         folder: created where missing.
@@ -69,37 +68,28 @@ def save_model(
 
 
 def stored(tensor: Tensor) -> Tensor:
-    """A tensor of a model as its folder rounds it: weights with more than one axis to float16."""
+    """Return a tensor of a model as its folder rounds it: weights with more than one axis to float16."""
     return (tensor.half() if tensor.ndim > 1 else tensor).detach()
 
 
-def save_config(folder: str | os.PathLike, config: ModelConfig) -> None:
-    """Replaces only the `config.json` of a model folder."""
-    text = json.dumps(config.to_dict(), indent=2) + "\n"
-    replace_file(Path(folder) / CONFIG_NAME, lambda file: file.write(text.encode()))
-
-
 def load_model(folder: str | os.PathLike) -> LoadedModel:
-    """Reads a model folder.
+    """Read a model folder.
 
     Raises:
-        IncompatibleModelError: a file is missing or damaged, or a key, tensor, shape or value
-            is not what this version of the package expects.
+        IncompatibleModelError: a file is missing or damaged, or a key, tensor, shape or value is not what
+            this version of the package expects.
     """
-    folder = Path(folder)
     config = load_config(folder)
-    model = UNet(config.architecture)
-    path = folder / WEIGHTS_NAME
-    if not path.is_file():
-        raise IncompatibleModelError(
-            f"{folder} holds no {WEIGHTS_NAME}.",
-            "Name the folder model/ of a run of busi-unet train, or download the model again.",
-        )
+    try:
+        model = UNet(config.architecture)
+    except IncompatibleModelError as error:
+        raise IncompatibleModelError(f"{folder}: {error.message}", error.hint) from error
+    path = weights_path(folder)
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise IncompatibleModelError(
-            f"{path} is damaged or no safetensors file ({error}).",
+            f"{path} is damaged or not a safetensors file ({error}).",
             "Copy it again, or ask whoever published it.",
         ) from error
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -108,43 +98,6 @@ def load_model(folder: str | os.PathLike) -> LoadedModel:
     arrays = {name: tensors.pop(_OOD_PREFIX + name).numpy() for name in with_ood}
     model.load_state_dict(tensors)
     return LoadedModel(model.eval(), config, OodDetector(**arrays) if with_ood else None)
-
-
-def load_config(folder: str | os.PathLike) -> ModelConfig:
-    """Reads only the `config.json` of a model folder; raises as `load_model`."""
-    path = Path(folder) / CONFIG_NAME
-    if not path.is_file():
-        of_run = Path(folder) / "model"
-        raise IncompatibleModelError(
-            f"{folder} holds no {CONFIG_NAME}.",
-            f"It is a run; name {of_run}."
-            if (of_run / CONFIG_NAME).is_file()
-            else "Name the folder model/ of a run of busi-unet train, or download the model again.",
-        )
-    try:
-        return ModelConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, RecursionError) as error:
-        # Beside what is no JSON: nested without end, or a number of thousands of digits.
-        raise IncompatibleModelError(
-            f"{path} is not JSON ({str(error)[:200]}).", "Copy it again, or ask whoever published it."
-        ) from error
-    except IncompatibleModelError as error:
-        raise IncompatibleModelError(f"{folder}: {error.message}", error.hint) from error
-
-
-def model_hash(folder: str | os.PathLike) -> str:
-    """SHA-256 of all that decides what a model answers: weights, and the config but for its history.
-
-    Figures belong to this: another threshold or calibration gives others.
-    """
-    config = load_config(folder).to_dict()
-    del config["training"]
-    return sha256((weights_hash(folder) + json.dumps(config, sort_keys=True)).encode()).hexdigest()
-
-
-def weights_hash(folder: str | os.PathLike) -> str:
-    """SHA-256 of a model folder's weights, to tell which model a figure belongs to."""
-    return sha256((Path(folder) / WEIGHTS_NAME).read_bytes()).hexdigest()
 
 
 def _check_tensors(path: Path, found: dict[str, torch.Tensor], expected: dict[str, tuple[int, ...]]) -> None:

@@ -9,10 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from busi_unet.config import CLASS_NAMES, Architecture
-from busi_unet.models.encoders import build_encoder, double_conv
+from busi_unet.models.encoders import build_encoder, double_conv, encoder_entry
 
-# Decoder widths, coarse to fine, for encoders that are themselves slim.
-_SLIM_DECODER = (128, 64, 48, 32)
 _HEAD_CHANNELS = 256
 
 
@@ -54,11 +52,12 @@ class UNet(nn.Module):
     def __init__(self, architecture: Architecture | None = None) -> None:
         super().__init__()
         self.architecture = architecture or Architecture()
+        entry = encoder_entry(self.architecture)
         self.encoder = build_encoder(self.architecture)
-        self.decoder = Decoder(self.encoder.channels, slim=self.architecture.encoder != "plain")
+        self.decoder = Decoder(self.encoder.channels, entry.decoder_widths)
         # Sub-pixel convolution (Shi et al. 2016, arXiv:1609.05158) from the decoder's stride to full
         # size: on the slim network, convolutions at full size took half of the training time.
-        stride = self.encoder.first_stride
+        stride = entry.first_stride
         self.mask_head = nn.Sequential(
             nn.Conv2d(self.decoder.widths[-1], stride**2, kernel_size=1), nn.PixelShuffle(stride)
         )
@@ -87,19 +86,19 @@ class Decoder(nn.Module):
 
     Args:
         encoder_channels: channels of the encoder's maps, fine to coarse.
-        slim: narrow levels and nearest-neighbour upsampling; otherwise each level is as wide as the
-            encoder's and upsampling is learned, as in the original.
+        widths: channels of the levels, coarse to fine, with nearest-neighbour upsampling; None makes each as
+            wide as the encoder's and learns the upsampling, as in the original.
     """
 
-    def __init__(self, encoder_channels: tuple[int, ...], *, slim: bool) -> None:
+    def __init__(self, encoder_channels: tuple[int, ...], widths: tuple[int, ...] | None = None) -> None:
         super().__init__()
         *skips, channels = encoder_channels
         skips.reverse()
         self.upsample = nn.ModuleList()
         self.convolve = nn.ModuleList()
-        self.widths = _SLIM_DECODER if slim else tuple(skips)
+        self.widths = widths or tuple(skips)
         for skip, width in zip(skips, self.widths, strict=True):
-            if slim:
+            if widths:
                 self.upsample.append(nn.Upsample(scale_factor=2, mode="nearest"))
             else:
                 self.upsample.append(nn.ConvTranspose2d(channels, width, kernel_size=2, stride=2))

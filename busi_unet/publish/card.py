@@ -16,6 +16,7 @@ from busi_unet.data.citations import citation_of
 from busi_unet.evaluation.leakage import ignored_copies, trained_on
 from busi_unet.evaluation.metrics import METRICS, shown_in
 from busi_unet.hub import IMAGES_NAME
+from busi_unet.models.encoders import ENCODERS
 from busi_unet.publish.render import render
 from busi_unet.publish.results import Result
 
@@ -39,7 +40,7 @@ def model_card(
     Args:
         config: of the weights.
         repo_id: USER/NAME that the model will have.
-        model_sha256: see `busi_unet.models.pretrained.model_hash`.
+        model_sha256: see `busi_unet.models.folder.model_hash`.
         results: evaluations of exactly this model.
         examples: paths in the repository of overlays on synthetic images.
         curves: whether the repository holds curves.png.
@@ -162,7 +163,8 @@ def _titles(sources: Iterable[str]) -> str:
 
 def _options_of(training: dict[str, Any]) -> str:
     options = dict(training.get("options", {}))
-    if options.get("encoder") == "plain" and options.get("init") == "imagenet":
+    encoder = ENCODERS.get(options.get("encoder"))
+    if encoder and not encoder.pretrained and options.get("init") == "imagenet":
         # There are no such weights: it starts at random.
         options["init"] = "random"
     return ", ".join(f"{name} {options[name]}" for name in _SHOWN_OPTIONS if options.get(name) is not None)

@@ -14,7 +14,7 @@ from busi_unet.errors import UsageError
 from busi_unet.hub import PushResult, checked_id, push_folder
 from busi_unet.imaging.overlay import draw_overlay, side_by_side
 from busi_unet.inference.predictor import Predictor
-from busi_unet.models.pretrained import model_hash, weights_hash
+from busi_unet.models.folder import model_hash, weights_hash
 from busi_unet.publish.card import model_card
 from busi_unet.publish.folder import repository_folder, resumable, scratch_folder
 from busi_unet.publish.results import results_of

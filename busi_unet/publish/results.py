@@ -79,7 +79,7 @@ def results_of(model_sha256: str, given: Iterable[str | os.PathLike] = ()) -> li
     """Return the evaluations of exactly this model, by split.
 
     Args:
-        model_sha256: see `busi_unet.models.pretrained.model_hash`.
+        model_sha256: see `busi_unet.models.folder.model_hash`.
         given: evaluation files; without any, reports/ below the working folder is searched.
 
     Raises:

@@ -275,7 +275,7 @@ def recalibrate(folder: Path, data: DatasetDict, *, left_out: Sequence[Path] = (
             "Name siblings that have not seen some of the images: --left-out RUN/model …",
         )
     config, ood = calibrate_model(predictor, split.data, kept=kept)
-    save_model(folder, predictor.model, config, ood)
+    save_model(folder, predictor.runtime.model, config, ood)
     return config
 
 

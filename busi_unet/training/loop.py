@@ -24,6 +24,7 @@ from busi_unet.data.prepared import leave_out, load_prepared, resplit
 from busi_unet.data.torch_dataset import Batch
 from busi_unet.errors import TrainingError, TrainingStopped
 from busi_unet.inference.predictor import Predictor
+from busi_unet.inference.runtime import TorchRuntime
 from busi_unet.models.unet import UNetOutput
 from busi_unet.training.calibrate import calibrate_model
 from busi_unet.training.losses import combined_loss
@@ -283,7 +284,7 @@ def finish(run: Run, data: DatasetDict) -> None:
     with StopSignals(at_once=True) as signals:
         try:
             model, config = load_selected(run)
-            predictor = Predictor(model, config, device=str(run.accelerator.device))
+            predictor = Predictor(TorchRuntime(model, str(run.accelerator.device)), config)
             kept = config if run.options.no_validation else None
             config, ood = calibrate_model(predictor, data, kept=kept)
             write_model(run, model.cpu(), config, ood)

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from busi_unet.config import ENCODERS
 from busi_unet.data.augment import AUGMENTATIONS
 from busi_unet.errors import UsageError
+from busi_unet.models.encoders import ENCODERS
 
 
 def _option(default: Any, text: str, *, free: bool = False, **limits: Any) -> Any:
@@ -55,7 +55,7 @@ class TrainOptions(BaseModel):
     )
     resume: bool = _option(False, "continue from the last checkpoint in the run folder", free=True)
 
-    encoder: Literal[ENCODERS] = _option("efficientnet_lite0", "encoder of the U-Net")
+    encoder: Literal[tuple(ENCODERS)] = _option("efficientnet_lite0", "encoder of the U-Net")
     width: int = _option(64, "channels of the first level, plain encoder only", ge=1, le=256)
     init: str = _option("imagenet", "start weights: imagenet (encoder only), random, or a model folder")
     size: int = _option(
@@ -107,10 +107,11 @@ class TrainOptions(BaseModel):
             raise UsageError("--validation-fold needs --fold.", "Name the fold to keep for testing, too.")
         if self.leave_out is not None and self.fold is not None:
             raise UsageError("--fold and --leave-out both say what to test on.", "Name one of them.")
-        if self.encoder != "plain" and self.width != type(self).model_fields["width"].default:
+        fixed = not ENCODERS[self.encoder].free_width
+        if fixed and self.width != type(self).model_fields["width"].default:
+            free = ", ".join(name for name, entry in ENCODERS.items() if entry.free_width)
             raise UsageError(
-                f"--width is for the plain encoder; {self.encoder} has its own.",
-                "Leave it out, or add --encoder plain.",
+                f"The encoder {self.encoder} has a width of its own; --width is for {free}.", "Leave it out."
             )
         return self
 

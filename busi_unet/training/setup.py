@@ -27,6 +27,7 @@ from busi_unet.data.torch_dataset import EpochOrder, LesionDataset
 from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.evaluation.leakage import require_unseen
 from busi_unet.inference.preprocess import Preprocessor
+from busi_unet.models.encoders import ENCODERS
 from busi_unet.models.pretrained import load_model
 from busi_unet.models.unet import UNet
 from busi_unet.training.options import TrainOptions
@@ -230,13 +231,13 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
         UsageError: the start is not a model folder, is another network, was made on another split or does not
             tell on which, or was trained on the images that this run validates on.
     """
-    plain = options.encoder == "plain"
-    architecture = Architecture(options.encoder, options.width if plain else None)
+    entry = ENCODERS[options.encoder]
+    architecture = Architecture(options.encoder, options.width if entry.free_width else None)
     start = options.init
     if start in ("imagenet", "random"):
         model = UNet(architecture)
-        if start == "imagenet" and not plain:
-            model.encoder.load_imagenet()
+        if start == "imagenet" and entry.pretrained:
+            entry.pretrained.load_into(model.encoder)
         return model
     if not Path(start).is_dir():
         raise UsageError(

@@ -13,7 +13,7 @@ from busi_unet.app.about_handlers import about_model, origin, own_evaluation
 from busi_unet.app.model import ModelInUse, load_predictor
 from busi_unet.config import EVALUATION_NAME
 from busi_unet.inference.predictor import EMBEDDED
-from busi_unet.models.pretrained import load_config, model_hash, save_config, weights_hash
+from busi_unet.models.folder import load_config, model_hash, save_config, weights_hash
 from busi_unet.version import __version__
 
 

@@ -17,7 +17,7 @@ from busi_unet.app.analysis import (
 from busi_unet.config import BoundaryBand
 from busi_unet.errors import UsageError
 from busi_unet.imaging.measure import measure_lesions
-from busi_unet.inference.predictor import Prediction
+from busi_unet.inference.prediction import Prediction
 
 FRAME = np.full((60, 100), 100, dtype=np.uint8)
 
@@ -27,6 +27,7 @@ def prediction() -> Prediction:
     mask = np.zeros((60, 100), dtype=bool)
     mask[20:40, 30:70] = True
     return Prediction(
+        image=np.full(mask.shape, 100, dtype=np.uint8),
         mask=mask,
         probability=np.where(mask, 0.9, 0.2).astype(np.float32),
         probabilities={"normal": 0.1, "benign": 0.7, "malignant": 0.2},

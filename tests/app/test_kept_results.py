@@ -7,7 +7,7 @@ import pytest
 
 from busi_unet.app.analysis import Analysis
 from busi_unet.app.kept_results import KeptResults
-from busi_unet.inference.predictor import RawOutput
+from busi_unet.inference.prediction import RawOutput
 from busi_unet.io.decode import DecodedImage
 
 

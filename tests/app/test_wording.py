@@ -8,7 +8,7 @@ import pytest
 from busi_unet.app.wording import describe, describe_agreement, describe_set
 from busi_unet.imaging.agreement import compare_masks
 from busi_unet.imaging.measure import measure_lesions
-from busi_unet.inference.predictor import Prediction
+from busi_unet.inference.prediction import Prediction
 
 
 def _prediction(
@@ -19,6 +19,7 @@ def _prediction(
 ) -> Prediction:
     others = {"normal": 0.1, "benign": 0.1, "malignant": 0.1}
     return Prediction(
+        image=np.full(mask.shape, 100, dtype=np.uint8),
         mask=mask,
         probability=mask.astype(np.float32),
         probabilities={**others, label: 0.8},

@@ -19,7 +19,8 @@ from busi_unet.app.batch import build_batch_tab
 from busi_unet.app.model import load_predictor
 from busi_unet.app.page import LAUNCH_OPTIONS
 from busi_unet.data.phantom import make_phantom
-from busi_unet.inference.predictor import Prediction, Predictor
+from busi_unet.inference.prediction import Prediction
+from busi_unet.inference.predictor import Predictor
 
 pytestmark = [
     pytest.mark.browser,

@@ -6,7 +6,8 @@ import pytest
 from busi_unet.cli import main
 from busi_unet.config import Architecture, ModelConfig
 from busi_unet.data.prepared import load_prepared, resplit, split_hash
-from busi_unet.models.pretrained import load_config, save_config, save_model
+from busi_unet.models.folder import load_config, save_config
+from busi_unet.models.pretrained import save_model
 from busi_unet.models.unet import UNet
 
 

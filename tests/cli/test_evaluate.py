@@ -5,7 +5,7 @@ import pytest
 
 from busi_unet.cli import main
 from busi_unet.data.prepared import load_prepared
-from busi_unet.models.pretrained import model_hash
+from busi_unet.models.folder import model_hash
 
 
 @pytest.fixture(autouse=True)

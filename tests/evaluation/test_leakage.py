@@ -8,7 +8,7 @@ import pytest
 from busi_unet.config import ModelConfig
 from busi_unet.data.prepared import load_prepared, resplit, split_hash
 from busi_unet.evaluation.leakage import ALL, split_for, subject
-from busi_unet.models.pretrained import load_config, save_config
+from busi_unet.models.folder import load_config, save_config
 
 
 def made_on(data, test: int, validation: int | None = None) -> dict:

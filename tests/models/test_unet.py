@@ -1,12 +1,13 @@
 import pytest
 import torch
 
-from busi_unet.config import ENCODERS, Architecture
+from busi_unet.config import Architecture
+from busi_unet.models.encoders import ENCODERS
 from busi_unet.models.unet import UNet
 
 
 def small(name: str) -> Architecture:
-    return Architecture(name, width=4 if name == "plain" else None)
+    return Architecture(name, width=4 if ENCODERS[name].free_width else None)
 
 
 @pytest.mark.parametrize("name", ENCODERS)

@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,7 +104,7 @@ def test_a_source_of_ones_own_and_one_that_is_not_recorded():
 
 def test_the_embedded_weights_name_their_three_sources():
     path = Path(__file__).resolve().parents[2] / "busi_unet" / "weights" / "config.json"
-    parsed = card(ModelConfig.from_dict(json.loads(path.read_text(encoding="utf-8"))))
+    parsed = card(ModelConfig.from_json(path.read_bytes()))
     assert parsed.data.datasets == ["breast", "busbra", "busi"]
     for source in parsed.data.datasets:
         assert CITATIONS[source].citation in parsed.text

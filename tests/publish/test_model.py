@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,10 @@ from fakes.evaluations import write_evaluation
 from huggingface_hub import ModelCard
 from PIL import Image
 
-from busi_unet.config import EVALUATION_NAME, ModelConfig
+from busi_unet.config import EVALUATION_NAME
 from busi_unet.errors import HubAccessError, IncompatibleModelError, UsageError
 from busi_unet.inference.predictor import Predictor
-from busi_unet.models.pretrained import load_config, model_hash, save_config
+from busi_unet.models.folder import load_config, model_hash, save_config
 from busi_unet.publish import model as module
 from busi_unet.publish.folder import list_files
 from busi_unet.publish.model import build_model_folder, push_model
@@ -53,7 +54,7 @@ def test_a_run_folder(run, tmp_path):
 def test_a_bare_model_folder_has_its_manifest_from_the_config(tiny_model, tmp_path):
     config = load_config(tiny_model)
     training = {"seconds": 12, "data": {"images": {"train": 4}}}
-    save_config(tiny_model, ModelConfig.from_dict({**config.to_dict(), "training": training}))
+    save_config(tiny_model, replace(config, training=training))
     output = build_model_folder(tiny_model, tmp_path / "out", repo_id="someone/busi")
     assert paths(output) == ALWAYS | {"manifest.json"}
     assert json.loads((output / "manifest.json").read_text(encoding="utf-8")) == training

@@ -9,7 +9,7 @@ from busi_unet.config import Calibration, ClassCalibration, Preprocess, Threshol
 from busi_unet.data.prepared import load_prepared, resplit, split_hash
 from busi_unet.errors import UsageError
 from busi_unet.inference.calibration import calibrated_probabilities, map_peak
-from busi_unet.models.pretrained import load_config, save_config
+from busi_unet.models.folder import load_config, save_config
 from busi_unet.training.calibrate import Answers, calibrate, nearest_half, recalibrate
 
 

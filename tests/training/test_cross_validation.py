@@ -5,7 +5,7 @@ import pytest
 
 from busi_unet.data.prepared import load_prepared
 from busi_unet.errors import TrainingStopped, UsageError
-from busi_unet.models.pretrained import load_config
+from busi_unet.models.folder import load_config
 from busi_unet.training import cross_validation
 from busi_unet.training.cross_validation import cross_validate
 from busi_unet.training.options import TrainOptions

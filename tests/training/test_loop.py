@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from busi_unet.data.prepared import load_prepared
 from busi_unet.errors import TrainingError, TrainingStopped, UsageError
 from busi_unet.inference.predictor import Predictor
-from busi_unet.models.pretrained import load_config
+from busi_unet.models.folder import load_config
 from busi_unet.training import loop, run_folder
 from busi_unet.training.loop import train
 from busi_unet.training.options import TrainOptions
