@@ -31,10 +31,6 @@ def own_evaluation(folder: Path | None) -> dict[str, Any] | None:
         None where there is no such file, it cannot be read, or it is about another model.
     """
     # torch takes seconds to import; the page appears without waiting for it.
-<<<<<<< HEAD
-=======
-    from busi_unet.config import EVALUATION_NAME
->>>>>>> main
     from busi_unet.models.folder import model_hash
 
     if folder is None:

@@ -35,15 +35,6 @@ from busi_unet.errors import BusiUNetError, UsageError
 from busi_unet.imaging.agreement import decode_reference
 from busi_unet.io.decode import DecodedImage, read_image
 
-<<<<<<< HEAD
-=======
-if TYPE_CHECKING:
-    from busi_unet.inference.prediction import Prediction
-
-INVITATION = "Upload a picture (PNG, JPEG, WebP, BMP, TIFF or DICOM), or choose an example."
-PIXEL_SIZE_INFO = "If you know it: lesions are then measured in millimetres."
-THRESHOLD_INFO = "Lesion probability of a pixel."
->>>>>>> main
 MAX_IMAGE_MEGABYTES = 50
 
 

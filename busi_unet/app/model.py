@@ -33,11 +33,7 @@ class ModelInUse:
 
     @functools.cached_property
     def sha256(self) -> str | None:
-<<<<<<< HEAD
         """SHA-256 of the file of weights; None where they were not read from a folder."""
-=======
-        """Of the file of weights; None where they were not read from a folder."""
->>>>>>> main
         from busi_unet.models.folder import weights_hash
 
         return weights_hash(self.predictor.folder) if self.predictor.folder else None
