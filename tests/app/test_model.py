@@ -75,7 +75,7 @@ def test_falls_back_from_a_broken_folder(embedded: Path, tmp_path: Path, content
 
 
 def test_falls_back_from_a_name_that_is_neither_folder_nor_id(embedded: Path) -> None:
-    assert "no model folder" in load_predictor("./nowhere").notice
+    assert "not a model folder" in load_predictor("./nowhere").notice
 
 
 def test_broken_embedded_weights_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
