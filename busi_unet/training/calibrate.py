@@ -43,7 +43,7 @@ _AREA_GRID = (0.0, 0.001, 0.002, 0.003, 0.005)
 # What some hundred images cannot tell from chance.
 _DICE_TOLERANCE = 0.001
 # Share of the lesions found that may lose their outline for the sake of normal images.
-_EMPTIED = 0.03
+_EMPTIED = 0.01
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,12 @@ def calibrate(answers: Answers) -> tuple[Calibration, Thresholds]:
         thresholds = fit_min_area(maps, masks, thresholds)
         if len(lesions) < len(masked):
             thresholds = fit_lesion_threshold(
-                maps, masks, lesion_probability[lesions], answers.groups[lesions], thresholds
+                maps,
+                masks,
+                lesion_probability[lesions],
+                answers.groups[lesions],
+                answers.sources[lesions],
+                thresholds,
             )
     thresholds = Thresholds(**{name: round(value, 4) for name, value in asdict(thresholds).items()})
 
@@ -206,21 +211,24 @@ def fit_lesion_threshold(
     masks: Sequence[np.ndarray],
     lesion_probability: np.ndarray,
     groups: np.ndarray,
+    sources: np.ndarray,
     thresholds: Thresholds,
 ) -> Thresholds:
     """Return the thresholds with the lesion probability below which the mask is left empty.
 
-    Of the lesions that are found, at most `_EMPTIED` fall short of it, each group with one vote: a cancer
-    missed costs more than a needless outline.
+    Of the lesions that are found, at most `_EMPTIED` fall short of it in each source, each group with one
+    vote: a cancer missed costs more than a needless outline.
     """
     predicted = [mask_from_probability(map_, 1.0, thresholds) for map_ in maps]
     found = np.array([dice(own, mask) >= MISSED_DICE for own, mask in zip(predicted, masks, strict=True)])
-    if not found.any():
-        return thresholds
-    order = np.argsort(lesion_probability[found])
-    votes = np.cumsum(group_votes(groups[found])[order])
-    emptied = int(np.searchsorted(votes, _EMPTIED * votes[-1], side="right"))
-    return replace(thresholds, lesion=float(lesion_probability[found][order][emptied]))
+    fitted = []
+    for source in sorted(set(sources[found])):
+        own = found & (sources == source)
+        order = np.argsort(lesion_probability[own])
+        votes = np.cumsum(group_votes(groups[own])[order])
+        emptied = int(np.searchsorted(votes, _EMPTIED * votes[-1], side="right"))
+        fitted.append(float(lesion_probability[own][order][emptied]))
+    return replace(thresholds, lesion=min(fitted)) if fitted else thresholds
 
 
 def nearest_half(grid: np.ndarray, scores: Sequence[float], tolerance: float) -> float:
