@@ -29,7 +29,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well two masks agree; a figure that is undefined is None, and `remark` says why.
+    """How well two masks agree; a score that is undefined is None, and `remark` says why.
 
     Attributes:
         dice, iou: from 0 to 1.
@@ -73,7 +73,7 @@ def decode_reference(sources: Sequence[ImageSource], shape: tuple[int, int]) -> 
             (height, width), (rows, columns) = shape, mask.shape
             raise UnreadableImageError(
                 f"{name} is {columns} × {rows} pixels and the image {width} × {height}.",
-                "Bring a mask drawn on this very image, of the same size.",
+                "Use a mask drawn on this image, of the same size.",
             )
         united |= mask
         if read.remark:

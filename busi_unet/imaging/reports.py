@@ -27,8 +27,8 @@ rl_config.useA85 = 0
 TITLE = "Breast ultrasound: automatic analysis of one image"
 LIMITS = (
     "Not a medical device: for research and teaching, not for diagnosis or treatment. The outline and "
-    "the probabilities come from a neural network trained on a small public data set. It can miss lesions "
-    "and draw false ones, most of all on images unlike those it learned from. Measurements follow the "
+    "the probabilities come from a neural network trained on small public data sets. It can miss lesions "
+    "and draw false ones, most of all on images unlike those it was trained on. Measurements follow the "
     "outline, not a reader's calipers. Read the image itself."
 )
 MAX_LESIONS = 8
@@ -48,7 +48,6 @@ def pdf_report(
     prediction: Mapping[str, Any],
     model: str,
     date: str,
-    anyway: bool = False,
     corrected: bool = False,
     summary: Sequence[str] = (),
     comparison: Sequence[str] = (),
@@ -62,11 +61,9 @@ def pdf_report(
     Args:
         image: uint8 (H, W), as it was analysed.
         overlay: RGB of size (W, H).
-        prediction: `Prediction.to_dict()`: `label`, `probabilities`, `refused`, `reasons` and
-            `measurements`, of which the first 8 are listed.
+        prediction: `Prediction.to_dict()`; of `measurements` the first 8 are listed.
         model: name and version of the weights, and where they came from.
         date: as the page shows it.
-        anyway: show the result of a refused image too, behind the reasons.
         corrected: the outline was corrected by hand, so it is not the model's.
         summary: sentences about the classes, such as the prediction set in words.
         comparison: sentences about the agreement with a reference mask.
@@ -84,8 +81,8 @@ def pdf_report(
         _text(f"Model: {model}"),
         Spacer(0, 3 * mm),
         _images(image, overlay, corrected, inner_width),
-        *_result(prediction, summary, anyway),
-        *_measurements(prediction, inner_width, anyway),
+        *_result(prediction, summary),
+        *_measurements(prediction, inner_width),
         *_section("Comparison with a reference mask", comparison),
         *_section("Warnings", warnings),
         *_section("Limits", [LIMITS]),
@@ -154,25 +151,23 @@ def _scaled(image: Image.Image, width: float) -> PageImage:
     return PageImage(stream, shown.width * scale, shown.height * scale, hAlign="LEFT")
 
 
-def _result(prediction: Mapping[str, Any], summary: Sequence[str], anyway: bool) -> list[Flowable]:
-    refusal = []
-    if prediction["refused"]:
-        if not anyway:
-            return _section("Not analysed", [*prediction["reasons"], *summary])
-        refusal = _section("Analysed all the same, not to be trusted", prediction["reasons"])
+def _result(prediction: Mapping[str, Any], summary: Sequence[str]) -> list[Flowable]:
+    if prediction["label"] is None:
+        return _section("Not analysed", [*prediction["reasons"], *summary])
+    refusal = _section("Analysed anyway, not reliable", prediction["reasons"])
     probabilities = prediction["probabilities"]
     rows = [
         [_text(name, _HEAD_CELL if name == prediction["label"] else _CELL), _text(f"{share:.1%}", _CELL)]
         for name, share in probabilities.items()
     ]
     table = Table(rows, colWidths=[40 * mm, 25 * mm], hAlign="LEFT", style=_GRID)
-    heading = _text("Probabilities of the classes", _HEADING)
+    heading = _text("Class probabilities", _HEADING)
     return [*refusal, heading, table, Spacer(0, 1.5 * mm), *map(_text, summary)]
 
 
-def _measurements(prediction: Mapping[str, Any], width: float, anyway: bool) -> list[Flowable]:
+def _measurements(prediction: Mapping[str, Any], width: float) -> list[Flowable]:
     lesions = prediction["measurements"]
-    if prediction["refused"] and not anyway:
+    if prediction["label"] is None:
         return []
     if not lesions:
         return _section("Measurements", ["No lesion was outlined."])
@@ -225,7 +220,7 @@ def _footnotes(lesions: Sequence[Mapping[str, Any]]) -> list[str]:
         )
     else:
         down, across = lesions[0]["spacing_mm"]
-        notes.append(f"Lengths rest on a pixel size of {across:.4g} mm across and {down:.4g} mm in depth.")
+        notes.append(f"Lengths assume a pixel size of {across:.4g} mm across and {down:.4g} mm in depth.")
     if any(lesion["skin_at_edge"] for lesion in lesions[:MAX_LESIONS]):
-        notes.append("≥: tissue reaches the upper edge of the image, which was taken for the skin line.")
+        notes.append("≥: tissue reaches the upper edge of the image, which is taken for the skin line.")
     return notes

@@ -57,7 +57,7 @@ def decode_image(source: ImageSource, *, name: str | None = None) -> np.ndarray:
         source: PIL image, array, path, encoded bytes or binary file; of a DICOM clip, the first frame is
             read. Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); bool, uint8, uint16, or float in
             [0, 1].
-        name: how errors call this image; by default its path.
+        name: how errors name this image; by default its path.
 
     Returns:
         uint8 (H, W), 0 black to 255 white.
@@ -75,7 +75,7 @@ def read_image(source: ImageSource, *, index: int = 0, name: str | None = None) 
     Args:
         source: as for `decode_image`.
         index: of the frame of a DICOM clip, from 0.
-        name: how errors call this image; by default its path.
+        name: how errors name this image; by default its path.
 
     Raises:
         UnreadableImageError: as for `decode_image`.
@@ -123,7 +123,7 @@ def _read(source: ImageSource, index: int, name: str) -> DecodedImage:
 
 
 def name_of(source: ImageSource) -> str:
-    """Return how errors call a source: its path, where it has one."""
+    """Return how errors name a source: its path, where it has one."""
     if isinstance(source, (str, os.PathLike)):
         return str(source)
     named = getattr(source, "name", None) or getattr(source, "filename", None)

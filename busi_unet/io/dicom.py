@@ -68,7 +68,7 @@ def read_dicom(stream: Path | io.BytesIO, *, index: int, name: str, max_pixels: 
     Args:
         stream: a file for which `is_dicom` holds.
         index: of the frame, from 0.
-        name: how errors call this file.
+        name: how errors name this file.
         max_pixels: a larger frame is refused before it is decoded.
 
     Raises:

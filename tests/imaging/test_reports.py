@@ -82,14 +82,15 @@ def test_no_lesion():
 
 def test_a_refusal_shows_its_reason_and_no_probabilities():
     content = inputs(lesions=0)
-    content["prediction"] |= {"refused": True, "reasons": ["The image is blank: it has no contrast."]}
+    content["prediction"] |= {"refused": True, "reasons": ["The image is blank."]}
     _, text = parsed(**content)
-    assert "Not analysed The image is blank" in text
-    assert "%" not in text
-
-    _, text = parsed(**content, anyway=True)
-    assert "Analysed all the same, not to be trusted The image is blank" in text
+    assert "Analysed anyway, not reliable The image is blank." in text
     assert "77.9%" in text and "No lesion was outlined." in text
+
+    content["prediction"] |= {"label": None, "probabilities": None}
+    _, text = parsed(**content)
+    assert "Not analysed The image is blank." in text
+    assert "%" not in text and "No lesion" not in text
 
 
 def test_a_correction_is_not_called_the_models():
