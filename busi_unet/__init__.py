@@ -6,9 +6,15 @@
 >>> prediction.label, prediction.mask.shape
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from busi_unet.version import __version__
+
+if TYPE_CHECKING:
+    from busi_unet.errors import BusiUNetError
+    from busi_unet.inference.prediction import Prediction
+    from busi_unet.inference.predictor import Predictor
+    from busi_unet.models.unet import UNet
 
 _HOMES = {
     "BusiUNetError": "busi_unet.errors",

@@ -2,9 +2,9 @@
 
     BusiUNetError                 base: message, hint, exit code
     ├── UsageError                arguments that do not fit together            (exit 2)
-    ├── UnreadableImageError      a picture or mask that cannot be used
+    ├── UnreadableImageError      an image or mask that cannot be used
     ├── DataLayoutError           a data set that cannot be used; lists every problem found
-    ├── IncompatibleModelError   a model folder that cannot be loaded
+    ├── IncompatibleModelError    a model folder that cannot be loaded
     ├── TrainingError             a run that cannot start, go on or be resumed
     ├── TrainingStopped           a run that was told to stop and can be resumed     (exit 128 + signal)
     ├── MissingDependencyError    an optional package is not installed
@@ -19,7 +19,7 @@ from collections.abc import Iterable
 
 
 class BusiUNetError(Exception):
-    """Base of all errors that a user can mend.
+    """Base of all errors that a user can fix.
 
     Args:
         message: one sentence, what was wrong with which input.
@@ -45,7 +45,7 @@ class UsageError(BusiUNetError):
 
 
 class UnreadableImageError(BusiUNetError):
-    """A picture or a mask that cannot be decoded or is out of the accepted range."""
+    """An image or a mask that cannot be decoded or is out of the accepted range."""
 
 
 class DataLayoutError(BusiUNetError):
@@ -99,6 +99,6 @@ class HubAccessError(BusiUNetError):
 
 
 def first_line(error: BaseException) -> str:
-    """What another library's error says, fit to stand inside a sentence; its class where it says nothing."""
+    """Return what another library's error says, to stand inside a sentence; its class if it says nothing."""
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:300].rstrip(".")

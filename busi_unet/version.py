@@ -9,7 +9,7 @@ __version__ = "0.2.0"
 
 
 def commit() -> str | None:
-    """The commit of the clone that this package runs from, "-dirty" behind it where code was changed since.
+    """Return the commit of the clone that this package runs from, with "-dirty" where code was changed since.
 
     Returns:
         None where it runs from no clone, or git is not installed.
@@ -29,7 +29,7 @@ def commit() -> str | None:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Versions of this package, of Python and of the named installed packages, to go with a figure."""
+    """Return the versions of this package, of Python and of the named installed packages."""
     return {
         "busi_unet": __version__,
         "python": platform.python_version(),

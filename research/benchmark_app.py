@@ -1,4 +1,4 @@
-"""Measures how fast the app answers, beside a Gradio app that only echoes the picture.
+"""Measures how fast the app answers, beside a Gradio app that only echoes the image.
 
 Both are started one after the other, each in a process of its own on a free port of this machine. Prints a
 table, or with --json one object.
@@ -34,12 +34,12 @@ ROOT = Path(__file__).resolve().parent.parent
 ECHO = """
 import gradio as gr
 with gr.Blocks(analytics_enabled=False) as demo:
-    picture, echo, call = gr.File(type="binary"), gr.Image(format="png"), gr.Button()
+    image, echo, call = gr.File(type="binary"), gr.Image(format="png"), gr.Button()
     def predict(content):
         import io
         from PIL import Image
         return Image.open(io.BytesIO(content))
-    call.click(predict, picture, echo, api_name="predict", queue=False)
+    call.click(predict, image, echo, api_name="predict", queue=False)
 demo.launch()
 """
 # Moves the threshold slider and waits for the overlay to be drawn.
@@ -62,7 +62,7 @@ ROWS = (
     ("predict_over_echo", "prediction over echo", ""),
     ("page_seconds", "`python app.py` to a page that answers", "s"),
     ("first_prediction_seconds", "`python app.py` to the first prediction", "s"),
-    ("redraw_ms", "slider moved to picture redrawn in Chromium, median", "ms"),
+    ("redraw_ms", "slider moved to image redrawn in Chromium, median", "ms"),
     ("memory_mb", "resident memory at the end", "MB"),
     ("memory_growth_mb", "of it grown since the first tenth", "MB"),
 )
@@ -103,7 +103,7 @@ def measure(scratch: Path, rounds: int, predictions: int, model: str | None) -> 
     """Runs both; see `ROWS` for the keys of the result.
 
     Args:
-        scratch: an existing folder for pictures, logs and what the apps keep.
+        scratch: an existing folder for images, logs and what the apps keep.
         rounds: round trips whose median is taken, after three to warm up.
         predictions: how many the app has answered when its memory is read.
         model: for the app, as `BUSI_UNET_MODEL`.
@@ -194,7 +194,7 @@ def answers(url: str) -> bool:
 
 
 def round_trips(url: str, image: Path, scratch: Path, rounds: int) -> float:
-    """Median milliseconds of an answer, upload and download of the pictures included."""
+    """Median milliseconds of an answer, upload and download of the images included."""
     asked = ask(url, image, scratch)
     asked(3)
     return 1000 * statistics.median(asked(rounds))
@@ -214,7 +214,7 @@ def redraws(url: str, image: Path, rounds: int) -> float | None:
         page.set_input_files("#image input[type=file]", image)
         page.wait_for_selector("#overlay img")
         page.wait_for_timeout(3000)  # what follows an upload
-        # Another value each time, so that each draws another picture.
+        # Another value each time, so that each draws another image.
         values = [0.1 + 0.8 * number / (rounds + 3) for number in range(rounds + 3)]
         seconds = [page.evaluate(REDRAW, f"{value:.2f}") for value in values]
         browser.close()

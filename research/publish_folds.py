@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path(BUSI_FOLDS_NAME), help="CSV file (%(default)s)")
     args = parser.parse_args(argv)
     rows = publish_folds(args.folder, args.output, progress=True)
-    print(f"{args.output}: {len(rows)} pictures in {len({row.group for row in rows})} groups")
+    print(f"{args.output}: {len(rows)} images in {len({row.group for row in rows})} groups")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def isolated_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
 
 @pytest.fixture(scope="session")
 def phantom_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in the layout of BUSI: eight synthetic pictures a class, 128 rows and 160 columns."""
+    """A folder in the layout of BUSI: eight synthetic images a class, 128 rows and 160 columns."""
     from busi_unet.data.phantom import write_phantom_dataset
 
     root = tmp_path_factory.mktemp("phantoms")

@@ -90,9 +90,6 @@ class Analysis:
             thresholds=thresholds,
             anyway=self.anyway,
         )
-        if prediction.refused and not self.anyway:
-            none = dict.fromkeys(("label", "probabilities", "prediction_set", "coverage"))
-            prediction = replace(prediction, **none, flagged=False)
         if self.corrected is None:
             return prediction
         return replace(

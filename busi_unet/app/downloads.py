@@ -112,7 +112,6 @@ def write_downloads(
             image=frame.pixels,
             overlay=overlay,
             prediction=prediction.to_dict(),
-            anyway=report["analysed_anyway"],
             corrected=report["corrected_by_hand"],
             model=model,
             date=date,

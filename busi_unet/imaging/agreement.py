@@ -29,11 +29,11 @@ class Reference:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well two masks agree; a figure that is undefined is None, and `remark` says why.
+    """How well two masks agree; a score that is undefined is None, and `remark` says why.
 
     Attributes:
         dice, iou: from 0 to 1.
-        hd95_px: 95th percentile Hausdorff distance; the picture's diagonal where a lesion was missed.
+        hd95_px: 95th percentile Hausdorff distance; the image's diagonal where a lesion was missed.
         hd95_mm: the same in millimetres; None where the size of a pixel is unknown.
         predicted_area_px, reference_area_px: of the masks.
         remark: one sentence where a mask is empty, else empty.
@@ -48,19 +48,19 @@ class Agreement:
     remark: str
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return the scores, JSON-ready."""
         return asdict(self)
 
 
 def decode_reference(sources: Sequence[ImageSource], shape: tuple[int, int]) -> Reference:
-    """Reads the reference masks of a picture, often one per lesion, and unites them.
+    """Read the reference masks of an image, often one per lesion, and unite them.
 
     Args:
         sources: at least one.
-        shape: (H, W) of the picture.
+        shape: (H, W) of the image.
 
     Raises:
-        UnreadableImageError: a mask that cannot be read, or has another size than the picture.
+        UnreadableImageError: a mask that cannot be read, or has another size than the image.
     """
     united, remarks = np.zeros(shape, dtype=bool), []
     for number, source in enumerate(sources, start=1):
@@ -72,8 +72,8 @@ def decode_reference(sources: Sequence[ImageSource], shape: tuple[int, int]) -> 
         if mask.shape != tuple(shape):
             (height, width), (rows, columns) = shape, mask.shape
             raise UnreadableImageError(
-                f"{name} is {columns} × {rows} pixels and the picture {width} × {height}.",
-                "Bring a mask drawn on this very picture, of the same size.",
+                f"{name} is {columns} × {rows} pixels and the image {width} × {height}.",
+                "Use a mask drawn on this image, of the same size.",
             )
         united |= mask
         if read.remark:
@@ -84,7 +84,7 @@ def decode_reference(sources: Sequence[ImageSource], shape: tuple[int, int]) -> 
 def compare_masks(
     predicted: np.ndarray, reference: np.ndarray, *, spacing_mm: tuple[float, float] | None = None
 ) -> Agreement:
-    """Dice, IoU and HD95 of bool (H, W) masks of one size, by the conventions of `SegmentationScores`.
+    """Compare bool (H, W) masks of one size by Dice, IoU and HD95; empty masks as in `SegmentationScores`.
 
     Args:
         predicted: bool (H, W).
@@ -114,7 +114,7 @@ def compare_masks(
 
 def _remark(predicted: int, reference: int) -> str:
     if reference and not predicted:
-        return "Nothing was outlined, but the reference has a lesion: HD95 is the picture's diagonal."
+        return "Nothing was outlined, but the reference has a lesion: HD95 is the image's diagonal."
     if predicted and not reference:
         return "The reference has no lesion, so Dice, IoU and HD95 are not defined; the outline is false."
     if not predicted:

@@ -25,15 +25,15 @@ class Lesion:
     """One connected region of a mask.
 
     Rows are depth and columns are across, as ultrasound shows them. Points are (x, y) in pixels, where
-    the picture's upper left corner is (0, 0) and each pixel covers a square of side 1. All `_mm`
-    and `_mm2` figures are None where the size of a pixel is unknown.
+    the image's upper left corner is (0, 0) and each pixel covers a square of side 1. All `_mm`
+    and `_mm2` values are None where the size of a pixel is unknown.
 
     Attributes:
-        unit: "mm" where the size of a pixel is known, else "px": the unit to quote figures in.
+        unit: "mm" where the size of a pixel is known, else "px": the unit to quote lengths in.
         spacing_mm: (between rows, between columns), or None.
         area_px: pixels covered.
         area_mm2: the same area in mm².
-        area_share: of the picture, from 0 to 1.
+        area_share: of the image, from 0 to 1.
         box: (left, top, right, bottom), pixels, right and bottom exclusive.
         width_px, height_px, width_mm, height_mm: of the box: the extents across and along depth.
         longest_diameter_px, longest_diameter_mm: largest distance between two points of the outline.
@@ -47,7 +47,7 @@ class Lesion:
         deepest: middle of the pixel farthest from the outline; unlike the centroid always in the lesion.
         skin_distance_px, skin_distance_mm: from the skin line down to the lesion's uppermost pixel; None
             where no skin line can be told. See `skin_row`.
-        skin_at_edge: the skin line is the picture's upper edge, so a cropped picture gives too short a
+        skin_at_edge: the skin line is the image's upper edge, so a cropped image gives too short a
             distance; None where there is no distance.
     """
 
@@ -77,7 +77,7 @@ class Lesion:
     skin_at_edge: bool | None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return the measurements, JSON-ready."""
         return {
             **asdict(self),
             "spacing_mm": list(self.spacing_mm) if self.spacing_mm else None,
@@ -89,52 +89,52 @@ class Lesion:
 
 
 def measure_lesions(
-    mask: np.ndarray, frame: np.ndarray | None = None, *, spacing_mm: tuple[float, float] | None = None
+    mask: np.ndarray, image: np.ndarray | None = None, *, spacing_mm: tuple[float, float] | None = None
 ) -> tuple[Lesion, ...]:
-    """The connected regions (8-neighbourhood) of a mask, largest first.
+    """Return the connected regions (8-neighbourhood) of a mask, largest first.
 
     Args:
         mask: bool (H, W).
-        frame: uint8 (H, W), the picture under the mask; without it there are no skin distances.
+        image: uint8 (H, W), the image under the mask; without it there are no skin distances.
         spacing_mm: size of a pixel (between rows, between columns); None where it is unknown. Where the
             two differ, diameters are found in millimetres, not scaled afterwards.
 
     Raises:
-        UsageError: a spacing that is not two positive numbers, or a frame of another size.
+        UsageError: a spacing that is not two positive numbers, or an image of another size.
     """
-    if frame is not None and frame.shape != mask.shape:
+    if image is not None and image.shape != mask.shape:
         raise UsageError(
-            f"The frame is {frame.shape} and the mask {mask.shape} (height, width).",
-            "Measure a mask on its own picture.",
+            f"The image is {image.shape} and the mask {mask.shape} (height, width).",
+            "Measure a mask on its own image.",
         )
     if spacing_mm is not None:
         spacing_mm = _checked(spacing_mm)
     regions, _ = ndimage.label(mask, structure=np.ones((3, 3)))
     lesions = [
-        _measure(regions[box] == index, box, mask.shape, frame, spacing_mm)
+        _measure(regions[box] == index, box, mask.shape, image, spacing_mm)
         for index, box in enumerate(ndimage.find_objects(regions), start=1)
     ]
     return tuple(sorted(lesions, key=lambda lesion: -lesion.area_px))
 
 
-def skin_row(frame: np.ndarray, box: tuple[int, int, int, int]) -> int | None:
-    """The row where tissue begins above a lesion: the first from which the picture stays non-black.
+def skin_row(image: np.ndarray, box: tuple[int, int, int, int]) -> int | None:
+    """Return the row where tissue begins above a lesion: the first from which the image stays non-black.
 
     Non-black is a row of which at least half, over the lesion's columns, is brighter than 12 of 255, and
-    it has to stay so for 1 % of the picture's height, at least 3 rows: a line of text in a black
-    margin does not last as long. In most pictures tissue reaches the upper edge, and the answer is 0: the
-    face of the probe if the picture is whole, a cut through the tissue if it was cropped.
+    it has to stay so for 1 % of the image's height, at least 3 rows: a line of text in a black
+    margin does not last as long. In most images tissue reaches the upper edge, and the answer is 0: the
+    face of the probe if the image is whole, a cut through the tissue if it was cropped.
 
     Args:
-        frame: uint8 (H, W).
+        image: uint8 (H, W).
         box: (left, top, right, bottom) of the lesion.
 
     Returns:
         None where no such row lies above the lesion: it begins at the edge, or only black is over it.
     """
     left, top, right, _ = box
-    bright = (frame[:top, left:right] > _BLACK).mean(axis=1) >= 0.5
-    lasting = max(3, round(_SKIN_ROWS * frame.shape[0]))
+    bright = (image[:top, left:right] > _BLACK).mean(axis=1) >= 0.5
+    lasting = max(3, round(_SKIN_ROWS * image.shape[0]))
     if top < lasting:
         return 0 if top and bright.all() else None
     runs = np.lib.stride_tricks.sliding_window_view(bright, lasting).all(axis=1)
@@ -145,7 +145,7 @@ def _measure(
     region: np.ndarray,
     place: tuple[slice, slice],
     shape: tuple[int, ...],
-    frame: np.ndarray | None,
+    image: np.ndarray | None,
     spacing: tuple[float, float] | None,
 ) -> Lesion:
     rows, columns = place
@@ -157,7 +157,7 @@ def _measure(
     down, across = spacing or (1.0, 1.0)
     # Where pixels are not square the longest line in millimetres can be another one than in pixels.
     calipers, diameters = _calipers(corners, (across, down)) if spacing else (in_px, diameters_px)
-    skin = skin_row(frame, box) if frame is not None else None
+    skin = skin_row(image, box) if image is not None else None
     distance = None if skin is None else rows.start - skin
     y, x = np.argwhere(region).mean(axis=0) + np.array([rows.start, columns.start]) + 0.5
 
@@ -193,7 +193,7 @@ def _measure(
 
 
 def _deepest(region: np.ndarray, box: tuple[int, int, int, int]) -> Point:
-    # The rim of zeros makes the picture's own edge count as an outline.
+    # The rim of zeros makes the image's own edge count as an outline.
     depth = ndimage.distance_transform_cdt(np.pad(region, 1))[1:-1, 1:-1]
     ridge = np.argwhere(depth == depth.max())
     # The middle of a long ridge, not its end.
@@ -213,7 +213,7 @@ def _corners(region: np.ndarray) -> np.ndarray:
 
 
 def _calipers(corners: np.ndarray, scale: tuple[float, float]) -> tuple[tuple[Line, Line], Point]:
-    """The two lines in pixels and their lengths in the unit of `scale` (x, y)."""
+    """Return the two lines in pixels and their lengths in the unit of `scale` (x, y)."""
     scaled = corners * np.array(scale)
     # Its vertices go round the hull, which the two sides below rely on.
     hull = scaled[ConvexHull(scaled).vertices]

@@ -1,4 +1,4 @@
-"""Masks, measurements, comparisons and maps drawn over pictures; every drawing has the picture's size."""
+"""Masks, measurements, comparisons and maps drawn over images; every drawing has the image's size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLORS: dict[str, Color] = {
 ORANGE = COLORS["orange"]
 SKY_BLUE = COLORS["sky blue"]
 
-# Three that also differ in lightness, so that the picture survives a grey print.
+# Three that also differ in lightness, so that the image survives a grey print.
 AGREEMENT_COLORS: dict[str, Color] = {
     "true positive": COLORS["sky blue"],
     "false positive": COLORS["vermillion"],
@@ -46,7 +46,7 @@ _VIRIDIS = np.array(
 
 
 def color_named(name: str | Color) -> Color:
-    """RGB of a name of `COLORS`; an RGB triple is passed on.
+    """Return the RGB of a name of `COLORS`; an RGB triple is passed on.
 
     Raises:
         UsageError: no such name.
@@ -59,30 +59,30 @@ def color_named(name: str | Color) -> Color:
 
 
 def draw_overlay(
-    frame: np.ndarray,
+    image: np.ndarray,
     mask: np.ndarray,
     *,
     color: str | Color = ORANGE,
     opacity: float = 0.25,
     contour: bool = True,
 ) -> Image.Image:
-    """A mask laid over its frame: tinted inside, outlined at the edge.
+    """Draw a mask over its image: tinted inside, outlined at the edge.
 
     Args:
-        frame: uint8 (H, W), or uint8 (H, W, 3) to draw over an earlier overlay.
+        image: uint8 (H, W), or uint8 (H, W, 3) to draw over an earlier overlay.
         mask: bool (H, W).
         color: a name of `COLORS`, or RGB, 0 to 255.
         opacity: of the tint, from 0 (only the contour is left) to 1.
-        contour: also draw the outline, a line of about 1/250 of the picture's longer side.
+        contour: also draw the outline, a line of about 1/250 of the image's longer side.
 
     Returns:
         RGB image of size (W, H).
 
     Raises:
-        ValueError: frame and mask differ in size.
+        ValueError: image and mask differ in size.
         UsageError: an unknown colour, or an opacity outside 0 to 1.
     """
-    canvas = _canvas(frame, mask)
+    canvas = _canvas(image, mask)
     _tint(canvas, mask, color_named(color), opacity)
     if contour:
         _tint(canvas, outline(mask), color_named(color))
@@ -90,7 +90,7 @@ def draw_overlay(
 
 
 def draw_band(
-    frame: np.ndarray,
+    image: np.ndarray,
     inner: np.ndarray,
     outer: np.ndarray,
     *,
@@ -98,10 +98,10 @@ def draw_band(
     outer_color: str | Color = SKY_BLUE,
     opacity: float = 0.25,
 ) -> Image.Image:
-    """An inner and an outer outline, as of a map cut at a high and a low threshold, the band tinted.
+    """Draw an inner and an outer outline, as of a map at a high and a low threshold, with the band tinted.
 
     Args:
-        frame: uint8 (H, W) or (H, W, 3).
+        image: uint8 (H, W) or (H, W, 3).
         inner: bool (H, W), what is almost certainly lesion.
         outer: bool (H, W), what might be.
         inner_color, outer_color: of the lines; the band between them takes the outer one's.
@@ -110,7 +110,7 @@ def draw_band(
     Raises:
         ValueError, UsageError: as for `draw_overlay`.
     """
-    canvas = _canvas(frame, inner, outer)
+    canvas = _canvas(image, inner, outer)
     _tint(canvas, outer & ~inner, color_named(outer_color), opacity)
     _tint(canvas, outline(outer), color_named(outer_color))
     _tint(canvas, outline(inner), color_named(inner_color))
@@ -118,12 +118,12 @@ def draw_band(
 
 
 def draw_agreement(
-    frame: np.ndarray, predicted: np.ndarray, reference: np.ndarray, *, opacity: float = 0.5
+    image: np.ndarray, predicted: np.ndarray, reference: np.ndarray, *, opacity: float = 0.5
 ) -> Image.Image:
-    """Where a predicted mask and a reference agree, in the colours of `AGREEMENT_COLORS`.
+    """Draw where a predicted mask and a reference agree, in the colours of `AGREEMENT_COLORS`.
 
     Args:
-        frame: uint8 (H, W) or (H, W, 3).
+        image: uint8 (H, W) or (H, W, 3).
         predicted: bool (H, W).
         reference: bool (H, W).
         opacity: of the colours, from 0 to 1; both outlines stay.
@@ -131,7 +131,7 @@ def draw_agreement(
     Raises:
         ValueError, UsageError: as for `draw_overlay`.
     """
-    canvas = _canvas(frame, predicted, reference)
+    canvas = _canvas(image, predicted, reference)
     parts = (predicted & reference, predicted & ~reference, reference & ~predicted)
     lines = outline(predicted) | outline(reference)
     for part, color in zip(parts, AGREEMENT_COLORS.values(), strict=True):
@@ -141,23 +141,23 @@ def draw_agreement(
 
 
 def draw_heatmap(
-    frame: np.ndarray, values: np.ndarray, *, low: float = 0.0, high: float = 1.0, opacity: float = 0.5
+    image: np.ndarray, values: np.ndarray, *, low: float = 0.0, high: float = 1.0, opacity: float = 0.5
 ) -> Image.Image:
-    """A map of probability, uncertainty or evidence over its frame, in viridis.
+    """Draw a map of probability, uncertainty or class activation over its image, in viridis.
 
     Args:
-        frame: uint8 (H, W) or (H, W, 3).
+        image: uint8 (H, W) or (H, W, 3).
         values: float (H, W); NaN is left clear.
         low, high: the values of the darkest and the lightest colour; what lies beyond takes the nearer.
         opacity: from 0 to 1.
 
     Raises:
-        ValueError: frame and values differ in size.
+        ValueError: image and values differ in size.
         UsageError: `high` not above `low`, or an opacity outside 0 to 1.
     """
     if not high > low:
         raise UsageError(f"A scale from {low} to {high} has no length.", "Give a high above low.")
-    canvas = _canvas(frame, values)
+    canvas = _canvas(image, values)
     _check_opacity(opacity)
     # A look-up per pixel and a blend in C: a slider redraws this while it moves.
     steps = np.clip((np.nan_to_num(values) - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
@@ -169,7 +169,7 @@ def draw_heatmap(
 
 
 def viridis(share: np.ndarray) -> np.ndarray:
-    """Colours uint8 (..., 3) of shares (...) of the scale, from 0 (dark violet) to 1 (yellow)."""
+    """Return colours uint8 (..., 3) of shares (...) of the scale, from 0 (dark violet) to 1 (yellow)."""
     steps = np.linspace(0, 1, len(_VIRIDIS))
     channels = [np.interp(share, steps, _VIRIDIS[:, channel]) for channel in range(3)]
     return np.round(np.stack(channels, axis=-1)).astype(np.uint8)
@@ -183,11 +183,11 @@ def annotate_lesions(
     calipers: bool = False,
     color: str | Color = "yellow",
 ) -> Image.Image:
-    """Numbers in several lesions, each where its lesion is deepest, and the lines of their diameters.
+    """Number several lesions, each where it is deepest, and draw the lines of their diameters.
 
     Args:
         image: RGB, an overlay; it is not changed.
-        lesions: as measured on a mask of the picture's size; the first is number 1. One alone has none.
+        lesions: as measured on a mask of the image's size; the first is number 1. One alone has none.
         numbers: draw them.
         calipers: draw the longest diameter and, thinner, its perpendicular, with crosses at the ends.
         color: a name of `COLORS`, or RGB.
@@ -205,7 +205,7 @@ def annotate_lesions(
         for number, lesion in enumerate(lesions, start=1):
             left, top, right, bottom = pen.textbbox((0, 0), str(number), font=font, stroke_width=unit)
             width, height = right - left, bottom - top
-            # Around the deepest pixel, but never outside the picture.
+            # Around the deepest pixel, but never outside the image.
             x = min(max(0, lesion.deepest[0] - width / 2), max(0, drawn.width - width))
             y = min(max(0, lesion.deepest[1] - height / 2), max(0, drawn.height - height))
             pen.text(
@@ -234,7 +234,7 @@ def draw_banner(image: Image.Image, text: str) -> Image.Image:
 
 
 def outline(mask: np.ndarray, width: int | None = None) -> np.ndarray:
-    """The edge of a bool (H, W) mask as a bool (H, W) line inside it, `width` pixels wide."""
+    """Return the outline of a bool (H, W) mask as a bool (H, W) line inside it, `width` pixels wide."""
     width = width or max(1, round(max(mask.shape) / 250))
     line = np.zeros_like(mask)
     # Within the mask's box alone: beyond it there is nothing to erode.
@@ -243,22 +243,22 @@ def outline(mask: np.ndarray, width: int | None = None) -> np.ndarray:
     return line
 
 
-def side_by_side(frame: np.ndarray, overlay: Image.Image, *, gap: int = 8) -> Image.Image:
-    """The original uint8 (H, W) at the left, its overlay at the right, as one RGB picture."""
-    original = Image.fromarray(frame).convert("RGB")
+def side_by_side(image: np.ndarray, overlay: Image.Image, *, gap: int = 8) -> Image.Image:
+    """Join the original uint8 (H, W), at the left, and its overlay as one RGB image."""
+    original = Image.fromarray(image).convert("RGB")
     joined = Image.new("RGB", (original.width + gap + overlay.width, original.height), (255, 255, 255))
     joined.paste(original, (0, 0))
     joined.paste(overlay, (original.width + gap, 0))
     return joined
 
 
-def _canvas(frame: np.ndarray, *layers: np.ndarray) -> Image.Image:
+def _canvas(image: np.ndarray, *layers: np.ndarray) -> Image.Image:
     for layer in layers:
-        if frame.shape[:2] != layer.shape:
+        if image.shape[:2] != layer.shape:
             raise ValueError(
-                f"the frame is {frame.shape[:2]} and the mask {layer.shape}; both must be (H, W)"
+                f"the image is {image.shape[:2]} and the mask {layer.shape}; both must be (H, W)"
             )
-    return Image.fromarray(frame).convert("RGB")
+    return Image.fromarray(image).convert("RGB")
 
 
 def _tint(canvas: Image.Image, where: np.ndarray, color: Color, opacity: float = 1.0) -> None:

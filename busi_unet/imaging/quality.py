@@ -1,4 +1,4 @@
-"""What may make a picture hard to trust, in plain sentences: small, flat, or with marks burnt in."""
+"""What may make an image hard to trust, in plain sentences: small, flat, or with annotations burnt in."""
 
 from __future__ import annotations
 
@@ -16,63 +16,64 @@ _STROKE_WIDTH, _STROKE_HEIGHT, _STROKE_CONTRAST = 4, 4, 80
 _CORNER = (0.10, 0.25)
 
 
-def image_warnings(frame: DecodedImage) -> tuple[str, ...]:
-    """One sentence for each thing about a picture that a reader of the result should know.
+def image_warnings(image: DecodedImage) -> tuple[str, ...]:
+    """Return one sentence for each thing about an image that a reader of the result should know.
 
     Very small: a side below 128 pixels. Nearly blank or of very low contrast: 98 % of the pixels lie
-    within 8 or 32 of 255 grey levels. Marks: see `has_burnt_in_marks`. Colour: see `Frame.coloured`.
+    within 8 or 32 of 255 grey levels. Annotations: see `has_burnt_in_marks`. Colour: see
+    `DecodedImage.coloured`.
     """
-    pixels = frame.pixels
+    pixels = image.pixels
     height, width = pixels.shape
     warnings = []
     if min(height, width) < SMALL_SIDE:
-        warnings.append(f"The picture is very small ({width} × {height} pixels): outlines will be coarse.")
+        warnings.append(f"The image is very small ({width} × {height} pixels): outlines will be coarse.")
     low, high = np.percentile(pixels, [1, 99])
     if high - low < FLAT_RANGE:
-        warnings.append("The picture is nearly blank: almost all of it is one grey level.")
+        warnings.append("The image is nearly blank: almost all of it is one grey level.")
     elif high - low < LOW_RANGE:
-        warnings.append("The picture has very low contrast: a lesion may not stand out.")
+        warnings.append("The image has very low contrast: a lesion may not stand out.")
     if has_burnt_in_marks(pixels):
-        warnings.append("Text or measuring marks are burnt into the picture: they can mislead the model.")
-    if frame.coloured:
-        warnings.append("The picture shows colour, such as Doppler: the model only sees its grey levels.")
+        warnings.append("Text or measuring marks are burnt into the image: they can mislead the model.")
+    if image.coloured:
+        warnings.append("The image shows colour, such as Doppler: the model only sees its grey levels.")
     return tuple(warnings)
 
 
-def has_burnt_in_marks(frame: np.ndarray) -> bool:
-    """Whether text, calipers or other thin bright marks were drawn into the picture.
+def has_burnt_in_marks(image: np.ndarray) -> bool:
+    """Return whether the image has burnt-in annotations: text, calipers or other thin bright marks.
 
     Looks for upright strokes: a run of 4 pixels or more down a column, each at least 80 grey levels
     brighter than what remains of its row when everything up to 4 pixels wide is taken away (a white
     top-hat). A beam is wider than that across, so echoes leave no such stroke, while letters, crosses
-    and dotted lines do. Larger pictures are first brought to 800 pixels. The upper left corner, 10 % of
+    and dotted lines do. Larger images are first brought to 800 pixels. The upper left corner, 10 % of
     the height and 25 % of the width, is left out: there scanners print their maker's mark.
 
     On BUSI, against the marks listed by Pawłowska et al. (Data in Brief 48:109247, 2023):
-    sensitivity 0.987 (232 of 235 pictures), specificity 0.987 (538 of 545; the alarms looked at were
-    letters cut by the picture's edge, which the list leaves out). The threshold was chosen on the same
-    pictures, all from one make of scanner, so expect less on others; dark or hair-thin marks, and those in
+    sensitivity 0.987 (232 of 235 images), specificity 0.987 (538 of 545; the alarms looked at were
+    letters cut by the image's edge, which the list leaves out). The threshold was chosen on the same
+    images, all from one make of scanner, so expect less on others; dark or hair-thin marks, and those in
     that corner, go unseen.
-    `BUSI_ROOT=… python -m pytest tests/imaging/test_quality.py -m busi -s` prints the figures.
+    `BUSI_ROOT=… python -m pytest tests/imaging/test_quality.py -m busi -s` prints both rates.
 
     Args:
-        frame: uint8 (H, W).
+        image: uint8 (H, W).
     """
-    longest = max(frame.shape)
+    longest = max(image.shape)
     if longest > _LARGE_SIDE:
-        height, width = (max(1, round(side * _LARGE_SIDE / longest)) for side in frame.shape)
-        frame = np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BOX))
-    corner = tuple(slice(0, round(share * side)) for share, side in zip(_CORNER, frame.shape, strict=True))
-    strokes = frame - _opened(frame, _STROKE_WIDTH + 1) >= _STROKE_CONTRAST
+        height, width = (max(1, round(side * _LARGE_SIDE / longest)) for side in image.shape)
+        image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
+    corner = tuple(slice(0, round(share * side)) for share, side in zip(_CORNER, image.shape, strict=True))
+    strokes = image - _opened(image, _STROKE_WIDTH + 1) >= _STROKE_CONTRAST
     strokes[corner] = False
     if strokes.shape[0] < _STROKE_HEIGHT:
         return False
     return bool(_over_windows(np.logical_and, strokes, _STROKE_HEIGHT, axis=0).any())
 
 
-def _opened(frame: np.ndarray, width: int) -> np.ndarray:
-    """Grey opening along rows. By shifted copies: ten times faster than scipy's for so few."""
-    padded = np.pad(frame, ((0, 0), (width - 1, width - 1)), mode="edge")
+def _opened(image: np.ndarray, width: int) -> np.ndarray:
+    """Return the grey opening along rows; shifted copies are ten times faster than scipy's for so few."""
+    padded = np.pad(image, ((0, 0), (width - 1, width - 1)), mode="edge")
     return _over_windows(np.maximum, _over_windows(np.minimum, padded, width, axis=1), width, axis=1)
 
 

@@ -1,4 +1,4 @@
-"""The result for one picture as a PDF of one page."""
+"""The result for one image as a PDF of one page."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, Frame, KeepInFrame, Paragraph, Spacer, Table
 from reportlab.platypus import Image as PageImage
 
-# Pictures as they are: written out in ASCII, the file is a quarter larger and takes seconds longer.
+# Images as they are: written out in ASCII, the file is a quarter larger and takes seconds longer.
 rl_config.useA85 = 0
 
-TITLE = "Breast ultrasound: automatic analysis of one picture"
+TITLE = "Breast ultrasound: automatic analysis of one image"
 LIMITS = (
     "Not a medical device: for research and teaching, not for diagnosis or treatment. The outline and "
-    "the probabilities come from a neural network trained on a small public data set. It can miss lesions "
-    "and draw false ones, most of all on pictures unlike those it learned from. Measurements follow the "
-    "outline, not a reader's calipers. Read the picture itself."
+    "the probabilities come from a neural network trained on small public data sets. It can miss lesions "
+    "and draw false ones, most of all on images unlike those it was trained on. Measurements follow the "
+    "outline, not a reader's calipers. Read the image itself."
 )
 MAX_LESIONS = 8
 
@@ -48,29 +48,26 @@ def pdf_report(
     prediction: Mapping[str, Any],
     model: str,
     date: str,
-    anyway: bool = False,
     corrected: bool = False,
     summary: Sequence[str] = (),
     comparison: Sequence[str] = (),
     warnings: Sequence[str] = (),
 ) -> bytes:
-    """Lays out one page: pictures, probabilities, measurements, warnings, origin and limits.
+    """Lay out one page: images, probabilities, measurements, warnings, origin and limits.
 
-    Nothing else gets in: no file name, no clock, nothing about a patient. The fonts are embedded; they
-    hold Latin letters. Whatever is long is wrapped, and the page as a whole set smaller if it must be.
+    Nothing else gets in: no file name, no clock, nothing about a patient. The embedded fonts hold Latin
+    letters. Long text is wrapped, and the page as a whole is set smaller if it must be.
 
     Args:
-        image: uint8 (H, W), the frame that was analysed.
+        image: uint8 (H, W), as it was analysed.
         overlay: RGB of size (W, H).
-        prediction: `Prediction.to_dict()`: `label`, `probabilities`, `refused`, `reasons` and
-            `measurements`, of which the first 8 are listed.
+        prediction: `Prediction.to_dict()`; of `measurements` the first 8 are listed.
         model: name and version of the weights, and where they came from.
-        date: as the page shall show it.
-        anyway: show the result of a refused picture too, behind the reasons.
+        date: as the page shows it.
         corrected: the outline was corrected by hand, so it is not the model's.
         summary: sentences about the classes, such as the prediction set in words.
         comparison: sentences about the agreement with a reference mask.
-        warnings: sentences about the picture, such as those of `image_warnings`.
+        warnings: sentences about the image, such as those of `image_warnings`.
 
     Returns:
         The bytes of the file; the same input gives the same bytes.
@@ -84,8 +81,8 @@ def pdf_report(
         _text(f"Model: {model}"),
         Spacer(0, 3 * mm),
         _images(image, overlay, corrected, inner_width),
-        *_result(prediction, summary, anyway),
-        *_measurements(prediction, inner_width, anyway),
+        *_result(prediction, summary),
+        *_measurements(prediction, inner_width),
         *_section("Comparison with a reference mask", comparison),
         *_section("Warnings", warnings),
         *_section("Limits", [LIMITS]),
@@ -137,7 +134,7 @@ def _images(image: np.ndarray, overlay: Image.Image, corrected: bool, width: flo
     column = (width - 4 * mm) / 2
     images = [_scaled(image, column) for image in (Image.fromarray(image), overlay)]
     outlined = "With the outline corrected by hand" if corrected else "With what the model outlined"
-    captions = [_text("The picture as analysed", _CELL), _text(outlined, _CELL)]
+    captions = [_text("The image as analysed", _CELL), _text(outlined, _CELL)]
     table = Table([images, captions], colWidths=[column + 4 * mm, column], hAlign="LEFT")
     table.setStyle([("LEFTPADDING", (0, 0), (-1, -1), 0), ("RIGHTPADDING", (0, 0), (-1, -1), 0)])
     return table
@@ -154,25 +151,23 @@ def _scaled(image: Image.Image, width: float) -> PageImage:
     return PageImage(stream, shown.width * scale, shown.height * scale, hAlign="LEFT")
 
 
-def _result(prediction: Mapping[str, Any], summary: Sequence[str], anyway: bool) -> list[Flowable]:
-    refusal = []
-    if prediction["refused"]:
-        if not anyway:
-            return _section("Not analysed", [*prediction["reasons"], *summary])
-        refusal = _section("Analysed all the same, not to be trusted", prediction["reasons"])
+def _result(prediction: Mapping[str, Any], summary: Sequence[str]) -> list[Flowable]:
+    if prediction["label"] is None:
+        return _section("Not analysed", [*prediction["reasons"], *summary])
+    refusal = _section("Analysed anyway, not reliable", prediction["reasons"])
     probabilities = prediction["probabilities"]
     rows = [
         [_text(name, _HEAD_CELL if name == prediction["label"] else _CELL), _text(f"{share:.1%}", _CELL)]
         for name, share in probabilities.items()
     ]
     table = Table(rows, colWidths=[40 * mm, 25 * mm], hAlign="LEFT", style=_GRID)
-    heading = _text("Probabilities of the classes", _HEADING)
+    heading = _text("Class probabilities", _HEADING)
     return [*refusal, heading, table, Spacer(0, 1.5 * mm), *map(_text, summary)]
 
 
-def _measurements(prediction: Mapping[str, Any], width: float, anyway: bool) -> list[Flowable]:
+def _measurements(prediction: Mapping[str, Any], width: float) -> list[Flowable]:
     lesions = prediction["measurements"]
-    if prediction["refused"] and not anyway:
+    if prediction["label"] is None:
         return []
     if not lesions:
         return _section("Measurements", ["No lesion was outlined."])
@@ -221,11 +216,11 @@ def _footnotes(lesions: Sequence[Mapping[str, Any]]) -> list[str]:
         notes.append(f"{len(lesions) - MAX_LESIONS} more lesions are not listed here.")
     if lesions[0]["unit"] == "px":
         notes.append(
-            "px: pixels of the picture. The size of a pixel is not known, so there are no millimetres."
+            "px: pixels of the image. The size of a pixel is not known, so there are no millimetres."
         )
     else:
         down, across = lesions[0]["spacing_mm"]
-        notes.append(f"Lengths rest on a pixel size of {across:.4g} mm across and {down:.4g} mm in depth.")
+        notes.append(f"Lengths assume a pixel size of {across:.4g} mm across and {down:.4g} mm in depth.")
     if any(lesion["skin_at_edge"] for lesion in lesions[:MAX_LESIONS]):
-        notes.append("≥: tissue reaches the upper edge of the picture, which was taken for the skin line.")
+        notes.append("≥: tissue reaches the upper edge of the image, which is taken for the skin line.")
     return notes

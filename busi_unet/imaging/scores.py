@@ -45,19 +45,19 @@ class SegmentationScores:
 
     @property
     def false_mask(self) -> bool:
-        """A mask was drawn on an image that has no lesion."""
+        """Whether a mask was drawn on an image that has no lesion."""
         return self.target_area_px == 0 and self.predicted_area_px > 0
 
 
 def dice(prediction: np.ndarray, target: np.ndarray) -> float | None:
-    """Dice of two bool (H, W) masks of one size; None for an empty target."""
+    """Return the Dice of two bool (H, W) masks of one size; None for an empty target."""
     foreground = int(np.count_nonzero(target))
     overlap = int(np.count_nonzero(prediction & target))
     return _ratio(2 * overlap, int(np.count_nonzero(prediction)) + foreground) if foreground else None
 
 
 def segmentation_scores(prediction: np.ndarray, target: np.ndarray) -> SegmentationScores:
-    """Scores one predicted mask; the conventions for empty masks are those of `SegmentationScores`.
+    """Score one predicted mask; empty masks are treated as in `SegmentationScores`.
 
     Args:
         prediction: bool (H, W).
@@ -92,13 +92,13 @@ def segmentation_scores(prediction: np.ndarray, target: np.ndarray) -> Segmentat
 def hd95(
     prediction: np.ndarray, target: np.ndarray, *, spacing: tuple[float, float] = (1.0, 1.0)
 ) -> float | None:
-    """95th percentile Hausdorff distance, in pixels by default; None when either mask is empty.
+    """Return the 95th percentile Hausdorff distance, in pixels by default; None if a mask is empty.
 
     The larger of the two directed 95th percentiles (linear interpolation) of the Euclidean distance
     from each surface pixel of one mask to the nearest surface pixel of the other: the robust
     Hausdorff distance of Huttenlocher et al. (IEEE TPAMI 15(9), 1993) as recommended in Metrics
     Reloaded (Maier-Hein et al., Nature Methods 21, 2024) and computed by MONAI. MedPy differs:
-    it pools both directions before it takes the percentile, as a rule a lower figure. A surface pixel
+    it pools both directions before it takes the percentile, which gives lower values. A surface pixel
     is one with a 4-neighbour outside the mask; beyond the image border counts as outside.
 
     Args:

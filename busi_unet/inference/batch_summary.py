@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import csv
-import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from busi_unet.config import CLASS_NAMES
+from busi_unet.io.html import render
 
-LIMITS = (
-    "Not a medical device: for research and teaching, not for diagnosis or treatment. The outlines and "
-    "probabilities come from a neural network trained on a small public data set. It can miss lesions and "
-    "draw false ones. Read the images themselves."
-)
 FLAGGED = "Flagged: the malignant probability is above the alert threshold."
 COLUMNS = (
     *("image", "label", *(f"p_{name}" for name in CLASS_NAMES)),
@@ -83,28 +77,17 @@ def write_report(records: Sequence[Mapping[str, Any]], path: Path, *, model: str
         model: what it says of the weights.
         date: as it shows it.
     """
-    cards = "\n".join(_card(record) for record in records)
-    path.write_text(
-        f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Breast ultrasound: automatic analysis</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<h1>Breast ultrasound: automatic analysis</h1>
-<p>{_escaped(count_by_outcome(records))}<br>Date: {_escaped(date)}<br>Model: {_escaped(model)}</p>
-<p class="limits">{LIMITS}</p>
-<main>
-{cards}
-</main>
-</body>
-</html>
-""",
-        encoding="utf-8",
+    predictions = [(record, table_row(record)) for record in records]
+    page = render(
+        "predictions.html",
+        title="Breast ultrasound: automatic analysis",
+        outcome=count_by_outcome(records),
+        predictions=predictions,
+        found=_found,
+        model=model,
+        date=date,
     )
+    path.write_text(page, encoding="utf-8")
 
 
 def count_by_outcome(records: Sequence[Mapping[str, Any]]) -> str:
@@ -122,51 +105,17 @@ def count_by_outcome(records: Sequence[Mapping[str, Any]]) -> str:
     return f"{total}: {', '.join(listed)}." if listed else f"{total}."
 
 
-def _card(record: Mapping[str, Any]) -> str:
-    row = table_row(record)
-    heading = f"<h2>{_escaped(record['image'])}</h2>"
-    remarks = f'<p class="remark">{_escaped(row["remarks"])}</p>' if row["remarks"] else ""
-    if "error" in record:
-        return f"<section>{heading}{remarks}</section>"
-    image = (
-        f'<img src="{_escaped(quote(record["overlay"]))}" alt="The image, and beside it what was outlined" '
-        f'width="{2 * record["width"]}" height="{record["height"]}" loading="lazy">'
-    )
-    if record["label"] is None:
-        return f"<section>{heading}{image}<p><strong>Not analysed.</strong></p>{remarks}</section>"
-    classes = ", ".join(f"{name} {record['probabilities'][name]:.1%}" for name in CLASS_NAMES)
+def _found(row: Mapping[str, Any]) -> str:
+    """Return what was outlined, as a sentence without its full stop."""
     found = f"{row['lesions']} lesion{'' if row['lesions'] == 1 else 's'} outlined"
-    if row["lesions"]:
-        unit = "px" if row["longest_diameter_mm"] is None else "mm"
-        digits, area = (0, "px") if unit == "px" else (1, "mm2")
-        found += (
-            f"; area {row[f'lesion_area_{area}']:,.{digits}f} {area.replace('2', '²')}, "
-            f"longest diameter {row[f'longest_diameter_{unit}']:,.{digits}f} {unit}"
-        )
-    words = f"<p><strong>{_escaped(record['label'].capitalize())}</strong> ({classes}). {found}.</p>"
-    if record["refused"]:
-        words = f"<p><strong>Refused, analysed anyway.</strong></p>{words}"
-    return f"<section>{heading}{image}{words}{remarks}</section>"
+    if not row["lesions"]:
+        return found
+    in_mm = row["longest_diameter_mm"] is not None
+    area = f"{row['lesion_area_mm2']:,.1f} mm²" if in_mm else f"{row['lesion_area_px']:,} px"
+    length = f"{row['longest_diameter_mm']:.1f} mm" if in_mm else f"{row['longest_diameter_px']:,.0f} px"
+    return f"{found}; area {area}, longest diameter {length}"
 
 
 def _plain(value: Any) -> Any:
     # A spreadsheet runs a cell that begins like this as a formula, and file names are anyone's text.
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
-
-
-def _escaped(text: str) -> str:
-    return html.escape(text)
-
-
-_STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; }
-h2 { font-size: 1rem; margin: 0 0 .5rem; overflow-wrap: anywhere; }
-main { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 28rem), 1fr)); gap: 1rem; }
-section { border: 1px solid #8888; border-radius: .5rem; padding: 1rem; }
-section p { margin: .5rem 0 0; }
-img { max-width: 100%; height: auto; display: block; }
-.limits, .remark { border-left: 4px solid #e69f00; padding-left: .75rem; }
-@media print { section { break-inside: avoid; } }
-"""

@@ -87,7 +87,7 @@ def fit_calibration(
 
 
 def _shares(labels: np.ndarray) -> bool:
-    """Whether at least one in twenty images is normal, and not all are."""
+    """Return whether at least one in twenty images is normal, and not all are."""
     return bool(0.05 <= (labels == _NORMAL).mean() < 1)
 
 

@@ -1,7 +1,7 @@
 """Statements that hold in a stated share of cases: split-conformal prediction.
 
 Both are fitted on images that the network was not trained on and hold for new ones like those: nearly so, as
-training chooses epoch, calibration and thresholds by the same images. Copies of one picture count as one
+training chooses epoch, calibration and thresholds by the same images. Copies of one image count as one
 case, since each says the same.
 """
 
@@ -18,13 +18,13 @@ _GRID = np.linspace(0, 3, 301)
 def fit_set_threshold(
     probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str], coverage: float
 ) -> float:
-    """The threshold for `prediction_set` (Sadinle et al. 2019, arXiv:1609.00451).
+    """Return the threshold for `prediction_set` (Sadinle et al. 2019, arXiv:1609.00451).
 
     Args:
         probabilities: (N, C), calibrated.
         labels: int (N,), the true classes.
         groups: N names; the images of a group share one vote.
-        coverage: share of pictures whose true class shall be in the set.
+        coverage: share of images whose true class is to be in the set.
 
     Returns:
         The largest probability such that the set of the classes at and above it has the coverage; 0, which
@@ -33,7 +33,7 @@ def fit_set_threshold(
     true = probabilities[np.arange(len(labels)), labels]
     votes = group_votes(groups)
     order = np.argsort(true)
-    # Of the future picture nothing is known: it counts as one that the threshold leaves out.
+    # Of the future image nothing is known: it counts as one that the threshold leaves out.
     left_out = np.concatenate([[0], np.cumsum(votes[order])]) + 1
     allowed = int(np.sum(left_out <= (1 - coverage) * (votes.sum() + 1) + 1e-9))
     if allowed == 0:
@@ -42,7 +42,7 @@ def fit_set_threshold(
 
 
 def prediction_set(probabilities: np.ndarray, threshold: float) -> tuple[int, ...]:
-    """The classes that cannot be excluded, most probable first; never none.
+    """Return the classes that cannot be excluded, most probable first; never none.
 
     Args:
         probabilities: (C,), calibrated.
@@ -55,15 +55,15 @@ def prediction_set(probabilities: np.ndarray, threshold: float) -> tuple[int, ..
 
 
 def boundary_distances(mask: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Where the true edge lies, seen from an outline.
+    """Return where the true boundary lies, seen from an outline.
 
     Args:
         mask: bool (H, W), outlined, not empty.
         target: bool (H, W), the reference, not empty.
 
     Returns:
-        For each edge pixel of the target its distance from the outline, negative inside, in equivalent radii
-        (of the circle with the area) of the nearest lesion of the mask.
+        For each boundary pixel of the target its distance from the outline, negative inside, in equivalent
+        radii (of the circle with the area) of the nearest lesion of the mask.
     """
     edge = target & ~ndimage.binary_erosion(target, border_value=1)
     return _scaled_distance(mask)[edge]
@@ -72,15 +72,15 @@ def boundary_distances(mask: np.ndarray, target: np.ndarray) -> np.ndarray:
 def fit_boundary_band(
     distances: Sequence[np.ndarray], groups: Sequence[str], coverage: float
 ) -> tuple[float, float] | None:
-    """How far inside and outside of an outline the true edge has to be looked for.
+    """Return how far inside and outside of an outline the true boundary may lie.
 
-    Conformal risk control (Angelopoulos et al. 2024, arXiv:2208.02814) of the share of the edge that lies
+    Conformal risk control (Angelopoulos et al. 2024, arXiv:2208.02814) of the share of the boundary that lies
     farther in, and of that which lies farther out, half of what the coverage leaves for each.
 
     Args:
         distances: `boundary_distances` of each lesion image.
         groups: as for `fit_set_threshold`.
-        coverage: share of the edge that shall lie within, on average over lesions.
+        coverage: share of the boundary that is to lie within, on average over lesions.
 
     Returns:
         (inner, outer), 0 or more, in equivalent radii; None where there are too few groups to tell.
@@ -99,7 +99,7 @@ def fit_boundary_band(
 
 
 def boundary_band(mask: np.ndarray, inner: float, outer: float) -> tuple[np.ndarray, np.ndarray]:
-    """The masks between whose outlines the edge is stated to lie.
+    """Return the masks between whose outlines the boundary is stated to lie.
 
     Args:
         mask: bool (H, W), outlined.
@@ -115,18 +115,18 @@ def boundary_band(mask: np.ndarray, inner: float, outer: float) -> tuple[np.ndar
 
 
 def group_votes(groups: Sequence[str]) -> np.ndarray:
-    """One vote per group of N names, shared by its images: float (N,)."""
+    """Return one vote per group of N names, shared by its images: float (N,)."""
     _, index, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     return 1 / counts[index]
 
 
 def _scaled_distance(mask: np.ndarray) -> np.ndarray:
-    """float (H, W): distance from the mask's outline in equivalent radii, negative inside."""
+    """Return float (H, W): distance from the mask's outline in equivalent radii, negative inside."""
     labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
     if mask.all():
         return np.full(mask.shape, -np.inf)
     outside, nearest = ndimage.distance_transform_edt(~mask, return_indices=True)
-    # The border of the picture is no outline: a lesion that it cuts is not taken to end there.
+    # The border of the image is no outline: a lesion that it cuts is not taken to end there.
     inside = ndimage.distance_transform_edt(mask)
     radii = np.sqrt(ndimage.sum_labels(mask, labels, index=np.arange(1, count + 1)) / np.pi)
     lesion = labels[tuple(nearest)]

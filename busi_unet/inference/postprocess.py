@@ -11,15 +11,15 @@ from busi_unet.config import Thresholds
 def mask_from_probability(
     probability: np.ndarray, lesion_probability: float, thresholds: Thresholds
 ) -> np.ndarray:
-    """Thresholds a map, with a rule for pictures without a lesion.
+    """Threshold a map, with a rule for images without a lesion.
 
     The mask is empty where the class head sees no lesion (`lesion_probability` below its threshold): a
-    segmentation network alone draws something on most normal pictures. Connected regions
+    segmentation network alone draws something on most normal images. Connected regions
     (8-neighbourhood) smaller than `min_area` are dropped, and holes are filled.
 
     Args:
-        probability: float (H, W) in [0, 1], the frame's own size.
-        lesion_probability: calibrated probability that the picture shows any lesion.
+        probability: float (H, W) in [0, 1], at the size of the image.
+        lesion_probability: calibrated probability that the image shows any lesion.
         thresholds: from the model's `config.json`.
 
     Returns:

@@ -16,13 +16,13 @@ _GIB, _MIB = 1024**3, 1024**2
 def unpack(
     archive: Path, target: Path, *, max_bytes: int, max_files: int, name: str | None = None, hint: str = ""
 ) -> list[str]:
-    """Unpacks a zip into a folder, unless any of its entries is not safe.
+    """Unpack a zip into a folder, unless any of its entries is not safe.
 
     Args:
         archive: the file.
-        target: the folder; made where missing.
+        target: the folder; created where missing.
         max_bytes, max_files: nothing is unpacked where the entries hold more than this together.
-        name: how errors call the archive; by default its path.
+        name: how errors name the archive; by default its path.
         hint: what errors tell to do next.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Any picture to one 8-bit grey frame."""
+"""Any image to 8-bit grey pixels."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ MIN_SIDE = 16
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".dcm"})
 _COLOUR_GAP, _COLOUR_PIXELS = 60, 20
-_HINT = "Use a PNG, JPEG, WebP, BMP, TIFF or DICOM picture."
+_HINT = "Use a PNG, JPEG, WebP, BMP, TIFF or DICOM image."
 
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """One grey frame and what its file says of it.
+    """Grey pixels and what their file says of them.
 
     Attributes:
         pixels: uint8 (H, W), 0 black to 255 white.
@@ -46,10 +46,10 @@ class DecodedImage:
 
 
 def decode_image(source: ImageSource, *, name: str | None = None) -> np.ndarray:
-    """Reads a picture as one grey frame, upright, the way both training and serving see it.
+    """Read an image as grey pixels, upright, the way both training and serving see it.
 
     Colour becomes luma (ITU-R 601); transparency is laid over black, the background of an
-    ultrasound screen; EXIF rotation is applied; palettes are resolved. Pictures of more than
+    ultrasound screen; EXIF rotation is applied; palettes are resolved. Images of more than
     8 bits are scaled from the smallest usual bit depth (8, 10, 12, 14, 16) that holds their
     largest value, because neither PNG nor TIFF says how many of the 16 bits are in use.
 
@@ -57,25 +57,25 @@ def decode_image(source: ImageSource, *, name: str | None = None) -> np.ndarray:
         source: PIL image, array, path, encoded bytes or binary file; of a DICOM clip, the first frame is
             read. Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); bool, uint8, uint16, or float in
             [0, 1].
-        name: how errors call this picture; by default its path.
+        name: how errors name this image; by default its path.
 
     Returns:
         uint8 (H, W), 0 black to 255 white.
 
     Raises:
-        UnreadableImageError: not a picture, empty, damaged, smaller than 16 pixels a side
+        UnreadableImageError: not an image, empty, damaged, smaller than 16 pixels a side
             or larger than 50 million pixels.
     """
     return read_image(source, name=name).pixels
 
 
 def read_image(source: ImageSource, *, index: int = 0, name: str | None = None) -> DecodedImage:
-    """`decode_image`, with the size of a pixel and the choice of a frame that DICOM files offer.
+    """Read an image as `decode_image` does, with the pixel size and the choice of a frame that DICOM offers.
 
     Args:
         source: as for `decode_image`.
         index: of the frame of a DICOM clip, from 0.
-        name: how errors call this picture; by default its path.
+        name: how errors name this image; by default its path.
 
     Raises:
         UnreadableImageError: as for `decode_image`.
@@ -87,7 +87,7 @@ def read_image(source: ImageSource, *, index: int = 0, name: str | None = None) 
     if min(height, width) < MIN_SIDE:
         raise UnreadableImageError(
             f"{name} is {width}×{height} pixels, too small to analyse.",
-            f"Use a picture of at least {MIN_SIDE} pixels a side.",
+            f"Use an image of at least {MIN_SIDE} pixels a side.",
         )
     return frame
 
@@ -123,11 +123,11 @@ def _read(source: ImageSource, index: int, name: str) -> DecodedImage:
 
 
 def name_of(source: ImageSource) -> str:
-    """Return how errors call a source: its path, where it has one."""
+    """Return how errors name a source: its path, where it has one."""
     if isinstance(source, (str, os.PathLike)):
         return str(source)
     named = getattr(source, "name", None) or getattr(source, "filename", None)
-    return str(named) if named else "the picture"
+    return str(named) if named else "the image"
 
 
 def _stream(source: Any, name: str) -> Path | io.BytesIO:
@@ -137,7 +137,7 @@ def _stream(source: Any, name: str) -> Path | io.BytesIO:
         if not stream.exists():
             raise UnreadableImageError(f"{name} does not exist.", "Check the path.")
         if stream.is_dir():
-            raise UnreadableImageError(f"{name} is a folder, not a picture.", "Name the pictures inside it.")
+            raise UnreadableImageError(f"{name} is a folder, not an image.", "Name the images inside it.")
         empty = stream.stat().st_size == 0
     elif isinstance(source, (bytes, bytearray, memoryview)):
         stream, empty = io.BytesIO(source), len(source) == 0
@@ -145,9 +145,9 @@ def _stream(source: Any, name: str) -> Path | io.BytesIO:
         data = source.read()
         stream, empty = io.BytesIO(data), len(data) == 0
     else:
-        raise UnreadableImageError(f"{name} is a {type(source).__name__}, not a picture.", _HINT)
+        raise UnreadableImageError(f"{name} is a {type(source).__name__}, not an image.", _HINT)
     if empty:
-        raise UnreadableImageError(f"{name} is empty (0 bytes).", "Export or copy the picture again.")
+        raise UnreadableImageError(f"{name} is empty (0 bytes).", "Export or copy the image again.")
     return stream
 
 
@@ -160,7 +160,7 @@ def _opened(stream: Path | io.BytesIO, name: str) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise _too_large(name) from error
     except Exception as error:
-        raise UnreadableImageError(f"{name} is not a picture that can be read.", _HINT) from error
+        raise UnreadableImageError(f"{name} is not an image that can be read.", _HINT) from error
 
 
 def _loaded(image: Image.Image, name: str) -> Image.Image:
@@ -173,7 +173,7 @@ def _loaded(image: Image.Image, name: str) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except Exception as error:
         raise UnreadableImageError(
-            f"{name} is damaged or cut short.", "Export or copy the picture again."
+            f"{name} is damaged or cut short.", "Export or copy the image again."
         ) from error
 
 
@@ -181,7 +181,7 @@ def _too_large(name: str, width: int | None = None, height: int | None = None) -
     size = f" ({width}×{height} pixels)" if width else ""
     return UnreadableImageError(
         f"{name} is far too large{size}.",
-        f"Use a picture of at most {MAX_PIXELS // 1_000_000} million pixels.",
+        f"Use an image of at most {MAX_PIXELS // 1_000_000} million pixels.",
     )
 
 

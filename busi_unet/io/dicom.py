@@ -31,7 +31,7 @@ _TAGS = [
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _CENTIMETRE = 3
-_EXPORT = "Export the picture again, uncompressed or as JPEG, RLE or PNG."
+_EXPORT = "Export the image again, uncompressed or as JPEG, RLE or PNG."
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class DicomFrame:
 
 
 def is_dicom(stream: Path | io.BytesIO) -> bool:
-    """Whether a file starts as DICOM Part 10 asks: "DICM" behind a preamble of 128 bytes."""
+    """Return whether a file starts as DICOM Part 10 asks: "DICM" after a preamble of 128 bytes."""
     if isinstance(stream, Path):
         with stream.open("rb") as file:
             head = file.read(_MAGIC_OFFSET + 4)
@@ -60,7 +60,7 @@ def is_dicom(stream: Path | io.BytesIO) -> bool:
 
 
 def read_dicom(stream: Path | io.BytesIO, *, index: int, name: str, max_pixels: int) -> DicomFrame:
-    """Reads one frame; of a clip, no other frame is decoded.
+    """Read one frame; of a clip, no other frame is decoded.
 
     MONOCHROME1 is turned the usual way round, palettes and YBR become RGB, and more than 8 bits are
     brought to 8 by the file's own window, else by its full range (`BitsStored`).
@@ -68,11 +68,11 @@ def read_dicom(stream: Path | io.BytesIO, *, index: int, name: str, max_pixels: 
     Args:
         stream: a file for which `is_dicom` holds.
         index: of the frame, from 0.
-        name: how errors call this file.
+        name: how errors name this file.
         max_pixels: a larger frame is refused before it is decoded.
 
     Raises:
-        UnreadableImageError: damaged, without a picture, too large, or in a form that cannot be decoded.
+        UnreadableImageError: damaged, without an image, too large, or in a form that cannot be decoded.
         UsageError: the file has no frame of this index.
     """
     try:
@@ -135,12 +135,12 @@ def _check_syntax(syntax: Any, name: str) -> None:
 def _check_header(header: Dataset, index: int, name: str, max_pixels: int) -> int:
     if not header.get("Rows") or not header.get("Columns"):
         raise UnreadableImageError(
-            f"{name} is a DICOM file without a picture.", "Choose the file that holds the picture or clip."
+            f"{name} is a DICOM file without an image.", "Choose the file that holds the image or clip."
         )
     if header.Rows * header.Columns > max_pixels:
         raise UnreadableImageError(
             f"{name} is far too large ({header.Columns}×{header.Rows} pixels).",
-            f"Use a picture of at most {max_pixels // 1_000_000} million pixels.",
+            f"Use an image of at most {max_pixels // 1_000_000} million pixels.",
         )
     photometric = header.get("PhotometricInterpretation")
     if photometric not in (*_GREY, *_COLOUR, "PALETTE COLOR"):
@@ -151,7 +151,7 @@ def _check_header(header: Dataset, index: int, name: str, max_pixels: int) -> in
 
 
 def check_index(index: int, frames: int, name: str) -> None:
-    """Raises UsageError unless a file of so many frames has one of this index."""
+    """Raise UsageError unless a file of so many frames has one of this index."""
     if not 0 <= index < frames:
         raise UsageError(
             f"{name} has no frame number {index + 1}, counted from 1.",
@@ -194,15 +194,15 @@ def _known_spacing(header: Dataset) -> tuple[float, float] | None:
     try:
         return _spacing(header)
     except (AttributeError, TypeError, ValueError):
-        # Malformed elements: the size of a pixel is unknown, but the picture is there.
+        # Malformed elements: the size of a pixel is unknown, but the image is there.
         return None
 
 
 def _spacing(header: Dataset) -> tuple[float, float] | None:
-    """(rows, columns) in mm: of the largest ultrasound region, else as radiographs give it.
+    """Return (rows, columns) in mm: of the largest ultrasound region, else as radiographs give it.
 
     None where the largest region is not in centimetres on both axes, or where another region at least
-    half as large has a scale of its own (a split screen): one figure would be wrong on part of the picture.
+    half as large has a scale of its own (a split screen): one figure would be wrong on part of the image.
     """
     regions = header.get("SequenceOfUltrasoundRegions")
     if regions:

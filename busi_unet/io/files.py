@@ -14,7 +14,7 @@ from busi_unet.errors import BusiUNetError, UsageError, first_line
 
 @contextlib.contextmanager
 def whole_or_nothing(output: Path) -> Iterator[Path]:
-    """A folder beside the output to write to; it takes the output's place once everything is in it.
+    """Yield a folder beside the output to write to; it takes the output's place once everything is in it.
 
     Raises:
         BusiUNetError: the disk refuses; an earlier output is still there.
@@ -46,7 +46,7 @@ def whole_or_nothing(output: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def reading(path: Path, otherwise: str, hint: str) -> Iterator[None]:
-    """Around reading a file of a known form, which a user named.
+    """Turn errors of reading a file of a known form, which a user named, into one that says so.
 
     Args:
         path: of the file.
@@ -65,7 +65,7 @@ def reading(path: Path, otherwise: str, hint: str) -> Iterator[None]:
 
 
 def replace_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Replaces a file at once: whoever is killed, or loses power, leaves the old content or the new."""
+    """Replace a file at once: a crash or a power cut leaves the old content or the new."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:

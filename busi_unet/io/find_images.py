@@ -1,4 +1,4 @@
-"""Which picture files are meant by a list of files, folders and zips, and what their results are called."""
+"""The image files in a list of files, folders and zips, and the names of their results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from busi_unet.io.dicom import is_dicom
 
 ZIP = ".zip"
 _RESULT = re.compile(r"_(mask(_\d+)?|overlay)$")
-_UNPACK_HINT = "Unpack it by hand and give the pictures themselves."
+_UNPACK_HINT = "Unpack it by hand and give the images themselves."
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Limits:
     """How much one run takes.
 
     Attributes:
-        images: number of pictures, all folders and zips together.
+        images: number of images, all folders and zips together.
         unpacked_bytes: of each zip.
-        unpacked_files: in each zip, pictures or not.
+        unpacked_files: in each zip, images or not.
     """
 
     images: int | None = None
@@ -35,11 +35,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One picture to predict.
+    """One image to predict.
 
     Attributes:
         path: where it lies.
-        shown: how results and errors call it.
+        shown: how results and errors name it.
         name: of its results, without ending; no two of a run are the same, whatever the case of letters.
         problem: why it cannot be used, where that is known already; else empty.
     """
@@ -53,21 +53,21 @@ class ImageFile:
 def find_images(
     paths: Iterable[Path], scratch: Path, *, limits: Limits | None = None, show: Callable[[Path], str] = str
 ) -> list[ImageFile]:
-    """Lists the pictures of files, folders and zips, in their order.
+    """List the images of files, folders and zips, in their order.
 
     Folders are searched with all their subfolders, zips are unpacked and then searched like folders. Left
-    out there: files that are neither named like a picture nor DICOM, hidden ones, and those named like masks
+    out there: files that are neither named like an image nor DICOM, hidden ones, and those named like masks
     or overlays (`…_mask`, `…_mask_1`, `…_overlay`). A file that is named itself is always listed. A zip that
     cannot be used, and each damaged entry of one, is listed with its problem.
 
     Args:
         paths: files, folders and zips.
         scratch: an existing folder to unpack to.
-        limits: by default no limit on pictures, and zips up to 8 GiB.
+        limits: by default no limit on images, and zips up to 8 GiB.
         show: how a path that was given is called.
 
     Raises:
-        UsageError: a folder without any picture, or more pictures than allowed.
+        UsageError: a folder without any image, or more images than allowed.
     """
     limits = limits or Limits()
     found: list[ImageFile] = []
@@ -78,7 +78,7 @@ def find_images(
                 for file in _images_below(path)
             ]
             if not inside:
-                raise UsageError(f"{show(path)} holds no picture.", _endings())
+                raise UsageError(f"{show(path)} holds no image.", _endings())
             found += inside
         elif path.suffix.lower() == ZIP and path.is_file():
             found += _from_zip(path, show(path), scratch / str(number), limits)
@@ -86,7 +86,7 @@ def find_images(
             found.append(ImageFile(path, show(path), path.stem))
     if limits.images is not None and len(found) > limits.images:
         raise UsageError(
-            f"These are {len(found)} pictures; one run takes at most {limits.images}.",
+            f"These are {len(found)} images; one run takes at most {limits.images}.",
             "Choose fewer, or use busi-unet predict, which has no limit.",
         )
     return _named_apart(found)
@@ -107,7 +107,7 @@ def _from_zip(path: Path, shown: str, target: Path, limits: Limits) -> list[Imag
             for file in _images_below(target)
         ]
         if not images and not damaged:
-            raise UnreadableImageError(f"{shown} holds no picture.", _endings())
+            raise UnreadableImageError(f"{shown} holds no image.", _endings())
     except BusiUNetError as error:
         # The message of an unsafe archive lists its entries on lines of their own.
         return [ImageFile(path, shown, path.stem, " ".join(str(error).split()))]
@@ -155,4 +155,4 @@ def _named_apart(files: list[ImageFile]) -> list[ImageFile]:
 
 
 def _endings() -> str:
-    return f"Pictures end in {', '.join(sorted(EXTENSIONS))}."
+    return f"Images end in {', '.join(sorted(EXTENSIONS))}."

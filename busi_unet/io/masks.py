@@ -51,7 +51,7 @@ def read_mask(source: ImageSource, *, image: np.ndarray | None = None, name: str
     Args:
         source: as for `decode_image`; of any mode and bit depth. Transparency is laid over black.
         image: uint8 (H, W), that of the mask; a mask equal to it is refused.
-        name: how errors call the mask; by default its path.
+        name: how errors name the mask; by default its path.
 
     Raises:
         UnreadableImageError: as for `decode_image`, without the lower size limit; or it is not a mask.

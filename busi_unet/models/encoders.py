@@ -62,7 +62,7 @@ class PlainEncoder(nn.Module):
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """x (N, 1, S, S) to maps (N, channels[i], S / 2**i, S / 2**i)."""
+        """Return maps (N, channels[i], S / 2**i, S / 2**i) of x (N, 1, S, S)."""
         features = []
         for level, stage in enumerate(self.stages):
             x = stage(x if level == 0 else self.pool(x))
@@ -105,7 +105,7 @@ class EfficientNetLiteEncoder(nn.Module):
         self.channels = (*channels, in_channels)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """x (N, 1, S, S) to maps (N, channels[i], S / 2**(i+1), S / 2**(i+1))."""
+        """Return maps (N, channels[i], S / 2**(i+1), S / 2**(i+1)) of x (N, 1, S, S)."""
         features = []
         x = self.stem(x)
         for index, block in enumerate(self.blocks):

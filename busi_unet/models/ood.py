@@ -27,7 +27,7 @@ class OodDetector:
 
     Attributes:
         mean, scale: (D,), of the features; distances are measured in units of `scale`.
-        components: (K, D), orthonormal directions in which the pictures differ most.
+        components: (K, D), orthonormal directions in which the images differ most.
         variances: (K,), along them.
         residual: (1,), the variance in each of the other directions.
     """
@@ -39,7 +39,7 @@ class OodDetector:
     residual: np.ndarray
 
     def distance(self, features: np.ndarray) -> np.ndarray:
-        """Pooled features (..., D) to their distance (...): about 1 for a picture like those fitted on."""
+        """Return the distance (...) of pooled features (..., D): about 1 for a usual image."""
         deviation = (features - self.mean) / self.scale
         along = deviation @ self.components.T
         across = ((deviation - along @ self.components) ** 2).sum(axis=-1)
@@ -47,12 +47,12 @@ class OodDetector:
         return np.sqrt(total / self.mean.size)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """The arrays by name."""
+        """Return the arrays by name."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
 def ood_shapes(features: int) -> dict[str, tuple[int, ...]]:
-    """The shape of each array of a guard on D features, by name."""
+    """Return the shape of each array of a detector on D features, by name."""
     return {
         "mean": (features,),
         "scale": (features,),
@@ -63,17 +63,17 @@ def ood_shapes(features: int) -> dict[str, tuple[int, ...]]:
 
 
 def fit_ood(features: np.ndarray, groups: Sequence[str]) -> tuple[OodDetector, float] | None:
-    """A guard, and the distance beyond which a picture is refused.
+    """Fit a detector, and the distance above which an image is refused.
 
-    The limit comes from the distances of pictures that the guard they are measured by was not fitted on;
-    copies of a picture (one group) are held out together.
+    The threshold comes from the distances of images held out of the fit; copies of an image (one group) are
+    held out together.
 
     Args:
-        features: (N, D), pooled, of the pictures the network was trained on or selected by.
+        features: (N, D), pooled, of the images the network was trained on or selected by.
         groups: N names.
 
     Returns:
-        None where there are too few pictures to tell.
+        None where there are too few images to tell.
     """
     names, index = np.unique(np.asarray(groups), return_inverse=True)
     if len(features) < _MIN_IMAGES or len(names) < _SPLITS:

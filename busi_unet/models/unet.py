@@ -64,16 +64,16 @@ class UNet(nn.Module):
         self.class_head = ClassHead(self.encoder.channels[-1])
 
     def forward(self, x: Tensor) -> UNetOutput:
-        """x (N, 1, S, S), normalised; S a multiple of 32."""
+        """Segment and classify x (N, 1, S, S), normalised; S a multiple of 32."""
         features = self.encoder(x)
         return self.outputs(features, self.decoder(features))
 
     def outputs(self, features: list[Tensor], levels: list[Tensor]) -> UNetOutput:
-        """What the heads make of the encoder's maps and the decoder's."""
+        """Return what the heads make of the encoder's maps and the decoder's."""
         return UNetOutput(self.mask_head(levels[-1]), self.class_head(features[-1]))
 
     def explain(self, x: Tensor) -> Explained:
-        """`forward`, and what tells how far to trust it."""
+        """Run `forward`, and return with it what tells how far to trust it."""
         features = self.encoder(x)
         # The second coarsest map: finer ones tell the scanner, the coarsest the class.
         pooled = features[-2].mean(dim=(2, 3))
@@ -107,7 +107,7 @@ class Decoder(nn.Module):
             channels = width
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """Maps from fine to coarse to one per level, (N, widths[i], s, s), coarse to fine.
+        """Turn maps, fine to coarse, into one per level (N, widths[i], s, s), coarse to fine.
 
         The last one has the size of the finest of the maps.
         """
@@ -137,12 +137,12 @@ class ClassHead(nn.Module):
         self.linear = nn.Linear(_HEAD_CHANNELS, len(CLASS_NAMES))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (N, channels, s, s) to (N, 3)."""
+        """Return the class logits (N, 3) of x (N, channels, s, s)."""
         pooled = F.adaptive_avg_pool2d(self.project(x), 1).flatten(1)
         return self.linear(self.dropout(pooled))
 
     def class_activation_maps(self, x: Tensor) -> Tensor:
-        """Class activation maps (Zhou et al. 2016, arXiv:1512.04150), x (N, channels, s, s) to (N, 3, s, s).
+        """Return the class activation maps (N, 3, s, s) of x (N, channels, s, s), arXiv:1512.04150.
 
         They are exact here: without dropout, their means over all places are the class logits.
         """

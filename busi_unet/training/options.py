@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from busi_unet.config import Preprocess
 from busi_unet.data.augment import AUGMENTATIONS
 from busi_unet.errors import UsageError
 from busi_unet.models.encoders import ENCODERS
@@ -114,6 +115,11 @@ class TrainOptions(BaseModel):
                 f"The encoder {self.encoder} has a width of its own; --width is for {free}.", "Leave it out."
             )
         return self
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How images become network input, in training and in the model that it makes."""
+        return Preprocess(size=self.size)
 
     @property
     def last_epoch(self) -> bool:

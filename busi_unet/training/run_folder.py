@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import torch
 
-from busi_unet.config import ModelConfig, Preprocess
+from busi_unet.config import ModelConfig
 from busi_unet.data.prepared import split_hash
 from busi_unet.errors import TrainingError, UsageError, first_line
 from busi_unet.io.files import replace_file
@@ -255,7 +255,7 @@ def _save_average(run: Run, folder: str) -> None:
     ema = run.ema.module
     config = ModelConfig(
         architecture=ema.architecture,
-        preprocess=Preprocess(size=run.options.size),
+        preprocess=run.options.preprocess,
         training={"data": run.made_on},
     )
     save_model(run.options.output / folder, ema, config)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from busi_unet.config import CLASS_NAMES, Architecture, Preprocess
+from busi_unet.config import CLASS_NAMES, Architecture
 from busi_unet.data.augment import AUGMENTATIONS
 from busi_unet.data.prepared import SPLITS, read_record, split_hash
 from busi_unet.data.torch_dataset import EpochOrder, LesionDataset
@@ -150,7 +150,7 @@ def load_images(
     options: TrainOptions, data: DatasetDict, *, progress: bool
 ) -> tuple[LesionDataset, LesionDataset | None]:
     """Return training and validation images, decoded; without validation both are trained on."""
-    preprocessor = Preprocessor(Preprocess(size=options.size))
+    preprocessor = Preprocessor(options.preprocess)
     split = data["train"]
     if options.no_validation:
         split = concatenate_datasets([split, data["validation"]])

@@ -62,7 +62,7 @@ def test_one_bad_file_is_a_row_and_the_zip_holds_the_others(
     handlers: BatchHandlers, images: list[str], tmp_path: Path, cache: Path
 ) -> None:
     bad = tmp_path / "bad.png"
-    bad.write_text("no picture")
+    bad.write_text("no image")
     *updates, answer = run(handlers, [images[0], str(bad), *images[1:]])
 
     assert [len(update.rows) for update in updates] == [1, 2, 3]

@@ -63,7 +63,7 @@ def test_the_api_takes_an_image_alone(client: Client, tiny_model: Path, tmp_path
 
 def test_a_bad_file_is_one_sentence_and_the_app_goes_on(client: Client, tmp_path: Path) -> None:
     bad, good = tmp_path / "text.png", tmp_path / "good.png"
-    bad.write_text("no picture", encoding="utf-8")
+    bad.write_text("no image", encoding="utf-8")
     Image.fromarray(make_phantom("normal", seed=0, size=(64, 64)).image).save(good)
 
     with pytest.raises(AppError, match="The file is not"):

@@ -1,6 +1,6 @@
-"""Draws the pictures of the page in docs/images: python tests/browser/screenshots.py
+"""Draws the images of the page in docs/images: python tests/browser/screenshots.py
 
-The app runs on the embedded weights, with synthetic pictures, in light and dark.
+The app runs on the embedded weights, with synthetic images, in light and dark.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def one_image(page: Page, _folder: Path) -> None:
 
 
 def many_images(page: Page, folder: Path) -> None:
-    page.get_by_role("tab", name="Many pictures").click()
+    page.get_by_role("tab", name="Many images").click()
     page.set_input_files("#batch-images input[type=file]", sorted(folder.iterdir()))
     page.get_by_role("button", name="Analyse").click()
     expect(page.get_by_text("Done.")).to_be_visible()
@@ -44,7 +44,7 @@ def write_images(folder: Path) -> None:
     for number, label in enumerate(("benign", "malignant", "normal"), start=1):
         phantom = make_phantom(label, seed=number, size=(360, 480))
         Image.fromarray(phantom.image).save(folder / f"{label}-{number}.png")
-    (folder / "notes.png").write_text("no picture")
+    (folder / "notes.png").write_text("no image")
 
 
 def main() -> None:
@@ -65,7 +65,7 @@ def main() -> None:
                 page.set_default_timeout(120_000)
                 page.goto(url)
                 show(page, Path(folder))
-                # Pictures fade in, and toasts fade out.
+                # Images fade in, and toasts fade out.
                 page.wait_for_timeout(1500)
                 page.screenshot(path=IMAGES / f"{name}{ending}.png", full_page=True)
                 page.close()

@@ -1,4 +1,4 @@
-"""The tab "One picture" as a person meets it."""
+"""The tab "One image" as a person meets it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = [
 SCREENSHOTS = Path(__file__).parents[2] / "reports" / "screenshots"
 UPLOAD = "#image input[type=file]"
 SIZE = (200, 90)
-# Puts a picture of 160×120 on the clipboard.
+# Puts an image of 160×120 on the clipboard.
 _COPY = """async () => {
     const canvas = Object.assign(document.createElement("canvas"), { width: 160, height: 120 });
     const pen = canvas.getContext("2d");
@@ -63,7 +63,7 @@ def _natural_size(page: Page, panel: str) -> list[int]:
 
 
 def _analyse(page: Page, path: Path) -> None:
-    """Uploads a picture and waits for its answer and the redraw that follows."""
+    """Uploads an image and waits for its answer and the redraw that follows."""
     page.set_input_files(UPLOAD, path)
     expect(page.locator("#findings")).to_contain_text("Weights")
     expect(page.locator("#overlay img")).to_be_visible()
@@ -88,7 +88,7 @@ def _until(true: Callable[[], bool], seconds: float = 20) -> None:
 
 
 def _pixels(page: Page, panel: str) -> np.ndarray:
-    """The picture of a panel, as its file is served."""
+    """The image of a panel, as its file is served."""
     answer = page.request.get(page.locator(f"{panel} img").first.get_attribute("src"))
     return np.asarray(Image.open(io.BytesIO(answer.body())))
 
@@ -114,7 +114,7 @@ def test_upload_example_and_clearing(page: Page, image: Path) -> None:
     page.set_input_files(UPLOAD, image)
     expect(page.locator("#findings")).not_to_contain_text("labelled")
     page.get_by_label("Clear").click()
-    expect(page.locator("#findings")).to_contain_text("Upload a picture")
+    expect(page.locator("#findings")).to_contain_text("Upload an image")
     expect(page.locator("#overlay img")).to_have_count(0)
 
 
@@ -123,13 +123,13 @@ def test_a_bad_file_gives_a_sentence_and_the_app_goes_on(page: Page, image: Path
     expect(page.locator("#overlay img")).to_be_visible()
     page.get_by_label("Clear").click()
     bad = tmp_path / "text.png"
-    bad.write_text("no picture", encoding="utf-8")
+    bad.write_text("no image", encoding="utf-8")
 
     page.set_input_files(UPLOAD, bad)
     expect(page.locator("#findings")).to_contain_text(
-        "Not analysed. The file is not a picture that can be read."
+        "Not analysed. The file is not an image that can be read."
     )
-    expect(page.get_by_test_id("toast-body")).to_contain_text("The file is not a picture that can be read.")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("The file is not an image that can be read.")
     expect(page.locator("#overlay img")).to_have_count(0)
     _screenshot(page, "bad-file")
 
@@ -194,7 +194,7 @@ def test_a_cleared_image_leaves_nothing_behind(page: Page, image: Path) -> None:
     expect(page.locator("#downloads a")).to_have_count(0)
 
     page.locator("#image").get_by_label("Clear").click()
-    expect(page.locator("#findings")).to_contain_text("Upload a picture")
+    expect(page.locator("#findings")).to_contain_text("Upload an image")
     expect(size).to_have_value("")
     expect(page.locator("#threshold input[type=number]")).to_have_value("0.5")
     expect(page.locator("#measurements")).not_to_contain_text("mm²")
@@ -307,7 +307,7 @@ def test_correction_with_the_brush_becomes_a_training_pair(page: Page, image: Pa
     _tab(page, "Correct the outline")
     canvas = page.locator("#editor canvas").first
     expect(canvas).to_be_visible()
-    page.wait_for_timeout(1500)  # the editor tells nobody when it has drawn a new picture
+    page.wait_for_timeout(1500)  # the editor tells nobody when it has drawn a new image
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -330,7 +330,7 @@ def test_correction_with_the_brush_becomes_a_training_pair(page: Page, image: Pa
         mask = np.asarray(Image.open(pair.open("malignant/image_mask.png")))
     assert mask.shape == SIZE[::-1]
     columns = np.nonzero(mask)[1]
-    # The stroke ran from the middle of the picture to the right.
+    # The stroke ran from the middle of the image to the right.
     assert mask[44:47, 100:104].all()
     assert columns.max() > 104
 
@@ -407,7 +407,7 @@ def test_an_image_from_the_clipboard_and_from_the_camera(page: Page) -> None:
     assert _natural_size(page, "#original") == [160, 120]
 
     page.locator("#capture").get_by_label("Remove Image").click()
-    expect(page.locator("#findings")).to_contain_text("Upload a picture")
+    expect(page.locator("#findings")).to_contain_text("Upload an image")
     page.get_by_label("Capture from camera").click()
     page.get_by_text("Click to Access Webcam").click()
     page.wait_for_function("document.querySelector('#capture video')?.readyState >= 2")
@@ -429,7 +429,7 @@ def test_no_serious_barrier(page: Page, image: Path, scheme: str) -> None:
         _tab(page, tab)
         _settle(page)
         found += [(tab, each) for each in _barriers(page)]
-    for tab in ("Many pictures", "About this model"):
+    for tab in ("Many images", "About this model"):
         _tab(page, tab)
         _settle(page)
         found += [(tab, each) for each in _barriers(page)]

@@ -1,4 +1,4 @@
-"""The finder of copies and the published folds on the real pictures, all from one minute of work."""
+"""The finder of copies and the published folds on the real images, all from one minute of work."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_refuses_what_cannot_be_split(labels: list[str], groups: list[str], n_fo
 
 def test_leak_is_nought_without_copies_and_known_for_pairs() -> None:
     assert random_split_leak(range(10)) == 0.0
-    # Ten pictures in five pairs, two tested: the twin of a tested one is the other with probability 1/9.
+    # Ten images in five pairs, two tested: the twin of a tested one is the other with probability 1/9.
     assert random_split_leak([index // 2 for index in range(10)]) == pytest.approx(8 / 9)
 
 
@@ -128,7 +128,7 @@ def test_copies_of_phantoms_share_fold_group_and_doubt(phantom_root: Path) -> No
     cases = scan_folder(phantom_root).cases
     images = [decode_image(case.image) for case in cases]
     ids, labels = [case.image_id for case in cases], [case.label for case in cases]
-    # A mirrored copy of the first picture, filed under another class.
+    # A mirrored copy of the first image, filed under another class.
     other = next(name for name in CLASS_NAMES if name != labels[0])
     ids, labels, images = [*ids, "copy (1)"], [*labels, other], [*images, images[0][:, ::-1].copy()]
 

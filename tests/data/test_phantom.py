@@ -1,4 +1,4 @@
-"""Phantoms: the same seed, the same picture; lesions that show what their class is known by."""
+"""Phantoms: the same seed, the same image; lesions that show what their class is known by."""
 
 from __future__ import annotations
 

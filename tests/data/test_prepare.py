@@ -27,7 +27,7 @@ def pixels(path: Path) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def source(phantom_root, tmp_path_factory) -> Path:
-    """Phantoms as BUSI comes: below another folder, with a second mask file, RGB pictures and two copies."""
+    """Phantoms as BUSI comes: below another folder, with a second mask file, RGB images and two copies."""
     base = tmp_path_factory.mktemp("source") / "archive" / "Dataset_BUSI_with_GT"
     shutil.copytree(phantom_root, base)
     second = np.zeros((128, 160), np.uint8)
@@ -224,7 +224,7 @@ def test_every_problem_is_listed_at_once_by_file(broken, tmp_path):
     small.save(benign / "benign (2)_mask.png")
     (benign / "benign (3).png").write_bytes((benign / "benign (3).png").read_bytes()[:500])
     (malignant / "malignant (1).png").write_bytes(b"")
-    (malignant / "malignant (2)_mask.png").write_text("no picture")
+    (malignant / "malignant (2)_mask.png").write_text("no image")
     Image.new("L", (160, 128), 0).save(malignant / "malignant (3)_mask.png")
     (malignant / "malignant (4).png").unlink()
     marked.paste(lesion, (5, 5))
@@ -237,7 +237,7 @@ def test_every_problem_is_listed_at_once_by_file(broken, tmp_path):
         "benign/benign (2)_mask.png": "20×30",
         "benign/benign (3).png": "damaged or cut short",
         "malignant/malignant (1).png": "is empty",
-        "malignant/malignant (2)_mask.png": "not a picture",
+        "malignant/malignant (2)_mask.png": "not an image",
         "malignant/malignant (3)_mask.png": "is empty",
         "malignant/malignant (4)_mask.png": "without an image",
         "normal/normal (1)_mask.png": "marks a lesion in a normal image",

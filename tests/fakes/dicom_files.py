@@ -24,7 +24,7 @@ def region(box, delta=(0.01, 0.01), units=(3, 3)) -> Dataset:
 
 
 def dataset(pixels: np.ndarray | None, photometric: str = "MONOCHROME2", *, frames: int = 1, **elements):
-    """A data set of an ultrasound picture: (H, W), (F, H, W), (H, W, 3) or (F, H, W, 3)."""
+    """A data set of an ultrasound image: (H, W), (F, H, W), (H, W, 3) or (F, H, W, 3)."""
     made = Dataset()
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

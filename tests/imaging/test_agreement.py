@@ -58,7 +58,7 @@ def test_a_reference_is_read_at_the_size_of_the_image():
     reference = decode_reference([encoded(box(10, 20, 20, 40))], (40, 60))
     np.testing.assert_array_equal(reference.mask, box(10, 20, 20, 40))
     assert reference.remark == ""
-    with pytest.raises(UnreadableImageError, match="60 × 40 pixels and the picture 40 × 60"):
+    with pytest.raises(UnreadableImageError, match="60 × 40 pixels and the image 40 × 60"):
         decode_reference([encoded(EMPTY)], (60, 40))
 
 

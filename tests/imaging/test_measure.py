@@ -131,7 +131,7 @@ def test_a_spacing_must_be_two_lengths(spacing):
 
 
 def test_the_frame_must_be_the_masks_own():
-    with pytest.raises(UsageError, match="its own picture"):
+    with pytest.raises(UsageError, match="its own image"):
         measure_lesions(np.ones((4, 6), dtype=bool), np.zeros((6, 4), np.uint8))
 
 

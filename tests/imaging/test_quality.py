@@ -103,7 +103,7 @@ def test_against_the_published_list(busi_root):
             others += any("small" in w or "contrast" in w or "blank" in w for w in image_warnings(frame))
     hits, alarms = sum(found[True]), sum(found[False])
     print(f"\nfound {hits} of {len(found[True])} with marks, {alarms} of {len(found[False])} without")
-    print(f"pictures with another warning: {others}")
+    print(f"images with another warning: {others}")
     assert hits >= 0.97 * len(found[True])
     assert alarms <= 0.04 * len(found[False])
     assert others <= 0.01 * 780

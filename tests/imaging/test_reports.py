@@ -48,7 +48,7 @@ def test_everything_is_on_the_page():
         **inputs(spacing_mm=(0.1, 0.2)),
         summary=["Benign or malignant cannot be told apart at 90 % confidence."],
         comparison=["Dice 0.914"],
-        warnings=["The picture is very small."],
+        warnings=["The image is very small."],
     )
     for expected in (
         "3 March 2026, 14:05",
@@ -61,7 +61,7 @@ def test_everything_is_on_the_page():
         "cannot be told apart at 90 %",
         "Comparison with a reference mask Dice 0.914",
         "With what the model outlined",
-        "The picture is very small.",
+        "The image is very small.",
         " ".join(LIMITS.split()),
     ):
         assert expected in text
@@ -82,14 +82,15 @@ def test_no_lesion():
 
 def test_a_refusal_shows_its_reason_and_no_probabilities():
     content = inputs(lesions=0)
-    content["prediction"] |= {"refused": True, "reasons": ["The picture is blank: it has no contrast."]}
+    content["prediction"] |= {"refused": True, "reasons": ["The image is blank."]}
     _, text = parsed(**content)
-    assert "Not analysed The picture is blank" in text
-    assert "%" not in text
-
-    _, text = parsed(**content, anyway=True)
-    assert "Analysed all the same, not to be trusted The picture is blank" in text
+    assert "Analysed anyway, not reliable The image is blank." in text
     assert "77.9%" in text and "No lesion was outlined." in text
+
+    content["prediction"] |= {"label": None, "probabilities": None}
+    _, text = parsed(**content)
+    assert "Not analysed The image is blank." in text
+    assert "%" not in text and "No lesion" not in text
 
 
 def test_a_correction_is_not_called_the_models():
@@ -115,7 +116,7 @@ def test_many_lesions_and_long_texts_still_fit_one_page():
     assert "52 more lesions are not listed" in text
     assert text.count("goes on for quite a while") == 60
     assert text.replace(" ", "").count("a-very-long-name") == 20
-    assert "Read the picture itself." in text
+    assert "Read the image itself." in text
 
 
 def test_markup_is_text(tmp_path):

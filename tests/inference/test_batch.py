@@ -66,7 +66,7 @@ def test_one_bad_file_never_stops_the_rest(predictor, tmp_path):
     known = ImageFile(tmp_path / "z.zip", "z.zip", "z", "z.zip is not a zip.")
     results = list(predict_files(predictor, [*files_of(good[0], bad, good[1]), known], tmp_path / "out"))
     assert [result.failed for result in results] == [False, True, False, True]
-    assert "b.png is not a picture" in results[1].summary()
+    assert "b.png is not an image" in results[1].summary()
     assert results[3].record == {"image": "z.zip", "error": "z.zip is not a zip."}
     assert len((tmp_path / "out" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()) == 4
     assert (tmp_path / "out" / "c_mask.png").exists()
@@ -101,7 +101,7 @@ def test_the_summary_names_what_lies_beside_it(predictor, tmp_path):
     with (tmp_path / "out" / "predictions.csv").open(encoding="utf-8", newline="") as file:
         good_row, bad_row = csv.DictReader(file)
     assert (tmp_path / "out" / good_row["mask"]).is_file()
-    assert "is not a picture" in bad_row["remarks"]
+    assert "is not an image" in bad_row["remarks"]
     report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert 'src="a_overlay.png"' in report
     assert "2020-01-02" in report and "tiny" in report

@@ -5,7 +5,7 @@ from busi_unet.inference.postprocess import mask_from_probability
 
 
 def probability() -> np.ndarray:
-    """A lesion of 100 pixels with a hole, and a speck of 4, in a picture of 1,200."""
+    """A lesion of 100 pixels with a hole, and a speck of 4, in an image of 1,200."""
     map_ = np.zeros((30, 40), dtype=np.float32)
     map_[5:15, 5:15] = 0.9
     map_[9:11, 9:11] = 0.1

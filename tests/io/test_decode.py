@@ -82,11 +82,11 @@ def test_the_source_array_stays_as_it_was(grey):
 
 def test_unreadable_sources_say_which_and_why(grey, tmp_path):
     whole = encoded(Image.fromarray(grey), "PNG")
-    (tmp_path / "notes.png").write_text("not a picture")
+    (tmp_path / "notes.png").write_text("not an image")
     (tmp_path / "empty.png").touch()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     for source, said in (
-        (tmp_path / "notes.png", "notes.png is not a picture"),
+        (tmp_path / "notes.png", "notes.png is not an image"),
         (tmp_path / "empty.png", "empty.png is empty"),
         (tmp_path / "cut.png", "cut.png is damaged"),
         (tmp_path / "absent.png", "absent.png does not exist"),

@@ -194,7 +194,7 @@ class TestBroken:
             assert str(caught.value).startswith("scan.dcm")
 
     def test_a_report_has_no_image(self):
-        with pytest.raises(UnreadableImageError, match="without a picture"):
+        with pytest.raises(UnreadableImageError, match="without an image"):
             decode_image(dicom(None))
 
     def test_a_header_without_pixels(self):

@@ -72,7 +72,7 @@ def test_dicom_needs_no_ending(scratch, tmp_path):
     [
         ({"../a.png": b"x"}, "s.zip is not safe to unpack: - ../a.png: its path leads out"),
         ({"a.png": bytes(3000)}, "s.zip would unpack to"),
-        ({"notes.txt": b""}, "s.zip holds no picture. Pictures end in .bmp"),
+        ({"notes.txt": b""}, "s.zip holds no image. Images end in .bmp"),
     ],
 )
 def test_a_zip_that_cannot_be_used_is_one_entry(files, problem, scratch, tmp_path):
@@ -96,8 +96,8 @@ def test_damaged_entries_are_listed_behind_the_good_ones(scratch, tmp_path):
 
 def test_an_empty_folder_and_too_many_images_are_wrong_usage(scratch, tmp_path):
     (tmp_path / "in").mkdir()
-    with pytest.raises(UsageError, match="holds no picture"):
+    with pytest.raises(UsageError, match="holds no image"):
         find_images([tmp_path / "in"], scratch)
     paths = [write(tmp_path / f"{index}.png") for index in range(3)]
-    with pytest.raises(UsageError, match=r"These are 3 pictures; one run takes at most 2\."):
+    with pytest.raises(UsageError, match=r"These are 3 images; one run takes at most 2\."):
         find_images(paths, scratch, limits=Limits(images=2))
