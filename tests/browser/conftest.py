@@ -18,7 +18,7 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # A camera that shows a test picture.
+    # A camera that shows a test image.
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 ]
