@@ -1,6 +1,6 @@
-"""Draws the images of the page in docs/images: python tests/browser/screenshots.py
+"""Draw the page for docs/images: python tests/browser/screenshots.py
 
-The app runs on the embedded weights, with synthetic images, in light and dark.
+The app runs on the embedded weights and shows the examples, in light, in dark and on a phone.
 """
 
 from __future__ import annotations
@@ -11,40 +11,40 @@ import tempfile
 from pathlib import Path
 
 from conftest import ARGUMENTS, BROWSERS
-from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from busi_unet.app import text
+from busi_unet.app.examples import examples
 from busi_unet.app.page import LAUNCH_OPTIONS, build_page
-from busi_unet.data.phantom import make_phantom
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 
 
 def one_image(page: Page, _folder: Path) -> None:
     page.get_by_label("Example, malignant").click()
-    expect(page.locator("#findings")).to_contain_text("drawn as malignant.")
+    expect(page.locator("#findings")).to_contain_text("labelled malignant.")
+    expect(page.locator("#overlay img")).to_be_visible()
     page.mouse.move(0, 0)
 
 
 def many_images(page: Page, folder: Path) -> None:
-    page.get_by_role("tab", name="Many images").click()
+    page.get_by_role("tab", name=text.MANY_IMAGES).click()
     page.set_input_files("#batch-images input[type=file]", sorted(folder.iterdir()))
-    page.get_by_role("button", name="Analyse").click()
+    page.get_by_role("button", name=text.BATCH_START).click()
     expect(page.get_by_text("Done.")).to_be_visible()
 
 
 def about_model(page: Page, _folder: Path) -> None:
-    page.get_by_role("tab", name="About this model").click()
-    expect(page.locator(".about-results")).to_be_visible()
+    page.get_by_role("tab", name=text.ABOUT).click()
+    expect(page.locator(".about-facts")).to_be_visible()
 
 
 def write_images(folder: Path) -> None:
-    for number, label in enumerate(("benign", "malignant", "normal"), start=1):
-        phantom = make_phantom(label, seed=number, size=(360, 480))
-        Image.fromarray(phantom.image).save(folder / f"{label}-{number}.png")
-    (folder / "notes.png").write_text("no image")
+    for example in examples():
+        shutil.copy(example.path, folder)
+    (folder / "notes.png").write_text("not an image")
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def main() -> None:
                 (many_images, "many_images"),
                 (about_model, "about_model"),
             ):
-                page = browser.new_page(viewport={"width": 1280, "height": 860}, color_scheme=scheme)
+                page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme=scheme)
                 page.set_default_timeout(120_000)
                 page.goto(url)
                 show(page, Path(folder))
