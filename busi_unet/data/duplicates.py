@@ -1,19 +1,19 @@
-"""Copies and near-copies among pictures, found from their pixels alone.
+"""Copies and near-copies among images, found from their pixels alone.
 
 Three steps, each cheaper per pair than the next and each fed only what the last one let through:
 
-1. Vote. Every picture is described by SIFT features (Lowe 2004) with the Hellinger normalisation of
-   RootSIFT (Arandjelović and Zisserman 2012). Some, spread over the picture, vote for the pictures that
-   hold their nearest neighbours; the pictures with most votes are candidates.
+1. Vote. Every image is described by SIFT features (Lowe 2004) with the Hellinger normalisation of
+   RootSIFT (Arandjelović and Zisserman 2012). Some, spread over the image, vote for the images that
+   hold their nearest neighbours; the images with most votes are candidates.
 2. Align. One-to-one matches of a candidate pair agree, or do not, on one similarity transform: shift,
    zoom, rotation. Every match proposes one by itself, so the search is exhaustive and needs no random draw.
 3. Compare. The pair is laid over each other and the normalised cross-correlation (NCC) of its fine structure
    decides. The black screen around the scanned field and burnt-in white text are left out, because all
-   pictures of a scanner share them; structure coarser than a few speckles is removed, because depth shading
-   and a dark lesion in the middle make any two ultrasound pictures alike; and the strongest residuals are
+   images of a scanner share them; structure coarser than a few speckles is removed, because depth shading
+   and a dark lesion in the middle make any two ultrasound images alike; and the strongest residuals are
    clipped, lest the rest of a drawing outweigh the tissue.
 
-A mirrored picture is compared through its mirrored features; an upside-down one is a mirrored one, rotated.
+A mirrored image is compared through its mirrored features; an upside-down one is a mirrored one, rotated.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ MIN_SCORE = 0.55
 
 _SIDE = 256  # longest side of the compared frames, pixels
 _FEATURES = 256
-_VOTERS = 64  # features of a picture that take part in the vote
+_VOTERS = 64  # features of an image that take part in the vote
 _CELLS = 8  # per side: voters are drawn from a grid of cells
 _NEAREST = 2  # votes of one feature
-_CANDIDATES = 10  # per picture and orientation
+_CANDIDATES = 10  # per image and orientation
 _MIN_SIMILARITY = 0.8  # of two matched RootSIFT descriptors, 1 where equal
-_MIN_MATCHES = 7  # agreeing with one transform; unrelated pictures reach 3 to 6
+_MIN_MATCHES = 7  # agreeing with one transform; unrelated images reach 3 to 6
 _MIN_OVERLAP = 0.25  # of the smaller frame
 _ZOOM = (0.4, 2.5)
 _TOLERANCE = 4.0  # pixels of the compared frames
@@ -53,7 +53,7 @@ _BURNT_IN = 250  # grey level from which a pixel counts as drawn, not scanned
 
 @dataclass(frozen=True)
 class CopyPair:
-    """Two pictures that show the same view.
+    """Two images that show the same view.
 
     `first` < `second` are indices into the sequence that was searched. `score` is the normalised
     cross-correlation of their fine structure over the shared area, at most 1; `flipped` says that one is
@@ -78,10 +78,10 @@ class _Features(NamedTuple):
 def find_copies(
     images: Sequence[np.ndarray], *, min_score: float = MIN_SCORE, progress: bool = False
 ) -> list[CopyPair]:
-    """Finds the pairs of pictures that are copies: flipped, cropped, rescanned, regained or drawn over.
+    """Finds the pairs of images that are copies: flipped, cropped, rescanned, regained or drawn over.
 
     The result depends on the pixels only; no random number is drawn. Time grows with the square of the
-    number of pictures, and 780 of them take about a minute on two cores.
+    number of images, and 780 of them take about a minute on two cores.
 
     Args:
         images: grey frames, uint8 (H, W), of any and of differing sizes.
@@ -89,7 +89,7 @@ def find_copies(
         progress: show progress bars on stderr.
 
     Returns:
-        Pairs in ascending order of (first, second), each pair once. A chain of pairs may join pictures that
+        Pairs in ascending order of (first, second), each pair once. A chain of pairs may join images that
         are no pair themselves: see `group_copies`.
 
     Raises:
@@ -102,7 +102,7 @@ def find_copies(
     frames: list[np.ndarray] = []
     fields: list[np.ndarray] = []
     first_with: dict[str, int] = {}
-    # Each picture is fetched once: `images` may decode them on demand.
+    # Each image is fetched once: `images` may decode them on demand.
     for index, image in enumerate(images):
         if image.ndim != 2 or image.dtype != np.uint8 or image.size == 0:
             raise ValueError(f"images[{index}] must be uint8 (H, W), not {image.dtype} {image.shape}.")
@@ -203,7 +203,7 @@ def _scanned_field(cv2: ModuleType, frame: np.ndarray, image: np.ndarray) -> np.
 
 
 def _describe(cv2: ModuleType, frame: np.ndarray) -> _Features:
-    # Low contrast counts here: speckle, not edges, tells two pictures of one breast apart.
+    # Low contrast counts here: speckle, not edges, tells two images of one breast apart.
     sift = cv2.SIFT_create(nfeatures=_FEATURES, contrastThreshold=0.01, edgeThreshold=20)
     keys, descriptors = sift.detectAndCompute(frame, None)
     if not keys:
@@ -217,7 +217,7 @@ def _describe(cv2: ModuleType, frame: np.ndarray) -> _Features:
 
 
 def _spread(weakness: Sequence[float], points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    # Burnt-in text holds the strongest features of a picture. By turns over a grid, tissue has its say.
+    # Burnt-in text holds the strongest features of an image. By turns over a grid, tissue has its say.
     height, width = shape
     cells = (points.imag * _CELLS / height).astype(int) * _CELLS + (points.real * _CELLS / width).astype(int)
     strongest = np.argsort(weakness, kind="stable")

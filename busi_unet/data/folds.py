@@ -21,7 +21,7 @@ N_FOLDS = 5
 
 
 def pixel_hash(pixels: np.ndarray) -> str:
-    """Fingerprints a decoded picture, whatever file format held it.
+    """Fingerprints a decoded image, whatever file format held it.
 
     Args:
         pixels: grey frame, uint8 (H, W).
@@ -48,13 +48,13 @@ def assign_folds(
     of the groups and on what they hold, not on the order of the input, and is the same on every platform.
 
     Args:
-        labels: class of each picture.
-        groups: group of each picture; names must differ as text.
+        labels: class of each image.
+        groups: group of each image; names must differ as text.
         n_folds: at least 2.
         seed: another seed deals groups of equal make-up in another order.
 
     Returns:
-        Fold of each picture, 0 to n_folds - 1.
+        Fold of each image, 0 to n_folds - 1.
 
     Raises:
         ValueError: lengths differ, n_folds is below 2, or there are fewer groups than folds.
@@ -90,14 +90,14 @@ def assign_folds(
 
 
 def random_split_leak(groups: Sequence[Hashable], *, test_share: float = 1 / N_FOLDS) -> float:
-    """Expected share of test pictures with a copy in training, were pictures split at random one by one.
+    """Expected share of test images with a copy in training, were images split at random one by one.
 
-    Exact, not simulated. Where t of n pictures are tested, a tested picture of a group of k has all of its
+    Exact, not simulated. Where t of n images are tested, a tested image of a group of k has all of its
     copies beside it with probability Π (t - i) / (n - i), i = 1 … k - 1; otherwise it leaks.
 
     Args:
-        groups: group of each picture.
-        test_share: share of the pictures in the test part, in (0, 1).
+        groups: group of each image.
+        test_share: share of the images in the test part, in (0, 1).
 
     Returns:
         Share in [0, 1].
@@ -108,7 +108,7 @@ def random_split_leak(groups: Sequence[Hashable], *, test_share: float = 1 / N_F
     count = len(groups)
     tested = round(test_share * count)
     if not 0 < tested < count:
-        raise ValueError(f"A test share of {test_share} leaves {tested} of {count} pictures for the test.")
+        raise ValueError(f"A test share of {test_share} leaves {tested} of {count} images for the test.")
     leak = 0.0
     for size in Counter(groups).values():
         together = 1.0

@@ -1,6 +1,6 @@
-"""Synthetic breast ultrasound pictures with exact masks, for tests, examples and trying a model without data.
+"""Synthetic breast ultrasound images with exact masks, for tests, examples and trying a model without data.
 
-A picture is drawn in two steps. First the anatomy: how strongly each point scatters (dB), which surfaces
+An image is drawn in two steps. First the anatomy: how strongly each point scatters (dB), which surfaces
 reflect like a mirror, and how much each point attenuates. Then the scanner: random scatterers weighted by
 the anatomy are convolved with a pulse that widens sideways with depth, detected, averaged over a few looks,
 attenuated along each beam and log-compressed. Shadows and posterior enhancement therefore come from the
@@ -20,7 +20,7 @@ from scipy import ndimage
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
 
-# Lengths below are in points: a picture of 500 x 500 has one point per pixel, whatever its real size,
+# Lengths below are in points: an image of 500 x 500 has one point per pixel, whatever its real size,
 # so that one seed draws the same lesion in a like breast at every resolution.
 _POINTS = 500.0
 _MIN_SIDE = 32
@@ -29,11 +29,11 @@ _LOOKS = 5
 
 @dataclass(frozen=True)
 class Phantom:
-    """A synthetic picture and what is in it.
+    """A synthetic image and what is in it.
 
     Attributes:
         image: uint8 (H, W), row 0 at the skin, 0 black to 255 white.
-        mask: bool (H, W), True inside the lesion; empty for a normal picture.
+        mask: bool (H, W), True inside the lesion; empty for a normal image.
         label: one of `CLASS_NAMES`.
     """
 
@@ -64,17 +64,17 @@ class _Lesion:
 
 
 def make_phantom(label: str, *, seed: int, size: tuple[int, int]) -> Phantom:
-    """Draw one synthetic B-mode picture.
+    """Draw one synthetic B-mode image.
 
     The speckle is the linear convolution model of Bamber and Dickinson, "Ultrasonic B-scanning: a computer
     simulation" (Phys. Med. Biol. 25:463, 1980), at baseband and with a depth-dependent pulse as in Gao et
     al., "A fast convolution-based methodology to simulate 2-D/3-D cardiac ultrasound images" (IEEE Trans.
     Ultrason. Ferroelectr. Freq. Control 56:404, 2009). Lesions follow the BI-RADS descriptors of their
-    class; the pictures are illustrations and no evidence about a model's accuracy.
+    class; the images are illustrations and no evidence about a model's accuracy.
 
     Args:
         label: one of `CLASS_NAMES`.
-        seed: 0 or more; picks anatomy, lesion, gain and speckle. The same seed gives the same picture.
+        seed: 0 or more; picks anatomy, lesion, gain and speckle. The same seed gives the same image.
         size: height and width in pixels, each at least 32.
 
     Raises:
@@ -90,7 +90,7 @@ def make_phantom(label: str, *, seed: int, size: tuple[int, int]) -> Phantom:
             f"A phantom of {height} x {width} pixels is too small.",
             f"Ask for at least {_MIN_SIDE} x {_MIN_SIDE}.",
         )
-    # The label is part of the seed: the same seed must not give three pictures of one breast.
+    # The label is part of the seed: the same seed must not give three images of one breast.
     rng = np.random.default_rng([CLASS_NAMES.index(label), seed])
     unit = math.sqrt(height * width) / _POINTS
     # Rows as a full grid, because layers bend them; columns as one line, because nothing moves sideways.
@@ -110,12 +110,12 @@ def write_phantom_dataset(root: Path | str, *, per_class: int, seed: int, size: 
 
     Args:
         root: folder to hold `normal/`, `benign/` and `malignant/`; made where absent.
-        per_class: pictures per class, each `benign (1).png` with its `benign (1)_mask.png` (0 or 255).
-        seed: the picture with number n is drawn with seed + n - 1.
+        per_class: images per class, each `benign (1).png` with its `benign (1)_mask.png` (0 or 255).
+        seed: the image with number n is drawn with seed + n - 1.
         size: height and width in pixels.
 
     Raises:
-        UsageError: a size that is too small, a negative seed, or no picture asked for.
+        UsageError: a size that is too small, a negative seed, or no image asked for.
     """
     if per_class < 1:
         raise UsageError(f"Cannot write {per_class} phantoms per class.", "Ask for one or more.")
@@ -362,7 +362,7 @@ def _add_malignant(tissue: _Tissue, lesion: _Lesion, rng, rows, columns) -> None
 
 
 def _scan(rng, tissue: _Tissue, unit: float) -> np.ndarray:
-    """Picture uint8 (H, W) that a linear-array scanner would show of the tissue."""
+    """Image uint8 (H, W) that a linear-array scanner would show of the tissue."""
     height, width = tissue.echo.shape
     axial = max(1.25 * unit, 0.6)
     near, far = max(rng.uniform(1.4, 2.2) * unit, 0.7), max(rng.uniform(2.2, 3.5) * unit, 1.0)

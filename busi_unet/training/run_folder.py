@@ -279,7 +279,7 @@ def write_model(
         run: at its end.
         model: with the weights of the selected epoch, on the CPU.
         config: calibrated.
-        guard: None where there are too few images to fit one.
+        ood: None where there are too few images to fit one.
 
     Raises:
         TrainingError: the run folder cannot be written.

@@ -27,7 +27,7 @@ def write_evaluation(folder: Path, content: dict) -> None:
 
 @pytest.fixture
 def own(tiny_model: Path) -> dict:
-    """An evaluation that names the weights of the tiny bundle."""
+    """An evaluation that names the weights of the tiny model."""
     content = evaluation()
     content["provenance"]["model_sha256"] = model_hash(tiny_model)
     return content

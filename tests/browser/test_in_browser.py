@@ -124,7 +124,7 @@ def test_a_bad_file_gives_a_sentence_and_the_app_goes_on(page: Page, image: Path
     expect(page.locator("#overlay img")).to_be_visible()
     page.get_by_label("Clear").click()
     bad = tmp_path / "text.png"
-    bad.write_text("no picture", encoding="utf-8")
+    bad.write_text("no image", encoding="utf-8")
 
     page.set_input_files(UPLOAD, bad)
     expect(page.locator("#findings")).to_contain_text("Not analysed. The file is not")

@@ -61,7 +61,7 @@ def files(tmp_path: Path) -> list[Path]:
     paths = [tmp_path / "one.png", tmp_path / "bad.png", tmp_path / "two.tif", tmp_path / "more.zip"]
     for seed in (0, 2):
         Image.fromarray(make_phantom("benign", seed=seed, size=(90, 160)).image).save(paths[seed])
-    paths[1].write_text("no picture", encoding="utf-8")
+    paths[1].write_text("no image", encoding="utf-8")
     with zipfile.ZipFile(paths[3], "w") as zip_file:
         zip_file.write(paths[0], "study/three.png")
     return paths
