@@ -20,6 +20,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Request, expect
 
 from busi_unet.app import text
+from busi_unet.app.examples import examples
 from busi_unet.app.page import LAUNCH_OPTIONS, build_page
 from busi_unet.data.phantom import make_phantom
 
@@ -109,7 +110,8 @@ def test_upload_example_and_clearing(page: Page, image: Path) -> None:
     page.locator("#examples button").nth(1).click()
     expect(page.locator("#findings")).to_contain_text("labelled benign.")
     expect(page.locator(UPLOAD)).to_be_attached()  # the upload of before is gone
-    assert _natural_size(page, "#overlay") == [480, 360]
+    with Image.open(examples()[1].path) as example:
+        assert _natural_size(page, "#overlay") == list(example.size)
     _screenshot(page, "example")
 
     page.set_input_files(UPLOAD, image)
