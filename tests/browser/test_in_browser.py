@@ -305,7 +305,7 @@ def test_reference_mask(page: Page, image: Path, tmp_path: Path) -> None:
 
 def test_correction_with_the_brush_becomes_a_training_pair(page: Page, image: Path, tmp_path: Path) -> None:
     _analyse(page, image)
-    _tab(page, "Correct the outline")
+    _tab(page, "Correct the mask")
     canvas = page.locator("#editor canvas").first
     expect(canvas).to_be_visible()
     page.wait_for_timeout(1500)  # the editor tells nobody when it has drawn a new image
@@ -426,7 +426,7 @@ def test_no_serious_barrier(page: Page, image: Path, scheme: str) -> None:
     _analyse(page, image)
     _set_threshold(page, 0.3)
     found = []
-    for tab in ("Measurements", "Compare with a mask", "Correct the outline", "Download", "All values"):
+    for tab in ("Measurements", "Compare with a mask", "Correct the mask", "Download", "All values"):
         _tab(page, tab)
         _settle(page)
         found += [(tab, each) for each in _barriers(page)]
