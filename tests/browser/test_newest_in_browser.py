@@ -170,7 +170,8 @@ class Visitor:
         if not np.array_equal(original, overlay):
             return "the overlay is of another image"
         label = CLASS_NAMES[_label(original)]
-        return "" if f"class: {label}" in shown["findings"] else f"not {label}: {shown['findings']!r}"
+        named = f"{label.capitalize()} (" in shown["findings"]
+        return "" if named else f"not {label}: {shown['findings']!r}"
 
     def pixels(self, address: str) -> np.ndarray:
         """The image of a panel, grey."""
