@@ -30,21 +30,20 @@ def run(args: argparse.Namespace) -> None:
     from busi_unet.training.calibrate import recalibrate
 
     config = recalibrate(args.model, load_prepared(args.data), left_out=args.left_out)
-    calibration, thresholds = config.calibration, config.thresholds
-    sets, band, limit = calibration.prediction_sets, calibration.boundary_band, calibration.ood_threshold
-    classes = calibration.classes
-    print(
-        f"lesion                   {classes.lesion_head:.2f} × head + {classes.lesion_map:.2f} × mask "
-        f"{classes.lesion_bias:+.2f}"
-    )
-    print(f"malignant                {classes.malignant_head:.2f} × head {classes.malignant_bias:+.2f}")
-    print(f"mask threshold           {thresholds.mask:.2f}")
-    print(f"lesion threshold         {thresholds.lesion:.2f}")
-    print(f"smallest lesion          {thresholds.min_area:.2%} of the image")
-    print(f"malignant threshold      {thresholds.malignant:.2f}")
-    print(
-        "prediction sets          " + (f"{sets.coverage:.0%}, from {sets.threshold:.3f}" if sets else "none")
-    )
-    radii = f"{band.coverage:.0%} from -{band.inner:.2f} to +{band.outer:.2f} radii" if band else "none"
-    print(f"boundary band            {radii}")
-    print(f"out of distribution from {'none' if limit is None else f'{limit:.2f} of the usual distance'}")
+    thresholds, classes = config.thresholds, config.calibration.classes
+    sets, band = config.calibration.prediction_sets, config.calibration.boundary_band
+    limit = config.calibration.ood_threshold
+    rows = {
+        "lesion": f"{classes.lesion_head:.2f} × head + {classes.lesion_map:.2f} × mask "
+        f"{classes.lesion_bias:+.2f}",
+        "malignant": f"{classes.malignant_head:.2f} × head {classes.malignant_bias:+.2f}",
+        "mask threshold": f"{thresholds.mask:.2f}",
+        "lesion threshold": f"{thresholds.lesion:.2f}",
+        "smallest lesion": f"{thresholds.min_area:.2%} of the image",
+        "malignant threshold": f"{thresholds.malignant:.2f}",
+        "prediction sets": sets and f"{sets.coverage:.0%}, from {sets.threshold:.3f}",
+        "boundary band": band and f"{band.coverage:.0%} from -{band.inner:.2f} to +{band.outer:.2f} radii",
+        "out of distribution from": limit and f"{limit:.2f} of the usual distance",
+    }
+    for name, value in rows.items():
+        print(f"{name:24} {value or 'none'}")

@@ -1,7 +1,6 @@
-"""What is fitted once the weights are trained.
+"""What is fitted once the weights are trained, on images that they were not trained on.
 
-Class probabilities, thresholds, prediction sets and boundary band on images that were not trained on; the
-out-of-distribution limit on the training images, too.
+Only the out-of-distribution threshold is fitted on the training images, too.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from tqdm import tqdm
 from busi_unet.config import CLASS_NAMES, BoundaryBand, Calibration, ModelConfig, PredictionSets, Thresholds
 from busi_unet.data.prepared import UNKNOWN
 from busi_unet.errors import UsageError
-from busi_unet.evaluation.leakage import Split, split_for
+from busi_unet.evaluation.leakage import require_unseen, split_for, trained_on
 from busi_unet.evaluation.metrics import MISSED_DICE, dice
 from busi_unet.inference.calibration import calibrated_probabilities, fit_calibration
 from busi_unet.inference.conformal import (
@@ -67,12 +66,21 @@ class Answers:
     groups: np.ndarray
     sources: np.ndarray
 
+    def select(self, indices: Sequence[int] | np.ndarray) -> Answers:
+        """Return the answers about these images."""
+        return Answers(
+            **{
+                name: [column[i] for i in indices] if isinstance(column, list) else column[indices]
+                for name, column in vars(self).items()
+            }
+        )
 
-def collect_answers(pairs: Sequence[tuple[Predictor, Dataset]], *, progress: bool = True) -> Answers:
-    """Ask each predictor about its images of the prepared data set."""
+
+def collect_answers(pairs: Sequence[tuple[Predictor, Dataset]]) -> Answers:
+    """Ask each predictor about its images of the prepared data set, with a bar on stderr."""
     rows: dict[str, list] = {item.name: [] for item in fields(Answers)}
     for predictor, images in pairs:
-        for row in tqdm(images, "calibrate", unit="image", disable=not progress):
+        for row in tqdm(images, "calibrate", unit="image"):
             image = decode_image(row["image"])
             (raw,) = predictor.run([image])
             rows["class_logits"].append(raw.class_logits)
@@ -87,30 +95,23 @@ def collect_answers(pairs: Sequence[tuple[Predictor, Dataset]], *, progress: boo
 
 
 def calibrate_model(
-    predictor: Predictor, data: DatasetDict, *, kept: ModelConfig | None = None, progress: bool = True
+    predictor: Predictor, data: DatasetDict, answers: Answers | None
 ) -> tuple[ModelConfig, OodDetector | None]:
     """Fit all that is fitted after training.
 
     Args:
         predictor: the trained network.
         data: prepared, split as for the training.
-        kept: config to take calibration and thresholds from, for a network that was trained on the validation
-            images; only the out-of-distribution limit is fitted then.
-        progress: shows bars on stderr.
+        answers: to fit calibration and thresholds to; None keeps those of the predictor.
 
     Returns:
-        The predictor's config with calibration and thresholds, and what detects images out of distribution;
-        None where the images are too few to fit it.
+        The predictor's config with what was fitted, and what detects images out of distribution; None where
+        the images are too few to fit it.
     """
-    if kept is not None:
-        calibration, thresholds = kept.calibration, kept.thresholds
-    else:
-        calibration, thresholds = calibrate(
-            collect_answers([(predictor, data["validation"])], progress=progress)
-        )
-    ood, limit = _fit_ood(predictor, data, progress) or (None, None)
-    calibration = replace(calibration, ood_threshold=limit)
-    return replace(predictor.config, calibration=calibration, thresholds=thresholds), ood
+    config = predictor.config
+    fitted = (config.calibration, config.thresholds) if answers is None else calibrate(answers)
+    ood, limit = _fit_ood(predictor, data) or (None, None)
+    return replace(config, calibration=replace(fitted[0], ood_threshold=limit), thresholds=fitted[1]), ood
 
 
 def calibrate(answers: Answers) -> tuple[Calibration, Thresholds]:
@@ -124,37 +125,30 @@ def calibrate(answers: Answers) -> tuple[Calibration, Thresholds]:
         The blocks for `config.json`. Where the images do not tell (no lesion at all, or none without), the
         defaults stay.
     """
-    labelled = answers.labels != UNKNOWN
-    classes = fit_calibration(
-        *(part[labelled] for part in (answers.class_logits, answers.peaks, answers.labels, answers.sources))
-    )
+    labelled = answers.select(np.flatnonzero(answers.labels != UNKNOWN))
+    classes = fit_calibration(labelled.class_logits, labelled.peaks, labelled.labels, labelled.sources)
     probabilities = calibrated_probabilities(answers.class_logits, answers.peaks, classes)
-    lesion_probability = 1 - probabilities[:, CLASS_NAMES.index("normal")]
 
     masked = [i for i, mask in enumerate(answers.masks) if mask is not None]
-    lesions = [i for i in masked if answers.masks[i].any()]
+    outlined = [i for i in masked if answers.masks[i].any()]
+    lesions = answers.select(outlined)
+    lesion_probability = 1 - probabilities[outlined, CLASS_NAMES.index("normal")]
     thresholds = Thresholds()
-    if lesions:
-        maps, masks = [answers.maps[i] for i in lesions], [answers.masks[i] for i in lesions]
-        thresholds = fit_mask_threshold(maps, masks, thresholds)
-        thresholds = fit_min_area(maps, masks, thresholds)
-        if len(lesions) < len(masked):
-            thresholds = fit_lesion_threshold(
-                maps,
-                masks,
-                lesion_probability[lesions],
-                answers.groups[lesions],
-                answers.sources[lesions],
-                thresholds,
-            )
+    if outlined:
+        thresholds = _fit_mask_threshold(lesions, thresholds)
+        thresholds = _fit_min_area(lesions, thresholds)
+        if len(outlined) < len(masked):
+            thresholds = _fit_lesion_threshold(lesions, lesion_probability, thresholds)
     thresholds = Thresholds(**{name: round(value, 4) for name, value in asdict(thresholds).items()})
 
     distances, groups = [], []
-    for i in lesions:
-        mask = mask_from_probability(answers.maps[i], lesion_probability[i], thresholds)
-        if dice(mask, answers.masks[i]) >= MISSED_DICE:
-            distances.append(boundary_distances(mask, answers.masks[i]))
-            groups.append(answers.groups[i])
+    for map_, reference, probability, group in zip(
+        lesions.maps, lesions.masks, lesion_probability, lesions.groups, strict=True
+    ):
+        mask = mask_from_probability(map_, probability, thresholds)
+        if dice(mask, reference) >= MISSED_DICE:
+            distances.append(boundary_distances(mask, reference))
+            groups.append(group)
     band = fit_boundary_band(distances, groups, COVERAGE)
     calibration = Calibration(
         classes,
@@ -165,7 +159,7 @@ def calibrate(answers: Answers) -> tuple[Calibration, Thresholds]:
 
 
 def fit_prediction_sets(probabilities: np.ndarray, answers: Answers) -> PredictionSets | None:
-    """Return sets with the stated coverage in each source; None without any class.
+    """Return sets with the stated coverage in each source, by probabilities (N, 3); None without any class.
 
     Each source asks for a threshold of its own, and the lowest is taken.
     """
@@ -179,62 +173,69 @@ def fit_prediction_sets(probabilities: np.ndarray, answers: Answers) -> Predicti
     return PredictionSets(COVERAGE, min(thresholds)) if thresholds else None
 
 
-def fit_mask_threshold(
-    maps: Sequence[np.ndarray], masks: Sequence[np.ndarray], thresholds: Thresholds
-) -> Thresholds:
+def _fit_mask_threshold(lesions: Answers, thresholds: Thresholds) -> Thresholds:
     """Return the thresholds with the mask threshold that maximises the mean Dice of the lesion images.
 
     It is the nearest to a half of those that are as good but for chance: the very best on one fold is not on
     another.
     """
-    scores = [_lesion_dice(maps, masks, replace(thresholds, mask=float(value)))[0] for value in _MASK_GRID]
+    scores = [_score(lesions, replace(thresholds, mask=float(value)))[0].mean() for value in _MASK_GRID]
     return replace(thresholds, mask=nearest_half(_MASK_GRID, scores, _DICE_TOLERANCE))
 
 
-def fit_min_area(
-    maps: Sequence[np.ndarray], masks: Sequence[np.ndarray], thresholds: Thresholds
-) -> Thresholds:
+def _fit_min_area(lesions: Answers, thresholds: Thresholds) -> Thresholds:
     """Return the thresholds with the largest smallest area that leaves no more lesion images without a mask.
 
     It costs their mean Dice at most 0.001: specks hardly move the Dice, but each one is shown as a lesion,
     while a small lesion that is dropped is missed.
     """
-    by_area = {value: _lesion_dice(maps, masks, replace(thresholds, min_area=value)) for value in _AREA_GRID}
+    by_area = {value: _score(lesions, replace(thresholds, min_area=value)) for value in _AREA_GRID}
     fewest = min(empty for _, empty in by_area.values())
-    scores = {value: score for value, (score, empty) in by_area.items() if empty == fewest}
+    scores = {value: dices.mean() for value, (dices, empty) in by_area.items() if empty == fewest}
     good = [value for value, score in scores.items() if score >= max(scores.values()) - _DICE_TOLERANCE]
     return replace(thresholds, min_area=max(good))
 
 
-def fit_lesion_threshold(
-    maps: Sequence[np.ndarray],
-    masks: Sequence[np.ndarray],
-    lesion_probability: np.ndarray,
-    groups: np.ndarray,
-    sources: np.ndarray,
-    thresholds: Thresholds,
+def _fit_lesion_threshold(
+    lesions: Answers, lesion_probability: np.ndarray, thresholds: Thresholds
 ) -> Thresholds:
     """Return the thresholds with the lesion probability below which the mask is left empty.
 
     Of the lesions that are found, at most `_EMPTIED` fall short of it in each source, each group with one
     vote: a cancer missed costs more than a needless outline.
     """
-    predicted = [mask_from_probability(map_, 1.0, thresholds) for map_ in maps]
-    found = np.array([dice(own, mask) >= MISSED_DICE for own, mask in zip(predicted, masks, strict=True)])
+    found = _score(lesions, thresholds)[0] >= MISSED_DICE
     fitted = []
-    for source in sorted(set(sources[found])):
-        own = found & (sources == source)
+    for source in sorted(set(lesions.sources[found])):
+        own = found & (lesions.sources == source)
         order = np.argsort(lesion_probability[own])
-        votes = np.cumsum(group_votes(groups[own])[order])
+        votes = np.cumsum(group_votes(lesions.groups[own])[order])
         emptied = int(np.searchsorted(votes, _EMPTIED * votes[-1], side="right"))
         fitted.append(float(lesion_probability[own][order][emptied]))
     return replace(thresholds, lesion=min(fitted)) if fitted else thresholds
+
+
+def _score(lesions: Answers, thresholds: Thresholds) -> tuple[np.ndarray, int]:
+    """Return the Dice of each lesion image, and how many of them get no mask at all."""
+    masks = [mask_from_probability(map_, 1.0, thresholds) for map_ in lesions.maps]
+    dices = [dice(mask, reference) for mask, reference in zip(masks, lesions.masks, strict=True)]
+    return np.array(dices), sum(not mask.any() for mask in masks)
 
 
 def nearest_half(grid: np.ndarray, scores: Sequence[float], tolerance: float) -> float:
     """Return the value of the grid nearest to 0.5 whose score is at most the tolerance below the best."""
     good = grid[np.asarray(scores) >= max(scores) - tolerance]
     return float(good[np.argmin(np.abs(good - 0.5))])
+
+
+def _fit_ood(predictor: Predictor, data: DatasetDict) -> tuple[OodDetector, float] | None:
+    """Return `fit_ood` on all images but those for testing; None where they are too few."""
+    features, groups = [], []
+    for name in ("train", "validation"):
+        for row in tqdm(data[name], f"out of distribution, {name}", unit="image"):
+            features.append(predictor.run([decode_image(row["image"])])[0].features)
+            groups.append(row["group"])
+    return fit_ood(np.stack(features), groups)
 
 
 def recalibrate(folder: Path, data: DatasetDict, *, left_out: Sequence[Path] = ()) -> ModelConfig:
@@ -256,65 +257,36 @@ def recalibrate(folder: Path, data: DatasetDict, *, left_out: Sequence[Path] = (
         IncompatibleModelError: a folder holds no model of this package.
     """
     predictor = Predictor.from_pretrained(folder)
-    split = _own_split(folder, predictor.config, data)
-    kept = None
-    if left_out:
-        # The model's own test images stay out of everything that is fitted for it.
-        kept_back = list(split.data["test"]["image_id"])
+    own = _own_split("MODEL", folder, predictor, data)
+    if not left_out:
+        if "validation" in trained_on(predictor.config.training):
+            raise UsageError(
+                f"{folder} was trained on its validation images too: nothing unseen is left to fit to.",
+                "Name siblings that have not seen some of the images: --left-out RUN/model …",
+            )
+        pairs = [(predictor, own["validation"])]
+    else:
         pairs = []
         for other in left_out:
             sibling = Predictor.from_pretrained(other)
             for name in ("architecture", "preprocess"):
                 if getattr(sibling.config, name) != getattr(predictor.config, name):
                     raise UsageError(f"{other} has another {name} than {folder}.", "Name its siblings.")
-            unseen = _own_split(other, sibling.config, data).data["test"]
-            usable = np.flatnonzero(~np.isin(unseen["image_id"], kept_back))
+            unseen = _own_split("--left-out", other, sibling, data)["test"]
+            # The model's own test images stay out of everything that is fitted for it.
+            usable = np.flatnonzero(~np.isin(unseen["image_id"], list(own["test"]["image_id"])))
             if not len(usable):
                 raise UsageError(
                     f"{other} has seen all images but the test images of {folder}.",
                     "Name siblings that were trained without other images.",
                 )
             pairs.append((sibling, unseen.select(usable)))
-        calibration, thresholds = calibrate(collect_answers(pairs))
-        kept = replace(predictor.config, calibration=calibration, thresholds=thresholds)
-    elif "validation" in split.trained_on:
-        raise UsageError(
-            f"{folder} was trained on its validation images too: nothing unseen is left to fit to.",
-            "Name siblings that have not seen some of the images: --left-out RUN/model …",
-        )
-    config, ood = calibrate_model(predictor, split.data, kept=kept)
+    config, ood = calibrate_model(predictor, own, collect_answers(pairs))
     save_model(folder, predictor.runtime.model, config, ood)
     return config
 
 
-def _own_split(folder: Path, config: ModelConfig, data: DatasetDict) -> Split:
-    split = split_for(config, data)
-    if split.own is None:
-        raise UsageError(
-            f"{folder} does not tell which data it was made on.",
-            "Name the folder model/ of a finished run; train with --resume finishes one.",
-        )
-    if not split.own:
-        raise UsageError(
-            f"{folder} was made on another split or on other data.", "Name the data set that it was made on."
-        )
-    return split
-
-
-def _fit_ood(predictor: Predictor, data: DatasetDict, progress: bool) -> tuple[OodDetector, float] | None:
-    """Return `fit_ood` on all images but those for testing; None where they are too few."""
-    features, groups = [], []
-    for name in ("train", "validation"):
-        for row in tqdm(data[name], f"out of distribution, {name}", unit="image", disable=not progress):
-            features.append(predictor.run([decode_image(row["image"])])[0].features)
-            groups.append(row["group"])
-    return fit_ood(np.stack(features), groups)
-
-
-def _lesion_dice(
-    maps: Sequence[np.ndarray], masks: Sequence[np.ndarray], thresholds: Thresholds
-) -> tuple[float, int]:
-    """Return the mean Dice of lesion images, and how many of them get no mask at all."""
-    predicted = [mask_from_probability(map_, 1.0, thresholds) for map_ in maps]
-    scores = [dice(own, mask) for own, mask in zip(predicted, masks, strict=True)]
-    return float(np.mean(scores)), sum(not own.any() for own in predicted)
+def _own_split(flag: str, folder: Path, predictor: Predictor, data: DatasetDict) -> DatasetDict:
+    own = split_for(predictor.config, data).data
+    require_unseen(flag, str(folder), predictor.config, own, validates=False)
+    return own

@@ -26,7 +26,7 @@ from busi_unet.errors import TrainingError, TrainingStopped
 from busi_unet.inference.predictor import Predictor
 from busi_unet.inference.runtime import TorchRuntime
 from busi_unet.models.unet import UNetOutput
-from busi_unet.training.calibrate import calibrate_model
+from busi_unet.training.calibrate import calibrate_model, collect_answers
 from busi_unet.training.losses import combined_loss
 from busi_unet.training.options import TrainOptions
 from busi_unet.training.progress import Tally
@@ -285,8 +285,10 @@ def finish(run: Run, data: DatasetDict) -> None:
         try:
             model, config = load_selected(run)
             predictor = Predictor(TorchRuntime(model, str(run.accelerator.device)), config)
-            kept = config if run.options.no_validation else None
-            config, ood = calibrate_model(predictor, data, kept=kept)
+            unseen = None
+            if not run.options.no_validation:
+                unseen = collect_answers([(predictor, data["validation"])])
+            config, ood = calibrate_model(predictor, data, unseen)
             write_model(run, model.cpu(), config, ood)
         except KeyboardInterrupt:
             raise stopped(run, signals.received) from None

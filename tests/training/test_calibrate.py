@@ -31,7 +31,7 @@ def case(label: int, *, inside: float, outside: float, logits: tuple[float, floa
     return Case(mask, label, probability, logits)
 
 
-def calibrated(cases: list[Case], *, source: str = "here") -> tuple[Calibration, Thresholds]:
+def calibrated(cases: list[Case]) -> tuple[Calibration, Thresholds]:
     answers = Answers(
         class_logits=np.array([each.logits for each in cases], dtype=float),
         peaks=np.array([map_peak(each.probability) for each in cases]),
@@ -39,7 +39,7 @@ def calibrated(cases: list[Case], *, source: str = "here") -> tuple[Calibration,
         masks=[each.mask for each in cases],
         labels=np.array([each.label for each in cases]),
         groups=np.array([str(number) for number in range(len(cases))]),
-        sources=np.array([source] * len(cases)),
+        sources=np.array(["here"] * len(cases)),
     )
     return calibrate(answers)
 
@@ -116,7 +116,7 @@ def test_sets_and_band_are_fitted_where_there_are_enough_cases():
     assert few.boundary_band is None
 
 
-def test_a_lesion_that_is_barely_touched_has_no_edge_to_be_sure_of():
+def test_a_lesion_that_is_barely_touched_does_not_widen_the_boundary_band():
     sure = [case(1, inside=0.9, outside=0.1, logits=(0, 4, 0)) for _ in range(60)]
     touched = [case(1, inside=0.1, outside=0.1, logits=(0, 4, 0)) for _ in range(20)]
     for each in touched:
@@ -166,3 +166,5 @@ def test_a_model_folder_can_be_calibrated_again(trained, prepared, tmp_path):
     save_config(whole, replace(config, preprocess=Preprocess(size=96)))
     with pytest.raises(UsageError, match="has another preprocess than"):
         recalibrate(trained, data, left_out=[whole])
+    with pytest.raises(UsageError, match="has seen all images but the test images of"):
+        recalibrate(trained, data, left_out=[trained])
