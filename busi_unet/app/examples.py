@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.errors import UnreadableImageError
 from busi_unet.io.decode import read_image
 
 FOLDER = Path(__file__).with_name("examples")
@@ -42,17 +40,9 @@ def examples() -> tuple[Example, ...]:
 @functools.cache
 def thumbnails() -> list[tuple[Image.Image, str]]:
     """Return a small version of each example with its class as caption."""
-    return [(small, example.label) for example in examples() for _, small in usable([example.path])]
-
-
-def usable(paths: Iterable[Path]) -> list[tuple[Path, Image.Image]]:
-    """Return the files that are images, each with a small version to show."""
-    found = []
-    for path in paths:
-        try:
-            small = Image.fromarray(read_image(path).pixels)
-        except UnreadableImageError:
-            continue
+    shown = []
+    for example in examples():
+        small = Image.fromarray(read_image(example.path).pixels)
         small.thumbnail(_THUMBNAIL_SIZE)
-        found.append((path, small))
-    return found
+        shown.append((small, example.label))
+    return shown

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
@@ -24,7 +23,7 @@ from busi_unet.app.downloads import (
     write_downloads,
     write_training_pair,
 )
-from busi_unet.app.examples import examples, usable
+from busi_unet.app.examples import examples
 from busi_unet.app.image_answer import Answer, PublicAnswer
 from busi_unet.app.image_parts import BRUSH_COLOR, BRUSH_OPACITY
 from busi_unet.app.kept_results import KeptResults
@@ -43,12 +42,10 @@ class ImageHandlers:
 
     Args:
         model: gives the weights in use; called when the first image arrives, not before.
-        images: gives the files that the model brings to be tried with; called once the page has loaded.
     """
 
-    def __init__(self, model: Callable[[], ModelInUse], images: Callable[[], Iterable[Path]] = tuple) -> None:
+    def __init__(self, model: Callable[[], ModelInUse]) -> None:
         self._model = model
-        self._images = functools.cache(lambda: usable(images()))
         self._kept = KeptResults()
         # Calls that come past the queue take their turn here.
         self._network = threading.Lock()
@@ -135,16 +132,6 @@ class ImageHandlers:
             pixel_size_mm=_typed_size(pixel_size_mm),
             look=Look(*look),
         )
-
-    def brought(self) -> Any:
-        """Return the gallery of the images that the model brings; hidden where it brings none."""
-        shown = [(small, path.stem) for path, small in self._images()]
-        return gr.Gallery(value=shown, visible=True) if shown else gr.skip()
-
-    def analyse_brought(self, event: gr.SelectData, pixel_size_mm: float | None, *look: Any) -> Analysis:
-        """Analyse the image of the model's own that was clicked."""
-        path, _ = self._images()[event.index]
-        return self.analyse_upload(str(path), pixel_size_mm, *look)
 
     def take(
         self,

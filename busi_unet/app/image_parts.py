@@ -49,9 +49,18 @@ def _sources() -> Parts:
         "orig_name": "image.png",
         "meta": {"_type": "gradio.FileData"},
     }
-    examples = _gallery("examples", text.EXAMPLES, 130)
+    examples = gr.Gallery(
+        label=text.EXAMPLES,
+        columns=3,
+        height=130,
+        allow_preview=False,
+        format="png",
+        object_fit="cover",
+        interactive=False,
+        buttons=[],
+        elem_id="examples",
+    )
     gr.Markdown(text.EXAMPLES_SOURCE, elem_id="examples-source")
-    brought = _gallery("brought", text.BROUGHT, 200, visible=False)
     with gr.Accordion(text.OTHER_SOURCES, open=False):
         capture = gr.Image(
             label=text.CAPTURE,
@@ -68,7 +77,6 @@ def _sources() -> Parts:
     return {
         "image": image,
         "examples": examples,
-        "brought": brought,
         "capture": capture,
         "clip_frame": gr.Slider(
             *(1, 2, 1), step=1, label=text.CLIP_FRAME, visible=False, buttons=[], elem_id="clip-frame"
@@ -77,21 +85,6 @@ def _sources() -> Parts:
             None, label=text.PIXEL_SIZE, info=text.PIXEL_SIZE_INFO, step=0.001, elem_id="pixel-size"
         ),
     }
-
-
-def _gallery(name: str, label: str, height: int, *, visible: bool = True) -> gr.Gallery:
-    return gr.Gallery(
-        label=label,
-        columns=3,
-        height=height,
-        allow_preview=False,
-        format="png",
-        object_fit="cover",
-        interactive=False,
-        visible=visible,
-        buttons=[],
-        elem_id=name,
-    )
 
 
 def _display() -> Parts:

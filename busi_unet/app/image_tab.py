@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -67,23 +66,18 @@ _HELPER: dict[str, Any] = {**_PRIVATE, "show_progress": "hidden", "queue": False
 _ACTION: dict[str, Any] = {**_PRIVATE, "show_progress": "minimal", "concurrency_limit": None}
 
 
-def build_image_tab(
-    model: Callable[[], ModelInUse], demo: gr.Blocks, images: Callable[[], Iterable[Path]] = tuple
-) -> None:
+def build_image_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
     """Build the tab inside the caller's `gr.Tab`; its one public event is `/predict`.
 
     Args:
         model: gives the weights in use; called when the first image arrives, not before.
         demo: the page, whose address may name a kept result.
-        images: gives the files that the model brings to be tried with; called after the page has loaded.
     """
-    handlers, parts = ImageHandlers(model, images), lay_out()
+    handlers, parts = ImageHandlers(model), lay_out()
     _bind_sources(_Binder(parts), handlers, demo)
     _bind_display(_Binder(parts), handlers)
     _bind_actions(_Binder(parts), handlers)
     demo.load(thumbnails, outputs=parts["examples"], **_HELPER)
-    # In the queue: the Hub may take its time.
-    demo.load(handlers.brought, outputs=parts["brought"], **_PRIVATE, show_progress="hidden")
     # Gradio shows a number that is not set as 0.
     demo.load(None, outputs=parts["pixel_size"], js="() => null", **_PRIVATE)
     _build_call(handlers, parts)
@@ -194,9 +188,9 @@ def _bind_sources(bind: _Binder, handlers: ImageHandlers, demo: gr.Blocks) -> No
     sets_image(parts["capture"].upload, handlers.analyse_captured, "capture", others=["image"])
     frame = parts["clip_frame"].input
     sets_image(frame, handlers.analyse_frame, "image", "clip_frame", others=[], frame_moves=True)
-    for name, analyse in (("examples", handlers.analyse_example), ("brought", handlers.analyse_brought)):
-        chosen = sets_image(parts[name].select, analyse, others=["image", "capture"], selected=True)
-        chosen.then(lambda: gr.Gallery(selected_index=None), outputs=parts[name], **_HELPER)
+    examples = parts["examples"]
+    chosen = sets_image(examples.select, handlers.analyse_example, others=["image", "capture"], selected=True)
+    chosen.then(lambda: gr.Gallery(selected_index=None), outputs=examples, **_HELPER)
     for name in ("image", "capture"):
         failed(clear(parts[name].clear, findings=text.INVITATION, **_IN_ORDER))
     opened = bind(demo.load, handlers.open_kept, ("number", "newest"), _WHOLE, js=COUNT_JS, **_IN_ORDER)

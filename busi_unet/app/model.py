@@ -55,22 +55,6 @@ class ModelInUse:
         }
 
 
-def images_of(requested: str | None) -> list[Path]:
-    """Return the images that a model's folder or Hub repository brings to try it with; often none."""
-    from busi_unet.hub import IMAGES_NAME, fetch_images
-
-    requested = (requested or "").strip()
-    if requested in ("", "embedded"):
-        return []
-    if Path(requested).is_dir():
-        return sorted(path for path in (Path(requested) / IMAGES_NAME).glob("*") if path.is_file())
-    try:
-        return fetch_images(requested)
-    except (BusiUNetError, OSError):
-        # The page tells of the Hub's failures where they matter: when the weights are loaded.
-        return []
-
-
 class LazyModel:
     """The weights in use, loaded once, when they are first asked for.
 

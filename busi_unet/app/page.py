@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -12,7 +11,7 @@ from busi_unet.app.about import build_about_tab
 from busi_unet.app.batch import build_batch_tab
 from busi_unet.app.batch_handlers import MAX_MEGABYTES
 from busi_unet.app.image_tab import build_image_tab
-from busi_unet.app.model import LazyModel, images_of
+from busi_unet.app.model import LazyModel
 
 # How many may wait; whoever comes then is told at once that the app is busy.
 MAX_WAITING = 40
@@ -23,12 +22,10 @@ _CSS = """
 #intro h1 { margin-bottom: 0; }
 #intro p { margin: .3rem 0 0; color: var(--body-text-color-subdued); }
 #intro strong { color: var(--body-text-color); }
-#examples .grid-wrap, #brought .grid-wrap { padding-top: 2.25rem; overflow: hidden; }
-#examples .grid-container, #brought .grid-container { grid-template-columns: repeat(3, minmax(0, 1fr)); }
-#examples .thumbnail-item, #brought .thumbnail-item { aspect-ratio: 4 / 3; height: auto; }
-#examples .caption-label, #brought .caption-label {
-    padding: 0 .3rem; font-size: .65rem; max-width: 100%; text-transform: capitalize;
-}
+#examples .grid-wrap { padding-top: 2.25rem; overflow: hidden; }
+#examples .grid-container { grid-template-columns: repeat(3, minmax(0, 1fr)); }
+#examples .thumbnail-item { aspect-ratio: 4 / 3; height: auto; }
+#examples .caption-label { padding: 0 .3rem; font-size: .65rem; max-width: 100%; text-transform: capitalize; }
 #examples-source p { margin: 0; color: var(--body-text-color-subdued); font-size: var(--text-xs); }
 #findings p { margin: 0 0 .6rem; }
 #findings p:nth-child(n+2):last-child { color: var(--body-text-color-subdued); font-size: var(--text-sm); }
@@ -139,7 +136,7 @@ def build_page(requested: str | None = None) -> Page:
     with Page(title=text.TITLE, analytics_enabled=False, delete_cache=(_HOUR, _HOUR)) as demo:
         gr.Markdown(f"# {text.TITLE}\n{text.INTRODUCTION}", elem_id="intro")
         with gr.Tab(text.ONE_IMAGE):
-            build_image_tab(model, demo, partial(images_of, requested))
+            build_image_tab(model, demo)
         with gr.Tab(text.MANY_IMAGES):
             build_batch_tab(model)
         with gr.Tab(text.ABOUT) as about:

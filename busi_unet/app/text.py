@@ -31,7 +31,6 @@ EXAMPLES_SOURCE = (
     "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/). Pawłowska A, et al. Curated benchmark "
     "dataset for ultrasound based breast lesion analysis. Scientific Data 11:148 (2024)."
 )
-BROUGHT = "Or an image that comes with the model"
 OTHER_SOURCES, CAPTURE = "Or paste it, or use the camera", "Paste or camera"
 CLIP_FRAME = "Frame of the clip"
 PIXEL_SIZE, PIXEL_SIZE_INFO = "Pixel size, mm", "If you know it: lesions are then measured in millimetres."

@@ -1,16 +1,14 @@
 """The Hugging Face Hub: pull models and data sets, push folders. The only code that talks to it."""
 
 from busi_unet.hub.ids import checked_id, is_hub_id, page_of
-from busi_unet.hub.pull import IMAGES_NAME, fetch_dataset, fetch_images, fetch_model
+from busi_unet.hub.pull import fetch_dataset, fetch_model
 from busi_unet.hub.push import PushResult, check_push, is_private, push_folder
 
 __all__ = [
-    "IMAGES_NAME",
     "PushResult",
     "check_push",
     "checked_id",
     "fetch_dataset",
-    "fetch_images",
     "fetch_model",
     "is_hub_id",
     "is_private",

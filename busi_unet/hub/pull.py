@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 # Far above any model of this package, far below what fills a disk.
 MOST_BYTES = {CONFIG_NAME: 1 << 20, WEIGHTS_NAME: 1 << 30, EVALUATION_NAME: 1 << 20}
 _REQUIRED = (CONFIG_NAME, WEIGHTS_NAME)
-# Folder of a model folder or repository with images to try the model on.
-IMAGES_NAME = "images"
-MOST_IMAGES = 6
-_MOST_IMAGE_BYTES = 5 << 20
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 # Somebody waits for the app to start, and the cache or the embedded weights may serve.
 _RETRIES = Retries(pauses=(1.0, 2.0), longest=10.0)
 
@@ -51,38 +46,6 @@ def fetch_model(repo_id: str, *, revision: str | None = None) -> Path:
     """
     checked_id(repo_id)
     return _fetch(partial(_download, repo_id, revision), partial(_find_in_cache, repo_id, revision), repo_id)
-
-
-def fetch_images(repo_id: str, *, revision: str | None = None) -> list[Path]:
-    """Download the images to try a model on from the folder `images` of its repository.
-
-    Args:
-        repo_id: USER/NAME of a model repository.
-        revision: as for `fetch_model`.
-
-    Returns:
-        The first six of at most 5 MiB, by name; empty where there are none.
-
-    Raises:
-        UsageError, HubAccessError: as `fetch_model`; the cache is not searched.
-    """
-    from huggingface_hub import constants, hf_hub_download
-
-    checked_id(repo_id)
-    revision = revision or constants.DEFAULT_REVISION
-
-    def download() -> list[Path]:
-        commit, files = _list_files(repo_id, revision, recursive=True)
-        names = sorted(
-            name
-            for name, file in files.items()
-            if name.startswith(f"{IMAGES_NAME}/")
-            and name.lower().endswith(_IMAGE_SUFFIXES)
-            and file.size <= _MOST_IMAGE_BYTES
-        )
-        return [Path(hf_hub_download(repo_id, name, revision=commit)) for name in names[:MOST_IMAGES]]
-
-    return retry(download, _RETRIES, repo_id, revision=revision)
 
 
 def fetch_dataset(repo_id: str, *, patterns: Sequence[str]) -> Path:
@@ -147,14 +110,14 @@ def _ask_for_commit(repo_id: str, revision: str, repo_type: str = "model") -> st
     return HfApi().repo_info(repo_id, repo_type=repo_type, revision=revision, timeout=timeout).sha
 
 
-def _list_files(repo_id: str, revision: str, *, recursive: bool = False) -> tuple[str, dict[str, RepoFile]]:
-    """Return the commit of a revision of a model, and its files by path."""
+def _list_files(repo_id: str, revision: str) -> dict[str, RepoFile]:
+    """Return the files at the root of a model repository by path."""
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
     commit = _ask_for_commit(repo_id, revision)
-    entries = HfApi().list_repo_tree(repo_id, revision=commit, recursive=recursive)
-    return commit, {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+    entries = HfApi().list_repo_tree(repo_id, revision=commit)
+    return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
 
 
 def _download(repo_id: str, revision: str | None) -> Path:
@@ -165,7 +128,7 @@ def _download(repo_id: str, revision: str | None) -> Path:
 
     def download(again: bool) -> tuple[Path, list[str]]:
         """Return the folder, and the names of damaged files."""
-        _, files = _list_files(repo_id, revision)
+        files = _list_files(repo_id, revision)
         _check_listing(repo_id, files)
         folder = Path(
             snapshot_download(

@@ -15,7 +15,6 @@ from busi_unet.config import ModelConfig
 from busi_unet.data.citations import citation_of
 from busi_unet.evaluation.leakage import ignored_copies, trained_on
 from busi_unet.evaluation.metrics import METRICS, shown_in
-from busi_unet.hub import IMAGES_NAME
 from busi_unet.models.encoders import ENCODERS
 from busi_unet.publish.render import render
 from busi_unet.publish.results import Result
@@ -59,7 +58,6 @@ def model_card(
         name=name,
         repo_id=repo_id,
         config=config,
-        images_name=IMAGES_NAME,
         results=[_describe(result) for result in results],
         thresholds=config.thresholds,
         sets=config.calibration.prediction_sets,

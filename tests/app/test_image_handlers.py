@@ -20,7 +20,7 @@ from busi_unet.app.analysis import Analysis, Look
 from busi_unet.app.image_answer import empty, whole
 from busi_unet.app.image_handlers import ImageHandlers
 from busi_unet.app.image_parts import BRUSH_COLOR, BRUSH_OPACITY
-from busi_unet.app.model import LazyModel, ModelInUse, load_predictor
+from busi_unet.app.model import LazyModel, ModelInUse
 from busi_unet.app.newest import Newest
 from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.data.phantom import make_phantom
@@ -445,18 +445,3 @@ class _Request:
 
     def __init__(self, **query: str) -> None:
         self.query_params = query
-
-
-def test_images_that_come_with_the_model(tiny_model: Path, tmp_path: Path) -> None:
-    model = load_predictor(str(tiny_model))
-    assert ImageHandlers(lambda: model).brought() == gr.skip()
-
-    good, bad = tmp_path / "scan.png", tmp_path / "bad.png"
-    IMAGE.save(good)
-    bad.write_bytes(b"not an image")
-    handlers = ImageHandlers(lambda: model, lambda: [bad, good])
-    gallery = handlers.brought()
-    assert gallery.visible and len(gallery.value) == 1
-
-    event = gr.SelectData(None, {"index": 0, "value": None})
-    assert handlers.analyse_brought(event, None, *LOOK).name == "scan"

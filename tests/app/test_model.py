@@ -4,10 +4,9 @@ import logging
 from pathlib import Path
 
 import pytest
-from fakes.hub_server import HubServer
 
 import busi_unet.inference.predictor
-from busi_unet.app.model import LazyModel, ModelInUse, images_of, load_predictor
+from busi_unet.app.model import LazyModel, ModelInUse, load_predictor
 from busi_unet.errors import IncompatibleModelError
 from busi_unet.version import __version__
 
@@ -100,15 +99,3 @@ def test_lazy_weights_are_loaded_once_and_on_first_use(
 
     assert model() is model()
     assert calls == [str(tiny_model)]
-
-
-def test_images_that_a_model_brings(tiny_model: Path, hub: HubServer) -> None:
-    assert images_of(None) == images_of(str(tiny_model)) == []
-    (tiny_model / "images").mkdir()
-    for name in ("b.png", "a.png"):
-        (tiny_model / "images" / name).write_bytes(b"x")
-    assert [path.name for path in images_of(str(tiny_model))] == ["a.png", "b.png"]
-
-    hub.put("me/busi", {"images/one.png": b"x"})
-    assert [path.name for path in images_of("me/busi")] == ["one.png"]
-    assert images_of("me/nothing") == [], "the failure is told when the weights are loaded"

@@ -21,7 +21,6 @@ from playwright.sync_api import Browser, Page, Request, expect
 
 from busi_unet.app import text
 from busi_unet.app.examples import examples
-from busi_unet.app.page import LAUNCH_OPTIONS, build_page
 from busi_unet.data.phantom import make_phantom
 
 pytestmark = [
@@ -451,22 +450,3 @@ def _barriers(page: Page) -> list[str]:
         if violation["impact"] in ("serious", "critical")
         for node in violation["nodes"]
     ]
-
-
-def test_an_image_that_comes_with_the_model(browser: Browser, tiny_model: Path, tmp_path: Path) -> None:
-    (tiny_model / "images").mkdir()
-    Image.fromarray(make_phantom("benign", seed=5, size=(90, 120)).image).save(
-        tiny_model / "images" / "scan.png"
-    )
-    demo = build_page(str(tiny_model))
-    _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, quiet=True)
-    page = browser.new_page()
-    page.set_default_timeout(60_000)
-    try:
-        page.goto(url)
-        page.locator("#brought img").click()
-        expect(page.locator("#findings")).to_contain_text("outlined.")
-        assert _natural_size(page, "#overlay") == [120, 90]
-    finally:
-        page.close()
-        demo.close()

@@ -10,7 +10,7 @@ from fakes.programs import HASH_OF_OUTPUTS, run_python
 
 from busi_unet.config import EVALUATION_NAME
 from busi_unet.errors import HubAccessError, UsageError
-from busi_unet.hub import checked_id, fetch_dataset, fetch_images, fetch_model, is_hub_id, push_folder
+from busi_unet.hub import checked_id, fetch_dataset, fetch_model, is_hub_id, push_folder
 from busi_unet.inference.predictor import Predictor
 
 FRAME = np.random.default_rng(0).integers(0, 255, (50, 70), dtype=np.uint8)
@@ -45,17 +45,6 @@ def test_only_the_files_of_a_model_are_downloaded(hub: HubServer, published: dic
 
     assert {path.name for path in folder.rglob("*")} == {*published, EVALUATION_NAME}
     assert not [line for line in downloads(hub) if "README" in line or "evil" in line or "sub" in line]
-
-
-def test_the_first_images_of_a_model_are_downloaded_when_asked_for(hub: HubServer):
-    images = {f"images/{name}.png": name.encode() for name in "hgfedcba"}
-    others = {"images/notes.txt": b"x", "images/large.png": b" " * (5 << 20 | 1), "elsewhere/a.png": b"x"}
-    hub.put("me/busi", {**images, **others})
-    hub.put("me/none", {"README.md": b"x"})
-
-    assert [path.read_bytes() for path in fetch_images("me/busi")] == [b"a", b"b", b"c", b"d", b"e", b"f"]
-    assert fetch_images("me/none") == []
-    assert len(downloads(hub)) == 12, "a HEAD and a GET each"
 
 
 def test_what_is_cached_is_not_downloaded_again_and_serves_without_a_network(
