@@ -75,7 +75,7 @@ def tiny_model(tmp_path: Path) -> Path:
     import torch
 
     from busi_unet.config import Architecture, ModelConfig, Preprocess, Thresholds
-    from busi_unet.models.pretrained import save_model
+    from busi_unet.models.folder import save_model
     from busi_unet.models.unet import UNet
 
     torch.manual_seed(0)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
-from busi_unet.models.pretrained import load_model
+from busi_unet.models.folder import load_model
 from busi_unet.training.run_folder import CHECKPOINT_NAME
 
 ROOT = Path(__file__).resolve().parents[1]

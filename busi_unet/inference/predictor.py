@@ -95,7 +95,7 @@ class Predictor:
             )
         # Here, so that this module can be used with a runtime that does without torch.
         from busi_unet.inference.runtime import TorchRuntime
-        from busi_unet.models.pretrained import load_model
+        from busi_unet.models.folder import load_model
 
         model, config, ood = load_model(folder)
         return cls(TorchRuntime(model, device), config, ood, source=name, folder=folder)

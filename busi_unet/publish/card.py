@@ -162,7 +162,7 @@ def _titles(sources: Iterable[str]) -> str:
 def _options_of(training: dict[str, Any]) -> str:
     options = dict(training.get("options", {}))
     encoder = ENCODERS.get(options.get("encoder"))
-    if encoder and not encoder.pretrained and options.get("init") == "imagenet":
+    if encoder and not encoder.load_imagenet and options.get("init") == "imagenet":
         # There are no such weights: it starts at random.
         options["init"] = "random"
     return ", ".join(f"{name} {options[name]}" for name in _SHOWN_OPTIONS if options.get(name) is not None)

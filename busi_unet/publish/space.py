@@ -25,7 +25,7 @@ from busi_unet.hub import (
     page_of,
     push_folder,
 )
-from busi_unet.models.pretrained import load_model
+from busi_unet.models.folder import load_model
 from busi_unet.publish.folder import repository_folder, resumable, scratch_folder
 from busi_unet.publish.render import render
 

@@ -29,8 +29,8 @@ from busi_unet.inference.postprocess import mask_from_probability
 from busi_unet.inference.predictor import Predictor
 from busi_unet.io.decode import decode_image
 from busi_unet.io.masks import decode_mask
+from busi_unet.models.folder import save_model
 from busi_unet.models.ood import OodDetector, fit_ood
-from busi_unet.models.pretrained import save_model
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

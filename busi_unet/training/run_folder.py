@@ -29,8 +29,8 @@ from busi_unet.config import ModelConfig
 from busi_unet.data.prepared import split_hash
 from busi_unet.errors import TrainingError, UsageError, first_line
 from busi_unet.io.files import replace_file
+from busi_unet.models.folder import load_model, save_model
 from busi_unet.models.ood import OodDetector
-from busi_unet.models.pretrained import load_model, save_model
 from busi_unet.models.unet import UNet
 from busi_unet.training.options import TrainOptions
 from busi_unet.version import commit, versions

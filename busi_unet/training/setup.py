@@ -28,7 +28,7 @@ from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.evaluation.leakage import require_unseen
 from busi_unet.inference.preprocess import Preprocessor
 from busi_unet.models.encoders import ENCODERS
-from busi_unet.models.pretrained import load_model
+from busi_unet.models.folder import load_model
 from busi_unet.models.unet import UNet
 from busi_unet.training.options import TrainOptions
 from busi_unet.training.progress import Progress
@@ -236,8 +236,8 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
     start = options.init
     if start in ("imagenet", "random"):
         model = UNet(architecture)
-        if start == "imagenet" and entry.pretrained:
-            entry.pretrained.load_into(model.encoder)
+        if start == "imagenet" and entry.load_imagenet:
+            entry.load_imagenet(model.encoder)
         return model
     if not Path(start).is_dir():
         raise UsageError(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from busi_unet.cli import main
-from busi_unet.models.pretrained import load_model
+from busi_unet.models.folder import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--encoder", "plain", "--width", "4", "--size", "64", "--epochs", "1", "--batch-size", "4"]

