@@ -51,14 +51,12 @@ class Preprocess:
 
     Args:
         size: side S of the square network input, pixels; a multiple of 32.
-        fit: "letterbox" keeps the aspect ratio and fills up with black; "stretch" does not.
         mirror: whether the network sees the mirror image too, and its two answers are averaged.
         mean: subtracted from grey values in [0, 1].
         std: divides what is left.
     """
 
     size: Annotated[int, Field(ge=32, le=2048, multiple_of=32)] = 192
-    fit: Literal["letterbox", "stretch"] = "letterbox"
     mirror: bool = True
     mean: Probability = 127 / 255
     std: Positive = 128 / 255
@@ -84,7 +82,7 @@ class Thresholds:
 
 @dataclass(frozen=True, config=_STRICT)
 class PredictionSets:
-    """Sets of classes that hold the true one in a stated share of images; see `inference.conformal`.
+    """Sets of classes that hold the true one in a stated share of images; see `inference.calibration`.
 
     Args:
         coverage: that share.
@@ -97,7 +95,7 @@ class PredictionSets:
 
 @dataclass(frozen=True, config=_STRICT)
 class BoundaryBand:
-    """A band around the outline that holds a stated share of the true boundary; see `inference.conformal`.
+    """A band around the outline that holds a stated share of the true boundary; see `inference.calibration`.
 
     Args:
         coverage: that share, on average over lesions.

@@ -40,8 +40,6 @@ class Preprocessor:
     def box(self, shape: tuple[int, int]) -> Box:
         """Return where an image of shape (H, W) lies in the network input."""
         size = self.config.size
-        if self.config.fit == "stretch":
-            return Box(0, 0, size, size)
         scale = size / max(shape)
         height, width = (max(1, round(scale * side)) for side in shape)
         return Box((size - height) // 2, (size - width) // 2, height, width)
