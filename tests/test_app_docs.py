@@ -85,7 +85,7 @@ def test_the_curl_snippet_runs(address: str, folder: Path) -> None:
 def test_the_limits_are_those_of_the_code() -> None:
     limits = batch_handlers._LIMITS
     assert f"{batch_handlers.MAX_IMAGES} images, {batch_handlers.MAX_MEGABYTES} MB;" in GUIDE
-    assert f"each zip {limits.unpacked_bytes // 1024**2} MB and {limits.unpacked_files:,} files" in GUIDE
+    assert f"each zip {limits['max_bytes'] // 1024**2} MB and {limits['max_files']:,} files" in GUIDE
     assert f"the first {batch_handlers.MAX_SHOWN};" in GUIDE
     assert f"| one image | {image_handlers.MAX_IMAGE_MEGABYTES} MB, " in GUIDE
     assert LAUNCH_OPTIONS["max_file_size"] == f"{batch_handlers.MAX_MEGABYTES}mb"

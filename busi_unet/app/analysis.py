@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image
 
 from busi_unet.app import text
-from busi_unet.imaging.agreement import Agreement, Reference, compare_masks
+from busi_unet.imaging.agreement import Agreement, compare_masks
 from busi_unet.imaging.measure import Lesion, measure_lesions
 from busi_unet.imaging.overlay import COLORS, annotate_lesions, draw_band, draw_heatmap, draw_overlay
 from busi_unet.io.decode import DecodedImage
+from busi_unet.io.masks import Mask
 
 if TYPE_CHECKING:
     from busi_unet.inference.prediction import Prediction, RawOutput
@@ -66,7 +67,7 @@ class Analysis:
     threshold: float | None = None
     pixel_size_mm: float | None = None
     corrected: np.ndarray | None = None
-    reference: Reference | None = None
+    reference: Mask | None = None
     look: Look = Look()
     number: int = 0
 
@@ -103,7 +104,7 @@ class Analysis:
         """Return the agreement of its mask with the reference, if there is one."""
         if self.reference is None:
             return None
-        return compare_masks(prediction.mask, self.reference.mask, spacing_mm=self.spacing_mm)
+        return compare_masks(prediction.mask, self.reference.pixels, spacing_mm=self.spacing_mm)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings that a report has to name beside the prediction; JSON-ready."""

@@ -21,8 +21,8 @@ from busi_unet.app.model import ModelInUse
 from busi_unet.app.shown_errors import shown_errors
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
-from busi_unet.inference.batch_summary import count_by_outcome, table_row
-from busi_unet.io.find_images import ImageFile, Limits, find_images
+from busi_unet.inference.batch import count_by_outcome, predict_files, table_row, write_summary
+from busi_unet.io.find_images import ImageFile, find_images
 
 MAX_IMAGES = 500
 MAX_MEGABYTES = 500
@@ -38,7 +38,7 @@ COLUMN_WIDTHS = [f"{width}px" for width in (185, 112, 76, 76, 98, 84, 76, 84, 76
 DATATYPES = ["str", "str", *["number"] * len(CLASS_NAMES), *["number"] * 3, "str", "str"]
 
 _THUMBNAIL = (640, 480)
-_LIMITS = Limits(images=MAX_IMAGES, unpacked_bytes=MAX_MEGABYTES * 1024**2, unpacked_files=5000)
+_LIMITS = {"max_images": MAX_IMAGES, "max_bytes": MAX_MEGABYTES * 1024**2, "max_files": 5000}
 # A page redraws a few times a second without effort; each redraw sends the whole table.
 _SECONDS_BETWEEN_UPDATES = 0.7
 
@@ -107,7 +107,7 @@ class BatchHandlers:
                 prefix="batch-", dir=cache_folder(), ignore_cleanup_errors=True
             ) as scratch:
                 files = find_images(
-                    paths, _subfolder(scratch, "unpacked"), limits=_LIMITS, show=lambda path: path.name
+                    paths, _subfolder(scratch, "unpacked"), show=lambda path: path.name, **_LIMITS
                 )
                 yield from self._run(files, model, Path(scratch) / "results", request.session_hash)
 
@@ -118,37 +118,33 @@ class BatchHandlers:
         output: Path,
         session: str | None,
     ) -> Iterator[BatchAnswer]:
-        # torch takes seconds to import; the page appears without waiting for it.
-        from busi_unet.inference.batch import predict_files, write_summary
-
         # What the answer names lies outside the scratch folder: Gradio deletes it when its time is up.
         kept = answer_folder()
-        results, rows, gallery = [], [], []
+        records, rows, gallery = [], [], []
         start = shown = time.monotonic()
-        for result in predict_files(model.predictor, files, output, relative=True):
-            results.append(result)
-            rows.append(_row(result.record))
-            if not result.failed and len(gallery) < MAX_SHOWN:
-                gallery.append(_thumbnail(output / result.record["overlay"], kept, result.record))
+        for record in predict_files(model.predictor, files, output):
+            records.append(record)
+            rows.append(_row(record))
+            if "error" not in record and len(gallery) < MAX_SHOWN:
+                gallery.append(_thumbnail(output / record["overlay"], kept, record))
             now = time.monotonic()
-            left = (now - start) / len(results) * (len(files) - len(results))
+            left = (now - start) / len(records) * (len(files) - len(records))
             stopped = self._is_cancelled(session)
             if stopped:
                 break
-            if now - shown > _SECONDS_BETWEEN_UPDATES and len(results) < len(files):
+            if now - shown > _SECONDS_BETWEEN_UPDATES and len(records) < len(files):
                 shown = now
-                done = text.batch_running(len(results), len(files), left)
+                done = text.batch_running(len(records), len(files), left)
                 yield BatchAnswer(None, list(rows), done, list(gallery))
-        records = [result.record for result in results]
         status = text.batch_ended(
             count_by_outcome(records),
             len(files),
             cancelled=stopped,
-            shown=MAX_SHOWN if len(gallery) == MAX_SHOWN < len(results) else None,
+            shown=MAX_SHOWN if len(gallery) == MAX_SHOWN < len(records) else None,
         )
         if model.notice:
             status = f"{model.notice}\n\n{status}"
-        write_summary(results, output, model=describe_origin(model), date=date.today().isoformat())
+        write_summary(records, output, model=describe_origin(model), date=date.today().isoformat())
         yield BatchAnswer(str(_pack(output, kept / ARCHIVE_NAME)), rows, status, gallery)
 
     def _is_cancelled(self, session: str | None) -> bool:

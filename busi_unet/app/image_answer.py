@@ -71,7 +71,7 @@ def drawing(analysis: Analysis, model: ModelInUse, layout: str) -> Answer:
         "findings": findings(analysis, model, prediction),
         "measurements": measurement_rows(prediction.measurements),
         "agreement": agreement_in_words(analysis, agreement),
-        "agreement_image": agreement and draw_agreement(pixels, prediction.mask, analysis.reference.mask),
+        "agreement_image": agreement and draw_agreement(pixels, prediction.mask, analysis.reference.pixels),
         "drawn": analysis,
     }
     return answer if layout == text.LAYOUTS[0] else {**answer, "pair": (Image.fromarray(pixels), overlay)}

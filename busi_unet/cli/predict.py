@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from datetime import date
 from pathlib import Path
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from busi_unet.inference.batch import JSON_LINES_NAME, predict_files, write_summary
+    from busi_unet.inference.batch import JSON_LINES_NAME, predict_files, summary_line, write_summary
     from busi_unet.inference.predictor import Predictor
     from busi_unet.io.find_images import find_images
 
@@ -50,20 +51,20 @@ def run(args: argparse.Namespace) -> None:
         )
     if (args.output / JSON_LINES_NAME).exists():
         warn(f"{args.output} holds an earlier run: masks and overlays of other images stay in it.")
-    results = []
+    records = []
     with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
         files = find_images(args.images, Path(scratch))
         try:
-            for result in predict_files(predictor, files, args.output, anyway=args.anyway):
-                results.append(result)
-                print(result.json_line() if args.json else result.summary(), flush=True)
+            for record in predict_files(predictor, files, args.output, anyway=args.anyway):
+                records.append(record)
+                line = json.dumps(record, ensure_ascii=False) if args.json else summary_line(record)
+                print(line, flush=True)
         finally:
             # Also when Ctrl-C stops it: what is done is kept.
-            if results:
-                write_summary(results, args.output, model=weights, date=f"{date.today()}")
-    failures = sum(result.failed for result in results)
-    if failures:
-        message = f"{failures} of {len(results)} images could not be used; the others were."
-        if failures == len(results):
+            if records:
+                write_summary(records, args.output, model=weights, date=f"{date.today()}")
+    if failures := sum("error" in record for record in records):
+        message = f"{failures} of {len(records)} images could not be used; the others were."
+        if failures == len(records):
             message = "No image could be used."
         raise UnreadableImageError(message, f"See {args.output / JSON_LINES_NAME}.")

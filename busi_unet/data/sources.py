@@ -13,7 +13,7 @@ from busi_unet.errors import (
     UsageError,
     first_line,
 )
-from busi_unet.io import archives
+from busi_unet.io import files
 from busi_unet.io.decode import EXTENSIONS
 
 KAGGLE_HANDLE = "aryashah2k/breast-ultrasound-images-dataset"
@@ -68,7 +68,7 @@ def unpack(archive: Path, scratch: Path) -> Path:
     """
     target = scratch / "unpacked"
     hint = "Download the archive again, or unpack it by hand and name the folder."
-    problems = archives.unpack(
+    problems = files.unpack(
         archive, target, max_bytes=MAX_UNPACKED_BYTES, max_files=MAX_UNPACKED_FILES, hint=hint
     )
     if problems:

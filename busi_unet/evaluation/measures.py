@@ -12,7 +12,7 @@ import numpy as np
 from busi_unet.config import CLASS_NAMES
 from busi_unet.evaluation import statistics
 from busi_unet.evaluation.bootstrap import Statistic
-from busi_unet.inference.conformal import group_votes
+from busi_unet.inference.calibration import group_votes
 
 if TYPE_CHECKING:
     from busi_unet.evaluation.summary import ImageResult

@@ -25,8 +25,8 @@ from busi_unet.evaluation.measures import (
     mean_per_group,
     share_of,
 )
-from busi_unet.imaging.scores import dice, segmentation_scores
-from busi_unet.inference.conformal import boundary_distances
+from busi_unet.imaging.agreement import dice, segmentation_scores
+from busi_unet.inference.calibration import boundary_distances
 from busi_unet.inference.postprocess import mask_from_probability
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def score_image(
         - height_px, width_px, predicted_area_px;
         - lesion_probability: that there is any lesion, in [0, 1];
         - ungated_area_px, ungated_dice: of the mask that would be drawn whatever the lesion probability;
-        - target_area_px, dice, iou, hd95_px, precision, recall: see `busi_unet.imaging.scores`;
+        - target_area_px, dice, iou, hd95_px, precision, recall: see `busi_unet.imaging.agreement`;
         - boundary_within: share of the true boundary in the stated band; None where the lesion is missed.
 
     Raises:

@@ -1,82 +1,41 @@
-"""Predictions of many image files, written to a folder: `busi-unet predict` and the page's batch tab."""
+"""Many image files: masks, overlays, JSON lines, a table for programs and an HTML page for people."""
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import BusiUNetError, first_line
 from busi_unet.imaging.quality import image_warnings
-from busi_unet.inference.batch_summary import flagged_beside, write_report, write_table
-from busi_unet.inference.prediction import Prediction
 from busi_unet.inference.predictor import Predictor
-from busi_unet.io.decode import DecodedImage, read_image
+from busi_unet.io.decode import read_image
 from busi_unet.io.find_images import ImageFile
+from busi_unet.io.html import render
 
 JSON_LINES_NAME = "predictions.jsonl"
-TABLE_NAME = "predictions.csv"
-REPORT_NAME = "report.html"
-
-
-@dataclass(frozen=True)
-class FileResult:
-    """One image file and what became of it.
-
-    Attributes:
-        record: JSON-ready; `image`, and either `error` or the entries of `Prediction.to_dict` with `warnings`
-            about the image and the paths of `mask` and `overlay`.
-        name: of the files written for it, without ending.
-    """
-
-    record: dict[str, Any]
-    name: str = ""
-
-    @property
-    def failed(self) -> bool:
-        return "error" in self.record
-
-    def json_line(self) -> str:
-        """Return the record on one line."""
-        return json.dumps(self.record, ensure_ascii=False)
-
-    def summary(self) -> str:
-        """Return one line for people."""
-        record = self.record
-        if "error" in record:
-            # Most errors name the file already.
-            return (
-                record["error"]
-                if record["image"] in record["error"]
-                else f"{record['image']}: {record['error']}"
-            )
-        reasons = " ".join(record["reasons"])
-        if record["label"] is None:
-            return f"{record['image']}: not analysed. {reasons}"
-        classes = ", ".join(f"{name} {value:.1%}" for name, value in record["probabilities"].items())
-        lesions = len(record["measurements"])
-        found = f"{lesions} lesion{'s' if lesions != 1 else ''}, {record['lesion_area_px']} px"
-        flagged = "; flagged" if flagged_beside(record) else ""
-        refused = f"; analysed anyway: {reasons}" if record["refused"] else ""
-        return f"{record['image']}: {record['label']} ({classes}){flagged}; {found}{refused}"
+FLAGGED = "Flagged: the malignant probability is above the alert threshold."
+COLUMNS = (
+    *("image", "label", *(f"p_{name}" for name in CLASS_NAMES)),
+    *("flagged", "prediction_set", "refused", "remarks"),
+    *("width", "height", "lesions", "lesion_area_px", "lesion_area_mm2"),
+    *("longest_diameter_px", "longest_diameter_mm", "mask", "overlay"),
+)
 
 
 def predict_files(
-    predictor: Predictor,
-    files: Iterable[ImageFile],
-    output: Path,
-    *,
-    anyway: bool = False,
-    relative: bool = False,
-) -> Iterator[FileResult]:
+    predictor: Predictor, files: Iterable[ImageFile], output: Path, *, anyway: bool = False
+) -> Iterator[dict[str, Any]]:
     """Predict image files one by one and write a mask, an overlay and a JSON line for each.
 
-    A file that cannot be used gives a result with its reason and never stops the rest. Of a DICOM clip the
+    A file that cannot be used gives a record with its error and never stops the rest. Of a DICOM clip the
     first frame is taken.
 
     Args:
@@ -84,74 +43,147 @@ def predict_files(
         files: as `find_images` lists them.
         output: folder for `NAME_mask.png` (0 or 255, the image's size), `NAME_overlay.png` (original beside
             overlay) and `predictions.jsonl`; created where missing.
-        anyway: analyse images that are refused, too; their results stay marked.
-        relative: whether records name masks and overlays from inside the output, for a folder that moves.
+        anyway: analyse images that are refused, too; they stay marked.
 
     Yields:
-        A result per file, in order.
+        A record per file, JSON-ready: `image`, and either `error` or the entries of `Prediction.to_dict`
+        with `warnings` about the image and the names of `mask` and `overlay` in the output folder.
     """
     output.mkdir(parents=True, exist_ok=True)
-    place = Path() if relative else output
     with (output / JSON_LINES_NAME).open("w", encoding="utf-8") as lines:
         for file in files:
             try:
-                image = _decoded(file)
-                prediction = predictor.predict(image.pixels, spacing_mm=image.spacing_mm, anyway=anyway)
-                record = _write(output, file.name, image, prediction, place)
+                record = {"image": file.shown, **_predict(predictor, file, output, anyway)}
             except BusiUNetError as error:
-                record = {"error": str(error)}
-            result = FileResult({"image": file.shown, **record}, file.name)
-            lines.write(result.json_line() + "\n")
+                record = {"image": file.shown, "error": str(error)}
+            lines.write(json.dumps(record, ensure_ascii=False) + "\n")
             # So that a stopped run keeps what it has done.
             lines.flush()
-            yield result
+            yield record
 
 
-def write_summary(results: Sequence[FileResult], output: Path, *, model: str, date: str) -> None:
-    """Write `predictions.csv` and `report.html` of the results that `predict_files` wrote to a folder.
-
-    Args:
-        results: all of them, or those of a run that was stopped.
-        output: the folder.
-        model: what the report says of the weights.
-        date: as the report shows it.
-    """
-    records = []
-    for result in results:
-        record = dict(result.record)
-        if not result.failed:
-            record |= {"mask": _mask_name(result.name), "overlay": _overlay_name(result.name)}
-        records.append(record)
-    write_table(records, output / TABLE_NAME)
-    write_report(records, output / REPORT_NAME, model=model, date=date)
-
-
-def _decoded(file: ImageFile) -> DecodedImage:
+def _predict(predictor: Predictor, file: ImageFile, output: Path, anyway: bool) -> dict[str, Any]:
     if file.problem:
         raise BusiUNetError(file.problem)
     try:
-        return read_image(file.path, name=file.shown)
+        image = read_image(file.path, name=file.shown)
     except OSError as error:
         raise BusiUNetError(f"{file.shown} could not be read ({first_line(error)}).") from error
-
-
-def _write(
-    output: Path, name: str, image: DecodedImage, prediction: Prediction, place: Path
-) -> dict[str, Any]:
-    mask, overlay = _mask_name(name), _overlay_name(name)
+    prediction = predictor.predict(image.pixels, spacing_mm=image.spacing_mm, anyway=anyway)
+    mask, overlay = f"{file.name}_mask.png", f"{file.name}_overlay.png"
     Image.fromarray(prediction.mask.astype(np.uint8) * 255).save(output / mask)
     prediction.overlay(beside=True).save(output / overlay)
-    return {
-        **prediction.to_dict(),
-        "warnings": list(image_warnings(image)),
-        "mask": str(place / mask),
-        "overlay": str(place / overlay),
+    warnings = list(image_warnings(image))
+    return {**prediction.to_dict(), "warnings": warnings, "mask": mask, "overlay": overlay}
+
+
+def write_summary(records: Sequence[Mapping[str, Any]], output: Path, *, model: str, date: str) -> None:
+    """Write `predictions.csv` and `report.html`, which loads nothing from elsewhere, beside the overlays.
+
+    Args:
+        records: of `predict_files`, all of them or those of a run that was stopped.
+        output: the folder they were written to.
+        model: what the report says of the weights.
+        date: as the report shows it.
+    """
+    rows = [table_row(record) for record in records]
+    with (output / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows({column: _plain(value) for column, value in row.items()} for row in rows)
+    page = render(
+        "predictions.html",
+        title="Breast ultrasound: automatic analysis",
+        outcome=count_by_outcome(records),
+        predictions=list(zip(records, rows, strict=True)),
+        found=_found,
+        model=model,
+        date=date,
+    )
+    (output / "report.html").write_text(page, encoding="utf-8")
+
+
+def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record of `predict_files` as one flat row of `COLUMNS`; what is not known is None.
+
+    Lengths are those of the largest lesion; areas are of all lesions together. `prediction_set` holds its
+    classes with blanks between; `remarks` the error, or the reasons of a refusal, a flag beside another class
+    than malignant, and the warnings about the image.
+    """
+    row = dict.fromkeys(COLUMNS)
+    row["image"] = record["image"]
+    if "error" in record:
+        row["remarks"] = record["error"]
+        return row
+    row |= {
+        name: record[name] for name in ("width", "height", "refused", "lesion_area_px", "mask", "overlay")
     }
+    remarks = [*record["reasons"], *record["warnings"]]
+    if record["label"] is not None:
+        lesions = record["measurements"]
+        row |= {f"p_{name}": round(record["probabilities"][name], 4) for name in CLASS_NAMES}
+        row |= {"label": record["label"], "lesions": len(lesions), "flagged": record["flagged"]}
+        if record["prediction_set"] is not None:
+            row["prediction_set"] = " ".join(record["prediction_set"])
+        if _flagged_beside(record):
+            remarks.insert(0, FLAGGED)
+        if lesions:
+            row["longest_diameter_px"] = lesions[0]["longest_diameter_px"]
+            row["longest_diameter_mm"] = lesions[0]["longest_diameter_mm"]
+            if lesions[0]["area_mm2"] is not None:
+                row["lesion_area_mm2"] = round(sum(lesion["area_mm2"] for lesion in lesions), 2)
+    row["remarks"] = " ".join(remarks)
+    return row
 
 
-def _mask_name(name: str) -> str:
-    return f"{name}_mask.png"
+def summary_line(record: Mapping[str, Any]) -> str:
+    """Return a record of `predict_files` as one line for people."""
+    if "error" in record:
+        # Most errors name the file already.
+        named = record["image"] in record["error"]
+        return record["error"] if named else f"{record['image']}: {record['error']}"
+    reasons = " ".join(record["reasons"])
+    if record["label"] is None:
+        return f"{record['image']}: not analysed. {reasons}"
+    classes = ", ".join(f"{name} {value:.1%}" for name, value in record["probabilities"].items())
+    lesions = len(record["measurements"])
+    found = f"{lesions} lesion{'s' if lesions != 1 else ''}, {record['lesion_area_px']} px"
+    flagged = "; flagged" if _flagged_beside(record) else ""
+    refused = f"; analysed anyway: {reasons}" if record["refused"] else ""
+    return f"{record['image']}: {record['label']} ({classes}){flagged}; {found}{refused}"
 
 
-def _overlay_name(name: str) -> str:
-    return f"{name}_overlay.png"
+def count_by_outcome(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return how many images had which outcome, as one sentence."""
+    outcomes = Counter("failed" if "error" in record else record["label"] for record in records)
+    anyway = sum(record.get("refused", False) for record in records) - outcomes[None]
+    listed = [f"{outcomes[name]} {name}" for name in CLASS_NAMES if outcomes[name]]
+    if outcomes[None]:
+        listed.append(f"{outcomes[None]} not analysed")
+    if anyway:
+        listed.append(f"{anyway} of them analysed anyway")
+    if outcomes["failed"]:
+        listed.append(f"{outcomes['failed']} that could not be used")
+    total = f"{len(records)} image{'' if len(records) == 1 else 's'}"
+    return f"{total}: {', '.join(listed)}." if listed else f"{total}."
+
+
+def _flagged_beside(record: Mapping[str, Any]) -> bool:
+    """Return whether an image is flagged although another class is likelier."""
+    return record["flagged"] and record["label"] != "malignant"
+
+
+def _found(row: Mapping[str, Any]) -> str:
+    """Return what was outlined, as a sentence without its full stop."""
+    found = f"{row['lesions']} lesion{'' if row['lesions'] == 1 else 's'} outlined"
+    if not row["lesions"]:
+        return found
+    in_mm = row["longest_diameter_mm"] is not None
+    area = f"{row['lesion_area_mm2']:,.1f} mm²" if in_mm else f"{row['lesion_area_px']:,} px"
+    length = f"{row['longest_diameter_mm']:.1f} mm" if in_mm else f"{row['longest_diameter_px']:,.0f} px"
+    return f"{found}; area {area}, longest diameter {length}"
+
+
+def _plain(value: Any) -> Any:
+    # A spreadsheet runs a cell that begins like this as a formula, and file names are anyone's text.
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value

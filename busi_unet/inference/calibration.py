@@ -1,13 +1,22 @@
-"""Class probabilities that mean what they say.
+"""Class probabilities that mean what they say, and statements that hold in a stated share of cases.
 
-Two questions with answers of their own: does the image show a lesion, and is the lesion malignant? Each is a
-logistic regression (Platt 1999) on what the network says. The class head and the mask both tell of a lesion,
-and the mask of an unknown scanner tells more.
+Probabilities: two questions with answers of their own, does the image show a lesion, and is the lesion
+malignant? Each is a logistic regression (Platt 1999) on what the network says. The class head and the mask
+both tell of a lesion, and the mask of an unknown scanner tells more.
+
+Prediction set and boundary band: split-conformal prediction. Both hold for new images like those they are
+fitted on: nearly so, as training chooses epoch, calibration and thresholds by the same images. Copies of one
+image count as one case, since each says the same.
+
+Everything is fitted on images that the network was not trained on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from scipy import ndimage
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, logit
 
@@ -17,6 +26,8 @@ _NORMAL, _BENIGN, _MALIGNANT = (CLASS_NAMES.index(name) for name in ("normal", "
 # Keeps the fit finite where the classes can be told apart without error.
 _PENALTY = 1e-3
 _PEAK_SHARE = 0.005
+# Reaches of the boundary band that are tried, in equivalent radii.
+_GRID = np.linspace(0, 3, 301)
 
 
 def map_peak(probability: np.ndarray) -> float:
@@ -52,7 +63,7 @@ def calibrated_probabilities(
 def fit_calibration(
     class_logits: np.ndarray, peaks: np.ndarray, labels: np.ndarray, sources: np.ndarray
 ) -> ClassCalibration:
-    """Fit `ClassCalibration` to images that the network was not trained on.
+    """Fit the class probabilities.
 
     Every source counts as much as any other. Whether there is a lesion is learned from the sources that have
     normal images: in the others every image has one, and the scanner would be taken for a sign of it.
@@ -68,7 +79,9 @@ def fit_calibration(
     """
     labels, sources = np.asarray(labels), np.asarray(sources)
     head, surest = _lesion_evidence(class_logits, peaks)
-    with_normals = np.isin(sources, [name for name in set(sources) if _shares(labels[sources == name])])
+    # At least one image in twenty is normal, and not all are.
+    shares = {name: (labels[sources == name] == _NORMAL).mean() for name in set(sources)}
+    with_normals = np.isin(sources, [name for name, share in shares.items() if 0.05 <= share < 1])
     fitted = {}
     if with_normals.any():
         weights = _fit_logistic(
@@ -86,13 +99,103 @@ def fit_calibration(
     return ClassCalibration(**fitted)
 
 
-def _shares(labels: np.ndarray) -> bool:
-    """Return whether at least one in twenty images is normal, and not all are."""
-    return bool(0.05 <= (labels == _NORMAL).mean() < 1)
+def fit_set_threshold(
+    probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str], coverage: float
+) -> float:
+    """Return the threshold for `prediction_set` (Sadinle et al. 2019, arXiv:1609.00451).
+
+    Args:
+        probabilities: (N, C), calibrated.
+        labels: int (N,), the true classes.
+        groups: N names; the images of a group share one vote.
+        coverage: share of images whose true class is to be in the set.
+
+    Returns:
+        The largest probability such that the set of the classes at and above it has the coverage; 0, which
+        makes every set hold all classes, where there are too few groups to tell.
+    """
+    true = probabilities[np.arange(len(labels)), labels]
+    votes = group_votes(groups)
+    order = np.argsort(true)
+    # Of the future image nothing is known: it counts as one that the threshold leaves out.
+    left_out = np.concatenate([[0], np.cumsum(votes[order])]) + 1
+    allowed = int(np.sum(left_out <= (1 - coverage) * (votes.sum() + 1) + 1e-9))
+    if allowed == 0:
+        return 0.0
+    return float(true[order][allowed - 1]) if allowed <= len(true) else 1.0
+
+
+def prediction_set(probabilities: np.ndarray, threshold: float) -> tuple[int, ...]:
+    """Return the classes of probabilities (C,) that cannot be excluded, likeliest first; never none."""
+    order = np.argsort(-probabilities, kind="stable")
+    return tuple(
+        int(index) for place, index in enumerate(order) if place == 0 or probabilities[index] >= threshold
+    )
+
+
+def boundary_distances(mask: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return how far each boundary pixel of the target lies from the outline, negative inside.
+
+    Args:
+        mask: bool (H, W), outlined, not empty.
+        target: bool (H, W), the reference, not empty.
+
+    Returns:
+        In equivalent radii (of the circle with the area) of the nearest lesion of the mask.
+    """
+    edge = target & ~ndimage.binary_erosion(target, border_value=1)
+    return _scaled_distance(mask)[edge]
+
+
+def fit_boundary_band(
+    distances: Sequence[np.ndarray], groups: Sequence[str], coverage: float
+) -> tuple[float, float] | None:
+    """Return how far inside and outside of an outline the true boundary may lie.
+
+    Conformal risk control (Angelopoulos et al. 2024, arXiv:2208.02814) of the share of the boundary that lies
+    farther in, and of that which lies farther out, half of what the coverage leaves for each.
+
+    Args:
+        distances: `boundary_distances` of each lesion image.
+        groups: as for `fit_set_threshold`.
+        coverage: share of the boundary that is to lie within, on average over lesions.
+
+    Returns:
+        (inner, outer), 0 or more, in equivalent radii; None where there are too few groups to tell.
+    """
+    votes = group_votes(groups)
+    # A little more, for rounding.
+    limit = (1 - coverage) / 2 * (votes.sum() + 1) - 1 + 1e-9
+
+    def reach(side: int) -> float | None:
+        beyond = np.array([[np.mean(side * values > far) for far in _GRID] for values in distances])
+        good = np.flatnonzero(votes @ beyond <= limit)
+        return float(_GRID[good[0]]) if len(good) else None
+
+    inner, outer = reach(-1), reach(1)
+    return None if inner is None or outer is None else (inner, outer)
+
+
+def boundary_band(mask: np.ndarray, inner: float, outer: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the masks, bool (H, W), between whose outlines the boundary is stated to lie.
+
+    Args:
+        mask: bool (H, W), outlined.
+        inner, outer: as fitted.
+    """
+    if not mask.any():
+        return np.zeros_like(mask), np.zeros_like(mask)
+    distance = _scaled_distance(mask)
+    return distance < -inner, distance <= outer
+
+
+def group_votes(groups: Sequence[str]) -> np.ndarray:
+    """Return one vote per group of N names, shared by its images: float (N,)."""
+    _, index, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    return 1 / counts[index]
 
 
 def _lesion_evidence(class_logits: np.ndarray, peak: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the logits of a lesion as the head and as the mask has them."""
     logits = np.asarray(class_logits, dtype=np.float64)
     head = np.logaddexp(logits[..., _BENIGN], logits[..., _MALIGNANT]) - logits[..., _NORMAL]
     return head, logit(np.clip(peak, 1e-4, 1 - 1e-4))
@@ -116,3 +219,16 @@ def _fit_logistic(evidence: np.ndarray, truth: np.ndarray, sources: np.ndarray) 
     start = np.append(np.full(evidence.shape[1], 1 / evidence.shape[1]), 0.0)
     bounds = [(0.0, None)] * evidence.shape[1] + [(None, None)]
     return [round(float(weight), 6) for weight in minimize(loss, start, bounds=bounds).x]
+
+
+def _scaled_distance(mask: np.ndarray) -> np.ndarray:
+    """Return float (H, W): distance from the mask's outline in equivalent radii, negative inside."""
+    labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    if mask.all():
+        return np.full(mask.shape, -np.inf)
+    outside, nearest = ndimage.distance_transform_edt(~mask, return_indices=True)
+    # The border of the image is no outline: a lesion that it cuts is not taken to end there.
+    inside = ndimage.distance_transform_edt(mask)
+    radii = np.sqrt(ndimage.sum_labels(mask, labels, index=np.arange(1, count + 1)) / np.pi)
+    lesion = labels[tuple(nearest)]
+    return (outside - inside) / radii[lesion - 1]

@@ -15,7 +15,7 @@ from PIL import Image
 from busi_unet.config import BoundaryBand
 from busi_unet.imaging.measure import Lesion
 from busi_unet.imaging.overlay import annotate_lesions, draw_banner, draw_overlay, side_by_side
-from busi_unet.inference.conformal import boundary_band
+from busi_unet.inference.calibration import boundary_band
 from busi_unet.inference.preprocess import resize_map
 
 

@@ -14,8 +14,7 @@ from busi_unet.config import ModelConfig, Thresholds
 from busi_unet.errors import HubAccessError, UsageError
 from busi_unet.hub import fetch_model
 from busi_unet.imaging.measure import measure_lesions
-from busi_unet.inference.calibration import calibrated_probabilities, map_peak
-from busi_unet.inference.conformal import prediction_set
+from busi_unet.inference.calibration import calibrated_probabilities, map_peak, prediction_set
 from busi_unet.inference.postprocess import mask_from_probability
 from busi_unet.inference.prediction import Prediction, RawOutput
 from busi_unet.inference.preprocess import Preprocessor

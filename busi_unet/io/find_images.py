@@ -9,28 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from busi_unet.errors import BusiUNetError, UnreadableImageError, UsageError
-from busi_unet.io.archives import unpack
 from busi_unet.io.decode import EXTENSIONS
 from busi_unet.io.dicom import is_dicom
+from busi_unet.io.files import unpack
 
 ZIP = ".zip"
 _RESULT = re.compile(r"_(mask(_\d+)?|overlay)$")
 _UNPACK_HINT = "Unpack it by hand and give the images themselves."
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much one run takes.
-
-    Attributes:
-        images: number of images, all folders and zips together.
-        unpacked_bytes: of each zip.
-        unpacked_files: in each zip, images or not.
-    """
-
-    images: int | None = None
-    unpacked_bytes: int = 8 * 1024**3
-    unpacked_files: int = 200_000
 
 
 @dataclass(frozen=True)
@@ -51,7 +36,13 @@ class ImageFile:
 
 
 def find_images(
-    paths: Iterable[Path], scratch: Path, *, limits: Limits | None = None, show: Callable[[Path], str] = str
+    paths: Iterable[Path],
+    scratch: Path,
+    *,
+    max_images: int | None = None,
+    max_bytes: int = 8 * 1024**3,
+    max_files: int = 200_000,
+    show: Callable[[Path], str] = str,
 ) -> list[ImageFile]:
     """List the images of files, folders and zips, in their order.
 
@@ -63,13 +54,13 @@ def find_images(
     Args:
         paths: files, folders and zips.
         scratch: an existing folder to unpack to.
-        limits: by default no limit on images, and zips up to 8 GiB.
+        max_images: in all folders and zips together.
+        max_bytes, max_files: unpacked from each zip, images or not.
         show: how a path that was given is called.
 
     Raises:
         UsageError: a folder without any image, or more images than allowed.
     """
-    limits = limits or Limits()
     found: list[ImageFile] = []
     for number, path in enumerate(paths):
         if path.is_dir():
@@ -81,27 +72,21 @@ def find_images(
                 raise UsageError(f"{show(path)} holds no image.", _endings())
             found += inside
         elif path.suffix.lower() == ZIP and path.is_file():
+            limits = {"max_bytes": max_bytes, "max_files": max_files}
             found += _from_zip(path, show(path), scratch / str(number), limits)
         else:
             found.append(ImageFile(path, show(path), path.stem))
-    if limits.images is not None and len(found) > limits.images:
+    if max_images is not None and len(found) > max_images:
         raise UsageError(
-            f"These are {len(found)} images; one run takes at most {limits.images}.",
+            f"These are {len(found)} images; one run takes at most {max_images}.",
             "Choose fewer, or use busi-unet predict, which has no limit.",
         )
     return _named_apart(found)
 
 
-def _from_zip(path: Path, shown: str, target: Path, limits: Limits) -> list[ImageFile]:
+def _from_zip(path: Path, shown: str, target: Path, limits: dict[str, int]) -> list[ImageFile]:
     try:
-        damaged = unpack(
-            path,
-            target,
-            max_bytes=limits.unpacked_bytes,
-            max_files=limits.unpacked_files,
-            name=shown,
-            hint=_UNPACK_HINT,
-        )
+        damaged = unpack(path, target, name=shown, hint=_UNPACK_HINT, **limits)
         images = [
             ImageFile(file, f"{shown}/{file.relative_to(target).as_posix()}", _joined(file, target))
             for file in _images_below(target)

@@ -18,10 +18,11 @@ from busi_unet.data.prepared import UNKNOWN
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.leakage import require_unseen, split_for, trained_on
 from busi_unet.evaluation.metrics import MISSED_DICE, dice
-from busi_unet.inference.calibration import calibrated_probabilities, fit_calibration
-from busi_unet.inference.conformal import (
+from busi_unet.inference.calibration import (
     boundary_distances,
+    calibrated_probabilities,
     fit_boundary_band,
+    fit_calibration,
     fit_set_threshold,
     group_votes,
 )

@@ -61,4 +61,4 @@ def test_a_reference_mask_that_arrives_while_a_redraw_runs_is_not_lost(
         await running
 
     asyncio.run(meet())
-    assert session[kept._id].reference.mask.sum() == 600
+    assert session[kept._id].reference.pixels.sum() == 600

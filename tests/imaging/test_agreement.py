@@ -1,12 +1,15 @@
+"""Scores of one mask against hand-computed cases and brute force; references that a user brings."""
+
 import io
 import json
+import math
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from busi_unet.errors import UnreadableImageError, UsageError
-from busi_unet.imaging.agreement import compare_masks, decode_reference
+from busi_unet.imaging.agreement import compare_masks, decode_reference, hd95, segmentation_scores
 
 
 def box(top, left, bottom, right, shape=(40, 60)):
@@ -15,78 +18,149 @@ def box(top, left, bottom, right, shape=(40, 60)):
     return mask
 
 
-def encoded(pixels):
+def encoded(pixels, kind="PNG", **options):
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
+    Image.fromarray(pixels).convert("L").save(stream, kind, **options)
     return stream.getvalue()
 
 
 EMPTY = np.zeros((40, 60), dtype=bool)
 
 
-def test_figures_by_hand():
-    agreement = compare_masks(box(10, 10, 20, 30), box(10, 20, 20, 40))
-    assert (agreement.dice, agreement.iou, agreement.hd95_px) == (0.5, pytest.approx(1 / 3), 10.0)
-    assert (agreement.predicted_area_px, agreement.reference_area_px, agreement.remark) == (200, 200, "")
-    assert agreement.hd95_mm is None
-    assert json.loads(json.dumps(agreement.to_dict()))["dice"] == 0.5
+def surface_pixels(mask):
+    """Pixels with a 4-neighbour outside the mask, one by one."""
+    height, width = mask.shape
+    found = []
+    for row in range(height):
+        for column in range(width):
+            neighbours = [(row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)]
+            outside = [not (0 <= y < height and 0 <= x < width) or not mask[y, x] for y, x in neighbours]
+            if mask[row, column] and any(outside):
+                found.append((row, column))
+    return found
 
 
-def test_millimetres_follow_the_axis():
-    across = compare_masks(box(10, 10, 20, 30), box(10, 20, 20, 40), spacing_mm=(0.1, 0.3))
-    down = compare_masks(box(10, 10, 20, 30), box(20, 10, 30, 30), spacing_mm=(0.1, 0.3))
-    assert across.hd95_mm == pytest.approx(3.0)
-    assert down.hd95_mm == pytest.approx(1.0)
+def percentile95(values):
+    """Linear interpolation between order statistics, written out."""
+    values = sorted(values)
+    place = 0.95 * (len(values) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(values) - 1)
+    return values[below] + (place - below) * (values[above] - values[below])
 
 
-def test_missed_lesion():
-    agreement = compare_masks(EMPTY, box(10, 20, 20, 40), spacing_mm=(0.1, 0.1))
-    assert (agreement.dice, agreement.iou) == (0.0, 0.0)
-    assert agreement.hd95_px == pytest.approx(np.hypot(40, 60))
-    assert agreement.hd95_mm == pytest.approx(np.hypot(4, 6))
-    assert "diagonal" in agreement.remark
+def slow_hd95(first, second):
+    surfaces = surface_pixels(first), surface_pixels(second)
+    directed = [
+        percentile95([min(math.dist(point, other) for other in there) for point in here])
+        for here, there in (surfaces, surfaces[::-1])
+    ]
+    return max(directed)
 
 
-@pytest.mark.parametrize("predicted", [EMPTY, box(1, 1, 9, 9)])
-def test_an_empty_reference_has_no_dice(predicted):
-    agreement = compare_masks(predicted, EMPTY, spacing_mm=(0.1, 0.1))
-    assert agreement.dice is agreement.iou is agreement.hd95_px is agreement.hd95_mm is None
-    assert "not defined" in agreement.remark
+class TestSegmentationScores:
+    def test_perfect_mask(self):
+        scores = segmentation_scores(box(5, 6, 12, 20), box(5, 6, 12, 20))
+        assert (scores.dice, scores.iou, scores.hd95_px, scores.precision, scores.recall) == (1, 1, 0, 1, 1)
+
+    def test_half_overlap(self):
+        # 8 x 4 against 8 x 8 that contains it.
+        scores = segmentation_scores(box(4, 4, 12, 8), box(4, 4, 12, 12))
+        assert scores.dice == pytest.approx(2 * 32 / (32 + 64))
+        assert (scores.iou, scores.precision, scores.recall) == (0.5, 1, 0.5)
+        assert (scores.target_area_px, scores.predicted_area_px) == (64, 32)
+
+    def test_disjoint_masks(self):
+        # Two single pixels 3 down and 4 right of each other.
+        scores = segmentation_scores(box(5, 5, 6, 6), box(8, 9, 9, 10))
+        assert (scores.dice, scores.iou, scores.precision, scores.recall) == (0, 0, 0, 0)
+        assert scores.hd95_px == pytest.approx(5)
+
+    def test_missed_lesion_scores_zero_and_the_diagonal(self):
+        scores = segmentation_scores(EMPTY, box(10, 10, 20, 20))
+        assert (scores.dice, scores.iou, scores.recall, scores.precision) == (0, 0, 0, None)
+        assert scores.hd95_px == pytest.approx(np.hypot(40, 60))
+        farthest = segmentation_scores(box(0, 0, 1, 1), box(39, 59, 40, 60))
+        assert farthest.hd95_px < scores.hd95_px, "missing must not beat any drawn mask"
+
+    @pytest.mark.parametrize(("prediction", "precision"), [(box(1, 1, 3, 4), 0), (EMPTY, None)])
+    def test_an_image_without_a_lesion_has_no_dice(self, prediction, precision):
+        scores = segmentation_scores(prediction, EMPTY)
+        assert (scores.dice, scores.iou, scores.hd95_px, scores.recall) == (None,) * 4
+        assert scores.precision == precision
+
+    def test_sizes_must_agree(self):
+        with pytest.raises(UsageError, match=r"\(40, 60\).*\(60, 40\).*native size"):
+            segmentation_scores(EMPTY, EMPTY.T)
+
+    @pytest.mark.parametrize("wrong", [np.zeros((4, 5)), np.zeros((1, 4, 5), bool), np.zeros((0, 5), bool)])
+    def test_probabilities_and_stacks_are_no_masks(self, wrong):
+        with pytest.raises(UsageError, match=r"predicted mask is .* boolean mask"):
+            segmentation_scores(wrong, np.zeros((4, 5), dtype=bool))
 
 
-def test_a_reference_is_read_at_the_size_of_the_image():
-    reference = decode_reference([encoded(box(10, 20, 20, 40))], (40, 60))
-    np.testing.assert_array_equal(reference.mask, box(10, 20, 20, 40))
-    assert reference.remark == ""
-    with pytest.raises(UnreadableImageError, match="60 × 40 pixels and the image 40 × 60"):
-        decode_reference([encoded(EMPTY)], (60, 40))
+class TestHd95:
+    @pytest.mark.parametrize("seed", range(20))
+    def test_equals_brute_force(self, seed):
+        rng = np.random.default_rng(seed)
+        shape = tuple(rng.integers(3, 24, size=2))
+        density = rng.choice([0.03, 0.5, 0.9])  # dust, holes, masks that touch every border
+        first, second = rng.random((2, *shape)) < density
+        first[0, 0] = second[-1, -1] = True
+        assert hd95(first, second) == pytest.approx(slow_hd95(first, second))
+        assert hd95(first, second) == hd95(second, first)
+
+    def test_takes_the_worse_direction(self):
+        # From the small mask all is near; from the long one, 90 of 100 pixels lie farther and farther off.
+        small, long = box(0, 0, 1, 10, (1, 100)), box(0, 0, 1, 100, (1, 100))
+        assert hd95(small, long) == pytest.approx(np.percentile([0] * 10 + list(range(1, 91)), 95))
+
+    def test_ignores_a_stray_pixel_that_the_maximum_would_not(self):
+        target = box(50, 50, 100, 100, (200, 200))
+        prediction = target.copy()
+        prediction[199, 199] = True
+        assert hd95(prediction, target) == 0
 
 
-def test_the_masks_of_several_lesions_are_united():
-    parts = box(2, 2, 9, 9), box(20, 20, 30, 50)
-    reference = decode_reference([encoded(part) for part in parts], (40, 60))
-    np.testing.assert_array_equal(reference.mask, parts[0] | parts[1])
-    with pytest.raises(UnreadableImageError, match=r"^Reference mask 2 is 30 × 40 pixels"):
-        decode_reference([encoded(parts[0]), encoded(parts[1][:, :30])], (40, 60))
+class TestComparison:
+    def test_values_by_hand(self):
+        agreement = compare_masks(box(10, 10, 20, 30), box(10, 20, 20, 40))
+        assert (agreement.dice, agreement.iou, agreement.hd95_px) == (0.5, pytest.approx(1 / 3), 10.0)
+        assert (agreement.predicted_area_px, agreement.reference_area_px, agreement.remark) == (200, 200, "")
+        assert agreement.hd95_mm is None
+        assert json.loads(json.dumps(agreement.to_dict()))["dice"] == 0.5
+
+    def test_millimetres_follow_the_axis(self):
+        across = compare_masks(box(10, 10, 20, 30), box(10, 20, 20, 40), spacing_mm=(0.1, 0.3))
+        down = compare_masks(box(10, 10, 20, 30), box(20, 10, 30, 30), spacing_mm=(0.1, 0.3))
+        assert (across.hd95_mm, down.hd95_mm) == (pytest.approx(3.0), pytest.approx(1.0))
+
+    def test_missed_lesion(self):
+        agreement = compare_masks(EMPTY, box(10, 20, 20, 40), spacing_mm=(0.1, 0.2))
+        assert agreement.hd95_mm == pytest.approx(np.hypot(4, 12))
+        assert "diagonal" in agreement.remark
+
+    @pytest.mark.parametrize("predicted", [EMPTY, box(1, 1, 9, 9)])
+    def test_an_empty_reference_has_no_distance(self, predicted):
+        agreement = compare_masks(predicted, EMPTY, spacing_mm=(0.1, 0.1))
+        assert agreement.hd95_px is agreement.hd95_mm is None
+        assert "not defined" in agreement.remark
 
 
-def test_a_reference_may_be_an_open_file():
-    stream = io.BytesIO()
-    Image.fromarray(box(10, 20, 20, 40)).save(stream, "PNG")
-    stream.seek(0)
-    assert decode_reference([stream], (40, 60)).mask.sum() == 200
+class TestReference:
+    def test_the_masks_of_several_lesions_are_united(self):
+        parts = box(2, 2, 9, 9), box(20, 20, 30, 50)
+        reference = decode_reference([encoded(parts[0]), io.BytesIO(encoded(parts[1]))], (40, 60))
+        np.testing.assert_array_equal(reference.pixels, parts[0] | parts[1])
+        assert reference.remark == ""
 
+    def test_another_size_and_an_image_are_refused_by_number(self):
+        with pytest.raises(UnreadableImageError, match="60 × 40 pixels and the image 40 × 60"):
+            decode_reference([encoded(EMPTY)], (60, 40))
+        ramp = np.tile(np.linspace(0, 255, 60).astype(np.uint8), (40, 1))
+        with pytest.raises(UnreadableImageError, match=r"^Reference mask 2 is not a mask"):
+            decode_reference([encoded(EMPTY), encoded(ramp)], (40, 60))
 
-def test_an_image_is_refused_and_grey_edges_are_remarked_upon():
-    pixels = np.tile(np.linspace(0, 255, 60).astype(np.uint8), (40, 1))
-    with pytest.raises(UnreadableImageError, match=r"^Reference mask 2 is not a mask"):
-        decode_reference([encoded(EMPTY), encoded(pixels)], (40, 60))
-    soft = Image.fromarray(box(10, 20, 20, 40)).convert("L")
-    stream = io.BytesIO()
-    soft.save(stream, "JPEG", quality=60)
-    assert decode_reference([stream.getvalue()], (40, 60)).remark.startswith("The reference mask has grey")
-
-
-def test_sizes_must_agree():
-    with pytest.raises(UsageError):
-        compare_masks(EMPTY, EMPTY.T)
+    def test_grey_edges_are_remarked_upon(self):
+        soft = encoded(box(10, 20, 20, 40), "JPEG", quality=60)
+        assert decode_reference([soft], (40, 60)).remark.startswith("The reference mask has grey")

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,98 +11,154 @@ from PIL import Image
 from busi_unet.data.phantom import make_phantom
 from busi_unet.imaging.measure import measure_lesions
 from busi_unet.imaging.overlay import draw_overlay
-from busi_unet.inference.batch import FileResult, predict_files, write_summary
+from busi_unet.inference.batch import (
+    COLUMNS,
+    FLAGGED,
+    count_by_outcome,
+    predict_files,
+    summary_line,
+    table_row,
+    write_summary,
+)
 from busi_unet.inference.predictor import Predictor
 from busi_unet.io.decode import decode_image
 from busi_unet.io.find_images import ImageFile, find_images
 
 
-@pytest.fixture
-def predictor(tiny_model) -> Predictor:
-    return Predictor.from_pretrained(tiny_model, device="cpu")
+def record(image="a.png", *, spacing_mm=None, refused=False, anyway=False) -> dict:
+    hidden = refused and not anyway
+    mask = np.zeros((50, 80), dtype=bool)
+    if not hidden:
+        mask[10:20, 10:30] = True
+        mask[40:42, 40:45] = True
+    return {
+        "image": image,
+        "label": None if hidden else "benign",
+        "flagged": False,
+        "prediction_set": None if hidden else ["benign", "malignant"],
+        "probabilities": None if hidden else {"normal": 0.1, "benign": 0.7, "malignant": 0.2},
+        "refused": refused,
+        "reasons": ["It is blank."] if refused else [],
+        "warnings": ["It is small."],
+        "height": 50,
+        "width": 80,
+        "lesion_area_px": int(mask.sum()),
+        "measurements": [lesion.to_dict() for lesion in measure_lesions(mask, spacing_mm=spacing_mm)],
+        "mask": "a_mask.png",
+        "overlay": "a_overlay.png",
+    }
 
 
-def save_phantom(path, seed=0):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(make_phantom("benign", seed=seed, size=(64, 90)).image).save(path)
-    return path
+FAILED = {"image": "bad.png", "error": "bad.png is empty (0 bytes)."}
 
 
-def files_of(*paths):
-    return [ImageFile(path, str(path), path.stem) for path in paths]
+class TestPredictFiles:
+    @pytest.fixture
+    def predictor(self, tiny_model) -> Predictor:
+        return Predictor.from_pretrained(tiny_model, device="cpu")
+
+    @pytest.fixture
+    def files(self, tmp_path) -> list[ImageFile]:
+        image = Image.fromarray(make_phantom("benign", seed=0, size=(64, 90)).image)
+        for name in "ac":
+            image.save(tmp_path / f"{name}.png")
+        return [ImageFile(tmp_path / f"{name}.png", f"{name}.png", name) for name in "ac"]
+
+    def test_each_image_gets_a_mask_an_overlay_and_a_line(self, predictor, files, tmp_path):
+        run = predict_files(predictor, files, tmp_path / "out")
+        found = next(run)
+        mask = np.asarray(Image.open(tmp_path / "out" / found["mask"]))
+        np.testing.assert_array_equal(mask > 0, predictor.predict(files[0].path).mask)
+        assert Image.open(tmp_path / "out" / found["overlay"]).size == (2 * 90 + 8, 64)
+        # Already there while the run goes on, so that a stopped one keeps it.
+        (line,) = (tmp_path / "out" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+        assert json.loads(line) == json.loads(json.dumps(found))
+        assert (found["image"], found["mask"]) == ("a.png", "a_mask.png")
+        run.close()
+
+    def test_several_lesions_are_numbered(self, predictor, files, tmp_path, monkeypatch):
+        mask = np.zeros((64, 90), dtype=bool)
+        mask[5:25, 5:35] = mask[40:60, 50:85] = True
+        found = replace(predictor.predict(files[0].path), mask=mask, measurements=measure_lesions(mask))
+        monkeypatch.setattr(Predictor, "predict", lambda *args, **kwargs: found)
+        list(predict_files(predictor, files[:1], tmp_path / "out"))
+        drawn = np.asarray(Image.open(tmp_path / "out" / "a_overlay.png"))[:, -90:]
+        numbers = (drawn != np.asarray(draw_overlay(decode_image(files[0].path), mask))).any(axis=2)
+        assert numbers[5:25, 5:35].any() and numbers[40:60, 50:85].any()
+
+    def test_one_bad_file_never_stops_the_rest(self, predictor, files, tmp_path):
+        (tmp_path / "b.png").write_text("not an image")
+        bad = ImageFile(tmp_path / "b.png", "b.png", "b")
+        known = ImageFile(tmp_path / "z.zip", "z.zip", "z", "z.zip is not a zip.")
+        found = list(predict_files(predictor, [files[0], bad, files[1], known], tmp_path / "out"))
+        assert ["error" in record for record in found] == [False, True, False, True]
+        assert "b.png is not an image" in found[1]["error"]
+        assert found[3] == {"image": "z.zip", "error": "z.zip is not a zip."}
+        assert len((tmp_path / "out" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()) == 4
+        assert (tmp_path / "out" / "c_mask.png").exists()
+
+    def test_a_dicom_file_is_measured_in_millimetres(self, predictor, tmp_path):
+        path = tmp_path / "IM1"
+        pixels = make_phantom("malignant", seed=0, size=(64, 90)).image
+        path.write_bytes(dicom(pixels, SequenceOfUltrasoundRegions=[region((0, 0, 89, 63))]))
+        (found,) = predict_files(predictor, find_images([path], tmp_path), tmp_path / "out")
+        assert {lesion["unit"] for lesion in found["measurements"]} == {"mm"}
 
 
-def test_each_image_gets_a_mask_an_overlay_and_a_line(predictor, tmp_path):
-    path = save_phantom(tmp_path / "in" / "a.png")
-    (result,) = predict_files(predictor, files_of(path), tmp_path / "out")
-    mask = np.asarray(Image.open(tmp_path / "out" / "a_mask.png"))
-    np.testing.assert_array_equal(mask > 0, predictor.predict(path).mask)
-    assert Image.open(tmp_path / "out" / "a_overlay.png").size == (2 * 90 + 8, 64)
-    (line,) = (tmp_path / "out" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
-    assert json.loads(line) == json.loads(result.json_line())
-    assert json.loads(line)["image"] == str(path)
-    assert json.loads(line)["mask"] == str(tmp_path / "out" / "a_mask.png")
-    assert result.record["label"] in result.summary()
-    for label, told in (("benign", True), ("malignant", False)):
-        flagged = FileResult({**result.record, "flagged": True, "label": label})
-        assert ("; flagged;" in flagged.summary()) == told
+class TestTable:
+    def test_a_row_sums_areas_and_takes_the_largest_lesions_length(self):
+        row = table_row(record(spacing_mm=(0.5, 0.5)))
+        assert tuple(row) == COLUMNS
+        assert (row["lesions"], row["lesion_area_px"], row["lesion_area_mm2"]) == (2, 210, 52.5)
+        assert (row["longest_diameter_px"], row["longest_diameter_mm"]) == (22.4, 11.18)
+        assert row["remarks"] == "It is small."
+        assert table_row(record())["lesion_area_mm2"] is None
+
+    def test_a_failed_or_refused_image_has_no_class(self):
+        row = table_row(FAILED)
+        assert row == {**dict.fromkeys(COLUMNS), "image": "bad.png", "remarks": FAILED["error"]}
+        refused = table_row(record(refused=True))
+        assert (refused["label"], refused["p_benign"]) == (None, None)
+        assert refused["remarks"].startswith("It is blank.")
+
+    def test_a_refused_image_analysed_anyway_is_marked(self):
+        row = table_row(record(refused=True, anyway=True))
+        assert (row["label"], row["refused"]) == ("benign", True)
+        assert row["remarks"].startswith("It is blank.")
+
+    def test_a_flag_is_told_beside_another_class(self):
+        flagged = {**record(), "flagged": True}
+        row = table_row(flagged)
+        assert (row["flagged"], row["prediction_set"]) == (True, "benign malignant")
+        assert row["remarks"] == f"{FLAGGED} It is small."
+        assert "; flagged;" in summary_line(flagged)
+        malignant = {**flagged, "label": "malignant", "prediction_set": None}
+        assert FLAGGED not in table_row(malignant)["remarks"]
+        assert "; flagged;" not in summary_line(malignant)
+        assert table_row(malignant)["prediction_set"] is None
+
+    def test_counting(self):
+        records = [record(), record(), FAILED, record(refused=True)]
+        assert count_by_outcome(records) == "4 images: 2 benign, 1 not analysed, 1 that could not be used."
+        assert count_by_outcome([]) == "0 images."
 
 
-def test_several_lesions_are_numbered(predictor, tmp_path, monkeypatch):
-    path = save_phantom(tmp_path / "a.png")
-    mask = np.zeros((64, 90), dtype=bool)
-    mask[5:25, 5:35] = mask[40:60, 50:85] = True
-    found = replace(predictor.predict(path), mask=mask, measurements=measure_lesions(mask))
-    monkeypatch.setattr(Predictor, "predict", lambda *args, **kwargs: found)
-    list(predict_files(predictor, files_of(path), tmp_path / "out"))
-    drawn = np.asarray(Image.open(tmp_path / "out" / "a_overlay.png"))[:, -90:]
-    numbers = (drawn != np.asarray(draw_overlay(decode_image(path), mask))).any(axis=2)
-    assert numbers[5:25, 5:35].any() and numbers[40:60, 50:85].any()
+class TestSummary:
+    def test_a_name_cannot_become_a_formula(self, tmp_path):
+        write_summary([record("=1+1.png"), record("-x.png")], tmp_path, model="m", date="today")
+        with (tmp_path / "predictions.csv").open(encoding="utf-8", newline="") as file:
+            assert [row["image"] for row in csv.DictReader(file)] == ["'=1+1.png", "'-x.png"]
 
-
-def test_one_bad_file_never_stops_the_rest(predictor, tmp_path):
-    good = [save_phantom(tmp_path / f"{name}.png") for name in ("a", "c")]
-    bad = tmp_path / "b.png"
-    bad.write_text("not an image")
-    known = ImageFile(tmp_path / "z.zip", "z.zip", "z", "z.zip is not a zip.")
-    results = list(predict_files(predictor, [*files_of(good[0], bad, good[1]), known], tmp_path / "out"))
-    assert [result.failed for result in results] == [False, True, False, True]
-    assert "b.png is not an image" in results[1].summary()
-    assert results[3].record == {"image": "z.zip", "error": "z.zip is not a zip."}
-    assert len((tmp_path / "out" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()) == 4
-    assert (tmp_path / "out" / "c_mask.png").exists()
-
-
-def test_a_stopped_run_has_its_lines_on_disk(predictor, tmp_path):
-    paths = [save_phantom(tmp_path / f"{name}.png") for name in "ab"]
-    run = predict_files(predictor, files_of(*paths), tmp_path / "out", relative=True)
-    first = next(run)
-    (line,) = (tmp_path / "out" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
-    assert json.loads(line) == first.record
-    assert first.record["overlay"] == "a_overlay.png"
-    run.close()
-
-
-def test_a_dicom_file_is_measured_in_millimetres(predictor, tmp_path):
-    path = tmp_path / "IM1"
-    pixels = make_phantom("malignant", seed=0, size=(64, 90)).image
-    path.write_bytes(dicom(pixels, SequenceOfUltrasoundRegions=[region((0, 0, 89, 63))]))
-    (result,) = predict_files(predictor, find_images([path], tmp_path), tmp_path / "out")
-    assert all(lesion["unit"] == "mm" for lesion in result.record["measurements"])
-    assert result.record["measurements"]
-
-
-def test_the_summary_names_what_lies_beside_it(predictor, tmp_path):
-    bad = tmp_path / "b.png"
-    bad.write_text("not an image")
-    results = list(
-        predict_files(predictor, files_of(save_phantom(tmp_path / "a.png"), bad), tmp_path / "out")
-    )
-    write_summary(results, tmp_path / "out", model="tiny", date="2020-01-02")
-    with (tmp_path / "out" / "predictions.csv").open(encoding="utf-8", newline="") as file:
-        good_row, bad_row = csv.DictReader(file)
-    assert (tmp_path / "out" / good_row["mask"]).is_file()
-    assert "is not an image" in bad_row["remarks"]
-    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert 'src="a_overlay.png"' in report
-    assert "2020-01-02" in report and "tiny" in report
+    def test_the_report_escapes_names_and_loads_nothing_from_elsewhere(self, tmp_path):
+        odd = {**record('<img src=x onerror="alert(1)">'), "overlay": 'a #"1_overlay.png', "flagged": True}
+        anyway = record(refused=True, anyway=True)
+        records = [odd, FAILED, record(refused=True), anyway]
+        write_summary(records, tmp_path, model="<b>", date="2020-01-02")
+        page = (tmp_path / "report.html").read_text(encoding="utf-8")
+        assert 'onerror="' not in page and "<b>" not in page
+        assert 'src="a%20%23%221_overlay.png"' in page
+        assert "http" not in page
+        assert FLAGGED in page and "2020-01-02" in page
+        assert "Not analysed." in page and "Refused, analysed anyway." in page
+        assert "Not a medical device" in page
+        assert len(re.findall("<section>", page)) == 4

@@ -4,7 +4,16 @@ from scipy.special import expit, softmax
 from sklearn.metrics import roc_auc_score
 
 from busi_unet.config import ClassCalibration
-from busi_unet.inference.calibration import calibrated_probabilities, fit_calibration, map_peak
+from busi_unet.inference.calibration import (
+    boundary_band,
+    boundary_distances,
+    calibrated_probabilities,
+    fit_boundary_band,
+    fit_calibration,
+    fit_set_threshold,
+    map_peak,
+    prediction_set,
+)
 
 
 @pytest.fixture
@@ -64,3 +73,134 @@ def test_the_peak_is_that_of_the_surest_spot():
     assert map_peak(probability) == 0
     probability[40:50, 40:45] = 0.8
     assert map_peak(probability) == pytest.approx(0.8)
+
+
+def _cases(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    probabilities = softmax(generator.normal(size=(count, 3)), axis=1)
+    labels = np.array([generator.choice(3, p=row) for row in probabilities])
+    return probabilities, labels
+
+
+def _names(count: int) -> list[str]:
+    return [str(number) for number in range(count)]
+
+
+def _disc(
+    radius: float, centre: tuple[int, int] = (50, 60), size: tuple[int, int] = (100, 120)
+) -> np.ndarray:
+    rows, columns = np.ogrid[: size[0], : size[1]]
+    return (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 <= radius**2
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9])
+def test_the_set_holds_the_class_as_often_as_stated(coverage: float):
+    covered = []
+    for seed in range(40):
+        threshold = fit_set_threshold(*_cases(150, seed), _names(150), coverage)
+        probabilities, labels = _cases(400, 1000 + seed)
+        covered.append(
+            np.mean(
+                [
+                    label in prediction_set(row, threshold)
+                    for row, label in zip(probabilities, labels, strict=True)
+                ]
+            )
+        )
+
+    assert np.mean(covered) == pytest.approx(coverage, abs=0.02)
+
+
+def test_copies_of_an_image_share_one_vote():
+    probabilities, labels = _cases(60, 0)
+    copied = np.concatenate([probabilities, *[probabilities[:1]] * 500])
+    names = _names(60) + ["0"] * 500
+    threshold = fit_set_threshold(copied, np.concatenate([labels, *[labels[:1]] * 500]), names, 0.9)
+
+    assert threshold == fit_set_threshold(probabilities, labels, _names(60), 0.9)
+
+
+def test_too_few_images_exclude_nothing():
+    assert fit_set_threshold(*_cases(5, 0), _names(5), 0.9) == 0
+    assert prediction_set(np.array([0.2, 0.7, 0.1]), 0) == (1, 0, 2)
+
+
+def test_a_set_is_never_empty():
+    assert prediction_set(np.array([0.3, 0.4, 0.3]), 0.9) == (1,)
+    assert fit_set_threshold(np.eye(3)[[0] * 50], np.zeros(50, dtype=int), _names(50), 0.9) == 1
+
+
+def test_distances_are_signed_and_in_radii():
+    outline = _disc(20)
+
+    assert np.abs(boundary_distances(outline, outline)).max() < 0.08
+    np.testing.assert_allclose(boundary_distances(outline, _disc(30)), 0.5, atol=0.08)
+    np.testing.assert_allclose(boundary_distances(outline, _disc(10)), -0.5, atol=0.08)
+
+
+def test_each_lesion_has_its_own_radius():
+    small, large = _disc(5, (20, 20)), _disc(20, (60, 80))
+    distances = boundary_distances(small | large, _disc(7.5, (20, 20)))
+
+    np.testing.assert_allclose(distances, 0.5, atol=0.25)
+
+
+def test_the_band_holds_the_stated_share_of_the_edge():
+    generator = np.random.default_rng(0)
+    shares = []
+    for _ in range(20):
+        fitted = [generator.normal(0, 0.2, size=50) + generator.normal(0, 0.1) for _ in range(120)]
+        inner, outer = fit_boundary_band(fitted, _names(120), 0.9)
+        new = [generator.normal(0, 0.2, size=50) + generator.normal(0, 0.1) for _ in range(300)]
+        shares.append(np.mean([np.mean((values >= -inner) & (values <= outer)) for values in new]))
+
+    assert np.mean(shares) == pytest.approx(0.92, abs=0.02)
+    assert min(shares) > 0.88
+
+
+def test_too_few_lesions_state_no_band():
+    assert fit_boundary_band([np.zeros(10)] * 8, _names(8), 0.9) is None
+
+
+def test_the_band_lies_around_the_outline():
+    outline = _disc(20)
+    inner, outer = boundary_band(outline, 0.25, 0.5)
+
+    assert (inner <= outline).all() and (outline <= outer).all()
+    assert np.sqrt(inner.sum() / np.pi) == pytest.approx(15, abs=1)
+    assert np.sqrt(outer.sum() / np.pi) == pytest.approx(30, abs=1)
+    assert not any(mask.any() for mask in boundary_band(np.zeros_like(outline), 0.25, 0.5))
+
+
+def test_a_lesion_cut_by_the_border_has_no_edge_there():
+    lesion = _disc(20, (0, 60))
+    inner, _ = boundary_band(lesion, 0.25, 0.5)
+
+    assert inner[0, 60]
+
+
+def test_an_outline_around_the_whole_image_has_no_edge():
+    whole = np.ones((40, 60), dtype=bool)
+    inner, outer = boundary_band(whole, 0.25, 0.5)
+
+    assert inner.all() and outer.all()
+    assert (boundary_distances(whole, _disc(20)[:40, :60]) == -np.inf).all()
+
+
+def test_as_few_groups_as_the_coverage_needs_are_enough():
+    distances = [np.zeros(4)] * 19
+    names = [str(number) for number in range(19)]
+
+    # (1 - .9) / 2 of 20 is 1, and what lies beyond may be no more than that less one.
+    assert fit_boundary_band(distances, names, 0.9) == (0.0, 0.0)
+    assert fit_boundary_band(distances[:18], names[:18], 0.9) is None
+
+
+def test_a_pixel_at_a_corner_of_a_lesion_is_no_lesion_of_its_own():
+    outline = _disc(20)
+    row, column = np.argwhere(outline)[0]
+    corner = outline.copy()
+    corner[row - 1, column - 1] = True
+    _, outer = boundary_band(corner, 0.25, 0.5)
+
+    assert (boundary_band(outline, 0.25, 0.5)[1] <= outer).all()

@@ -8,7 +8,7 @@ from fakes.dicom_files import dicom
 from PIL import Image
 
 from busi_unet.errors import UsageError
-from busi_unet.io.find_images import Limits, find_images
+from busi_unet.io.find_images import find_images
 
 
 @pytest.fixture
@@ -77,8 +77,7 @@ def test_dicom_needs_no_ending(scratch, tmp_path):
 )
 def test_a_zip_that_cannot_be_used_is_one_entry(files, problem, scratch, tmp_path):
     paths = [pack(tmp_path / "s.zip", files), write(tmp_path / "good.png")]
-    limits = Limits(unpacked_bytes=2000)
-    bad, good = find_images(paths, scratch, limits=limits, show=lambda path: path.name)
+    bad, good = find_images(paths, scratch, max_bytes=2000, show=lambda path: path.name)
     assert bad.problem.startswith(problem)
     assert "\n" not in bad.problem
     assert (good.shown, good.problem) == ("good.png", "")
@@ -100,4 +99,4 @@ def test_an_empty_folder_and_too_many_images_are_wrong_usage(scratch, tmp_path):
         find_images([tmp_path / "in"], scratch)
     paths = [write(tmp_path / f"{index}.png") for index in range(3)]
     with pytest.raises(UsageError, match=r"These are 3 images; one run takes at most 2\."):
-        find_images(paths, scratch, limits=Limits(images=2))
+        find_images(paths, scratch, max_images=2)
