@@ -26,7 +26,7 @@ from PIL import Image
 from scipy import ndimage
 
 from busi_unet.data.overlays import draw_calipers, draw_text, paint_out
-from busi_unet.imaging.quality import has_burnt_in_marks
+from busi_unet.imaging.quality import has_annotations
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -100,7 +100,7 @@ def _calipers_elsewhere(image: np.ndarray, mask: np.ndarray, generator: np.rando
 
 
 def _has_marks(image: np.ndarray, mask: np.ndarray) -> bool:
-    return has_burnt_in_marks(image)
+    return has_annotations(image)
 
 
 def _strokes_out(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:

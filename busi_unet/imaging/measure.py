@@ -31,9 +31,7 @@ class Lesion:
     Attributes:
         unit: "mm" where the size of a pixel is known, else "px": the unit to quote lengths in.
         spacing_mm: (between rows, between columns), or None.
-        area_px: pixels covered.
-        area_mm2: the same area in mm².
-        area_share: of the image, from 0 to 1.
+        area_px, area_mm2: pixels covered, and the same in mm²; area_share: of the image, from 0 to 1.
         box: (left, top, right, bottom), pixels, right and bottom exclusive.
         width_px, height_px, width_mm, height_mm: of the box: the extents across and along depth.
         longest_diameter_px, longest_diameter_mm: largest distance between two points of the outline.
@@ -78,14 +76,7 @@ class Lesion:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the measurements, JSON-ready."""
-        return {
-            **asdict(self),
-            "spacing_mm": list(self.spacing_mm) if self.spacing_mm else None,
-            "box": list(self.box),
-            "calipers": [[list(point) for point in line] for line in self.calipers],
-            "centroid": list(self.centroid),
-            "deepest": list(self.deepest),
-        }
+        return asdict(self)
 
 
 def measure_lesions(
@@ -96,15 +87,14 @@ def measure_lesions(
     Args:
         mask: bool (H, W).
         image: uint8 (H, W), the image under the mask; without it there are no skin distances.
-        spacing_mm: size of a pixel (between rows, between columns); None where it is unknown. Where the
-            two differ, diameters are found in millimetres, not scaled afterwards.
+        spacing_mm: size of a pixel (between rows, between columns), where it is known.
 
     Raises:
         UsageError: a spacing that is not two positive numbers, or an image of another size.
     """
     if image is not None and image.shape != mask.shape:
         raise UsageError(
-            f"The image is {image.shape} and the mask {mask.shape} (height, width).",
+            f"The image is {image.shape} and the mask {mask.shape} (H, W).",
             "Measure a mask on its own image.",
         )
     if spacing_mm is not None:
@@ -123,14 +113,12 @@ def skin_row(image: np.ndarray, box: tuple[int, int, int, int]) -> int | None:
     Non-black is a row of which at least half, over the lesion's columns, is brighter than 12 of 255, and
     it has to stay so for 1 % of the image's height, at least 3 rows: a line of text in a black
     margin does not last as long. In most images tissue reaches the upper edge, and the answer is 0: the
-    face of the probe if the image is whole, a cut through the tissue if it was cropped.
+    face of the probe if the image is whole, a cut through the tissue if it was cropped. None where no such
+    row lies above the lesion: it begins at the edge, or only black is over it.
 
     Args:
         image: uint8 (H, W).
         box: (left, top, right, bottom) of the lesion.
-
-    Returns:
-        None where no such row lies above the lesion: it begins at the edge, or only black is over it.
     """
     left, top, right, _ = box
     bright = (image[:top, left:right] > _BLACK).mean(axis=1) >= 0.5
@@ -246,12 +234,12 @@ def _calipers(corners: np.ndarray, scale: tuple[float, float]) -> tuple[tuple[Li
 
 def _checked(spacing: tuple[float, float]) -> tuple[float, float]:
     try:
-        values = tuple(float(value) for value in spacing)
+        down, across = map(float, spacing)
     except (TypeError, ValueError):
-        values = (spacing,)
-    if len(values) != 2 or not all(math.isfinite(value) and value > 0 for value in values):
+        down = across = math.nan
+    if not (0 < down < math.inf and 0 < across < math.inf):
         raise UsageError(
-            f"The pixel spacing is {values}.",
+            f"The pixel spacing is {spacing}.",
             "Give two positive lengths in mm: between rows, between columns.",
         )
-    return values
+    return down, across

@@ -53,10 +53,10 @@ def pdf_report(
     comparison: Sequence[str] = (),
     warnings: Sequence[str] = (),
 ) -> bytes:
-    """Lay out one page: images, probabilities, measurements, warnings, origin and limits.
+    """Return a PDF of one page: images, probabilities, measurements, warnings, origin and limits.
 
-    Nothing else gets in: no file name, no clock, nothing about a patient. The embedded fonts hold Latin
-    letters. Long text is wrapped, and the page as a whole is set smaller if it must be.
+    Nothing else gets in: no file name, no clock, nothing about a patient. Long text is wrapped, and the page
+    as a whole is set smaller if it must be. The same input gives the same bytes.
 
     Args:
         image: uint8 (H, W), as it was analysed.
@@ -68,13 +68,9 @@ def pdf_report(
         summary: sentences about the classes, such as the prediction set in words.
         comparison: sentences about the agreement with a reference mask.
         warnings: sentences about the image, such as those of `image_warnings`.
-
-    Returns:
-        The bytes of the file; the same input gives the same bytes.
     """
     _register_fonts()
-    width, height = A4
-    inner_width, inner_height = width - 2 * _MARGIN, height - 2 * _MARGIN
+    inner_width, inner_height = (side - 2 * _MARGIN for side in A4)
     story = [
         _text(TITLE, _TITLE),
         _text(f"Date: {date}"),
@@ -119,6 +115,15 @@ _GRID = [
     ("TOPPADDING", (0, 0), (-1, -1), 2),
     ("BOTTOMPADDING", (0, 0), (-1, -1), 2),
 ]
+# Heads of the table of measurements, with their shares of the width.
+_COLUMNS = {
+    "": 0.05,
+    "Longest diameter × perpendicular": 0.27,
+    "Across × depth": 0.21,
+    "Area": 0.15,
+    "Taller than wide": 0.14,
+    "Below skin line": 0.18,
+}
 
 
 def _text(text: str, style: ParagraphStyle = _BODY) -> Paragraph:
@@ -141,10 +146,8 @@ def _images(image: np.ndarray, overlay: Image.Image, corrected: bool, width: flo
 
 
 def _scaled(image: Image.Image, width: float) -> PageImage:
-    shown = image if image.mode == "L" else image.convert("RGB")
-    if max(shown.size) > _IMAGE_PIXELS:
-        shown = shown.copy()
-        shown.thumbnail((_IMAGE_PIXELS, _IMAGE_PIXELS))
+    shown = image.copy()
+    shown.thumbnail((_IMAGE_PIXELS, _IMAGE_PIXELS))
     stream = io.BytesIO()
     shown.save(stream, "PNG", compress_level=1)
     scale = min(width / shown.width, _IMAGE_HEIGHT / shown.height)
@@ -171,19 +174,11 @@ def _measurements(prediction: Mapping[str, Any], width: float) -> list[Flowable]
         return []
     if not lesions:
         return _section("Measurements", ["No lesion was outlined."])
-    head = [
-        "",
-        "Longest diameter × perpendicular",
-        "Across × depth",
-        "Area",
-        "Taller than wide",
-        "Below skin line",
-    ]
-    rows = [[_text(cell, _HEAD_CELL) for cell in head]]
+    rows = [[_text(head, _HEAD_CELL) for head in _COLUMNS]]
     for number, lesion in enumerate(lesions[:MAX_LESIONS], start=1):
         rows.append([_text(cell, _CELL) for cell in (str(number), *_cells(lesion))])
-    shares = (0.05, 0.27, 0.21, 0.15, 0.14, 0.18)
-    table = Table(rows, colWidths=[share * width for share in shares], hAlign="LEFT", style=_GRID)
+    widths = [share * width for share in _COLUMNS.values()]
+    table = Table(rows, colWidths=widths, hAlign="LEFT", style=_GRID)
     return [_text("Measurements", _HEADING), table, Spacer(0, 1.5 * mm), *map(_text, _footnotes(lesions))]
 
 
@@ -196,10 +191,8 @@ def _cells(lesion: Mapping[str, Any]) -> tuple[str, ...]:
         return f"{a:,.{digits}f} × {b:,.{digits}f} {unit}"
 
     area = f"{lesion['area_mm2']:,.1f} mm²" if unit == "mm" else f"{lesion['area_px']:,} px"
-    skin = lesion[f"skin_distance_{unit}"]
-    if skin is None:
-        below = "not known"
-    else:
+    skin, below = lesion[f"skin_distance_{unit}"], "not known"
+    if skin is not None:
         below = f"{'≥ ' if lesion['skin_at_edge'] else ''}{skin:,.{digits}f} {unit}"
     return (
         pair("longest_diameter", "perpendicular"),

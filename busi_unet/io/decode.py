@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +15,7 @@ from busi_unet.errors import UnreadableImageError
 from busi_unet.io.dicom import check_index, is_dicom, read_dicom
 
 ImageSource = Image.Image | np.ndarray | str | os.PathLike | bytes | IO[bytes]
+Spacing = tuple[float, float]
 
 MAX_PIXELS = 50_000_000
 MIN_SIDE = 16
@@ -34,18 +34,23 @@ class DecodedImage:
         spacing_mm: (between rows, between columns), or None: only DICOM files tell it.
         frames: how many the file holds; 1 unless it is a DICOM clip.
         index: which of them this is, from 0.
-        coloured: the file shows colour, such as Doppler or coloured marks: the channels of at least 20
-            pixels differ by more than 60 of 255.
+        coloured: the file shows colour, such as Doppler or coloured annotations: the channels of at least
+            20 pixels differ by more than 60 of 255.
     """
 
     pixels: np.ndarray
-    spacing_mm: tuple[float, float] | None = None
+    spacing_mm: Spacing | None = None
     frames: int = 1
     index: int = 0
     coloured: bool = False
 
 
 def decode_image(source: ImageSource, *, name: str | None = None) -> np.ndarray:
+    """Return an image as grey pixels uint8 (H, W), of a DICOM clip the first frame; see `read_image`."""
+    return read_image(source, name=name).pixels
+
+
+def read_image(source: ImageSource, *, index: int = 0, name: str | None = None) -> DecodedImage:
     """Read an image as grey pixels, upright, the way both training and serving see it.
 
     Colour becomes luma (ITU-R 601); transparency is laid over black, the background of an
@@ -54,72 +59,59 @@ def decode_image(source: ImageSource, *, name: str | None = None) -> np.ndarray:
     largest value, because neither PNG nor TIFF says how many of the 16 bits are in use.
 
     Args:
-        source: PIL image, array, path, encoded bytes or binary file; of a DICOM clip, the first frame is
-            read. Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); bool, uint8, uint16, or float in
-            [0, 1].
-        name: how errors name this image; by default its path.
-
-    Returns:
-        uint8 (H, W), 0 black to 255 white.
-
-    Raises:
-        UnreadableImageError: not an image, empty, damaged, smaller than 16 pixels a side
-            or larger than 50 million pixels.
-    """
-    return read_image(source, name=name).pixels
-
-
-def read_image(source: ImageSource, *, index: int = 0, name: str | None = None) -> DecodedImage:
-    """Read an image as `decode_image` does, with the pixel size and the choice of a frame that DICOM offers.
-
-    Args:
-        source: as for `decode_image`.
+        source: PIL image, array, path, encoded bytes or binary file. Arrays are (H, W), (H, W, 1), (H, W, 3)
+            or (H, W, 4); bool, uint8, uint16, or float in [0, 1].
         index: of the frame of a DICOM clip, from 0.
         name: how errors name this image; by default its path.
 
     Raises:
-        UnreadableImageError: as for `decode_image`.
+        UnreadableImageError: not an image, empty, damaged, smaller than 16 pixels a side or larger than
+            50 million pixels.
         UsageError: there is no frame of this index.
     """
     name = name or name_of(source)
-    frame = _read(source, index, name)
-    height, width = frame.pixels.shape
+    pixels, spacing_mm, frames = load_pixels(source, index=index, name=name)
+    to_grey = _grey_from_array if isinstance(pixels, np.ndarray) else _grey_from_pil
+    grey, coloured = to_grey(pixels, name)
+    height, width = grey.shape
     if min(height, width) < MIN_SIDE:
         raise UnreadableImageError(
             f"{name} is {width}×{height} pixels, too small to analyse.",
             f"Use an image of at least {MIN_SIDE} pixels a side.",
         )
-    return frame
+    return DecodedImage(grey, spacing_mm, frames, index, coloured)
 
 
-def load_pixels(source: ImageSource, *, name: str) -> Image.Image | np.ndarray:
-    """Return what a file holds, upright, before it becomes grey: a PIL image, or an array.
+def load_pixels(
+    source: ImageSource, *, index: int = 0, name: str
+) -> tuple[Image.Image | np.ndarray, Spacing | None, int]:
+    """Return what a file holds, upright, before it becomes grey; its spacing and its number of frames.
 
     Raises:
-        UnreadableImageError: as for `decode_image`, without the lower size limit.
+        UnreadableImageError, UsageError: as for `read_image`, without the lower size limit.
     """
     if not isinstance(source, (Image.Image, np.ndarray)):
         stream = _stream(source, name)
         if is_dicom(stream):
-            return read_dicom(stream, index=0, name=name, max_pixels=MAX_PIXELS).pixels
-        source = _opened(stream, name)
-    return source if isinstance(source, np.ndarray) else _loaded(source, name)
-
-
-def _read(source: ImageSource, index: int, name: str) -> DecodedImage:
-    if not isinstance(source, (Image.Image, np.ndarray)):
-        stream = _stream(source, name)
-        if is_dicom(stream):
-            read = read_dicom(stream, index=index, name=name, max_pixels=MAX_PIXELS)
-            grey, coloured = _grey_from_array(read.pixels, name)
-            return DecodedImage(grey, read.spacing_mm, read.frames, index, coloured)
-        source = _opened(stream, name)
+            return read_dicom(stream, index=index, name=name, max_pixels=MAX_PIXELS)
+        try:
+            source = Image.open(stream, formats=FORMATS)
+        except Image.DecompressionBombError as error:
+            raise _too_large(name) from error
+        except Exception as error:
+            raise UnreadableImageError(f"{name} is not an image that can be read.", _HINT) from error
     check_index(index, 1, name)
     if isinstance(source, np.ndarray):
-        grey, coloured = _grey_from_array(source, name)
-    else:
-        grey, coloured = _grey_from_pil(_loaded(source, name), name)
-    return DecodedImage(grey, coloured=coloured)
+        return source, None, 1
+    if source.width * source.height > MAX_PIXELS:
+        raise _too_large(name, source.width, source.height)
+    try:
+        source.load()
+        return ImageOps.exif_transpose(source), None, 1
+    except Exception as error:
+        raise UnreadableImageError(
+            f"{name} is damaged or cut short.", "Export or copy the image again."
+        ) from error
 
 
 def name_of(source: ImageSource) -> str:
@@ -131,50 +123,21 @@ def name_of(source: ImageSource) -> str:
 
 
 def _stream(source: Any, name: str) -> Path | io.BytesIO:
-    stream: Path | io.BytesIO
     if isinstance(source, (str, os.PathLike)):
-        stream = Path(source)
-        if not stream.exists():
+        path = Path(source)
+        if not path.exists():
             raise UnreadableImageError(f"{name} does not exist.", "Check the path.")
-        if stream.is_dir():
+        if path.is_dir():
             raise UnreadableImageError(f"{name} is a folder, not an image.", "Name the images inside it.")
-        empty = stream.stat().st_size == 0
-    elif isinstance(source, (bytes, bytearray, memoryview)):
-        stream, empty = io.BytesIO(source), len(source) == 0
-    elif hasattr(source, "read"):
-        data = source.read()
-        stream, empty = io.BytesIO(data), len(data) == 0
+        stream, size = path, path.stat().st_size
     else:
-        raise UnreadableImageError(f"{name} is a {type(source).__name__}, not an image.", _HINT)
-    if empty:
+        data = source.read() if hasattr(source, "read") else source
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise UnreadableImageError(f"{name} is a {type(source).__name__}, not an image.", _HINT)
+        stream, size = io.BytesIO(data), len(data)
+    if size == 0:
         raise UnreadableImageError(f"{name} is empty (0 bytes).", "Export or copy the image again.")
     return stream
-
-
-def _opened(stream: Path | io.BytesIO, name: str) -> Image.Image:
-    try:
-        with warnings.catch_warnings():
-            # The size is checked below, against our own limit, before any pixel is decoded.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(stream, formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise _too_large(name) from error
-    except Exception as error:
-        raise UnreadableImageError(f"{name} is not an image that can be read.", _HINT) from error
-
-
-def _loaded(image: Image.Image, name: str) -> Image.Image:
-    if image.width * image.height > MAX_PIXELS:
-        raise _too_large(name, image.width, image.height)
-    if image.width == 0 or image.height == 0:
-        raise UnreadableImageError(f"{name} has no pixels.", _HINT)
-    try:
-        image.load()
-        return ImageOps.exif_transpose(image)
-    except Exception as error:
-        raise UnreadableImageError(
-            f"{name} is damaged or cut short.", "Export or copy the image again."
-        ) from error
 
 
 def _too_large(name: str, width: int | None = None, height: int | None = None) -> UnreadableImageError:
@@ -188,15 +151,21 @@ def _too_large(name: str, width: int | None = None, height: int | None = None) -
 def _grey_from_pil(image: Image.Image, name: str) -> tuple[np.ndarray, bool]:
     if image.mode.startswith("I") or image.mode == "F":
         return _grey_from_array(np.asarray(image), name)
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
+    image = over_black(image)
     coloured = False
     if image.mode not in ("1", "L"):
         image = image.convert("RGB")
         channels = np.asarray(image)
         coloured = bool(np.count_nonzero(np.ptp(channels, axis=2) > _COLOUR_GAP) >= _COLOUR_PIXELS)
     return np.array(image.convert("L")), coloured
+
+
+def over_black(image: Image.Image) -> Image.Image:
+    """Return the image with what is transparent laid over black; one without transparency as it is."""
+    if not image.has_transparency_data:
+        return image
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
 
 
 def _grey_from_array(array: np.ndarray, name: str) -> tuple[np.ndarray, bool]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,21 +34,6 @@ _CENTIMETRE = 3
 _EXPORT = "Export the image again, uncompressed or as JPEG, RLE or PNG."
 
 
-@dataclass(frozen=True)
-class DicomFrame:
-    """One frame of a DICOM file.
-
-    Attributes:
-        pixels: uint8 (H, W) or RGB (H, W, 3), 0 black.
-        spacing_mm: (between rows, between columns), or None where the file does not tell it.
-        frames: how many the file holds.
-    """
-
-    pixels: np.ndarray
-    spacing_mm: tuple[float, float] | None
-    frames: int
-
-
 def is_dicom(stream: Path | io.BytesIO) -> bool:
     """Return whether a file starts as DICOM Part 10 asks: "DICM" after a preamble of 128 bytes."""
     if isinstance(stream, Path):
@@ -59,7 +44,9 @@ def is_dicom(stream: Path | io.BytesIO) -> bool:
     return head[_MAGIC_OFFSET:] == b"DICM"
 
 
-def read_dicom(stream: Path | io.BytesIO, *, index: int, name: str, max_pixels: int) -> DicomFrame:
+def read_dicom(
+    stream: Path | io.BytesIO, *, index: int, name: str, max_pixels: int
+) -> tuple[np.ndarray, tuple[float, float] | None, int]:
     """Read one frame; of a clip, no other frame is decoded.
 
     MONOCHROME1 is turned the usual way round, palettes and YBR become RGB, and more than 8 bits are
@@ -70,6 +57,10 @@ def read_dicom(stream: Path | io.BytesIO, *, index: int, name: str, max_pixels: 
         index: of the frame, from 0.
         name: how errors name this file.
         max_pixels: a larger frame is refused before it is decoded.
+
+    Returns:
+        Pixels uint8 (H, W) or RGB (H, W, 3), 0 black; the size of a pixel in mm (between rows, between
+        columns), or None where the file does not tell it; how many frames the file holds.
 
     Raises:
         UnreadableImageError: damaged, without an image, too large, or in a form that cannot be decoded.
@@ -82,32 +73,36 @@ def read_dicom(stream: Path | io.BytesIO, *, index: int, name: str, max_pixels: 
             f"{name} is a DICOM file; reading one needs pydicom.", 'Run: pip install "busi-unet[dicom]"'
         ) from error
 
-    with io.BytesIO() if isinstance(stream, io.BytesIO) else stream.open("rb") as opened:
-        file: Any = stream if isinstance(stream, io.BytesIO) else opened
-        with warnings.catch_warnings():
-            # pydicom's warnings can quote what stands in the file; Pillow's stands for a bomb inside a JPEG.
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            try:
-                syntax = _transfer_syntax(file)
-                _check_syntax(syntax, name)
-                file.seek(0)
-                header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
-                frames = _check_header(header, index, name, max_pixels)
-                file.seek(0)
-                stored = pydicom.pixels.pixel_array(file, index=index)
-                return DicomFrame(_eight_bit(stored, header), _known_spacing(header), frames)
-            except (UnreadableImageError, UsageError):
-                raise
-            except Exception:
-                # Not chained: the text of pydicom's errors can quote what stands in the file.
-                raise UnreadableImageError(
-                    f"{name} is a DICOM file that is damaged, cut short or coded in an unusual way.", _EXPORT
-                ) from None
+    opened = contextlib.nullcontext(stream) if isinstance(stream, io.BytesIO) else stream.open("rb")
+    with opened as file, warnings.catch_warnings():
+        # pydicom's warnings can quote what stands in the file; Pillow's stands for a bomb inside a JPEG.
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            _check_syntax(file, name)
+            file.seek(0)
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
+            frames = _check_header(header, index, name, max_pixels)
+            file.seek(0)
+            pixels = _eight_bit(pydicom.pixels.pixel_array(file, index=index), header)
+        except (UnreadableImageError, UsageError):
+            raise
+        except Exception:
+            # Not chained: the text of pydicom's errors can quote what stands in the file.
+            raise UnreadableImageError(
+                f"{name} is a DICOM file that is damaged, cut short or coded in an unusual way.", _EXPORT
+            ) from None
+        spacing_mm = None
+        # Malformed elements: the size of a pixel is unknown, but the image is there.
+        with contextlib.suppress(AttributeError, TypeError, ValueError):
+            spacing_mm = _spacing(header)
+        return pixels, spacing_mm, frames
 
 
-def _transfer_syntax(file: Any) -> Any:
+def _check_syntax(file: Any, name: str) -> None:
     from pydicom.filereader import read_dataset, read_preamble
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
 
     # Not through dcmread, which would inflate a deflated file, of whatever size, before we can refuse it.
     file.seek(0)
@@ -115,13 +110,7 @@ def _transfer_syntax(file: Any) -> Any:
     meta = read_dataset(
         file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != 2
     )
-    return meta.TransferSyntaxUID
-
-
-def _check_syntax(syntax: Any, name: str) -> None:
-    from pydicom.pixels import get_decoder
-    from pydicom.uid import DeflatedExplicitVRLittleEndian
-
+    syntax = meta.TransferSyntaxUID
     try:
         readable = syntax != DeflatedExplicitVRLittleEndian and get_decoder(syntax).is_available
     except NotImplementedError:
@@ -142,8 +131,7 @@ def _check_header(header: Dataset, index: int, name: str, max_pixels: int) -> in
             f"{name} is far too large ({header.Columns}×{header.Rows} pixels).",
             f"Use an image of at most {max_pixels // 1_000_000} million pixels.",
         )
-    photometric = header.get("PhotometricInterpretation")
-    if photometric not in (*_GREY, *_COLOUR, "PALETTE COLOR"):
+    if header.get("PhotometricInterpretation") not in (*_GREY, *_COLOUR, "PALETTE COLOR"):
         raise UnreadableImageError(f"{name} is a DICOM file whose colours are coded unusually.", _EXPORT)
     frames = max(1, int(header.get("NumberOfFrames") or 1))
     check_index(index, frames, name)
@@ -172,48 +160,31 @@ def _eight_bit(stored: np.ndarray, header: Dataset) -> np.ndarray:
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if header.PixelRepresentation else (0, 2**bits - 1)
     slope, intercept = float(header.get("RescaleSlope") or 1), float(header.get("RescaleIntercept") or 0)
     values = apply_rescale(stored, header)
-    if _first(header.get("WindowWidth")) >= 1 and header.get("WindowCenter") is not None:
+    # A file may offer several windows; the first is the one to show.
+    if np.ravel(header.get("WindowWidth") or 0)[0] >= 1 and header.get("WindowCenter") is not None:
         # It maps the window onto the whole range of the stored values.
         values = apply_windowing(values, header)
     grey = _scaled(values, low * slope + intercept, high * slope + intercept)
     return 255 - grey if photometric == "MONOCHROME1" else grey
 
 
-def _first(value: Any) -> float:
-    # A file may offer several windows; the first is the one to show.
-    if value is None:
-        return 0.0
-    return float(value[0] if hasattr(value, "__len__") and not isinstance(value, str) else value)
-
-
 def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.clip(np.round((values - float(low)) * (255.0 / (high - low))), 0, 255).astype(np.uint8)
-
-
-def _known_spacing(header: Dataset) -> tuple[float, float] | None:
-    try:
-        return _spacing(header)
-    except (AttributeError, TypeError, ValueError):
-        # Malformed elements: the size of a pixel is unknown, but the image is there.
-        return None
 
 
 def _spacing(header: Dataset) -> tuple[float, float] | None:
     """Return (rows, columns) in mm: of the largest ultrasound region, else as radiographs give it.
 
     None where the largest region is not in centimetres on both axes, or where another region at least
-    half as large has a scale of its own (a split screen): one figure would be wrong on part of the image.
+    half as large has a scale of its own (a split screen): one size would be wrong on part of the image.
     """
     regions = header.get("SequenceOfUltrasoundRegions")
     if regions:
         ranked = sorted(((_area(region), _region_spacing(region)) for region in regions), key=lambda r: -r[0])
         largest, spacing = ranked[0]
-        rivals = [other for area, other in ranked[1:] if 2 * area >= largest]
-        if spacing is None or any(
-            other is None or not np.allclose(other, spacing, rtol=0.01) for other in rivals
-        ):
-            return None
-        return spacing
+        rivals = [other for area, other in ranked if 2 * area >= largest]
+        known = None not in rivals and np.allclose(rivals, spacing, rtol=0.01)
+        return spacing if known else None
     for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
         if values := header.get(keyword):
             return _positive(*values)

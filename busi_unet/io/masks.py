@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from busi_unet.errors import UnreadableImageError
-from busi_unet.io.decode import ImageSource, load_pixels, name_of
+from busi_unet.io.decode import ImageSource, load_pixels, name_of, over_black
 
 _MAX_VALUES = 8
 _MAX_SHARE = 0.6
@@ -57,7 +57,7 @@ def read_mask(source: ImageSource, *, image: np.ndarray | None = None, name: str
         UnreadableImageError: as for `decode_image`, without the lower size limit; or it is not a mask.
     """
     name = name or name_of(source)
-    values, coloured = _values(load_pixels(source, name=name), name)
+    values, coloured = _values(load_pixels(source, name=name)[0], name)
     if image is not None and values.shape == image.shape and image.any() and np.array_equal(values, image):
         raise UnreadableImageError(f"{name} is the image itself, not a mask.", _HINT)
     distinct = np.unique(values)
@@ -98,12 +98,12 @@ def check_mask(mask: np.ndarray, name: str) -> None:
 
 def _values(pixels: Image.Image | np.ndarray, name: str) -> tuple[np.ndarray, bool]:
     """Return grey values (H, W), or a number for each colour, 0 for black; and whether they are colours."""
+    if isinstance(pixels, np.ndarray) and pixels.shape[2:] == (4,) and pixels.dtype == np.uint8:
+        pixels = Image.fromarray(pixels)
     if isinstance(pixels, Image.Image):
         pixels = _array(pixels)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
-    if pixels.ndim == 3 and pixels.shape[2] == 4 and pixels.dtype == np.uint8:
-        pixels = _array(Image.fromarray(pixels))
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or pixels.size == 0:
         raise UnreadableImageError(f"{name} is an array of shape {pixels.shape}.", _HINT)
     if pixels.dtype == bool:
@@ -124,10 +124,8 @@ def _values(pixels: Image.Image | np.ndarray, name: str) -> tuple[np.ndarray, bo
 def _array(image: Image.Image) -> np.ndarray:
     if image.mode == "1" or (image.mode.startswith(("L", "I", "F")) and not image.has_transparency_data):
         return np.asarray(image)
-    if not image.has_transparency_data:
-        return np.asarray(image.convert("RGB"))
-    layers = image.convert("RGBA")
-    if layers.getchannel("A").getextrema() == (0, 0):
-        return np.asarray(layers.convert("RGB"))
-    black = Image.new("RGBA", layers.size, (0, 0, 0, 255))
-    return np.asarray(Image.alpha_composite(black, layers).convert("RGB"))
+    if image.has_transparency_data:
+        layers = image.convert("RGBA")
+        # Where all is transparent the mask is in the colours alone.
+        image = layers if layers.getchannel("A").getextrema() == (0, 0) else over_black(layers)
+    return np.asarray(image.convert("RGB"))

@@ -23,7 +23,7 @@ from torch import nn
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.torch_dataset import LesionDataset
 from busi_unet.errors import MissingDependencyError, TrainingError, first_line
-from busi_unet.imaging.overlay import ORANGE, SKY_BLUE, draw_overlay
+from busi_unet.imaging.overlay import draw_overlay
 from busi_unet.models.unet import UNetOutput
 from busi_unet.training.options import TrainOptions
 
@@ -156,9 +156,9 @@ def draw_predictions(
     model.train(was_training)
     overlays = []
     for index, logits in zip(indices, output.mask_logits[:, 0], strict=True):
-        reference = draw_overlay(dataset.images[index], dataset.masks[index], color=SKY_BLUE, opacity=0)
+        reference = draw_overlay(dataset.images[index], dataset.masks[index], color="sky blue", opacity=0)
         predicted = (logits > 0).cpu().numpy()
-        overlays.append(draw_overlay(np.asarray(reference), predicted, color=ORANGE, opacity=0))
+        overlays.append(draw_overlay(np.asarray(reference), predicted, color="orange", opacity=0))
     return overlays, [CLASS_NAMES[label] for label in output.class_logits.argmax(1).tolist()]
 
 

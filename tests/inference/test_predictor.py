@@ -62,12 +62,6 @@ def test_lesions_are_measured_in_millimetres_where_the_pixel_size_is_known(predi
     assert overruled.area_mm2 == given.area_mm2
 
 
-@pytest.mark.parametrize("spacing", [0.1, "ab", (0.1,), (0.1, 0.0), np.array([0.1, -1.0])])
-def test_a_spacing_that_is_none_is_told_in_one_sentence(predictor, spacing):
-    with pytest.raises(UsageError, match="The pixel spacing is"):
-        predictor.predict(make_phantom("benign", seed=0, size=(64, 80)).image, spacing_mm=spacing)
-
-
 def test_other_thresholds_have_no_boundary_band_and_their_own_malignant_threshold(predictor):
     config = dataclasses.replace(
         predictor.config, calibration=Calibration(boundary_band=BoundaryBand(0.9, 0.2, 0.4))

@@ -13,7 +13,7 @@ from fakes.tracked_run import make_parts, make_row, track
 from PIL import Image
 
 from busi_unet.errors import MissingDependencyError, TrainingError
-from busi_unet.imaging.overlay import ORANGE, SKY_BLUE
+from busi_unet.imaging.overlay import COLORS
 from busi_unet.training.options import TrainOptions
 from busi_unet.training.tracking import (
     choose_images,
@@ -184,7 +184,7 @@ def test_an_overlay_shows_the_reference_and_the_prediction(tmp_path):
     assert model.training
     assert classes == ["malignant"]
     pixels = np.asarray(overlay)
-    orange, blue = (pixels == ORANGE).all(2), (pixels == SKY_BLUE).all(2)
+    orange, blue = (pixels == COLORS["orange"]).all(2), (pixels == COLORS["sky blue"]).all(2)
     assert orange[20, 20:28].all()
     assert not orange[23:25, 23:25].any()
     assert blue.any()
