@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from busi_unet.data.overlays import draw_calipers, draw_text
+from busi_unet.data.annotations import draw_calipers, draw_text
 from busi_unet.inference.preprocess import Preprocessor
 
 # A lesion of which less than this stays inside is a label that lies.

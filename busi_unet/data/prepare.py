@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.folds import N_FOLDS
-from busi_unet.data.listing import named
-from busi_unet.data.placing import TOO_FEW_HINT, dealt, place, published_departures
+from busi_unet.data.folds import N_FOLDS, assign_folds, group_images
+from busi_unet.data.layout import named
 from busi_unet.data.prepared import (
     IMAGE_BY_IMAGE,
     RECORD_NAME,
@@ -32,9 +31,11 @@ from busi_unet.data.prepared import (
     split_of_fold,
     split_without,
 )
+from busi_unet.data.published import PUBLISHED, Placed, departures, read_published_folds
 from busi_unet.data.readers.own import OwnData
 from busi_unet.data.reading import FIX_HINT, Row, Source, read_source
 from busi_unet.errors import DataLayoutError, UsageError
+from busi_unet.io.decode import decode_image
 from busi_unet.io.files import whole_or_nothing
 from busi_unet.version import __version__
 
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
 
 Given = str | os.PathLike | OwnData
+_TOO_FEW_HINT = (
+    f"At least {N_FOLDS} groups are needed, one for every fold; copies of one image are one group."
+)
 
 
 def prepare(
@@ -108,13 +112,22 @@ def prepare(
     dataset, missing = _to_dataset(rows, split_of)
     record = {
         "busi_unet_version": __version__,
-        "sources": [source.describe() for source in read],
+        "sources": [
+            {
+                "source": source.name,
+                "given": source.given,
+                "kind": source.kind,
+                "layout": source.layout,
+                "folds_from": source.folds_from,
+                "images": len(source.rows),
+            }
+            for source in read
+        ],
         "folds_from": ", ".join(sorted(origins)),
         "seed": seed if {"computed", IMAGE_BY_IMAGE} & origins else None,
         "n_folds": N_FOLDS,
         "test_fold": None if leave_out else test_fold,
         "left_out": leave_out,
-        "mask_files": _count_mask_files(rows),
         "warnings": [*warnings, *missing],
     }
     with whole_or_nothing(output) as partial:
@@ -122,21 +135,6 @@ def prepare(
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         (partial / RECORD_NAME).write_text(text, encoding="utf-8")
     return load_prepared(output)
-
-
-def _place(source: Source, seed: int, ignore_copies: bool, progress: bool) -> None:
-    """Give every row of a source its group and fold."""
-    if ignore_copies:
-        groups = [row.image_id for row in source.rows]
-        folds = dealt([row.label or "" for row in source.rows], groups, seed)
-        source.folds_from = IMAGE_BY_IMAGE
-    else:
-        groups, folds, source.folds_from = place(source, seed=seed, progress=progress)
-        source.warnings += published_departures(source, folds)
-    source.rows = [
-        replace(row, group=group, fold=fold, source=row.source if source.prepared else source.name)
-        for row, group, fold in zip(source.rows, groups, folds, strict=True)
-    ]
 
 
 def _read(given: Sequence[Given], progress: bool) -> list[Source]:
@@ -166,6 +164,77 @@ def _read(given: Sequence[Given], progress: bool) -> list[Source]:
         problems = [f"{source.given}: {problem}" for source in faulty for problem in source.problems]
         raise DataLayoutError("These sources cannot be used:", problems, faulty[0].hint)
     return read
+
+
+# --- Groups and folds ----------------------------------------------------------------------------
+
+
+def _place(source: Source, seed: int, ignore_copies: bool, progress: bool) -> None:
+    """Give every row of a source its group and fold."""
+    if ignore_copies:
+        groups = [row.image_id for row in source.rows]
+        folds = _dealt(source.rows, groups, seed)
+        source.folds_from = IMAGE_BY_IMAGE
+    else:
+        groups, folds, source.folds_from = _groups_and_folds(source, seed, progress)
+        placed = defaultdict(list)
+        for row, fold in zip(source.rows, folds, strict=True):
+            placed[row.source].append(Placed(row.image_id, row.label, row.pixel_sha256, fold))
+        for images in placed.values():
+            for published in PUBLISHED:
+                source.warnings += departures(images, published)
+    source.rows = [
+        replace(row, group=group, fold=fold, source=row.source if source.prepared else source.name)
+        for row, group, fold in zip(source.rows, groups, folds, strict=True)
+    ]
+
+
+def _groups_and_folds(source: Source, seed: int, progress: bool) -> tuple[list[str], list[int], str]:
+    """Return group and fold of each row, and where they come from.
+
+    Images that are all part of a data set with published folds get those, known by their pixels, and the
+    source its name. Where every row has a patient, the patient is the group; otherwise copies are looked for.
+
+    Raises:
+        DataLayoutError: fewer groups than folds, or a group in several given folds.
+    """
+    rows = source.rows
+    if source.prepared:
+        return [str(row.group) for row in rows], [int(row.fold) for row in rows], "prepared"
+    for name in PUBLISHED:
+        entries = {entry.pixel_sha256: entry for entry in read_published_folds(name)}
+        found = [entries.get(row.pixel_sha256) for row in rows]
+        if all(found):
+            source.name = name
+            return [entry.group for entry in found], [entry.fold for entry in found], "published"
+    patients = [row.group for row in rows]
+    if all(patient is not None for patient in patients):
+        groups = [str(patient) for patient in patients]
+    else:
+        images = [decode_image(row.image_png) for row in rows]
+        ids, labels = [row.image_id for row in rows], [row.label or "" for row in rows]
+        groups = group_images(ids, labels, images, patients=patients, progress=progress)
+    if any(row.fold is None for row in rows):
+        return groups, _dealt(rows, groups, seed), "computed"
+    folds = [int(row.fold) for row in rows]
+    folds_of = defaultdict(set)
+    for group, fold in zip(groups, folds, strict=True):
+        folds_of[group].add(fold)
+    torn = [f"group {group}: in folds {sorted(found)}" for group, found in folds_of.items() if len(found) > 1]
+    if torn:
+        hint = "Give the images of a group one fold, or give none."
+        raise DataLayoutError(f"The folds given with {source.given} leak:", torn, hint)
+    return groups, folds, "given"
+
+
+def _dealt(rows: Sequence[Row], groups: list[str], seed: int) -> list[int]:
+    try:
+        return assign_folds([row.label or "" for row in rows], groups, seed=seed)
+    except ValueError as error:
+        raise DataLayoutError(f"The data are too few: {error}", hint=_TOO_FEW_HINT) from error
+
+
+# --- Several sources as one ----------------------------------------------------------------------
 
 
 def _combine(read: list[Source]) -> list[str]:
@@ -215,12 +284,6 @@ def _shared(rows: Sequence[Row], column: str) -> set[str]:
     return {name for name, sources in sources_of.items() if len(sources) > 1}
 
 
-def _count_mask_files(rows: Sequence[Row]) -> dict[str, int]:
-    """Return the number of images by their number of mask files; empty where that is unknown."""
-    counts = Counter(row.mask_files for row in rows if row.mask_files is not None)
-    return {str(files): count for files, count in sorted(counts.items())}
-
-
 def _to_dataset(rows: Sequence[Row], split_of: Callable[[str, int], str]) -> tuple[DatasetDict, list[str]]:
     """Return the data set, and a warning for each class that a split lacks.
 
@@ -239,7 +302,7 @@ def _to_dataset(rows: Sequence[Row], split_of: Callable[[str, int], str]) -> tup
         if not chosen:
             filled = sorted({row.fold for row in rows})
             raise DataLayoutError(
-                f"The {split} split would have no images: they are in the folds {filled}.", hint=TOO_FEW_HINT
+                f"The {split} split would have no images: they are in the folds {filled}.", hint=_TOO_FEW_HINT
             )
         classes = {row.label for row in rows if row.label} - {row.label for row in chosen}
         warnings += [f"the {split} split has no {name} image" for name in CLASS_NAMES if name in classes]

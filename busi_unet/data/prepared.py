@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.folds import N_FOLDS
-from busi_unet.data.listing import natural_order
+from busi_unet.data.layout import natural_order
 from busi_unet.errors import DataLayoutError, MissingDependencyError, UsageError, first_line
 
 if TYPE_CHECKING:

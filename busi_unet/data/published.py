@@ -1,23 +1,122 @@
-"""Whether images are those that published folds were made for, told by their pixels."""
+"""What is known of the published data sets: licence and citation, and folds told by an image's pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import csv
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from typing import NamedTuple
 
-from busi_unet.data.fold_table import FoldRow
+from busi_unet.data.layout import named
 
+
+@dataclass(frozen=True)
+class Citation:
+    """What a card says of a source.
+
+    Attributes:
+        title: as people call it, with where it comes from.
+        licence: one sentence.
+        licence_id: as the Hub writes it.
+        citation: the reference to give with every result.
+        limits: one sentence each.
+    """
+
+    title: str
+    licence: str
+    licence_id: str
+    citation: str
+    limits: tuple[str, ...] = ()
+
+
+CITATIONS = {
+    "busi": Citation(
+        "BUSI (Cairo, 2018)",
+        "Licence: not stated clearly by its owners; copies name different ones.",
+        "unknown",
+        "Al-Dhabyani W, Gomaa M, Khaled H, Fahmy A. Dataset of breast ultrasound images. "
+        "Data in Brief 28:104863 (2020). On its duplicates: Pawłowska A, Karwat P, Żołek N. "
+        "Data in Brief 48:109247 (2023).",
+        (
+            "BUSI is from one hospital and two scanners of one maker, of women aged 25 to 75.",
+            "BUSI has no patient ids: its folds separate duplicates and views of one lesion, not patients. "
+            "Results on it are optimistic.",
+        ),
+    ),
+    "busbra": Citation(
+        "BUS-BRA (Rio de Janeiro)",
+        "Licence: CC BY 4.0.",
+        "cc-by-4.0",
+        "Gómez-Flores W, Gregorio-Calas MJ, Coelho de Albuquerque Pereira W. BUS-BRA: A breast ultrasound "
+        "dataset for assessing computer-aided diagnosis systems. Medical Physics 51(4):3110–3123 (2024).",
+        ("BUS-BRA has no normal images.",),
+    ),
+    "breast": Citation(
+        "BrEaST-Lesions-USG (Poland)",
+        "Licence: CC BY 4.0.",
+        "cc-by-4.0",
+        "Pawłowska A, Ćwierz-Pieńkowska A, Domalik A, Jaguś D, Kasprzak P, Matkowski R, Fura Ł, Nowicki A, "
+        "Żołek N. Curated benchmark dataset for ultrasound based breast lesion analysis. "
+        "Scientific Data 11:148 (2024).",
+    ),
+}
+"""By the name that the column `source` of a prepared data set has."""
+
+
+def citation_of(source: str) -> Citation:
+    """Return what is known of a source; of data of one's own, that its owner has to say it."""
+    unknown = "Licence and citation: to be added by whoever publishes this."
+    return CITATIONS.get(source) or Citation(source, unknown, "unknown", "")
+
+
+# --- Folds ---------------------------------------------------------------------------------------
+
+# Sources whose folds come with the package as a table, and how messages call them. BUS-BRA brings its own.
+PUBLISHED = {"busi": "BUSI", "breast": "BrEaST"}
 _NOT_COMPARABLE = "results on these data cannot be compared with results on the published folds."
 
 
-class Placed(NamedTuple):
-    """An image and the fold that it was put in.
+@dataclass(frozen=True)
+class FoldRow:
+    """One image of a published split.
 
-    Attributes:
-        image_id, label: its name and class.
-        pixel_sha256: see `busi_unet.data.folds.pixel_hash`.
-        fold: the one it has in the data set.
+    `group` is the patient, or the id of the first image among its copies; `pixel_sha256` is its
+    `pixel_hash`; `other_class_copies` are the ids of the images of its group that are filed under another
+    class, and `cross_class` says that there are any: the label of such an image is in doubt.
     """
+
+    image_id: str
+    label: str
+    group: str
+    fold: int
+    pixel_sha256: str
+    cross_class: bool
+    other_class_copies: tuple[str, ...]
+
+
+@cache
+def read_published_folds(source: str) -> tuple[FoldRow, ...]:
+    """Return the published folds of one of `PUBLISHED`; research/publish_folds.py made them."""
+    text = resources.files("busi_unet.data").joinpath(f"{source}_folds.csv").read_text(encoding="utf-8")
+    return tuple(
+        FoldRow(
+            row["image_id"],
+            row["label"],
+            row["group"],
+            int(row["fold"]),
+            row["pixel_sha256"],
+            row["cross_class"] == "true",
+            tuple(filter(None, row["other_class_copies"].split(";"))),
+        )
+        for row in csv.DictReader(text.splitlines())
+    )
+
+
+class Placed(NamedTuple):
+    """An image, its `pixel_hash`, and the fold that it was put in."""
 
     image_id: str
     label: str | None
@@ -25,46 +124,37 @@ class Placed(NamedTuple):
     fold: int
 
 
-def departures(images: Sequence[Placed], published: Iterable[FoldRow], name: str) -> list[str]:
-    """Return in what a source that looks like a published one, whole or in part, is another, a sentence each.
-
-    Args:
-        images: all of the source.
-        published: the published folds.
-        name: of the published data set.
+def departures(images: Sequence[Placed], source: str) -> list[str]:
+    """Return how images that look like those of a published source, one of `PUBLISHED`, depart from it.
 
     Returns:
-        Empty for its images in their published folds, and for data that share neither image nor name with it.
+        At most one sentence; none for its images in their published folds, and for data that share neither
+        pixels nor names with it.
     """
-    published = list(published)
+    published, name, count = read_published_folds(source), PUBLISHED[source], len(images)
     fold_of = {row.pixel_sha256: row.fold for row in published}
-    labels_of: dict[str, set[str]] = {}
+    # BUSI itself holds some images twice, under two classes: then either is the published one.
+    labels_of = defaultdict(set)
     for row in published:
-        labels_of.setdefault(row.pixel_sha256, set()).add(row.label)
+        labels_of[row.pixel_sha256].add(row.label)
     names = {(row.image_id, row.label) for row in published}
     others = [image for image in images if image.pixel_sha256 not in fold_of]
     altered = [image.image_id for image in others if (image.image_id, image.label) in names]
-    count = len(images)
     if altered:
         return [
             f"{len(altered)} of {count} images are called as in {name} but have other pixels "
-            f"({_listed(altered)}): other images, or saved anew, scaled or altered; {_NOT_COMPARABLE}"
+            f"({named(altered)}): other images, or saved anew, scaled or altered; {_NOT_COMPARABLE}"
         ]
     if len(others) == count:
         return []
     if others:
         return [f"{count - len(others)} of {count} images are {name}'s, the others not: {_NOT_COMPARABLE}"]
-    # BUSI itself holds some images twice, under two classes: then either is the published one.
     relabelled = [image.image_id for image in images if image.label not in labels_of[image.pixel_sha256]]
     if relabelled:
         return [
             f"{len(relabelled)} of {count} images are {name}'s but have another class there "
-            f"({_listed(relabelled)}): {_NOT_COMPARABLE}"
+            f"({named(relabelled)}): {_NOT_COMPARABLE}"
         ]
     if any(image.fold != fold_of[image.pixel_sha256] for image in images):
         return [f"The images are {name}'s, their folds are not the published ones: {_NOT_COMPARABLE}"]
     return []
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if names[3:] else "")

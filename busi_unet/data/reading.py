@@ -1,11 +1,13 @@
-"""A source read: every image and mask decoded, checked and encoded, every problem listed by file."""
+"""A source, fetched and read: images and masks decoded, checked and encoded, every problem listed by file."""
 
 from __future__ import annotations
 
+import contextlib
 import io
+import sys
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +17,8 @@ import numpy as np
 from PIL import Image
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.cases import Case, Scan
 from busi_unet.data.folds import N_FOLDS, pixel_hash
-from busi_unet.data.listing import folders, named
+from busi_unet.data.layout import Case, Scan, folders, named
 from busi_unet.data.prepared import (
     COLUMNS,
     IMAGE_BY_IMAGE,
@@ -29,15 +30,27 @@ from busi_unet.data.prepared import (
 )
 from busi_unet.data.readers import layouts, recognise
 from busi_unet.data.readers.own import OwnData, scan_own
-from busi_unet.data.sources import fetch, unpack
-from busi_unet.errors import DataLayoutError, UnreadableImageError, first_line
-from busi_unet.io.decode import decode_image
+from busi_unet.errors import (
+    DataLayoutError,
+    HubAccessError,
+    MissingDependencyError,
+    UnreadableImageError,
+    UsageError,
+    first_line,
+)
+from busi_unet.io import files
+from busi_unet.io.decode import EXTENSIONS, decode_image
 from busi_unet.io.masks import check_mask, decode_mask, read_mask
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+KAGGLE_HANDLE = "aryashah2k/breast-ultrasound-images-dataset"
+MAX_UNPACKED_BYTES = 8 * 1024**3
+MAX_UNPACKED_FILES = 200_000
 FIX_HINT = "Fix or remove the files listed above and run again. Nothing was written."
+# What a data set on the Hub can consist of; nothing else of it is downloaded.
+_ON_THE_HUB = [f"*{suffix}" for suffix in sorted(EXTENSIONS | {".zip", ".parquet", ".arrow", ".json", ".md"})]
 _COLUMNS_HINT = (
     f"A data set in columns needs {', '.join(COLUMNS)}, as busi-unet prepare writes them; "
     "otherwise name a folder of images and masks."
@@ -57,7 +70,6 @@ class Row:
         label: None where the class is not known.
         image_png, mask_png: encoded files; no mask where the lesions are not outlined.
         pixel_sha256: see `pixel_hash`.
-        mask_files: how many the mask was joined from; None where that is not known.
         group: patient or set of copies, where the source tells it.
         fold: where the source tells it.
     """
@@ -68,7 +80,6 @@ class Row:
     image_png: bytes
     mask_png: bytes | None
     pixel_sha256: str
-    mask_files: int | None = None
     group: str | None = None
     fold: int | None = None
 
@@ -82,7 +93,7 @@ class Source:
         name: what its rows say in the column `source`.
         layout: how it lies on disk.
         kind: where it came from: "folder", "zip", "kaggle", "hub" or "own".
-        folds_from: where groups and folds come from, as `place` says; empty until they are known.
+        folds_from: where groups and folds come from; empty until they are known.
         prepared: an earlier run wrote it, so that groups and folds are its own.
         named_by_folder: its name is that of its folder, which another source may have as well.
         problems, warnings: one line each.
@@ -101,17 +112,6 @@ class Source:
     warnings: list[str] = field(default_factory=list)
     hint: str = FIX_HINT
 
-    def describe(self) -> dict[str, Any]:
-        """Return what the record of a prepared data set says about the source, JSON-ready."""
-        return {
-            "source": self.name,
-            "given": self.given,
-            "kind": self.kind,
-            "layout": self.layout,
-            "folds_from": self.folds_from,
-            "images": len(self.rows),
-        }
-
 
 def read_source(given: str | OwnData, scratch: Path, progress: bool) -> Source:
     """Read a folder, a zip, a data set of the Hub or of Kaggle, or images of one's own.
@@ -126,13 +126,81 @@ def read_source(given: str | OwnData, scratch: Path, progress: bool) -> Source:
         DataLayoutError: it is none of the layouts that are known.
     """
     if isinstance(given, OwnData):
-        scan = scan_own(given)
         own = Source(str(given), given.name, "Images and masks", "own", named_by_folder=True)
-        return _read_scan(own, scan, progress)
+        return _read_scan(own, scan_own(given), progress)
     folder, kind = fetch(given, scratch)
     source = _read_folder(given, folder, scratch, progress)
     source.kind = kind
     return source
+
+
+# --- Where data come from ------------------------------------------------------------------------
+
+
+def fetch(source: str, scratch: Path) -> tuple[Path, str]:
+    """Return the folder that holds a source's files, downloaded or unpacked where needed, and its kind.
+
+    Args:
+        source: a folder, a zip, "kaggle" or a Hub data set id "USER/NAME".
+        scratch: an existing folder to unpack to.
+
+    Raises:
+        UsageError: no such source.
+        DataLayoutError: a zip that is damaged or not safe to unpack.
+        HubAccessError: Kaggle or the Hub cannot be reached or has no such data set.
+        MissingDependencyError: kagglehub is not installed.
+    """
+    path = Path(source).expanduser()
+    if source == "kaggle":
+        return _from_kaggle(), "kaggle"
+    if path.is_dir():
+        return path, "folder"
+    if path.is_file():
+        return _unpack(path, scratch), "zip"
+    from busi_unet.hub import fetch_dataset, is_hub_id
+
+    nothing_here = f"There is no folder or zip called {source}"
+    if not is_hub_id(source):
+        raise UsageError(f"{nothing_here}.", "Name a folder, a zip, 'kaggle' or a Hub data set (USER/NAME).")
+    try:
+        return fetch_dataset(source, patterns=_ON_THE_HUB), "hub"
+    except HubAccessError as error:
+        # A mistyped path looks like a Hub id.
+        error.message += f" {nothing_here} either."
+        raise
+
+
+def _unpack(archive: Path, scratch: Path) -> Path:
+    target = scratch / "unpacked"
+    hint = "Download the archive again, or unpack it by hand and name the folder."
+    problems = files.unpack(
+        archive, target, max_bytes=MAX_UNPACKED_BYTES, max_files=MAX_UNPACKED_FILES, hint=hint
+    )
+    if problems:
+        raise DataLayoutError(f"{archive} is damaged:", problems, hint)
+    return target
+
+
+def _from_kaggle() -> Path:
+    try:
+        import kagglehub
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Downloading from Kaggle needs the package kagglehub.", 'Run: pip install "busi-unet[train]"'
+        ) from error
+    try:
+        # kagglehub prints to stdout, which belongs to the result.
+        with contextlib.redirect_stdout(sys.stderr):
+            return Path(kagglehub.dataset_download(KAGGLE_HANDLE))
+    except Exception as error:
+        raise HubAccessError(
+            f"Kaggle's data set {KAGGLE_HANDLE} could not be downloaded ({first_line(error)}).",
+            f"Download the zip by hand from https://www.kaggle.com/datasets/{KAGGLE_HANDLE} "
+            "and name the file instead of 'kaggle'.",
+        ) from error
+
+
+# --- Folders of images ---------------------------------------------------------------------------
 
 
 def _read_folder(given: str, folder: Path, scratch: Path, progress: bool) -> Source:
@@ -161,11 +229,11 @@ def _read_folder(given: str, folder: Path, scratch: Path, progress: bool) -> Sou
                 f"The Parquet files of {folder} cannot be read: {first_line(error)}.", hint=_COLUMNS_HINT
             ) from error
         return _read_prepared(given, pushed, progress)
-    archives = [path for inner in inside for path in inner.iterdir() if path.suffix.lower() == ".zip"]
+    zips = [path for inner in inside for path in inner.iterdir() if path.suffix.lower() == ".zip"]
     # Only one level of zips: what has just been unpacked is not searched for more.
-    if len(archives) == 1 and scratch not in folder.parents:
-        return _read_folder(given, unpack(archives[0], scratch), scratch, progress)
-    problems = [f"{path.name}: one of several zips; name the one to read" for path in archives]
+    if len(zips) == 1 and scratch not in folder.parents:
+        return _read_folder(given, _unpack(zips[0], scratch), scratch, progress)
+    problems = [f"{path.name}: one of several zips; name the one to read" for path in zips]
     problems += [f"{layout.name}: {layout.wanted}" for layout in layouts()]
     raise DataLayoutError(f"{given} cannot be recognised. What was looked for in it:", problems, _OWN_HINT)
 
@@ -196,17 +264,17 @@ def _read_case(source: str, case: Case, base: Path) -> tuple[Row | None, list[st
     def name(path: Path) -> str:
         return path.relative_to(base).as_posix() if path.is_relative_to(base) else str(path)
 
-    image = None
-    try:
-        image = decode_image(case.image, name=name(case.image))
-    except UnreadableImageError as error:
-        problems.append(str(error))
-    masks = []
-    for path in case.masks or ():
+    def attempt(read: Callable[..., Any], path: Path, **options: Any) -> Any:
         try:
-            read = read_mask(path, image=image, name=name(path))
+            return read(path, name=name(path), **options)
         except UnreadableImageError as error:
             problems.append(str(error))
+
+    image = attempt(decode_image, case.image)
+    masks = []
+    for path in case.masks or ():
+        read = attempt(read_mask, path, image=image)
+        if read is None:
             continue
         mask = read.pixels
         if read.remark:
@@ -214,45 +282,30 @@ def _read_case(source: str, case: Case, base: Path) -> tuple[Row | None, list[st
         if image is not None and mask.shape != image.shape:
             if case.scale_mask:
                 remarks.append(("another size than their image, scaled to it", name(path)))
-                mask = _scaled(mask, image.shape)
+                scaled = Image.fromarray(mask).resize(image.shape[::-1], Image.Resampling.NEAREST)
+                mask = np.asarray(scaled)
             else:
                 problems.append(f"{name(path)}: {_size_mismatch(mask, image)}")
         masks.append(mask)
-    if image is None or problems:
+    if problems:
         return None, problems, remarks
 
     mask = None
-    if case.outline is not None:
-        try:
+    try:
+        if case.outline is not None:
             mask = case.outline(image.shape)
-        except (ValueError, TypeError) as error:
-            return None, [f"{name(case.image)}: its outline cannot be drawn ({first_line(error)})"], remarks
-    elif case.masks is not None:
-        mask = np.logical_or.reduce(masks) if masks else np.zeros(image.shape, bool)
-    if mask is not None:
-        try:
+        elif case.masks is not None:
+            mask = np.logical_or.reduce(masks) if masks else np.zeros(image.shape, bool)
+        if mask is not None:
             check_mask(mask, f"{name(case.image)}: its mask")
-        except UnreadableImageError as error:
-            return None, [str(error)], remarks
+    except UnreadableImageError as error:
+        return None, [str(error)], remarks
+    except (ValueError, TypeError) as error:
+        return None, [f"{name(case.image)}: its outline cannot be drawn ({first_line(error)})"], remarks
     if problem := _lesion_problem(case.label, mask):
         where = name(case.masks[0]) if case.masks else name(case.image)
         return None, [f"{where}: {problem}"], remarks
-    row = make_row(
-        source,
-        case.image_id,
-        case.label,
-        image,
-        mask,
-        mask_files=None if case.masks is None else len(masks),
-        group=case.patient,
-        fold=case.fold,
-    )
-    return row, [], remarks
-
-
-def _scaled(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    size = shape[1], shape[0]
-    return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+    return _row(source, case.image_id, case.label, image, mask, case.patient, case.fold), [], remarks
 
 
 def _size_mismatch(mask: np.ndarray, image: np.ndarray) -> str:
@@ -270,24 +323,17 @@ def _lesion_problem(label: str | None, mask: np.ndarray | None) -> str | None:
     return None
 
 
-def make_row(
+def _row(
     source: str,
     image_id: str,
     label: str | None,
     image: np.ndarray,
     mask: np.ndarray | None,
-    **known: Any,
+    group: str | None,
+    fold: int | None,
 ) -> Row:
-    """Return the row of a decoded image, uint8 (H, W), and its mask, bool (H, W) or None."""
-    return Row(
-        source=source,
-        image_id=image_id,
-        label=label,
-        image_png=_to_png(image),
-        mask_png=None if mask is None else _to_png(mask.astype(np.uint8) * 255),
-        pixel_sha256=pixel_hash(image),
-        **known,
-    )
+    mask_png = None if mask is None else _to_png(mask.astype(np.uint8) * 255)
+    return Row(source, image_id, label, _to_png(image), mask_png, pixel_hash(image), group, fold)
 
 
 def _to_png(pixels: np.ndarray) -> bytes:
@@ -295,6 +341,9 @@ def _to_png(pixels: np.ndarray) -> bytes:
     # On speckle, run-length coding takes a seventh of the default's time and gives smaller files.
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
     return buffer.getvalue()
+
+
+# --- Prepared data sets --------------------------------------------------------------------------
 
 
 def _read_prepared(given: str, dataset: Mapping[str, Dataset], progress: bool) -> Source:
@@ -323,8 +372,8 @@ def _read_prepared(given: str, dataset: Mapping[str, Dataset], progress: bool) -
         if problem:
             source.problems.append(f"{image_id}: {problem}")
         else:
-            known = {"group": item["group"], "fold": item["fold"]}
-            source.rows.append(make_row(item["source"], image_id, label, image, mask, **known))
+            known = item["group"], item["fold"]
+            source.rows.append(_row(item["source"], image_id, label, image, mask, *known))
     source.problems += _fold_problems(source.rows)
     source.name = ", ".join(sorted({row.source for row in source.rows}))
     return source

@@ -15,7 +15,7 @@ from PIL import Image
 from scipy import ndimage
 
 from busi_unet.data import report_plots
-from busi_unet.data.listing import natural_order
+from busi_unet.data.layout import natural_order
 from busi_unet.data.prepared import split_of_fold
 from busi_unet.data.summary import class_name, summarise
 from busi_unet.errors import MissingDependencyError

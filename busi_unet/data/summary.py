@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.folds import random_split_leak
-from busi_unet.data.listing import natural_order
+from busi_unet.data.layout import natural_order
 from busi_unet.data.prepared import IMAGE_BY_IMAGE, UNKNOWN
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 them.
 
 Shortcuts are things that a model could go by and should not: annotations, borders, the size and the shape of
-the file. Text and calipers are drawn, and painted out, by `busi_unet.data.overlays`, as in training with
+the file. Text and calipers are drawn, and painted out, by `busi_unet.data.annotations`, as in training with
 annotated or strong augmentation: to withstand these tells that it worked, not what other annotations would
 do.
 
@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from busi_unet.data.overlays import draw_calipers, draw_text, paint_out
+from busi_unet.data.annotations import draw_calipers, draw_text, paint_out
 from busi_unet.imaging.quality import has_annotations
 
 Pair = tuple[np.ndarray, np.ndarray]

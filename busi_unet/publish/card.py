@@ -12,7 +12,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from busi_unet.config import ModelConfig
-from busi_unet.data.citations import citation_of
+from busi_unet.data.published import citation_of
 from busi_unet.evaluation.leakage import ignored_copies, trained_on
 from busi_unet.evaluation.metrics import METRICS, shown_in
 from busi_unet.models.encoders import ENCODERS

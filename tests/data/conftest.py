@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from busi_unet.data.layout import Scan
 from busi_unet.data.prepare import prepare
+from busi_unet.data.readers import recognise
 
 
 @pytest.fixture
@@ -46,6 +48,17 @@ def write_mask() -> Callable[..., np.ndarray]:
         return lesion
 
     return write
+
+
+@pytest.fixture
+def scan() -> Callable[[Path], Scan]:
+    """Lists what a folder of a known layout holds."""
+
+    def listed(root: Path) -> Scan:
+        layout, base = recognise(root)
+        return layout.scan(base)
+
+    return listed
 
 
 @pytest.fixture

@@ -3,54 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import resources
 
-import pytest
+from busi_unet.data.published import FoldRow, Placed, departures, read_published_folds
+from busi_unet.evaluation.subgroups import read_subgroups
 
-from busi_unet.data import published
-from busi_unet.data.fold_table import FoldRow, read_busi_folds
-from busi_unet.data.published import Placed
-
-
-@pytest.fixture(scope="module")
-def rows() -> list[FoldRow]:
-    return read_busi_folds()
+ROWS = read_published_folds("busi")
+STRANGER = Placed("scan 7", "benign", "0" * 64, 3)
 
 
 def placed(row: FoldRow) -> Placed:
     return Placed(row.image_id, row.label, row.pixel_sha256, row.fold)
 
 
-def departures(images: list[Placed]) -> list[str]:
-    return published.departures(images, read_busi_folds(), "BUSI")
+def test_busi_and_parts_of_it_in_the_published_folds_are_no_departure() -> None:
+    assert departures([placed(row) for row in ROWS], "busi") == []
+    assert departures([placed(row) for row in ROWS[:9]], "busi") == []
+    assert departures([STRANGER], "busi") == []
 
 
-def test_busi_and_parts_of_it_in_the_published_folds_are_no_departure(rows: list[FoldRow]) -> None:
-    assert departures([placed(row) for row in rows]) == []
-    assert departures([placed(row) for row in rows[:9]]) == []
-
-
-def test_other_names_and_pixels_are_no_departure() -> None:
-    assert departures([Placed("scan 7", "benign", "0" * 64, 3)]) == []
-
-
-def test_images_saved_anew_are_counted_and_named(rows: list[FoldRow]) -> None:
-    saved_anew = [replace(row, pixel_sha256=f"{n:064x}") for n, row in enumerate(rows)]
-    (sentence,) = departures([placed(row) for row in saved_anew])
+def test_images_saved_anew_are_counted_and_named() -> None:
+    saved_anew = [replace(row, pixel_sha256=f"{n:064x}") for n, row in enumerate(ROWS)]
+    (sentence,) = departures([placed(row) for row in saved_anew], "busi")
     assert sentence.startswith("780 of 780") and "(benign (1), " in sentence
-    (sentence,) = departures([placed(row) for row in [saved_anew[0], *rows[1:]]])
+    (sentence,) = departures([placed(row) for row in [saved_anew[0], *ROWS[1:]]], "busi")
     assert sentence.startswith("1 of 780") and "(benign (1))" in sentence
 
 
-def test_busi_with_images_from_elsewhere(rows: list[FoldRow]) -> None:
-    (sentence,) = departures([*map(placed, rows), Placed("scan 7", "benign", "0" * 64, 3)])
+def test_busi_with_images_from_elsewhere() -> None:
+    (sentence,) = departures([*map(placed, ROWS), STRANGER], "busi")
     assert sentence.startswith("780 of 781")
 
 
-def test_images_of_busi_under_another_class(rows: list[FoldRow]) -> None:
-    first = replace(rows[0], label="malignant" if rows[0].label == "benign" else "benign")
-    (sentence,) = departures([placed(row) for row in [first, *rows[1:]]])
-    assert sentence.startswith(f"1 of {len(rows)}") and first.image_id in sentence
+def test_images_of_busi_under_another_class() -> None:
+    first = replace(ROWS[0], label="malignant" if ROWS[0].label == "benign" else "benign")
+    (sentence,) = departures([placed(row) for row in [first, *ROWS[1:]]], "busi")
+    assert sentence.startswith("1 of 780") and first.image_id in sentence
 
 
-def test_folds_that_are_not_the_published_ones(rows: list[FoldRow]) -> None:
-    assert len(departures([placed(replace(row, fold=(row.fold + 1) % 5)) for row in rows])) == 1
+def test_folds_that_are_not_the_published_ones() -> None:
+    assert len(departures([placed(replace(row, fold=(row.fold + 1) % 5)) for row in ROWS], "busi")) == 1
+
+
+def test_the_subgroups_that_come_with_the_package_are_of_busi() -> None:
+    with resources.as_file(resources.files("busi_unet.data") / "busi_marks.csv") as table:
+        subgroups = read_subgroups(table, ["objection", "burnt_in"])
+    known = {row.image_id for row in ROWS}
+    assert all(images and images <= known for images in subgroups.values())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from busi_unet.data.overlays import find_strokes
+from busi_unet.data.annotations import find_strokes
 from busi_unet.evaluation.disturbances import DISTURBANCES, generator_for
 
 SHAPE = (200, 260)

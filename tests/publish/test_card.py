@@ -14,7 +14,7 @@ from busi_unet.config import (
     PredictionSets,
     Thresholds,
 )
-from busi_unet.data.citations import CITATIONS
+from busi_unet.data.published import CITATIONS
 from busi_unet.publish.card import model_card
 from busi_unet.publish.results import read_result
 

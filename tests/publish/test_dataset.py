@@ -2,9 +2,9 @@ import pytest
 from huggingface_hub import DatasetCard
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.citations import CITATIONS
 from busi_unet.data.prepare import prepare
 from busi_unet.data.prepared import COLUMNS, load_prepared, split_hash
+from busi_unet.data.published import CITATIONS
 from busi_unet.errors import DataLayoutError, HubAccessError, UsageError
 from busi_unet.publish.dataset import build_dataset_folder, push_dataset
 from busi_unet.publish.folder import list_files

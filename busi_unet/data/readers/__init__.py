@@ -7,8 +7,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from busi_unet.data.cases import Layout, Scan
-from busi_unet.errors import DataLayoutError
+from busi_unet.data.layout import Layout
 
 
 @cache
@@ -28,20 +27,3 @@ def recognise(root: Path) -> tuple[Layout, Path] | None:
         if (base := layout.find(root)) is not None:
             return layout, base
     return None
-
-
-def scan_folder(root: Path) -> Scan:
-    """List the images and masks of a folder without opening them.
-
-    Raises:
-        DataLayoutError: no such folder, a layout that is not known, or any problem with its files.
-    """
-    recognised = recognise(root) if root.is_dir() else None
-    if recognised is None:
-        wanted = [f"{layout.name}: {layout.wanted}" for layout in layouts()]
-        raise DataLayoutError(f"{root} cannot be recognised. What was looked for in it:", wanted)
-    layout, base = recognised
-    found = layout.scan(base)
-    if found.problems:
-        raise DataLayoutError(f"{base} cannot be used:", found.problems)
-    return found

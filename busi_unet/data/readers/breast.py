@@ -9,10 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.cases import Case, Layout, Scan
-from busi_unet.data.fold_table import BREAST_FOLDS_NAME, read_published_folds
-from busi_unet.data.listing import children, folders, images_below, named
-from busi_unet.data.tables import read_table
+from busi_unet.data.layout import Case, Layout, Scan, children, folders, images_below, named, read_table
+from busi_unet.data.published import read_published_folds
 
 
 def _tables(folder: Path) -> Iterable[Path]:
@@ -27,7 +25,7 @@ def _scan(base: Path) -> Scan:
     found = Scan(base)
     table = next(iter(_tables(base)))
     files = {path.name: path for path in images_below(base)}
-    published = {row.image_id: row.fold for row in read_published_folds(BREAST_FOLDS_NAME)}
+    published = {row.image_id: row.fold for row in read_published_folds("breast")}
     absent, listed = [], set()
     for row in read_table(table, ("Image_filename", "Mask_tumor_filename", "Classification")):
         name, mask, label = row["image_filename"], row["mask_tumor_filename"], row["classification"].lower()

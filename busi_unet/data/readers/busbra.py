@@ -8,9 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.cases import Case, Layout, Scan
-from busi_unet.data.listing import folders, images_below, named
-from busi_unet.data.tables import read_table
+from busi_unet.data.layout import Case, Layout, Scan, folders, images_below, named, read_table
 
 _TABLE, _FOLDS = "bus_data.csv", "5-fold-cv.csv"
 

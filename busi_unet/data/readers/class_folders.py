@@ -11,8 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.cases import Case, Layout, Scan
-from busi_unet.data.listing import COPY_OF_MASK, MASK_STEM, children, folders, images_below, is_image
+from busi_unet.data.layout import (
+    COPY_OF_MASK,
+    MASK_STEM,
+    Case,
+    Layout,
+    Scan,
+    children,
+    folders,
+    images_below,
+    is_image,
+)
 from busi_unet.errors import DataLayoutError
 
 

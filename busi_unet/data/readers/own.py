@@ -10,19 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.cases import Case, Layout, Scan
 from busi_unet.data.folds import N_FOLDS
-from busi_unet.data.listing import (
+from busi_unet.data.layout import (
     COPY_OF_MASK,
     MASK_STEM,
+    Case,
+    Layout,
+    Scan,
     children,
     folders,
     images_below,
     is_image,
     named,
+    read_table,
     subfolder,
 )
-from busi_unet.data.tables import read_table
 from busi_unet.errors import UsageError
 
 TABLE = "labels.csv"

@@ -4,18 +4,17 @@ import pytest
 from PIL import Image
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.listing import natural_order
-from busi_unet.data.readers import scan_folder
+from busi_unet.data.layout import natural_order
 from busi_unet.errors import DataLayoutError
 
 
-def test_scan_finds_the_class_folders_below_and_sorts_by_number(phantom_root, tmp_path):
+def test_scan_finds_the_class_folders_below_and_sorts_by_number(phantom_root, tmp_path, scan):
     benign = shutil.copytree(phantom_root, tmp_path / "archive" / "Dataset_BUSI_with_GT") / "benign"
     Image.new("L", (160, 128), 0).save(benign / "benign (1)_mask_1.png")
     for number in (9, 10):
         shutil.copy(benign / "benign (3).png", benign / f"benign ({number}).png")
         shutil.copy(benign / "benign (3)_mask.png", benign / f"benign ({number})_mask.png")
-    cases = scan_folder(tmp_path).cases
+    cases = scan(tmp_path).cases
     assert [case.label for case in cases] == ["normal"] * 8 + ["benign"] * 10 + ["malignant"] * 8
     ids = [case.image_id for case in cases if case.label == "benign"]
     assert ids == [f"benign ({number})" for number in range(1, 11)]
@@ -24,48 +23,45 @@ def test_scan_finds_the_class_folders_below_and_sorts_by_number(phantom_root, tm
     assert [path.name for path in first.masks] == ["benign (1)_mask.png", "benign (1)_mask_1.png"]
 
 
-def test_equal_stems_in_two_classes_get_ids_of_their_own(broken):
+def test_equal_stems_in_two_classes_get_ids_of_their_own(broken, scan):
     for label in CLASS_NAMES:
         for suffix in ("", "_mask"):
             (broken / label / f"{label} (1){suffix}.png").rename(broken / label / f"001{suffix}.png")
-    ids = [case.image_id for case in scan_folder(broken).cases]
+    ids = [case.image_id for case in scan(broken).cases]
     assert {"normal/001", "benign/001", "malignant/001", "benign (2)"} <= set(ids)
     assert len(set(ids)) == len(ids)
 
 
-def test_an_empty_class_is_refused_and_a_missing_normal_is_not(broken):
+def test_an_empty_class_is_refused_and_a_missing_normal_is_not(broken, scan):
     shutil.rmtree(broken / "normal")
-    assert {case.label for case in scan_folder(broken).cases} == {"benign", "malignant"}
+    assert {case.label for case in scan(broken).cases} == {"benign", "malignant"}
     for path in (broken / "malignant").iterdir():
         path.unlink()
-    with pytest.raises(DataLayoutError) as caught:
-        scan_folder(broken)
-    assert [problem.partition(":")[0] for problem in caught.value.problems] == ["malignant/"]
+    problems = scan(broken).problems
+    assert [problem.partition(":")[0] for problem in problems] == ["malignant/"]
 
 
 @pytest.mark.parametrize("kept", ["benign", "normal"])
-def test_a_folder_of_one_class_only_is_refused(broken, kept):
+def test_a_folder_of_one_class_only_is_refused(broken, kept, scan):
     for label in CLASS_NAMES:
         if label != kept:
             shutil.rmtree(broken / label)
-    with pytest.raises(DataLayoutError) as caught:
-        scan_folder(broken)
-    assert {problem.partition(":")[0] for problem in caught.value.problems} <= {"benign/", "malignant/"}
+    problems = scan(broken).problems
+    assert {problem.partition(":")[0] for problem in problems} <= {"benign/", "malignant/"}
 
 
-def test_a_class_without_masks_beside_one_with_masks_is_one_problem(broken):
+def test_a_class_without_masks_beside_one_with_masks_is_one_problem(broken, scan):
     for path in (broken / "benign").glob("*_mask.png"):
         path.unlink()
-    with pytest.raises(DataLayoutError) as caught:
-        scan_folder(broken)
-    assert len(caught.value.problems) == 1
-    assert caught.value.problems[0].startswith("benign/: none of its 8 images has a mask")
+    problems = scan(broken).problems
+    assert len(problems) == 1
+    assert problems[0].startswith("benign/: none of its 8 images has a mask")
 
 
-def test_class_folders_without_any_mask_have_classes_only(broken):
+def test_class_folders_without_any_mask_have_classes_only(broken, scan):
     for path in broken.rglob("*_mask.png"):
         path.unlink()
-    found = scan_folder(broken)
+    found = scan(broken)
     assert {(case.label, case.masks) for case in found.cases} == {
         ("normal", ()),
         ("benign", None),
@@ -74,11 +70,11 @@ def test_class_folders_without_any_mask_have_classes_only(broken):
     assert len(found.warnings) == 1
 
 
-def test_two_data_sets_in_one_folder_are_not_chosen_between(phantom_root, tmp_path):
+def test_two_data_sets_in_one_folder_are_not_chosen_between(phantom_root, tmp_path, scan):
     for name in ("one", "two"):
         shutil.copytree(phantom_root, tmp_path / name)
     with pytest.raises(DataLayoutError, match="several data sets") as caught:
-        scan_folder(tmp_path)
+        scan(tmp_path)
     assert [problem.partition(":")[0] for problem in caught.value.problems] == ["one", "two"]
 
 
@@ -87,9 +83,9 @@ def test_natural_order_compares_numbers_as_numbers():
     assert sorted(names, key=natural_order) == ["2", "10", "a (3)", "b (2)", "b (10)"]
 
 
-def test_copies_of_masks_are_never_images(broken):
+def test_copies_of_masks_are_never_images(broken, scan):
     normal = broken / "normal"
     for copy in ("normal (1)_mask - Copy.png", "normal (1)_mask(1).png", "normal (2)_mask copy 2.png"):
         shutil.copy(normal / "normal (1)_mask.png", normal / copy)
-    found = scan_folder(broken)
+    found = scan(broken)
     assert len(found.cases) == 24 and len(found.warnings) == 3

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.readers import scan_folder
+from busi_unet.data.readers import recognise
 from busi_unet.errors import DataLayoutError
 
 CATEGORIES = [{"id": 1, "name": "Benign"}, {"id": 2, "name": "malignant"}]
@@ -83,10 +83,9 @@ def test_outlines_of_another_size_and_images_that_are_missing_are_listed(folder,
     assert any("0.png" in line and "outline" in line for line in caught.value.problems)
 
 
-def test_json_of_another_kind_is_not_coco(folder):
+def test_json_of_another_kind_is_not_coco(folder, scan):
     (folder / "other.json").write_text('{"images": 3}')
-    with pytest.raises(DataLayoutError, match="cannot be recognised"):
-        scan_folder(folder)
+    assert recognise(folder) is None
     write_coco(folder, [{"category_id": 1}])
     with pytest.raises(DataLayoutError, match="not COCO JSON"):
-        scan_folder(folder)
+        scan(folder)

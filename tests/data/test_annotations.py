@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from busi_unet.data.overlays import draw_calipers, draw_text, find_strokes, outside_sector, paint_out
+from busi_unet.data.annotations import draw_calipers, draw_text, find_strokes, paint_out
 
 
 @pytest.fixture
@@ -56,13 +56,3 @@ def test_what_was_drawn_is_found_and_painted_out(tissue, lesion):
         assert (find_strokes(drawn) & apart).sum() > 0.75 * apart.sum()
         left = np.abs(paint_out(drawn).astype(int) - tissue) > 60
         assert left.sum() < 0.25 * apart.sum()
-
-
-def test_outside_a_sector_lie_the_lower_corners_never_the_middle():
-    shares = []
-    for seed in range(20):
-        outside = outside_sector((100, 140), np.random.default_rng(seed))
-        assert outside.shape == (100, 140)
-        assert not outside[:88, 40:100].any()
-        shares.append(outside.mean())
-    assert 0.02 < np.mean(shares) < 0.3

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from busi_unet.data import sources
-from busi_unet.data.sources import fetch
+from busi_unet.data import reading
+from busi_unet.data.reading import fetch
 from busi_unet.errors import DataLayoutError, HubAccessError, UsageError
 
 
@@ -74,7 +74,7 @@ def test_zip_with_a_symbolic_link_is_refused(scratch, tmp_path):
 def test_zip_that_would_fill_the_disk_is_refused_before_unpacking(
     limit, value, scratch, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(sources, limit, value)
+    monkeypatch.setattr(reading, limit, value)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as zip_file:
         zip_file.writestr("benign/benign (1).png", bytes(20_000))
     assert "would unpack to" in refusal_of(tmp_path / "bomb.zip", scratch).message

@@ -1,4 +1,4 @@
-"""Annotations burnt into images: text, calipers, the black outside of a sector.
+"""Annotations burnt into images, text and calipers: drawn, found and painted out.
 
 Drawn at random, they teach a network to look past them; drawn and painted out on purpose, they tell how far
 it does (`busi_unet.evaluation.robustness`). Images are uint8 (H, W) throughout, and never changed in place.
@@ -67,16 +67,6 @@ def draw_calipers(image: np.ndarray, mask: np.ndarray | None, generator: np.rand
             pen.rectangle((x, y, x + stroke - 1, y + stroke - 1), fill=grey)
         pen.text(tuple(ends[1] + arm / 2), str(number), fill=grey, font=_font(height * 0.035))
     return np.asarray(canvas)
-
-
-def outside_sector(shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
-    """Return bool (H, W), True outside a sector: slanted sides, and an arc below, as of a convex probe."""
-    height, width = shape
-    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
-    left, right = generator.uniform(0.0, 0.25, size=2)
-    sides = (x < left * (1 - y)) | (x > 1 - right * (1 - y))
-    sag = generator.uniform(0.0, 0.12)
-    return sides | (y > 1 - sag * (2 * x - 1) ** 2)
 
 
 def find_strokes(image: np.ndarray) -> np.ndarray:
