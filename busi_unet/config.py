@@ -1,8 +1,7 @@
 """The `config.json` of a model folder as frozen pydantic dataclasses with a strict round trip.
 
-Strict: an unknown key, a missing key, a wrong type or a value out of range is an `IncompatibleModelError`
-that names the key. Nothing is dropped and nothing is guessed, since another preprocessing or threshold would
-silently give other predictions.
+Nothing is dropped and nothing is guessed: another preprocessing or threshold would silently give other
+predictions.
 """
 
 from __future__ import annotations
@@ -199,17 +198,18 @@ def _explained(error: ValidationError) -> IncompatibleModelError:
     complaints = error.errors(include_url=False)
     first = next((item for item in complaints if item["loc"] == ("format_version",)), complaints[0])
     name, kind = ".".join(map(str, first["loc"])), first["type"]
-    if kind == "json_invalid":
-        return IncompatibleModelError(f"config.json is not JSON ({first['msg'][:200]}).", _COPY_AGAIN)
     if name == "format_version":
         return IncompatibleModelError(
             f"config.json has format_version {first['input']!r}; this package reads {FORMAT_VERSION}.",
             "Install the busi_unet version that the model was made with.",
         )
-    if kind == "missing":
-        return IncompatibleModelError(f"config.json misses the key {name}.", _COPY_AGAIN)
-    if kind == "unexpected_keyword_argument":
-        return IncompatibleModelError(f"config.json has the unknown key {name}.", _COPY_AGAIN)
+    said = {
+        "json_invalid": f"is not JSON ({first['msg'][:200]})",
+        "missing": f"misses the key {name}",
+        "unexpected_keyword_argument": f"has the unknown key {name}",
+    }
+    if kind in said:
+        return IncompatibleModelError(f"config.json {said[kind]}.", _COPY_AGAIN)
     expected = "an object" if kind == "dataclass_type" else first["msg"].removeprefix("Input should be ")
     where = name or "the top level"
     return IncompatibleModelError(f"config.json: {where} is {first['input']!r}; expected {expected}.")

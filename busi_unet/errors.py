@@ -1,15 +1,5 @@
 """Every error this package raises for a user's mistake or a failing outside world.
 
-    BusiUNetError                 base: message, hint, exit code
-    ├── UsageError                arguments that do not fit together            (exit 2)
-    ├── UnreadableImageError      an image or mask that cannot be used
-    ├── DataLayoutError           a data set that cannot be used; lists every problem found
-    ├── IncompatibleModelError    a model folder that cannot be loaded
-    ├── TrainingError             a run that cannot start, go on or be resumed
-    ├── TrainingStopped           a run that was told to stop and can be resumed     (exit 128 + signal)
-    ├── MissingDependencyError    an optional package is not installed
-    └── HubAccessError            the Hugging Face Hub cannot be reached or refuses
-
 A message says what was wrong with which input; the hint says what to do next.
 """
 

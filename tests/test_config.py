@@ -36,34 +36,30 @@ def changed(config: ModelConfig, path: str, value) -> dict:
     for name in parents:
         block = block[name]
     block[last] = value
+    if value is ...:
+        del block[last]
     return data
 
 
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("architecture.encoder", None),
-        ("architecture.width", 0),
         ("architecture.width", "64"),
         ("architecture.extra", 1),
         ("preprocess.size", 100),
-        ("preprocess.size", 64.0),
         ("preprocess.size", True),
         ("preprocess.std", 0),
         ("thresholds.mask", 1.5),
+        ("thresholds.malignant", float("nan")),
         ("thresholds", [0.5]),
         ("calibration.classes.malignant_head", -0.5),
-        ("calibration.classes.lesion_bias", None),
+        ("calibration.classes.lesion_bias", float("inf")),
+        ("calibration.ood_threshold", 0),
+        ("calibration.prediction_sets", {"coverage": 0.9}),
+        ("calibration.boundary_band", {"coverage": 0.9, "inner": -1.0, "outer": 0.1}),
         ("class_names", ["benign", "normal", "malignant"]),
         ("training", "none"),
         ("surprise", 1),
-        ("calibration.classes.lesion_bias", float("inf")),
-        ("calibration.ood_threshold", 0),
-        ("calibration.classes.lesion_map", float("nan")),
-        ("calibration.classes.lesion_head", -1.0),
-        ("calibration.ood_threshold", float("nan")),
-        ("preprocess.std", float("inf")),
-        ("thresholds.malignant", float("nan")),
         ("format_version", "2"),
     ],
 )
@@ -74,29 +70,9 @@ def test_what_does_not_fit_is_named(config, path, value):
 
 @pytest.mark.parametrize("path", ["calibration", "preprocess.mean", "format_version"])
 def test_missing_keys_are_named(config, path):
-    data = changed(config, path, None)
-    *parents, last = path.split(".")
-    block = data
-    for name in parents:
-        block = block[name]
-    del block[last]
+    data = changed(config, path, ...)
     with pytest.raises(IncompatibleModelError, match=f"misses the key {path}"):
         ModelConfig.from_json(json.dumps(data))
-
-
-@pytest.mark.parametrize(
-    ("block", "value", "named"),
-    [
-        ("prediction_sets", {"coverage": 0.9, "threshold": float("nan")}, "prediction_sets.threshold"),
-        ("prediction_sets", {"coverage": 0.9}, "calibration.prediction_sets.threshold"),
-        ("boundary_band", {"coverage": 0.9, "inner": -1.0, "outer": 0.1}, "boundary_band.inner"),
-        ("boundary_band", {"coverage": 0.9, "inner": 0.1, "outer": float("inf")}, "boundary_band.outer"),
-        ("boundary_band", {"coverage": 1.0, "inner": 0.1, "outer": 0.1}, "boundary_band.coverage"),
-    ],
-)
-def test_half_a_statement_is_none(config, block, value, named):
-    with pytest.raises(IncompatibleModelError, match=named.replace(".", r"\.")):
-        ModelConfig.from_json(json.dumps(changed(config, f"calibration.{block}", value)))
 
 
 def test_calibration_is_told_from_its_absence():
@@ -112,7 +88,7 @@ def test_a_newer_format_is_told_apart_from_a_damaged_one(config):
         ModelConfig.from_json(json.dumps(data))
 
 
-@pytest.mark.parametrize("data", [None, [], "text"])
-def test_other_json_is_no_config(data):
-    with pytest.raises(IncompatibleModelError, match="expected an object"):
-        ModelConfig.from_json(json.dumps(data))
+@pytest.mark.parametrize(("text", "said"), [("[]", "expected an object"), ("{", "is not JSON")])
+def test_other_text_is_no_config(text, said):
+    with pytest.raises(IncompatibleModelError, match=said):
+        ModelConfig.from_json(text)

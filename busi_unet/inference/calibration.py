@@ -48,10 +48,10 @@ def calibrated_probabilities(
         peak: (...), `map_peak` of each image.
         calibration: of the model.
     """
-    head, surest = _lesion_evidence(class_logits, peak)
-    lesion = expit(calibration.lesion_head * head + calibration.lesion_map * surest + calibration.lesion_bias)
+    head, mask = _lesion_logits(class_logits, peak)
+    lesion = expit(calibration.lesion_head * head + calibration.lesion_map * mask + calibration.lesion_bias)
     malignant = expit(
-        calibration.malignant_head * _malignant_evidence(class_logits) + calibration.malignant_bias
+        calibration.malignant_head * _malignant_logit(class_logits) + calibration.malignant_bias
     )
     probabilities = np.empty(np.shape(class_logits))
     probabilities[..., _NORMAL] = 1 - lesion
@@ -78,14 +78,14 @@ def fit_calibration(
         The default for a question that the images cannot answer, because one of its answers is missing.
     """
     labels, sources = np.asarray(labels), np.asarray(sources)
-    head, surest = _lesion_evidence(class_logits, peaks)
+    head, mask = _lesion_logits(class_logits, peaks)
     # At least one image in twenty is normal, and not all are.
     shares = {name: (labels[sources == name] == _NORMAL).mean() for name in set(sources)}
     with_normals = np.isin(sources, [name for name, share in shares.items() if 0.05 <= share < 1])
     fitted = {}
     if with_normals.any():
         weights = _fit_logistic(
-            np.stack([head, surest], axis=1)[with_normals],
+            np.stack([head, mask], axis=1)[with_normals],
             labels[with_normals] != _NORMAL,
             sources[with_normals],
         )
@@ -93,7 +93,7 @@ def fit_calibration(
     lesions = labels != _NORMAL
     if len(set(labels[lesions])) == 2:
         weights = _fit_logistic(
-            _malignant_evidence(class_logits)[lesions, None], labels[lesions] == _MALIGNANT, sources[lesions]
+            _malignant_logit(class_logits)[lesions, None], labels[lesions] == _MALIGNANT, sources[lesions]
         )
         fitted |= dict(zip(("malignant_head", "malignant_bias"), weights, strict=True))
     return ClassCalibration(**fitted)
@@ -168,7 +168,7 @@ def fit_boundary_band(
     limit = (1 - coverage) / 2 * (votes.sum() + 1) - 1 + 1e-9
 
     def reach(side: int) -> float | None:
-        beyond = np.array([[np.mean(side * values > far) for far in _GRID] for values in distances])
+        beyond = np.array([_share_beyond(side * values) for values in distances])
         good = np.flatnonzero(votes @ beyond <= limit)
         return float(_GRID[good[0]]) if len(good) else None
 
@@ -195,30 +195,35 @@ def group_votes(groups: Sequence[str]) -> np.ndarray:
     return 1 / counts[index]
 
 
-def _lesion_evidence(class_logits: np.ndarray, peak: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+def _lesion_logits(class_logits: np.ndarray, peak: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
     logits = np.asarray(class_logits, dtype=np.float64)
     head = np.logaddexp(logits[..., _BENIGN], logits[..., _MALIGNANT]) - logits[..., _NORMAL]
     return head, logit(np.clip(peak, 1e-4, 1 - 1e-4))
 
 
-def _malignant_evidence(class_logits: np.ndarray) -> np.ndarray:
+def _malignant_logit(class_logits: np.ndarray) -> np.ndarray:
     logits = np.asarray(class_logits, dtype=np.float64)
     return logits[..., _MALIGNANT] - logits[..., _BENIGN]
 
 
-def _fit_logistic(evidence: np.ndarray, truth: np.ndarray, sources: np.ndarray) -> list[float]:
+def _fit_logistic(logits: np.ndarray, truth: np.ndarray, sources: np.ndarray) -> list[float]:
     """Return the weights of the columns of (N, D), none negative, and the bias of a logistic regression."""
     _, index, counts = np.unique(sources, return_inverse=True, return_counts=True)
     share = 1 / counts[index] / len(counts)
     signs = np.where(truth, 1.0, -1.0)
 
     def loss(weights: np.ndarray) -> float:
-        score = evidence @ weights[:-1] + weights[-1]
+        score = logits @ weights[:-1] + weights[-1]
         return float(-(share * log_expit(signs * score)).sum() + _PENALTY * (weights[:-1] ** 2).sum())
 
-    start = np.append(np.full(evidence.shape[1], 1 / evidence.shape[1]), 0.0)
-    bounds = [(0.0, None)] * evidence.shape[1] + [(None, None)]
+    start = np.append(np.full(logits.shape[1], 1 / logits.shape[1]), 0.0)
+    bounds = [(0.0, None)] * logits.shape[1] + [(None, None)]
     return [round(float(weight), 6) for weight in minimize(loss, start, bounds=bounds).x]
+
+
+def _share_beyond(values: np.ndarray) -> np.ndarray:
+    """Return the share of values (N,) above each reach of the grid."""
+    return (len(values) - np.searchsorted(np.sort(values), _GRID, side="right")) / len(values)
 
 
 def _scaled_distance(mask: np.ndarray) -> np.ndarray:

@@ -11,19 +11,16 @@ from busi_unet.config import Thresholds
 def mask_from_probability(
     probability: np.ndarray, lesion_probability: float, thresholds: Thresholds
 ) -> np.ndarray:
-    """Threshold a map, with a rule for images without a lesion.
+    """Return the mask, bool (H, W), of a lesion probability map.
 
-    The mask is empty where the class head sees no lesion (`lesion_probability` below its threshold): a
-    segmentation network alone draws something on most normal images. Connected regions
-    (8-neighbourhood) smaller than `min_area` are dropped, and holes are filled.
+    It is empty where `lesion_probability` is below its threshold: a segmentation network alone draws
+    something on most normal images. Connected regions (8-neighbourhood) smaller than `min_area` are
+    dropped, and holes are filled.
 
     Args:
         probability: float (H, W) in [0, 1], at the size of the image.
         lesion_probability: calibrated probability that the image shows any lesion.
         thresholds: from the model's `config.json`.
-
-    Returns:
-        bool (H, W).
     """
     if lesion_probability < thresholds.lesion:
         return np.zeros(probability.shape, dtype=bool)

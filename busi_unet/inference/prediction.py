@@ -40,8 +40,6 @@ class RawOutput:
 class Prediction:
     """What `Predictor.predict` returns; all arrays but one have the size of the image.
 
-    A refused image has no class, no probabilities and no mask, unless the call said `anyway`.
-
     Attributes:
         image: uint8 (H, W), as it was analysed.
         mask: bool (H, W), the lesions; empty for a refused image.
@@ -51,8 +49,7 @@ class Prediction:
         refused: whether the image is out of distribution or blank; it stays True with `anyway`.
         reasons: why it was refused, one sentence each; empty when it was not.
         measurements: one entry per lesion of the mask, largest first.
-        coarse_activation_map: float32 (h, w), that of `label` less the mean of the others; see
-            `class_activation_map`.
+        coarse_activation_map: float32 (h, w), class activation map of `label` less the mean of the others.
         prediction_set: the classes that cannot be excluded, most probable first; None for a refused image and
             where the weights are not calibrated for it.
         coverage: share of images whose class is in the set, as the weights state it.
@@ -78,12 +75,12 @@ class Prediction:
 
     @property
     def inner(self) -> np.ndarray | None:
-        """bool (H, W), of the outline further in: the boundary lies between it and `outer`; or None."""
+        """bool (H, W): the boundary is stated to lie between its outline and that of `outer`; or None."""
         return None if self._band is None else self._band[0]
 
     @property
     def outer(self) -> np.ndarray | None:
-        """bool (H, W), of the outline further out, or None."""
+        """bool (H, W), or None; see `inner`."""
         return None if self._band is None else self._band[1]
 
     @property
@@ -115,13 +112,9 @@ class Prediction:
         return side_by_side(self.image, drawn) if beside else drawn
 
     def save(self, folder: str | os.PathLike) -> Path:
-        """Write `mask.png` (0 or 255, the image's size), `overlay.png` and `prediction.json`.
+        """Write `mask.png` (0 or 255, the image's size), `overlay.png` and `prediction.json` to a folder.
 
-        Args:
-            folder: created where missing.
-
-        Returns:
-            The folder.
+        It is created where missing, and returned.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)

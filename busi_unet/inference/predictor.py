@@ -33,7 +33,7 @@ class Runtime(Protocol):
     """What runs the network; `inference.runtime.TorchRuntime` is one."""
 
     def run(self, batch: np.ndarray) -> list[RawOutput]:
-        """Return what the network says of float32 (N, 1, S, S), preprocessed."""
+        """Return what the network says of preprocessed images float32 (N, 1, S, S)."""
 
 
 class Predictor:
@@ -70,14 +70,14 @@ class Predictor:
         """Load a model.
 
         Args:
-            source: a model folder, or a Hub id USER/NAME; None for the weights embedded in the package. A
-                folder and the embedded weights never touch the network.
+            source: a model folder, or a Hub id USER/NAME; None for the weights embedded in the package. Only
+                a Hub id touches the network.
             revision: branch, tag or commit of a Hub model.
             device: a torch device; "auto" takes CUDA, else MPS, else the CPU.
 
         Raises:
             UsageError: `source` is neither a folder nor a Hub id, or the device cannot be used.
-            HubAccessError: the Hub refuses or cannot be reached.
+            HubAccessError: the Hub cannot be reached or refuses.
             IncompatibleModelError: the folder does not hold a model of this package.
         """
         if revision is not None and (source is None or Path(source).is_dir()):
@@ -108,7 +108,7 @@ class Predictor:
         mask, and `reasons` says why.
 
         Args:
-            image: PIL image, array, path, encoded bytes or open file; see `decode_image`.
+            image: PIL image, array, path, encoded bytes or open file; see `io.decode.read_image`.
             spacing_mm: size of a pixel (between rows, between columns), so that lesions are measured in
                 millimetres too; by default what a DICOM file says of itself.
             anyway: analyse also an image that is refused; it stays `refused`.
@@ -134,15 +134,10 @@ class Predictor:
         predictions = []
         for start in range(0, len(images), batch_size):
             decoded = [read_image(image) for image in images[start : start + batch_size]]
-            predictions += [
-                self.interpret(
-                    image.pixels,
-                    raw,
-                    spacing_mm=image.spacing_mm if spacing_mm is None else spacing_mm,
-                    anyway=anyway,
-                )
-                for image, raw in zip(decoded, self.run([image.pixels for image in decoded]), strict=True)
-            ]
+            raw_outputs = self.run([image.pixels for image in decoded])
+            for image, raw in zip(decoded, raw_outputs, strict=True):
+                spacing = image.spacing_mm if spacing_mm is None else spacing_mm
+                predictions.append(self.interpret(image.pixels, raw, spacing_mm=spacing, anyway=anyway))
         return predictions
 
     def run(self, images: Sequence[np.ndarray]) -> list[RawOutput]:
@@ -177,11 +172,22 @@ class Predictor:
         """
         reasons = self._reasons_to_refuse(image, raw)
         if reasons and not anyway:
-            return _refused(image, reasons)
+            return Prediction(
+                image=image,
+                mask=np.zeros(image.shape, dtype=bool),
+                probability=np.zeros(image.shape, dtype=np.float32),
+                probabilities=None,
+                label=None,
+                refused=True,
+                reasons=reasons,
+                measurements=(),
+                coarse_activation_map=np.zeros((1, 1), dtype=np.float32),
+            )
         own_thresholds, calibration = self.config.thresholds, self.config.calibration
         thresholds = thresholds or own_thresholds
         probability = self.restore(raw, image.shape)
-        classes = self.class_probabilities(raw, image.shape)
+        peak = self.map_peak(raw, image.shape)
+        classes = calibrated_probabilities(raw.class_logits, peak, calibration.classes)
         names, sets = self.config.class_names, calibration.prediction_sets
         probabilities = dict(zip(names, classes.tolist(), strict=True))
         label = max(probabilities, key=probabilities.__getitem__)
@@ -209,13 +215,8 @@ class Predictor:
             calibrated=calibration.fitted,
         )
 
-    def class_probabilities(self, raw: RawOutput, shape: tuple[int, int]) -> np.ndarray:
-        """Return the calibrated probabilities (3,) of a raw output, for an image of that shape."""
-        peak = self.map_peak(raw, shape)
-        return calibrated_probabilities(raw.class_logits, peak, self.config.calibration.classes)
-
     def map_peak(self, raw: RawOutput, shape: tuple[int, int]) -> float:
-        """Return how sure the surest spot of a raw output is, for an image of that shape."""
+        """Return the peak of a raw output's map (see `calibration.map_peak`), for an image of that shape."""
         return map_peak(self._preprocess.box(shape).crop(raw.probability))
 
     def _reasons_to_refuse(self, image: np.ndarray, raw: RawOutput) -> tuple[str, ...]:
@@ -236,25 +237,11 @@ def _mean_with_mirrored(raw: RawOutput, mirrored: RawOutput) -> RawOutput:
     )
 
 
-def _refused(image: np.ndarray, reasons: tuple[str, ...]) -> Prediction:
-    return Prediction(
-        image=image,
-        mask=np.zeros(image.shape, dtype=bool),
-        probability=np.zeros(image.shape, dtype=np.float32),
-        probabilities=None,
-        label=None,
-        refused=True,
-        reasons=reasons,
-        measurements=(),
-        coarse_activation_map=np.zeros((1, 1), dtype=np.float32),
-    )
-
-
 def _fetched(source: str, revision: str | None) -> Path:
-    """Return the folder of a model of the Hub; where a path may have been meant, the error says so."""
     try:
         return fetch_model(source, revision=revision)
     except HubAccessError as error:
+        # A path may have been meant.
         if Path(source).parent.is_dir():
             error.message = f"There is no folder {source}, and as a model of the Hub: {error.message}"
         raise

@@ -26,13 +26,10 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True)
 class Preprocessor:
-    """Forward and inverse geometry, and the normalisation of grey values, that a config names.
+    """Forward and inverse geometry, and the normalisation of grey values.
 
-    An image is scaled so that its longer side fills the square network input, and centred on black: its
-    aspect ratio, a sign of malignancy, is kept ("letterbox").
-
-    Args:
-        config: the `preprocess` block of `config.json`.
+    An image is scaled so that its longer side fills the square network input, and centred on black
+    (letterbox): its aspect ratio, a sign of malignancy, is kept.
     """
 
     config: Preprocess
@@ -77,7 +74,6 @@ class Preprocessor:
 
 
 def resize_map(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Stretch float32 (h, w) to float32 of the given shape (H, W), bilinear."""
-    height, width = shape
-    stretched = Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(stretched)
+    """Return float32 (h, w) resized to the shape (H, W), bilinear."""
+    image = Image.fromarray(values.astype(np.float32))
+    return np.asarray(image.resize(shape[::-1], Image.Resampling.BILINEAR))

@@ -5,13 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from fakes.dicom_files import dicom, region
+from fakes.made_up import CASES, PIXELS, make_split
 
 from busi_unet.config import CONFIG_NAME, BoundaryBand, Calibration, Thresholds
 from busi_unet.data.phantom import make_phantom
 from busi_unet.data.torch_dataset import LesionDataset
 from busi_unet.errors import HubAccessError, IncompatibleModelError, UnreadableImageError, UsageError
 from busi_unet.inference.predictor import BLANK, OUT_OF_DISTRIBUTION, Predictor
-from busi_unet.io.decode import decode_image
 from busi_unet.models.ood import fit_ood
 
 
@@ -44,8 +45,6 @@ def test_a_batch_equals_its_images_one_by_one(predictor):
 
 
 def test_lesions_are_measured_in_millimetres_where_the_pixel_size_is_known(predictor):
-    from fakes.dicom_files import dicom, region
-
     # A mask wherever the network, untrained as it is, sees anything at all.
     everywhere = dataclasses.replace(predictor.config, thresholds=Thresholds(0.0, 0.0, 0.0))
     predictor = Predictor(predictor.runtime, everywhere)
@@ -67,13 +66,13 @@ def test_other_thresholds_have_no_boundary_band_and_their_own_malignant_threshol
         predictor.config, calibration=Calibration(boundary_band=BoundaryBand(0.9, 0.2, 0.4))
     )
     predictor = Predictor(predictor.runtime, config)
-    frame = decode_image(make_phantom("benign", seed=0, size=(64, 80)).image)
-    (raw,) = predictor.run([frame])
-    assert predictor.interpret(frame, raw).boundary_band == config.calibration.boundary_band
+    image = make_phantom("benign", seed=0, size=(64, 80)).image
+    (raw,) = predictor.run([image])
+    assert predictor.interpret(image, raw).boundary_band == config.calibration.boundary_band
     stricter = dataclasses.replace(config.thresholds, malignant=1.0)
-    told = predictor.interpret(frame, raw, thresholds=stricter)
+    told = predictor.interpret(image, raw, thresholds=stricter)
     assert told.boundary_band == config.calibration.boundary_band and not told.flagged
-    moved = predictor.interpret(frame, raw, thresholds=dataclasses.replace(config.thresholds, mask=0.1))
+    moved = predictor.interpret(image, raw, thresholds=dataclasses.replace(config.thresholds, mask=0.1))
     assert moved.boundary_band is None and moved.inner is None
 
 
@@ -88,39 +87,13 @@ def test_threads_share_a_predictor(predictor):
 
 
 def test_training_and_serving_see_the_same_input(predictor):
-    import datasets
-    from PIL import Image
-
-    phantom = make_phantom("benign", seed=0, size=(70, 110))
-    features = datasets.Features(
-        {
-            "image": datasets.Image(),
-            "mask": datasets.Image(),
-            "label": datasets.ClassLabel(names=["normal", "benign", "malignant"]),
-            "image_id": datasets.Value("string"),
-            "source": datasets.Value("string"),
-        }
-    )
-    row = {
-        "image": Image.fromarray(phantom.image),
-        "mask": Image.fromarray(phantom.mask.astype(np.uint8) * 255),
-        "label": "benign",
-        "image_id": "benign (1)",
-        "source": "busi",
-    }
-    split = datasets.Dataset.from_list([row], features=features)
-    trained_on = LesionDataset(split, predictor._preprocess, progress=False)[0]
-    assert trained_on.image.numpy().tobytes() == predictor._preprocess(phantom.image).tobytes()
-
-
-def test_a_blank_image_is_refused_with_a_reason(predictor):
-    prediction = predictor.predict(np.full((64, 64), 90, dtype=np.uint8))
-    assert prediction.refused and prediction.reasons == (BLANK,)
+    trained_on = LesionDataset(make_split(CASES[4:5]), predictor._preprocess, progress=False)[0]
+    assert trained_on.image.numpy().tobytes() == predictor._preprocess(PIXELS[CASES[4][0]]).tobytes()
 
 
 def test_an_image_unlike_those_learned_is_refused(predictor):
     usual = [make_phantom("benign", seed=seed, size=(64, 80)).image for seed in range(100)]
-    features = np.stack([predictor.run([frame])[0].features for frame in usual])
+    features = np.stack([raw.features for raw in predictor.run(usual)])
     ood, limit = fit_ood(features, [str(number) for number in range(100)])
     calibration = dataclasses.replace(predictor.config.calibration, ood_threshold=limit)
     with_ood = Predictor(
@@ -138,6 +111,7 @@ def test_a_refused_image_has_no_class_no_probabilities_and_no_mask(predictor):
     predictor = Predictor(predictor.runtime, everything)
     blank = np.full((64, 80), 90, dtype=np.uint8)
     prediction = predictor.predict(blank)
+    assert prediction.refused and prediction.reasons == (BLANK,)
     assert (prediction.label, prediction.probabilities, prediction.prediction_set) == (None, None, None)
     assert not prediction.mask.any() and not prediction.probability.any() and not prediction.flagged
     assert prediction.measurements == () and prediction.boundary_band is None
@@ -156,9 +130,9 @@ def test_the_summary_is_json_with_one_entry_per_lesion(predictor):
 
 
 def test_probabilities_that_were_never_fitted_are_not_called_calibrated(predictor):
-    frame = make_phantom("malignant", seed=1, size=(64, 80)).image
-    assert predictor.predict(frame, anyway=True).calibrated is False
-    assert Predictor.from_pretrained().predict(frame, anyway=True).calibrated is True
+    image = make_phantom("malignant", seed=1, size=(64, 80)).image
+    assert predictor.predict(image, anyway=True).calibrated is False
+    assert Predictor.from_pretrained().predict(image, anyway=True).calibrated is True
 
 
 def test_local_weights_never_touch_the_network(tiny_model, monkeypatch):

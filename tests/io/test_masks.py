@@ -106,7 +106,7 @@ def test_an_empty_mask_has_no_lesion():
         np.zeros((60, 80, 2), np.uint8),
         np.full((60, 80), np.nan),
     ],
-    ids=["inverted", "white", "one grey", "frame", "ramp", "colours", "shape", "nan"],
+    ids=["inverted", "white", "one grey", "all borders", "ramp", "colours", "shape", "nan"],
 )
 def test_what_is_not_a_mask_is_refused_by_name(pixels):
     with pytest.raises(UnreadableImageError, match="scan 7") as caught:
