@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from busi_unet.cli.common import add_json, print_result, require, seed, warn
 from busi_unet.data.folds import N_FOLDS
+
+_FOLDS_FROM = {
+    "published": "published with this package",
+    "prepared": "those of the prepared data set",
+    "given": "given with the data",
+    "computed": "dealt by patient or group of copies",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,9 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from busi_unet.data.prepare import prepare
-    from busi_unet.data.prepared import read_record
+    from busi_unet.data.prepared import read_record, summarise
     from busi_unet.data.readers.own import OwnData
-    from busi_unet.data.summary import describe, summarise
 
     sources: list[str | OwnData] = list(args.sources)
     if args.images or args.masks or args.table:
@@ -107,4 +115,55 @@ def run(args: argparse.Namespace) -> None:
         again = [*args.command, *(["--overwrite"] if not args.overwrite else [])]
         pushed = push_dataset(args.output, args.push_to_hub, command=again, public=args.public)
         result["published"] = pushed.url
-    print_result(result, describe(result), as_json=args.json)
+    print_result(result, _as_text(result), as_json=args.json)
+
+
+def _as_text(result: Mapping[str, Any]) -> str:
+    names = list(result["classes"])
+    columns = ["images", "groups", *names]
+    table = [("split", "fold", columns)]
+    for split, part in (*result["splits"].items(), ("all", {**result, **result["classes"]})):
+        table.append((split, _folds_of(split, result), [part[name] for name in columns]))
+    lines = [f"{result['images']} images written to {result['output']}", ""]
+    lines += [
+        f"{name:<11}{fold:<9}" + "".join(f"{cell:>11}" for cell in cells) for name, fold, cells in table
+    ]
+    lines.append("")
+    for name, part in result["by_source"].items():
+        classes = ", ".join(f"{part[label]} {label}" for label in names if part[label])
+        unmasked = f"; {part['without_mask']} without mask" if part["without_mask"] else ""
+        lines.append(f"{name}: {part['images']} images ({classes}){unmasked}")
+    lines += ["", *_about_copies(result)]
+    if result["report"]:
+        lines += ["", f"Report: {result['report']} (shows the images; do not publish it)"]
+    if "published" in result:
+        lines += ["", f"Published: {result['published']}"]
+    return "\n".join(lines)
+
+
+def _folds_of(split: str, result: Mapping[str, Any]) -> str:
+    if result["left_out"]:
+        return result["left_out"] if split == "test" else ""
+    test, validation = result["test_fold"], (result["test_fold"] + 1) % N_FOLDS
+    rest = ", ".join(str(fold) for fold in range(N_FOLDS) if fold not in (test, validation))
+    return {"train": rest, "validation": str(validation), "test": str(test)}.get(split, "")
+
+
+def _about_copies(result: Mapping[str, Any]) -> list[str]:
+    if result["folds_from"] == "image by image":
+        return ["Folds: dealt image by image, whatever is a copy of what; use them to measure leakage only."]
+    folds = ", ".join(f"{part['source']} {_FOLDS_FROM[part['folds_from']]}" for part in result["sources"])
+    conflicts = result["cross_class_groups"]
+    return [
+        f"Folds: {folds}; no group is in two of them.",
+        f"Groups: {result['images_in_copy_groups']} images share {result['groups_with_copies']} groups (one "
+        "patient, or copies of one view).",
+        f"A random image-level split would leave {result['random_split_leak']:.1%} of the test images with "
+        "another of their group in training; this split leaves none.",
+        f"Cross-class conflicts: {len(conflicts)} groups hold images of different classes.",
+        *(
+            f"  {conflict['group']}: "
+            + " | ".join(", ".join(images) for images in conflict["images"].values())
+            for conflict in conflicts
+        ),
+    ]

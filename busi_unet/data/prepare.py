@@ -23,7 +23,6 @@ from busi_unet.data.prepared import (
     RECORD_NAME,
     SPLITS,
     UNKNOWN,
-    check_left_out,
     features,
     import_datasets,
     load_prepared,
@@ -102,8 +101,7 @@ def prepare(
     warnings = _combine(read)
     rows = [row for source in read for row in source.rows]
     if leave_out is not None:
-        check_left_out(leave_out, [row.source for row in rows])
-        split_of = split_without(leave_out, (test_fold + 1) % N_FOLDS)
+        split_of = split_without(leave_out, (row.source for row in rows), (test_fold + 1) % N_FOLDS)
     else:
 
         def split_of(source: str, fold: int) -> str:
@@ -125,7 +123,6 @@ def prepare(
         ],
         "folds_from": ", ".join(sorted(origins)),
         "seed": seed if {"computed", IMAGE_BY_IMAGE} & origins else None,
-        "n_folds": N_FOLDS,
         "test_fold": None if leave_out else test_fold,
         "left_out": leave_out,
         "warnings": [*warnings, *missing],

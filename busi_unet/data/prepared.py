@@ -1,28 +1,17 @@
-"""The prepared data set: its columns and splits, loaded, checked, and split in other ways.
-
-| column | what it holds |
-|---|---|
-| image | grey image, PNG, uint8 (H, W), native size |
-| mask | PNG, 0 or 255, size of its image: the union of all lesions; null where nobody outlined them |
-| label | index into `CLASS_NAMES`; -1 where the class is not known |
-| image_id | unique; the name in its source, with "SOURCE/" before it where two sources use one name |
-| source | "busi", "busbra", "breast", …, or the name of the folder |
-| group | the patient, or images that show one view or lesion; never in two folds |
-| fold | 0 to 4 |
-"""
+"""The prepared data set: loaded, checked, counted, and split in other ways. Columns: docs/your_data.md."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.folds import N_FOLDS
+from busi_unet.data.folds import N_FOLDS, random_split_leak
 from busi_unet.data.layout import natural_order
 from busi_unet.errors import DataLayoutError, MissingDependencyError, UsageError, first_line
 
@@ -31,7 +20,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("image", "mask", "label", "image_id", "source", "group", "fold")
-UNKNOWN = -1
+UNKNOWN, UNKNOWN_NAME = -1, "unknown"
 RECORD_NAME = "preparation.json"
 # `folds_from` in the record of a data set whose folds know nothing of copies.
 IMAGE_BY_IMAGE = "image by image"
@@ -70,18 +59,14 @@ def load_prepared(path: str | os.PathLike) -> DatasetDict:
     """Load what `prepare` wrote and check that it is fit for use.
 
     Raises:
-        DataLayoutError: not such a folder, columns or classes that differ, a row that lacks something, or a
-            group or a fold in two splits.
+        DataLayoutError: not such a folder, other columns or classes, a row that lacks something, or a group
+            or a fold in two splits.
         MissingDependencyError: `datasets` is not installed.
     """
     datasets = import_datasets()
     hint = "Write one from its images with: busi-unet prepare SOURCE --output FOLDER"
     if not (Path(path) / "dataset_dict.json").is_file():
         raise DataLayoutError(f"{path} is not a prepared data set.", hint=hint)
-    # `datasets` writes a split without images, and stumbles over it here.
-    empty = [f"{split}: no images" for split in SPLITS if _is_empty(Path(path) / split)]
-    if empty:
-        raise DataLayoutError(f"{path} cannot be used:", empty, hint)
     try:
         dataset = datasets.load_from_disk(str(path))
     except Exception as error:
@@ -91,14 +76,6 @@ def load_prepared(path: str | os.PathLike) -> DatasetDict:
     if problems:
         raise DataLayoutError(f"{path} cannot be used:", problems, hint)
     return dataset
-
-
-def _is_empty(split: Path) -> bool:
-    """Whether this part of a prepared data set was written without images; False for what is unreadable."""
-    try:
-        return json.loads((split / "state.json").read_text(encoding="utf-8"))["_data_files"] == []
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def read_record(path: str | os.PathLike) -> dict[str, Any]:
@@ -138,12 +115,17 @@ def split_of_fold(test_fold: int, validation_fold: int | None = None) -> list[st
     return splits
 
 
-def split_without(source: str, validation_fold: int = 1) -> Callable[[str, int], str]:
+def split_without(source: str, known: Iterable[str], validation_fold: int = 1) -> Callable[[str, int], str]:
     """Return what splits by source and fold: one source tests, a fold of the others validates.
 
     Raises:
-        UsageError: no such fold.
+        UsageError: the source is not among the known ones, or the only one; no such fold.
     """
+    known = sorted(set(known))
+    if source not in known:
+        raise UsageError(f"There is no source {source}.", f"The sources are: {', '.join(known)}.")
+    if len(known) == 1:
+        raise UsageError(f"{source} is the only source.", "To leave one out, prepare several together.")
     if not 0 <= validation_fold < N_FOLDS:
         raise UsageError(f"There is no fold {validation_fold}.", f"Use one of 0 to {N_FOLDS - 1}.")
 
@@ -170,55 +152,18 @@ def resplit(data: DatasetDict, test_fold: int, validation_fold: int | None = Non
 
 
 def leave_out(data: DatasetDict, source: str, validation_fold: int = 1) -> DatasetDict:
-    """Return the same images with one source for testing, and the others for training and validation.
-
-    Args:
-        data: with several sources.
-        source: the one to test on, as a whole.
-        validation_fold: the fold of the others that validates.
+    """Return the same images with all of one source for testing; a fold of the others validates.
 
     Raises:
         UsageError: no such source, or the only one; no such fold.
         DataLayoutError: a group lies in several splits.
     """
-    check_left_out(source, sources_of(data))
-    return _split(data, split_without(source, validation_fold))
-
-
-def select_sources(data: DatasetDict, sources: Sequence[str]) -> DatasetDict:
-    """Return the images of some sources only, in the splits that they are in.
-
-    Raises:
-        UsageError: no such source.
-    """
-    known = sources_of(data)
-    for source in sources:
-        if source not in known:
-            raise UsageError(f"There is no source {source}.", f"The sources are: {', '.join(known)}.")
-    parts = {split: list(data[split]["source"]) for split in data}
-    return import_datasets().DatasetDict(
-        {
-            split: data[split].select([n for n, source in enumerate(found) if source in sources])
-            for split, found in parts.items()
-        }
-    )
+    return _split(data, split_without(source, sources_of(data), validation_fold))
 
 
 def sources_of(data: DatasetDict) -> list[str]:
     """Return the names of the sources, sorted."""
     return sorted({source for split in data for source in data[split]["source"]})
-
-
-def check_left_out(source: str, known: Sequence[str]) -> None:
-    """Refuse to leave out what is not there, or all there is.
-
-    Raises:
-        UsageError: as it says.
-    """
-    if source not in known:
-        raise UsageError(f"There is no source {source}.", f"The sources are: {', '.join(sorted(known))}.")
-    if len(set(known)) == 1:
-        raise UsageError(f"{source} is the only source.", "To leave one out, prepare several together.")
 
 
 def row_order(source: str, label: int, image_id: str) -> tuple:
@@ -252,6 +197,87 @@ def _split(data: DatasetDict, split_of: Callable[[str, int], str]) -> DatasetDic
     return datasets.DatasetDict(
         {split: everything.select([n for n in order if splits[n] == split]) for split in SPLITS}
     )
+
+
+# --- Counts --------------------------------------------------------------------------------------
+
+
+class _Image(NamedTuple):
+    split: str
+    label: str
+    image_id: str
+    group: str
+    fold: int
+    source: str
+    unmasked: bool
+
+
+def class_name(label: int) -> str:
+    """Return the class of a label in the column, "unknown" for -1."""
+    return UNKNOWN_NAME if label == UNKNOWN else CLASS_NAMES[label]
+
+
+def summarise(dataset: Mapping[str, Dataset]) -> dict[str, Any]:
+    """Return counts of a prepared data set, JSON-ready.
+
+    Returns:
+        images, groups and without_mask; classes (images per class, "unknown" where some have none);
+        by_source, splits and folds (the same counts of each, its classes beside them); groups_with_copies;
+        images_in_copy_groups; random_split_leak; cross_class_groups (group, images by class).
+    """
+    columns = ("label", "image_id", "group", "fold", "source")
+    table = [
+        _Image(split, class_name(label), *known, unmasked)
+        for split, part in dataset.items()
+        for label, *known, unmasked in zip(
+            *(part[column] for column in columns), part.data.column("mask").is_null().to_pylist(), strict=True
+        )
+    ]
+    names = [*CLASS_NAMES] + [UNKNOWN_NAME] * any(image.label == UNKNOWN_NAME for image in table)
+
+    def count(images: Sequence[_Image]) -> dict[str, int]:
+        classes = Counter(image.label for image in images)
+        return {
+            "images": len(images),
+            "groups": len({image.group for image in images}),
+            "without_mask": sum(image.unmasked for image in images),
+            **{name: classes[name] for name in names},
+        }
+
+    def each(column: str) -> dict[str, dict[str, int]]:
+        found = sorted({getattr(image, column) for image in table})
+        return {
+            str(value): count([image for image in table if getattr(image, column) == value])
+            for value in found
+        }
+
+    members: dict[str, list[_Image]] = defaultdict(list)
+    for image in table:
+        members[image.group].append(image)
+    several = [images for images in members.values() if len(images) > 1]
+    crossing = {}
+    for group, images in members.items():
+        found = {image.label for image in images}
+        if len(found - {UNKNOWN_NAME}) > 1:
+            crossing[group] = {
+                name: sorted((i.image_id for i in images if i.label == name), key=natural_order)
+                for name in names
+                if name in found
+            }
+    whole, splits = count(table), each("split")
+    return {
+        **{name: whole[name] for name in ("images", "groups", "without_mask")},
+        "classes": {name: whole[name] for name in names},
+        "by_source": each("source"),
+        "splits": {split: splits.get(split, count([])) for split in dataset},
+        "folds": each("fold"),
+        "groups_with_copies": len(several),
+        "images_in_copy_groups": sum(map(len, several)),
+        "random_split_leak": random_split_leak([image.group for image in table]),
+        "cross_class_groups": [
+            {"group": group, "images": crossing[group]} for group in sorted(crossing, key=natural_order)
+        ],
+    }
 
 
 # --- Checks --------------------------------------------------------------------------------------

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
-from busi_unet.data import report_plots
 from busi_unet.data.layout import natural_order
-from busi_unet.data.prepared import split_of_fold
-from busi_unet.data.summary import class_name, summarise
+from busi_unet.data.prepared import class_name, split_of_fold, summarise
 from busi_unet.errors import MissingDependencyError
 from busi_unet.imaging.overlay import draw_overlay
 from busi_unet.io.decode import decode_image
@@ -27,85 +23,25 @@ from busi_unet.io.masks import decode_mask
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from matplotlib.figure import Figure
 
-SAMPLES = 6
-SAMPLE_GROUPS = 6
-LARGEST_GROUPS = 2
-MAX_CONFLICTS = 30
-MAX_OF_GROUP = 14
-
-_THUMBNAIL = 180
-_HEAT_SIDE = 64
+# Near Okabe and Ito's palette, told apart with any colour vision.
+_COLORS = {"normal": "#1a9e77", "benign": "#3f8fd4", "malignant": "#e0652a", "unknown": "#8a8a8a"}
+_SAMPLES = 6  # of each class of a source
+_LARGEST_GROUPS, _OTHER_GROUPS, _MAX_CONFLICTS = 2, 6, 30
+_MAX_OF_GROUP = 14
+_THUMBNAIL_PX = 180
 
 
-@dataclass(frozen=True)
-class ImageFacts:
-    """What the report keeps of an image once its pixels are gone.
+class _Facts(NamedTuple):
+    """What is kept of an image once its pixels are gone; the area in % of the image, 0 without a mask."""
 
-    Attributes:
-        image_id: its name.
-        label: its class; "unknown" where it has none.
-        source: data set it came from.
-        width: in pixels.
-        height: in pixels.
-        mean_grey: from 0 to 255.
-        lesion_share: of the pixels, from 0 to 1.
-        lesions: connected regions of the mask.
-        taller_than_wide: the box of the region with the largest box.
-    """
-
-    image_id: str
     label: str
     source: str
     width: int
     height: int
-    mean_grey: float
-    lesion_share: float
-    lesions: int
-    taller_than_wide: bool
-
-
-@dataclass
-class DataFacts:
-    """Everything that the page shows.
-
-    Attributes:
-        summary: what `busi_unet.data.summary.summarise` gives.
-        images: all of them.
-        grey: by class, the sum over its images of the share of each grey level, (256,).
-        heat: by class, the sum over its lesion images of the masks at one size, rows first.
-        thumbnails: by image id, as data URIs, of the images that are shown.
-        samples: image ids by source and class.
-        groups: image ids by group, in the order of the classes.
-        label_of: class by image id.
-        shown_groups: the groups with thumbnails.
-    """
-
-    summary: dict[str, Any]
-    images: list[ImageFacts] = field(default_factory=list)
-    grey: dict[str, np.ndarray] = field(default_factory=lambda: defaultdict(lambda: np.zeros(256)))
-    heat: dict[str, np.ndarray] = field(
-        default_factory=lambda: defaultdict(lambda: np.zeros((_HEAT_SIDE, _HEAT_SIDE)))
-    )
-    thumbnails: dict[str, str] = field(default_factory=dict)
-    samples: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-    groups: dict[str, list[str]] = field(default_factory=dict)
-    label_of: dict[str, str] = field(default_factory=dict)
-    shown_groups: list[str] = field(default_factory=list)
-
-    @property
-    def classes(self) -> list[str]:
-        """The classes that have any image; "unknown" among them."""
-        return [name for name, count in self.summary["classes"].items() if count]
-
-    @property
-    def conflicts(self) -> list[str]:
-        """The groups that hold images of several classes."""
-        return [conflict["group"] for conflict in self.summary["cross_class_groups"]]
-
-    def of(self, label: str) -> list[ImageFacts]:
-        """Return the images of a class."""
-        return [image for image in self.images if image.label == label]
+    brightness: float
+    area: float
 
 
 def write_data_report(
@@ -135,143 +71,123 @@ def write_data_report(
         raise MissingDependencyError(
             "The data report needs the package matplotlib.", 'Run: pip install "busi-unet[train]"'
         )
-    facts, path = collect_facts(dataset, seed=seed, progress=progress), Path(path)
-    page = render("data.html", **_context(facts, record or {}))
+    path, record, summary = Path(path), record or {}, summarise(dataset)
+    label_of, samples, groups = _chosen(dataset, summary, random.Random(seed))
+    wanted = {name for ids in (*samples.values(), *groups.values()) for name in ids}
+    facts, thumbnails = _look(dataset, wanted, summary["images"], progress)
+    conflicts = [conflict["group"] for conflict in summary["cross_class_groups"]]
+    test_fold = record.get("test_fold")
+    splits = [] if test_fold is None or record.get("left_out") else split_of_fold(test_fold)
+    page = render(
+        "data.html",
+        title="Data report",
+        summary=summary,
+        given=[part["given"] for part in record.get("sources", [])],
+        classes=[name for name, count in summary["classes"].items() if count],
+        colors=_COLORS,
+        split_of=dict(enumerate(splits)),
+        sources={
+            name: {**part, **_medians([image for image in facts if name in (image.source, "all")])}
+            for name, part in (*summary["by_source"].items(), ("all", {**summary, **summary["classes"]}))
+        },
+        plot=data_uri(png_of(_plot(facts)), "image/png"),
+        samples=samples,
+        thumbnails=thumbnails,
+        label_of=label_of,
+        groups={name: ids for name, ids in groups.items() if name not in conflicts},
+        conflicts={name: groups[name] for name in conflicts if name in groups},
+        max_of_group=_MAX_OF_GROUP,
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, lambda file: file.write(page.encode("utf-8")))
 
 
-def collect_facts(dataset: Mapping[str, Dataset], *, seed: int = 0, progress: bool = False) -> DataFacts:
-    """Read every image of what `load_prepared` gives once; `seed` picks those that are shown."""
-    from tqdm import tqdm
-
-    facts = DataFacts(summarise(dataset))
-    _choose(facts, dataset, random.Random(seed))
-    wanted = set().union(*facts.samples.values(), *(facts.groups[group] for group in facts.shown_groups))
-    with tqdm(total=facts.summary["images"], desc="data report", unit="image", disable=not progress) as bar:
-        for part in dataset.values():
-            for row in part:
-                _look(facts, row, wanted)
-                bar.update()
-    return facts
-
-
-def _choose(facts: DataFacts, dataset: Mapping[str, Dataset], rng: random.Random) -> None:
-    """Pick what will be shown, from the columns alone, so that the pixels are read once."""
+def _chosen(dataset: Mapping[str, Dataset], summary: Mapping[str, Any], rng: random.Random) -> tuple:
+    """Return the classes by image id; and what is shown, image ids by source and class, and by group."""
+    order = list(summary["classes"])
+    label_of: dict[str, str] = {}
     by_kind: dict[tuple[str, str], list[str]] = defaultdict(list)
     groups: dict[str, list[str]] = defaultdict(list)
     for part in dataset.values():
         columns = (part[name] for name in ("image_id", "label", "source", "group"))
         for image_id, label, source, group in zip(*columns, strict=True):
+            label_of[image_id] = class_name(label)
             by_kind[source, class_name(label)].append(image_id)
             groups[group].append(image_id)
-            facts.label_of[image_id] = class_name(label)
-    for source, label in sorted(by_kind, key=lambda kind: (kind[0], facts.classes.index(kind[1]))):
-        ids = sorted(by_kind[source, label], key=natural_order)
-        chosen = rng.sample(ids, min(SAMPLES, len(ids)))
-        facts.samples[source, label] = sorted(chosen, key=natural_order)
-    for group, ids in groups.items():
-        facts.groups[group] = sorted(
-            sorted(ids, key=natural_order), key=lambda image_id: facts.classes.index(facts.label_of[image_id])
-        )
-    several = sorted((group for group, ids in groups.items() if len(ids) > 1), key=natural_order)
-    largest = sorted(several, key=lambda group: -len(groups[group]))[:LARGEST_GROUPS]
-    others = [group for group in several if group not in largest and group not in facts.conflicts]
-    sample = sorted(rng.sample(others, min(SAMPLE_GROUPS, len(others))), key=natural_order)
-    facts.shown_groups = list(dict.fromkeys([*largest, *sample, *facts.conflicts[:MAX_CONFLICTS]]))
+    samples = {}
+    for kind in sorted(by_kind, key=lambda kind: (kind[0], order.index(kind[1]))):
+        ids = sorted(by_kind[kind], key=natural_order)
+        samples[kind] = sorted(rng.sample(ids, min(_SAMPLES, len(ids))), key=natural_order)
+    conflicts = [conflict["group"] for conflict in summary["cross_class_groups"]][:_MAX_CONFLICTS]
+    several = sorted((name for name, ids in groups.items() if len(ids) > 1), key=natural_order)
+    largest = sorted(several, key=lambda name: -len(groups[name]))[:_LARGEST_GROUPS]
+    others = [name for name in several if name not in (*largest, *conflicts)]
+    others = sorted(rng.sample(others, min(_OTHER_GROUPS, len(others))), key=natural_order)
+
+    def shown(ids: list[str]) -> list[str]:
+        return sorted(ids, key=lambda name: (order.index(label_of[name]), natural_order(name)))
+
+    return label_of, samples, {name: shown(groups[name]) for name in (*largest, *others, *conflicts)}
 
 
-def _look(facts: DataFacts, row: Mapping[str, Any], wanted: set[str]) -> None:
-    pixels = decode_image(row["image"], name=row["image_id"])
-    # An image whose lesions nobody outlined is counted among those without.
-    mask = np.zeros(pixels.shape, bool) if row["mask"] is None else decode_mask(row["mask"])
-    label, boxes = class_name(row["label"]), _boxes(mask)
-    facts.images.append(
-        ImageFacts(
-            image_id=row["image_id"],
-            label=label,
-            source=row["source"],
-            width=pixels.shape[1],
-            height=pixels.shape[0],
-            mean_grey=float(pixels.mean()),
-            lesion_share=float(mask.mean()),
-            lesions=len(boxes),
-            taller_than_wide=bool(boxes) and boxes[0][0] > boxes[0][1],
-        )
-    )
-    facts.grey[label] += np.bincount(pixels.ravel(), minlength=256) / pixels.size
-    if boxes:
-        small = Image.fromarray(mask.astype(np.float32)).resize(
-            (_HEAT_SIDE, _HEAT_SIDE), Image.Resampling.BOX
-        )
-        facts.heat[label] += np.asarray(small)
-    if row["image_id"] in wanted:
-        facts.thumbnails[row["image_id"]] = _thumbnail(pixels, mask)
+def _look(
+    dataset: Mapping[str, Dataset], wanted: set[str], total: int, progress: bool
+) -> tuple[list[_Facts], dict[str, str]]:
+    """Return the facts of all images, and thumbnails of those that are wanted by image id."""
+    from tqdm import tqdm
+
+    facts, thumbnails = [], {}
+    rows = (row for part in dataset.values() for row in part)
+    for row in tqdm(rows, total=total, desc="data report", unit="image", disable=not progress):
+        pixels = decode_image(row["image"], name=row["image_id"])
+        mask = np.zeros(pixels.shape, bool) if row["mask"] is None else decode_mask(row["mask"])
+        height, width = pixels.shape
+        brightness, area = float(pixels.mean()), float(mask.mean()) * 100
+        facts.append(_Facts(class_name(row["label"]), row["source"], width, height, brightness, area))
+        if row["image_id"] in wanted:
+            thumbnails[row["image_id"]] = _thumbnail(pixels, mask)
+    return facts, thumbnails
 
 
 def _thumbnail(pixels: np.ndarray, mask: np.ndarray) -> str:
     # The outline is drawn after the image is made small, which would make it faint.
-    scale = min(1.0, _THUMBNAIL / max(pixels.shape))
+    scale = min(1.0, _THUMBNAIL_PX / max(pixels.shape))
     size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
     small = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
     share = np.asarray(Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BOX))
     return jpeg_uri(draw_overlay(small, share >= 0.5, opacity=0.0))
 
 
-def _boxes(mask: np.ndarray) -> list[tuple[int, int]]:
-    """Return height and width of the box of each connected region, the largest box first."""
-    regions, _ = ndimage.label(mask, structure=np.ones((3, 3)))
-    boxes = [(rows.stop - rows.start, cols.stop - cols.start) for rows, cols in ndimage.find_objects(regions)]
-    return sorted(boxes, key=lambda box: -box[0] * box[1])
+def _medians(images: Iterable[_Facts]) -> dict[str, float | None]:
+    columns = {name: [getattr(image, name) for image in images] for name in _Facts._fields[2:]}
+    columns["area"] = [area for area in columns["area"] if area]
+    return {name: float(np.median(values)) if values else None for name, values in columns.items()}
 
 
-def _context(facts: DataFacts, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the template shows."""
-    summary, lesions = facts.summary, [image for image in facts.images if image.lesions]
-    plots = report_plots.draw_plots(facts)
-    test_fold = record.get("test_fold")
-    split_of = [] if test_fold is None or record.get("left_out") else split_of_fold(test_fold)
-    counts = list(summary["classes"].values())
-    largest = sorted(facts.shown_groups, key=lambda group: -len(facts.groups[group]))[:LARGEST_GROUPS]
-    others = [group for group in facts.shown_groups if group not in (*largest, *facts.conflicts)]
-    return {
-        "title": "Data report",
-        "summary": summary,
-        "given": [part["given"] for part in record.get("sources", [])],
-        "classes": facts.classes,
-        "colors": report_plots.COLORS,
-        "folds_of": {
-            name: ", ".join(str(fold) for fold, split in enumerate(split_of) if split == name)
-            for name in summary["splits"]
-        },
-        "imbalance": max(counts) / max(1, min(count for count in counts if count)),
-        "sources": {
-            name: {**part, **_medians([image for image in facts.images if name in (image.source, "all")])}
-            for name, part in (*summary["by_source"].items(), ("all", {**summary, **summary["classes"]}))
-        },
-        "several_regions": sum(image.lesions > 1 for image in lesions),
-        "samples": facts.samples,
-        "thumbnails": facts.thumbnails,
-        "label_of": facts.label_of,
-        "plots": {name: data_uri(png_of(figure), "image/png") for name, figure in plots.items()},
-        "groups": {
-            title: {group: facts.groups[group] for group in chosen}
-            for title, chosen in (("The largest groups", largest), ("A sample of the others", others))
-            if chosen and summary["groups_with_copies"]
-        },
-        "conflicts": {group: facts.groups[group] for group in facts.conflicts},
-        "max_conflicts": MAX_CONFLICTS,
-        "max_of_group": MAX_OF_GROUP,
-    }
+def _plot(facts: list[_Facts]) -> Figure:
+    """Draw size, brightness and lesion area by class."""
+    from matplotlib.figure import Figure
 
+    # Made without pyplot, a figure draws with Agg: no display, no state shared with the caller.
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    sizes, brightness, area = figure.subplots(1, 3)
+    present = [name for name in _COLORS if any(image.label == name for image in facts)]
+    for name in present:
+        images = [image for image in facts if image.label == name]
+        widths, heights = [image.width for image in images], [image.height for image in images]
+        sizes.scatter(widths, heights, s=14, alpha=0.55, color=_COLORS[name], label=name, linewidths=0)
+    sizes.set(xlim=(0, None), ylim=(0, None), xlabel="width (px)", ylabel="height (px)", title="Size")
+    sizes.legend()
 
-def _medians(images: Sequence[ImageFacts]) -> dict[str, float | None]:
-    def median(values: Sequence[float]) -> float | None:
-        return float(np.median(values)) if values else None
+    def histogram(axes: Any, value: Callable[[_Facts], float], bins: np.ndarray) -> None:
+        for name in present:
+            values = [value(image) for image in facts if image.label == name and value(image)]
+            weights = np.full(len(values), 100 / max(1, len(values)))
+            axes.hist(values, bins, weights=weights, histtype="step", lw=1.8, color=_COLORS[name])
+        axes.set_ylabel("% of the class")
 
-    return {
-        "width": median([image.width for image in images]),
-        "height": median([image.height for image in images]),
-        "mean_grey": median([image.mean_grey for image in images]),
-        "lesion_share": median([image.lesion_share for image in images if image.lesions]),
-    }
+    histogram(brightness, lambda image: image.brightness, np.linspace(0, 255, 40))
+    brightness.set(xlabel="mean grey level (0 to 255)", title="Brightness")
+    histogram(area, lambda image: image.area, np.geomspace(0.05, 100, 30))
+    area.set(xscale="log", xlabel="% of the image (log scale)", title="Lesion area")
+    return figure

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from huggingface_hub import DatasetCard, DatasetCardData
 
-from busi_unet.data.prepared import SPLITS, load_prepared, split_hash
+from busi_unet.data.prepared import SPLITS, load_prepared, split_hash, summarise
 from busi_unet.data.published import citation_of
-from busi_unet.data.summary import summarise
 from busi_unet.hub import PushResult, checked_id, push_folder
 from busi_unet.publish.folder import repository_folder, resumable, scratch_folder
 from busi_unet.publish.render import render

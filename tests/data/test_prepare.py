@@ -10,9 +10,8 @@ from PIL import Image
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.folds import pixel_hash
 from busi_unet.data.prepare import prepare
-from busi_unet.data.prepared import load_prepared, read_record, resplit, split_hash
+from busi_unet.data.prepared import load_prepared, read_record, resplit, split_hash, summarise
 from busi_unet.data.published import FoldRow
-from busi_unet.data.summary import summarise
 from busi_unet.errors import BusiUNetError, DataLayoutError, UsageError
 from busi_unet.io.decode import decode_image
 
@@ -436,14 +435,6 @@ def test_folds_of_the_source_that_leave_a_split_empty_are_not_called_too_few_ima
     with pytest.raises(DataLayoutError, match="train split would have no images"):
         prepare(tmp_path / "pushed", tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()
-
-
-def test_a_split_without_images_is_named(prepared: Path, tmp_path: Path) -> None:
-    data = load_prepared(prepared)
-    data["validation"] = data["validation"].select([])
-    data.save_to_disk(tmp_path / "data")
-    with pytest.raises(DataLayoutError, match=r"cannot be used:\n.*validation: no images"):
-        load_prepared(tmp_path / "data")
 
 
 def test_load_prepared_refuses_damage(prepared, tmp_path):

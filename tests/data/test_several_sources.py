@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from busi_unet.data.prepare import prepare
-from busi_unet.data.prepared import leave_out, load_prepared, read_record, resplit, select_sources, sources_of
+from busi_unet.data.prepared import leave_out, load_prepared, read_record, resplit, sources_of
 from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.publish.dataset import push_dataset
 
@@ -63,14 +63,7 @@ def test_leaving_one_source_out(both, clinics, tmp_path):
     with pytest.raises(UsageError, match="no source nowhere"):
         leave_out(both, "nowhere")
     with pytest.raises(UsageError, match="only source"):
-        leave_out(select_sources(both, ["clinic"]), "clinic")
-
-
-def test_sources_can_be_selected(both):
-    data = select_sources(both, ["clinic"])
-    assert sources_of(data) == ["clinic"] and sum(len(part) for part in data.values()) == 10
-    with pytest.raises(UsageError, match="no source nowhere"):
-        select_sources(both, ["nowhere"])
+        leave_out(both.filter(lambda row: row["source"] == "clinic"), "clinic")
 
 
 def test_a_prepared_data_set_of_several_sources_is_a_source_itself(both, tmp_path):
