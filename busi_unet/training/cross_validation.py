@@ -38,7 +38,6 @@ def cross_validate(
     options: TrainOptions,
     *,
     folds: Sequence[int] = tuple(range(N_FOLDS)),
-    progress: bool = True,
     provenance: Mapping[str, Any] | None = None,
     subgroups: Subgroups | None = None,
 ) -> Evaluation:
@@ -50,7 +49,6 @@ def cross_validate(
     Args:
         options: of every run; `fold`, `output` and `resume` are set for each.
         folds: those to do now; some at a time, or on several machines, is fine.
-        progress: shows bars on stderr.
         provenance: entries to add to that of the report, such as the command.
         subgroups: as for `evaluate`.
 
@@ -58,8 +56,8 @@ def cross_validate(
         The evaluation of the images of these folds together.
 
     Raises:
-        UsageError: a fold that does not exist, a run folder that was made with other options, marks that no
-            image has, or several processes, whose group ends with the first training.
+        UsageError: a fold that does not exist, a run folder that was made with other options, a subgroup
+            without images, or several processes, whose group ends with the first training.
         DataLayoutError, TrainingError, TrainingStopped: as `train` does.
         MissingDependencyError: matplotlib is not installed.
     """
@@ -84,9 +82,7 @@ def cross_validate(
             raise
         predictors[fold] = Predictor.from_pretrained(model)
         weights = {"fold": fold, "model": model.as_posix(), **hashes(model)}
-        evaluations.append(
-            evaluate(predictors[fold], split, output=run / "report", progress=progress, provenance=weights)
-        )
+        evaluations.append(evaluate(predictors[fold], split, output=run / "report", provenance=weights))
     # Defaults change; a command that names none of them does not tell what was trained.
     everything = merge(
         evaluations,

@@ -1,7 +1,6 @@
 """A training, read from top to bottom: the run, its epochs, their steps, validation, checkpoints, the model.
 
-`setup` makes the parts of a run, `run_folder` writes what stays of it, `progress` counts, `signals` says when
-to stop.
+`setup` makes the parts of a run, `run_folder` writes what stays of it, `losses` counts.
 """
 
 from __future__ import annotations
@@ -10,7 +9,9 @@ import shlex
 import signal
 import sys
 import time
+from dataclasses import astuple
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,23 +26,29 @@ from busi_unet.data.torch_dataset import Batch
 from busi_unet.errors import TrainingError, TrainingStopped
 from busi_unet.inference.predictor import Predictor
 from busi_unet.inference.runtime import TorchRuntime
+from busi_unet.models.folder import load_model
 from busi_unet.models.unet import UNetOutput
 from busi_unet.training.calibrate import calibrate_model, collect_answers
-from busi_unet.training.losses import combined_loss
+from busi_unet.training.losses import Tally, combined_loss
 from busi_unet.training.options import TrainOptions
-from busi_unet.training.progress import Tally
 from busi_unet.training.run_folder import (
+    SELECTED_NAME,
     has_checkpoint,
     is_finished,
     load_checkpoint,
-    load_selected,
     open_run_folder,
     save_checkpoint,
     write_epoch,
     write_model,
 )
-from busi_unet.training.setup import Run, build_accelerator, build_run, check_data, load_images
-from busi_unet.training.signals import StopSignals
+from busi_unet.training.setup import (
+    STOP_SIGNALS,
+    Run,
+    build_accelerator,
+    build_run,
+    check_data,
+    load_images,
+)
 from busi_unet.training.tracking import close_trackers, log_epoch, log_overlays, open_trackers
 
 if TYPE_CHECKING:
@@ -153,18 +160,20 @@ def fit(run: Run) -> None:
                 break
             train_epoch(run, signals, bar)
             started = time.monotonic()
-            row = {"learning_rate": learning_rate_at(run, progress.epoch * run.steps_per_epoch)}
+            schedule, first_step = run.scheduler, progress.epoch * run.steps_per_epoch
+            row = {"learning_rate": schedule.base_lrs[0] * schedule.lr_lambdas[0](first_step)}
             row |= total(progress.tally, accelerator).means("train")
             row |= validate(run).means("validation")
             progress.seconds += time.monotonic() - started
             better = progress.finish_epoch(row, validated=not options.no_validation)
-            write_epoch(run, better=better)
+            write_epoch(run, selected=better or options.last_epoch)
             # Before the checkpoint: a resumed run logs again what comes after its checkpoint.
             log_epoch(accelerator, progress.history[-1], progress.epoch)
             save(run)
             if run.validation_loader is not None:
                 log_overlays(accelerator, run.ema.module, run.validation_loader.dataset, progress.epoch)
-            bar.set_postfix(dice=_shown(row["validation_dice"]), accuracy=_shown(row["validation_accuracy"]))
+            shown = {name: row[f"validation_{name}"] for name in ("dice", "accuracy")}
+            bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items() if value is not None})
             stop_if_told(run, signals)
 
 
@@ -178,16 +187,14 @@ def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:
     for index, batch in enumerate(skip_first_batches(run.train_loader, passes), start=passes):
         batch = Batch(*batch)
         # Dropout; with the order and the augmentation, all that is random.
-        torch.manual_seed(_seed_of(options.seed, progress.epoch, index, accelerator.process_index))
+        place = (options.seed, progress.epoch, index, accelerator.process_index)
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
         with accelerator.accumulate(run.model):
             with accelerator.autocast():
                 # accelerate passes named tuples on as plain ones.
                 output = UNetOutput(*run.model(batch.image))
             loss = combined_loss(
-                output,
-                batch,
-                class_weight=options.class_weight,
-                label_smoothing=options.label_smoothing,
+                output, batch, class_weight=options.class_weight, label_smoothing=options.label_smoothing
             )
             require_finite(run, loss, batch)
             accelerator.backward(loss.mean())
@@ -209,10 +216,7 @@ def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:
 
 @torch.inference_mode()
 def validate(run: Run) -> Tally:
-    """Return the tally of the weight average on the validation images, at network resolution.
-
-    It is empty without validation.
-    """
+    """Return the tally of the weight average on the validation images; empty without validation."""
     tally = Tally()
     run.ema.eval()
     # Where batch statistics are each process's own, all validate what the first one saves.
@@ -227,11 +231,7 @@ def validate(run: Run) -> Tally:
 
 
 def require_finite(run: Run, loss: Tensor, batch: Batch) -> None:
-    """Stop all processes where one has a loss (N,) that is not finite.
-
-    Raises:
-        TrainingError: names the images that have it.
-    """
+    """Stop all processes where one has a loss (N,) that is not finite; the error names its images."""
     bad = ~loss.isfinite()
     if not highest(int(bad.any()), run.accelerator):
         return
@@ -263,11 +263,7 @@ def save_if_due(run: Run) -> None:
 
 
 def stop_if_told(run: Run, signals: StopSignals) -> None:
-    """End all processes at the same step where one of them was told to stop.
-
-    Raises:
-        TrainingStopped: after the checkpoint was written.
-    """
+    """Save, and end all processes at the same step, where one of them was told to stop."""
     number = highest(signals.received, run.accelerator)
     if number:
         save(run)
@@ -277,13 +273,12 @@ def stop_if_told(run: Run, signals: StopSignals) -> None:
 def finish(run: Run, data: DatasetDict) -> None:
     """Make the model of a trained run: the weights of the selected epoch, calibrated, with their record.
 
-    Raises:
-        TrainingError: the run folder cannot be written.
-        TrainingStopped: SIGTERM or SIGINT came; the checkpoint holds all that is needed to finish.
+    The checkpoint holds all that is needed to do so again after a stop.
     """
     with StopSignals(at_once=True) as signals:
         try:
-            model, config = load_selected(run)
+            # Rounded as a model folder rounds weights.
+            model, config, _ = load_model(run.options.output / SELECTED_NAME)
             predictor = Predictor(TorchRuntime(model, str(run.accelerator.device)), config)
             unseen = None
             if not run.options.no_validation:
@@ -295,12 +290,7 @@ def finish(run: Run, data: DatasetDict) -> None:
 
 
 def stopped(run: Run, number: int) -> TrainingStopped:
-    """Return how far the checkpoint goes, and the command to continue from it.
-
-    Args:
-        run: at its checkpoint.
-        number: of the signal that came.
-    """
+    """Return how far the checkpoint goes, and the command to continue from it after a signal."""
     progress = run.progress
     arguments = [argument for argument in sys.argv if argument != "--resume"] + ["--resume"]
     launcher = "python" if run.accelerator.num_processes == 1 else "(the same launcher)"
@@ -323,18 +313,38 @@ def total(tally: Tally, accelerator: Accelerator) -> Tally:
     """Return what all processes counted."""
     if accelerator.num_processes == 1:
         return tally
-    sums = torch.tensor(tally.sums(), dtype=torch.float64, device=accelerator.device)
+    sums = torch.tensor(astuple(tally), dtype=torch.float64, device=accelerator.device)
     return Tally(*accelerator.reduce(sums).tolist())
 
 
-def learning_rate_at(run: Run, step: int) -> float:
-    """Return the learning rate of an optimizer step, counted from 0 over all epochs."""
-    return run.scheduler.base_lrs[0] * run.scheduler.lr_lambdas[0](step)
+class StopSignals:
+    """Inside its `with` block, SIGTERM and SIGINT are noted instead of ending the process.
 
+    Repeats change nothing, because launchers pass on what a terminal has already sent to everyone.
 
-def _seed_of(*parts: int) -> int:
-    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+    Args:
+        at_once: raise KeyboardInterrupt as well, for work that may break off anywhere.
 
+    Attributes:
+        received: number of the signal that came first; 0 while none has.
+    """
 
-def _shown(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    def __init__(self, *, at_once: bool = False) -> None:
+        self.at_once = at_once
+        self.received = 0
+
+    def __enter__(self) -> StopSignals:
+        self._before = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self.received:
+            return
+        self.received = number
+        if self.at_once:
+            # No Exception, which a decoder might take for a damaged image.
+            raise KeyboardInterrupt

@@ -1,6 +1,8 @@
-"""What training minimises: a segmentation and a classification loss together."""
+"""What training minimises, a segmentation and a classification loss together, and how it is counted."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,7 +14,7 @@ from busi_unet.models.unet import UNetOutput
 
 
 def soft_dice_loss(mask_logits: Tensor, target: Tensor) -> Tensor:
-    """Return 1 - Dice of probabilities (Milletari et al. 2016, arXiv:1606.04797), per image.
+    """Return 1 - Dice of probabilities (Milletari et al. 2016, arXiv:1606.04797), (N,), from 0 to 1.
 
     An image without foreground has a loss of 0, and cross-entropy alone teaches it: the Dice of an
     empty target jumps from 1 to 0 with the first lit pixel.
@@ -20,9 +22,6 @@ def soft_dice_loss(mask_logits: Tensor, target: Tensor) -> Tensor:
     Args:
         mask_logits: (N, 1, S, S).
         target: (N, 1, S, S), 0 or 1.
-
-    Returns:
-        (N,), from 0 to 1.
     """
     probability = mask_logits.sigmoid().flatten(1)
     target = target.flatten(1)
@@ -32,38 +31,67 @@ def soft_dice_loss(mask_logits: Tensor, target: Tensor) -> Tensor:
     return torch.where(present, loss, 0.0)
 
 
-def mask_loss(mask_logits: Tensor, mask: Tensor) -> Tensor:
-    """Return Dice loss + binary cross-entropy, (N,) from logits and mask (N, 1, S, S), 0 to 1."""
-    bce = F.binary_cross_entropy_with_logits(mask_logits, mask, reduction="none").flatten(1).mean(dim=1)
-    return soft_dice_loss(mask_logits, mask) + bce
-
-
-def class_loss(class_logits: Tensor, label: Tensor, *, label_smoothing: float) -> Tensor:
-    """Return cross-entropy, (N,) from logits (N, 3) and labels (N,); 0 where the class is not known.
-
-    Label smoothing: Szegedy et al. 2016, arXiv:1512.00567.
-    """
-    return F.cross_entropy(
-        class_logits, label, label_smoothing=label_smoothing, ignore_index=UNKNOWN, reduction="none"
-    )
-
-
 def combined_loss(output: UNetOutput, batch: Batch, *, class_weight: float, label_smoothing: float) -> Tensor:
-    """Return `mask_loss` + class_weight · `class_loss`, per image; the mean over the batch is minimised.
+    """Return Dice loss + binary cross-entropy of the mask + class_weight · cross-entropy of the class, (N,).
 
-    No image's loss depends on the others', so that the mean over equal shares of a batch is the loss of the
-    whole batch, whatever the number of processes.
+    The mean over the batch is minimised. No image's loss depends on the others', so that the mean over equal
+    shares of a batch is the loss of the whole batch, whatever the number of processes.
 
     Args:
         output: of the network, for this batch.
         batch: N images; those without a mask have the classification term alone, and the reverse.
         class_weight: of the classification term.
-        label_smoothing: of the classification term.
-
-    Returns:
-        (N,).
+        label_smoothing: of the classification term (Szegedy et al. 2016, arXiv:1512.00567).
     """
     # Autocast may have left the outputs in half precision.
     mask_logits, class_logits = (logits.to(batch.mask.dtype) for logits in output)
-    mask = torch.where(batch.has_mask, mask_loss(mask_logits, batch.mask), 0.0)
-    return mask + class_weight * class_loss(class_logits, batch.label, label_smoothing=label_smoothing)
+    bce = F.binary_cross_entropy_with_logits(mask_logits, batch.mask, reduction="none").flatten(1).mean(dim=1)
+    mask = torch.where(batch.has_mask, soft_dice_loss(mask_logits, batch.mask) + bce, 0.0)
+    return mask + class_weight * F.cross_entropy(
+        class_logits, batch.label, label_smoothing=label_smoothing, ignore_index=UNKNOWN, reduction="none"
+    )
+
+
+@dataclass
+class Tally:
+    """Sums over images, from which an epoch's means are read.
+
+    Attributes:
+        loss: over all images.
+        images: how many.
+        dice: over the images with a lesion.
+        lesions: how many of those.
+        labelled: images whose class is known.
+        correct: those of them whose class was found.
+    """
+
+    loss: float = 0
+    images: float = 0
+    dice: float = 0
+    lesions: float = 0
+    labelled: float = 0
+    correct: float = 0
+
+    def add(self, output: UNetOutput, batch: Batch, loss: Tensor) -> None:
+        """Count a batch of this process; loss is (N,), one per image."""
+        predicted = (output.mask_logits > 0).flatten(1)
+        target = batch.mask.flatten(1) > 0.5
+        area = target.sum(1)
+        has_lesion = area > 0
+        dice = 2 * (predicted & target).sum(1) / (predicted.sum(1) + area)
+        correct = output.class_logits.argmax(1) == batch.label
+        # Sums of float32 would depend on how the images are dealt to batches and processes.
+        self.loss += sum(loss.tolist())
+        self.images += len(loss)
+        self.dice += sum(dice[has_lesion].tolist())
+        self.lesions += int(has_lesion.sum())
+        self.labelled += int((batch.label != UNKNOWN).sum())
+        self.correct += int(correct.sum())
+
+    def means(self, prefix: str) -> dict[str, float | None]:
+        """Return mean loss, Dice over lesion images, and accuracy; None where nothing was counted."""
+        return {
+            f"{prefix}_loss": self.loss / self.images if self.images else None,
+            f"{prefix}_dice": self.dice / self.lesions if self.lesions else None,
+            f"{prefix}_accuracy": self.correct / self.labelled if self.labelled else None,
+        }

@@ -137,18 +137,13 @@ class TrainOptions(BaseModel):
 
     def to_dict(self) -> dict[str, Any]:
         """Return all options, JSON-ready, paths as text."""
-        return {
-            name: value.as_posix() if isinstance(value, Path) else value for name, value in dict(self).items()
-        }
+        return self.model_dump(mode="json")
 
     def recipe(self) -> dict[str, Any]:
         """Return the options that the weights follow from: `to_dict` without those that are free."""
-        fields = type(self).model_fields
-        return {
-            name: value
-            for name, value in self.to_dict().items()
-            if not fields[name].json_schema_extra["free"]
-        }
+        fields = type(self).model_fields.items()
+        free = {name for name, field in fields if field.json_schema_extra["free"]}
+        return self.model_dump(mode="json", exclude=free)
 
 
 def add_options(parser: argparse.ArgumentParser, *, without: Collection[str] = ()) -> None:

@@ -1,12 +1,12 @@
 """What a run leaves on disk, and nothing else.
 
 run folder
-├── options.json      what the run was told, and the hash of its split
+├── options.json      what the run was told when it began, its commit, and the hash of its split
 ├── checkpoint.pt     replaced after every epoch, within long ones, and when told to stop
 ├── history.csv, curves.png
-├── best/, last/      model folders of the best epoch so far and of the last one, where that is selected
+├── selected/         model folder of the selected epoch so far, not calibrated
 ├── model/            the result: weights of the selected epoch, calibrated
-└── manifest.json     options, data, hardware, time, figures on validation, versions
+└── manifest.json     options, data, hardware, time, metrics on validation, versions
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -29,7 +29,7 @@ from busi_unet.config import ModelConfig
 from busi_unet.data.prepared import split_hash
 from busi_unet.errors import TrainingError, UsageError, first_line
 from busi_unet.io.files import replace_file
-from busi_unet.models.folder import load_model, save_model
+from busi_unet.models.folder import save_model
 from busi_unet.models.ood import OodDetector
 from busi_unet.models.unet import UNet
 from busi_unet.training.options import TrainOptions
@@ -42,69 +42,52 @@ if TYPE_CHECKING:
     from busi_unet.training.setup import Run
 
 OPTIONS_NAME, CHECKPOINT_NAME, MANIFEST_NAME = "options.json", "checkpoint.pt", "manifest.json"
+SELECTED_NAME = "selected"
 HISTORY_NAME, CURVES_NAME = "history.csv", "curves.png"
-_SPLIT, _COMMIT = "split_sha256", "commit"
-
-
-class Stateful(Protocol):
-    """Anything with a state that can be saved and restored, such as a module or an optimizer."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
 
 
 def open_run_folder(options: TrainOptions, accelerator: Accelerator, data: DatasetDict) -> None:
     """Make the run folder; refuse to mix two runs in one.
 
     Raises:
-        UsageError: the folder is a file, or it holds a run and this is no resumption, or one with other
-            options or another split of the data.
+        UsageError: the folder holds a data set, or a run and this is no resumption, or one with other options
+            or another split of the data.
         TrainingError: there is nothing to resume, it is damaged, or the folder cannot be written.
     """
-    output = options.output
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"--output {output} is a file.", "Name a folder.")
+    output, split = options.output, split_hash(data)
+    if options.resume:
+        _require_same_run(options, split)
+        return
     if (output / "dataset_dict.json").exists():
         raise UsageError(
             f"--output {output} is a data set.",
             "Name another folder: a new data set there would delete the run.",
         )
-    split = split_hash(data)
-    if options.resume:
-        _require_same_run(options, split)
-    elif has_checkpoint(output):
+    if has_checkpoint(output) or is_finished(output):
         raise UsageError(
             f"{output} already holds a run.", "Add --resume to continue it, or name another --output."
         )
-    elif is_finished(output):
-        raise UsageError(
-            f"{output} already holds a finished run, without its {CHECKPOINT_NAME}.", "Name another --output."
-        )
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        started_at = _recorded(output).get(_COMMIT) if options.resume else commit()
         with writing(output):
             output.mkdir(parents=True, exist_ok=True)
-            _write_json(output / OPTIONS_NAME, {**options.to_dict(), _SPLIT: split, _COMMIT: started_at})
+            told = {**options.to_dict(), "split_sha256": split, "commit": commit()}
+            _write_json(output / OPTIONS_NAME, told)
 
 
 def _require_same_run(options: TrainOptions, split: str) -> None:
     output, now = options.output, options.recipe()
     if not has_checkpoint(output):
         raise TrainingError(
-            f"{output} holds no {CHECKPOINT_NAME} to resume from.", "Start it without --resume."
+            f"{output} holds no {CHECKPOINT_NAME} to resume from.",
+            "Start it without --resume, in another --output if a run is in this one.",
         )
-    # An option that is newer than the run had its default.
-    before = {**TrainOptions().recipe(), **_recorded(output)}
-    if not is_finished(output):
-        # Which epoch becomes the model is not asked before the end.
-        del now["select"]
+    before = _recorded(output)
     changed = sorted(name for name in now if before.get(name) != now[name])
     if changed:
         listed = ", ".join(f"--{name.replace('_', '-')} was {before.get(name)}" for name in changed)
         raise UsageError(f"{output} was started with other options: {listed}.", "Resume with those.")
-    if before.get(_SPLIT) != split:
+    if before.get("split_sha256") != split:
         raise UsageError(
             f"{output} was started on another split of the data, so it may know the test images.",
             "Resume with the --data and --fold it was started with, or start again in another --output.",
@@ -121,11 +104,7 @@ def _recorded(output: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def writing(run: Path) -> Iterator[None]:
-    """Report in one line, inside the `with` block, that the disk refuses what a run writes to its folder.
-
-    Raises:
-        TrainingError: for an OSError; it says whether there is a checkpoint to continue from.
-    """
+    """Turn an OSError into a TrainingError that says whether there is a checkpoint to continue from."""
     try:
         yield
     except OSError as error:
@@ -142,27 +121,21 @@ def has_checkpoint(run: Path) -> bool:
     return (run / CHECKPOINT_NAME).is_file()
 
 
-def save_checkpoint(run: Path, parts: Mapping[str, Stateful]) -> None:
-    """Replace the checkpoint of a run folder by the states of the named parts.
+def save_checkpoint(run: Path, parts: Mapping[str, Any]) -> None:
+    """Replace the checkpoint of a run folder by the `state_dict()` of each named part.
 
     Raises:
         TrainingError: it cannot be written; the checkpoint before it is as it was.
     """
-    states = {name: part.state_dict() for name, part in parts.items()}
-
-    def write(file: BinaryIO) -> None:
-        try:
-            torch.save(states, file)
-        except RuntimeError as error:
-            # torch hides what the disk said behind a complaint about its own position in the file.
-            raise OSError(first_line(error.__context__ or error)) from error
-
+    # Not straight to the file: of a full disk torch only says that its own position there is unexpected.
+    content = io.BytesIO()
+    torch.save({name: part.state_dict() for name, part in parts.items()}, content)
     with writing(run):
-        replace_file(run / CHECKPOINT_NAME, write)
+        replace_file(run / CHECKPOINT_NAME, lambda file: file.write(content.getbuffer()))
 
 
-def load_checkpoint(run: Path, parts: Mapping[str, Stateful]) -> None:
-    """Restore the named parts.
+def load_checkpoint(run: Path, parts: Mapping[str, Any]) -> None:
+    """Restore the named parts by their `load_state_dict`.
 
     Raises:
         TrainingError: the checkpoint is damaged, or it belongs to another network.
@@ -189,17 +162,20 @@ def load_checkpoint(run: Path, parts: Mapping[str, Stateful]) -> None:
         ) from error
 
 
-def write_epoch(run: Run, *, better: bool) -> None:
-    """Write the curves, and the weight average where the epoch is the best so far; on the main process only.
+def write_epoch(run: Run, *, selected: bool) -> None:
+    """Write the curves, and of a selected epoch the weight average; on the main process only.
 
     Raises:
         TrainingError: the run folder cannot be written.
     """
-    if run.accelerator.is_main_process:
-        with writing(run.options.output):
-            if better:
-                _save_average(run, "best")
-            write_curves(run.options.output, run.progress.history)
+    if not run.accelerator.is_main_process:
+        return
+    output, ema = run.options.output, run.ema.module
+    with writing(output):
+        if selected:
+            config = ModelConfig(ema.architecture, run.options.preprocess, training={"data": run.made_on})
+            save_model(output / SELECTED_NAME, ema, config)
+        write_curves(output, run.progress.history)
 
 
 def write_curves(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
@@ -208,7 +184,7 @@ def write_curves(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
     Args:
         folder: exists.
         history: rows with the same keys: epoch, learning_rate, seconds, and train_ and validation_
-            loss, dice and accuracy; empty figures are None.
+            loss, dice and accuracy, None where there is none.
     """
     table = io.StringIO(newline="")
     writer = csv.DictWriter(table, fieldnames=list(history[0]))
@@ -237,49 +213,14 @@ def _draw_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     replace_file(path, lambda file: figure.savefig(file, format="png", dpi=110))
 
 
-def load_selected(run: Run) -> tuple[UNet, ModelConfig]:
-    """Return the weights of the selected epoch, rounded as a model folder rounds them.
-
-    Raises:
-        TrainingError: the run folder cannot be written.
-    """
-    if run.options.last_epoch:
-        with writing(run.options.output):
-            _save_average(run, "last")
-    model, config, _ = load_model(run.options.output / ("last" if run.options.last_epoch else "best"))
-    return model, config
-
-
-def _save_average(run: Run, folder: str) -> None:
-    """Write the weight average as it is now, uncalibrated, into this folder of the run."""
-    ema = run.ema.module
-    config = ModelConfig(
-        architecture=ema.architecture,
-        preprocess=run.options.preprocess,
-        training={"data": run.made_on},
-    )
-    save_model(run.options.output / folder, ema, config)
-
-
 def is_finished(output: Path) -> bool:
     """Return whether `write_model` came to its end."""
     # The manifest is written last.
     return (output / MANIFEST_NAME).is_file() and (output / "model").is_dir()
 
 
-def write_model(
-    run: Run,
-    model: UNet,
-    config: ModelConfig,
-    ood: OodDetector | None,
-) -> None:
-    """Write the result of a run, with the manifest as its record.
-
-    Args:
-        run: at its end.
-        model: with the weights of the selected epoch, on the CPU.
-        config: calibrated.
-        ood: None where there are too few images to fit one.
+def write_model(run: Run, model: UNet, config: ModelConfig, ood: OodDetector | None) -> None:
+    """Write the result of a run: a model on the CPU, its calibrated config, and the manifest as its record.
 
     Raises:
         TrainingError: the run folder cannot be written.
@@ -313,7 +254,7 @@ def build_manifest(run: Run) -> dict[str, Any]:
             "cores": os.cpu_count(),
             "machine": platform.machine(),
         },
-        "commit": _recorded(run.options.output).get(_COMMIT),
+        "commit": _recorded(run.options.output).get("commit"),
         "versions": versions("accelerate", "datasets", "numpy", "pillow", "scipy", "torch"),
     }
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,14 +31,59 @@ from busi_unet.inference.preprocess import Preprocessor
 from busi_unet.models.encoders import ENCODERS
 from busi_unet.models.folder import load_model
 from busi_unet.models.unet import UNet
+from busi_unet.training.losses import Tally
 from busi_unet.training.options import TrainOptions
-from busi_unet.training.progress import Progress
-from busi_unet.training.signals import leave_signals_to_the_parent
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
-_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+# A scheduler's, and Ctrl-C.
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass
+class Progress:
+    """How far a run has come; part of the checkpoint.
+
+    Attributes:
+        epoch: finished epochs.
+        step: finished optimizer steps of the epoch that is running.
+        tally: of the training images of those steps.
+        best_score: mean of validation Dice and accuracy; None where nothing is selected.
+        best_epoch: from 1; 0 before the first.
+        seconds: spent training, over all resumptions.
+        history: one row per finished epoch.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    tally: Tally = field(default_factory=Tally)
+    best_score: float | None = -math.inf
+    best_epoch: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def finish_epoch(self, row: dict[str, Any], *, validated: bool) -> bool:
+        """Add an epoch to the history, and return whether it is the best so far.
+
+        Args:
+            row: its metrics; number and seconds are added.
+            validated: whether there are any on validation images to compare epochs by; without, the last
+                epoch counts as the best.
+        """
+        self.epoch, self.step, self.tally = self.epoch + 1, 0, Tally()
+        self.history.append({"epoch": self.epoch, **row, "seconds": round(self.seconds, 1)})
+        score = ((row["validation_dice"] or 0) + (row["validation_accuracy"] or 0)) / 2 if validated else None
+        better = score is None or score > self.best_score
+        if better:
+            self.best_score, self.best_epoch = score, self.epoch
+        return better
+
+    def state_dict(self) -> dict[str, Any]:
+        return vars(self) | {"tally": astuple(self.tally)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        vars(self).update(state | {"tally": Tally(*state["tally"])})
 
 
 @dataclass
@@ -85,7 +131,7 @@ def build_accelerator(options: TrainOptions) -> Accelerator:
     """Return what knows device, processes and precision."""
     try:
         accelerator = Accelerator(
-            mixed_precision=_PRECISION[options.precision],
+            mixed_precision="no" if options.precision == "fp32" else options.precision,
             # Without even batches no validation image is seen twice; training has whole batches anyway.
             dataloader_config=DataLoaderConfiguration(even_batches=False),
             log_with=None if options.tracker == "none" else options.tracker,
@@ -107,21 +153,17 @@ def build_accelerator(options: TrainOptions) -> Accelerator:
             f"with {options.accumulate} accumulation steps.",
             f"Use a multiple of {shares}.",
         )
-    if options.precision == "bf16" and accelerator.device.type == "cpu" and accelerator.is_local_main_process:
-        _warn_of_emulation()
-    return accelerator
-
-
-def _warn_of_emulation() -> None:
-    """Warn where this CPU has no instructions for bfloat16, so that it is emulated."""
     capability = torch.backends.cpu.get_cpu_capability()
-    # ARM's, which may calculate in it, are called DEFAULT too.
-    if platform.machine() in ("x86_64", "AMD64") and capability in ("DEFAULT", "AVX2"):
+    # ARM's, which may calculate in bfloat16, are called DEFAULT too.
+    emulated = platform.machine() in ("x86_64", "AMD64") and capability in ("DEFAULT", "AVX2")
+    on_cpu = accelerator.device.type == "cpu" and accelerator.is_local_main_process
+    if emulated and on_cpu and options.precision == "bf16":
         print(
             f"warning: This CPU ({capability}) has no bfloat16 instructions: a step may take over ten "
             "times as long as with --precision fp32.",
             file=sys.stderr,
         )
+    return accelerator
 
 
 def check_data(options: TrainOptions, data: DatasetDict) -> None:
@@ -159,12 +201,9 @@ def load_images(
             f"--batch-size {options.batch_size} is more than the {len(split)} training images.",
             "Use a smaller one.",
         )
+    augmentation = AUGMENTATIONS[options.augment]
     train_set = LesionDataset(
-        split,
-        preprocessor,
-        augmentation=AUGMENTATIONS[options.augment],
-        seed=options.seed,
-        progress=progress,
+        split, preprocessor, augmentation=augmentation, seed=options.seed, progress=progress
     )
     if options.no_validation:
         return train_set, None
@@ -188,18 +227,20 @@ def build_run(
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     ema = build_ema(model, options.ema_decay).to(accelerator.device)
     optimizer = build_optimizer(model, options)
+    order = EpochOrder(train_set, options.batch_size)
+    steps_per_epoch = len(order) // options.batch_size
+    # Not prepared by accelerate, which would step it once per process: it counts optimizer steps.
+    scheduler = build_schedule(optimizer, options, steps_per_epoch)
 
     images_per_pass = options.batch_size // (accelerator.num_processes * options.accumulate)
-    order = EpochOrder(train_set, options.batch_size)
     train_loader = DataLoader(
         train_set,
         batch_size=images_per_pass,
         sampler=order,
         num_workers=options.workers,
-        worker_init_fn=leave_signals_to_the_parent,
+        worker_init_fn=_ignore_stop_signals,
     )
     validation_loader = validation_set and DataLoader(validation_set, batch_size=images_per_pass)
-    steps_per_epoch = len(order) // options.batch_size
     accelerator.gradient_accumulation_steps = options.accumulate
     model, optimizer, train_loader = accelerator.prepare(model, optimizer, train_loader)
     return Run(
@@ -209,19 +250,30 @@ def build_run(
         model=model,
         ema=ema,
         optimizer=optimizer,
-        scheduler=build_schedule(optimizer, options, steps_per_epoch),
+        scheduler=scheduler,
         train_loader=train_loader,
         validation_loader=validation_loader and accelerator.prepare_data_loader(validation_loader),
-        made_on={
-            "images": {split: len(data[split]) for split in SPLITS},
-            "sources": {split: sorted(set(data[split]["source"])) for split in SPLITS},
-            "left_out": options.leave_out,
-            "folds": {split: sorted(set(data[split]["fold"])) for split in SPLITS},
-            "split_sha256": split_hash(data),
-            "folds_from": read_record(options.data).get("folds_from"),
-            "trained_on": ["train", "validation"] if options.no_validation else ["train"],
-        },
+        made_on=record_of(options, data),
     )
+
+
+def _ignore_stop_signals(_worker: int) -> None:
+    """A signal to the whole job must not lose the images of the current step: the main process acts on it."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def record_of(options: TrainOptions, data: DatasetDict) -> dict[str, Any]:
+    """Return the data and their split as a model's config records them; `evaluation.leakage` reads it."""
+    return {
+        "images": {split: len(data[split]) for split in SPLITS},
+        "sources": {split: sorted(set(data[split]["source"])) for split in SPLITS},
+        "left_out": options.leave_out,
+        "folds": {split: sorted(set(data[split]["fold"])) for split in SPLITS},
+        "split_sha256": split_hash(data),
+        "folds_from": read_record(options.data).get("folds_from"),
+        "trained_on": ["train", "validation"] if options.no_validation else ["train"],
+    }
 
 
 def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
@@ -250,19 +302,13 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
         if config.architecture.width is not None:
             its += f" --width {config.architecture.width}"
         raise UsageError(f"--init {start} holds another network.", f"Use {its}.")
-    if config.training.get("data", {}).get("split_sha256"):
-        require_unseen("--init", start, config, data, validates=not options.no_validation)
-    else:
-        print(
-            f"warning: --init {start} does not tell what it was trained on: it may know the test images.",
-            file=sys.stderr,
-        )
+    require_unseen("--init", start, config, data, validates=not options.no_validation)
     return model
 
 
 def build_optimizer(model: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
     """Return AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) without decay on biases and norm weights."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    parameters = list(model.parameters())
     groups = [
         {"params": [each for each in parameters if each.ndim > 1], "weight_decay": options.weight_decay},
         {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
@@ -278,8 +324,7 @@ def build_ema(model: nn.Module, decay: float) -> AveragedModel:
     """
 
     def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        steps = int(count)
-        grown = (1 + steps) / (10 + steps)
+        grown = (1 + int(count)) / (10 + int(count))
         get_ema_multi_avg_fn(min(decay, grown))(averaged, current, count)
 
     return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
@@ -297,5 +342,4 @@ def build_schedule(
             return (step + 1) / (warmup + 1)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
 
-    # accelerate's wrapper would step once per process; the schedule counts optimizer steps.
-    return torch.optim.lr_scheduler.LambdaLR(getattr(optimizer, "optimizer", optimizer), scale)
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, scale)

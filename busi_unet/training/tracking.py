@@ -22,7 +22,7 @@ from torch import nn
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.torch_dataset import LesionDataset
-from busi_unet.errors import MissingDependencyError, TrainingError, first_line
+from busi_unet.errors import MissingDependencyError
 from busi_unet.imaging.overlay import draw_overlay
 from busi_unet.models.unet import UNetOutput
 from busi_unet.training.options import TrainOptions
@@ -45,7 +45,6 @@ def open_trackers(options: TrainOptions, accelerator: Accelerator, *, resumed_at
 
     Raises:
         MissingDependencyError: the tracker is not installed.
-        TrainingError: it does not start.
     """
     if options.tracker == "none":
         return
@@ -53,33 +52,22 @@ def open_trackers(options: TrainOptions, accelerator: Accelerator, *, resumed_at
         raise MissingDependencyError(
             f"The tracker {options.tracker} is not installed.", 'Run: pip install "busi-unet[trackers]"'
         )
-    if not accelerator.is_main_process:
-        return
     if options.tracker == "tensorboard":
         name, settings = "tensorboard", {"purge_step": resumed_at + 1}
     else:
-        name, settings = PROJECT, _trackio_settings(options)
-    try:
+        # trackio reads it when it is first imported.
+        os.environ.setdefault("TRACKIO_DIR", str((options.output / "trackio").resolve()))
+        # Where several runs share a folder, one of the same name may be another run.
+        resume = "allow" if options.resume else "never"
+        run_name = options.output.resolve().name
+        name, settings = PROJECT, {"name": run_name, "resume": resume, "config": options.to_dict()}
+    if accelerator.is_main_process:
         with redirect_stdout(sys.stderr):
             accelerator.init_trackers(name, init_kwargs={options.tracker: settings})
-    except Exception as error:  # Whatever the tracker's own settings, or the disk, make it raise.
-        accelerator.trackers.clear()
-        raise TrainingError(
-            f"The tracker {options.tracker} cannot start ({type(error).__name__}: {first_line(error)}).",
-            "Fix that, or continue with --tracker none.",
-        ) from error
-    if options.tracker == "tensorboard" and resumed_at == 0:
-        accelerator.log({"options": _as_table(options.to_dict())}, step=0)
 
 
 def log_epoch(accelerator: Accelerator, row: dict[str, Any], epoch: int) -> None:
-    """Log an epoch's figures under the names they have in `history.csv`; None is left out.
-
-    Args:
-        accelerator: with trackers opened by `open_trackers`.
-        row: of the history.
-        epoch: from 1.
-    """
+    """Log a row of the history under the names it has there, epochs from 1; None is left out."""
     accelerator.log(
         {name: value for name, value in row.items() if value is not None and name != "epoch"}, step=epoch
     )
@@ -94,7 +82,7 @@ def log_overlays(
 
     Args:
         accelerator: with trackers opened by `open_trackers`.
-        model: gives a `UNetOutput`; its mode and the random state are left as they were.
+        model: in evaluation mode; gives a `UNetOutput`.
         validation_set: not augmented.
         epoch: from 1.
     """
@@ -108,14 +96,12 @@ def log_overlays(
         for tracker in accelerator.trackers:
             if tracker.name == "tensorboard":
                 tracker.tracker.add_image(tag, np.asarray(overlay), epoch, dataformats="HWC")
+                tracker.tracker.flush()
             else:
                 import trackio
 
                 caption = f"{image_id}, classified {predicted}; reference blue, prediction orange"
                 tracker.log({tag: trackio.Image(overlay, caption=caption)}, step=epoch)
-    for tracker in accelerator.trackers:
-        if tracker.name == "tensorboard":
-            tracker.tracker.flush()
 
 
 def close_trackers(accelerator: Accelerator) -> None:
@@ -130,8 +116,8 @@ def close_trackers(accelerator: Accelerator) -> None:
             trackio.finish()
 
 
-def choose_images(labels: np.ndarray, count: int = IMAGES) -> list[int]:
-    """Return indices of `count` images, or all if there are fewer: one of every class first, then any.
+def choose_images(labels: np.ndarray) -> list[int]:
+    """Return indices of a few images: one of every class first, then any.
 
     The choice depends on the labels int64 (N,) alone, not on the seed of the run, so that runs on one
     split show the same images.
@@ -139,7 +125,7 @@ def choose_images(labels: np.ndarray, count: int = IMAGES) -> list[int]:
     order = np.random.default_rng(0).permutation(len(labels)).tolist()
     firsts = [next((i for i in order if labels[i] == label), None) for label in range(len(CLASS_NAMES))]
     chosen = [index for index in firsts if index is not None]
-    return [*chosen, *(index for index in order if index not in chosen)][:count]
+    return [*chosen, *(index for index in order if index not in chosen)][:IMAGES]
 
 
 @torch.inference_mode()
@@ -147,32 +133,12 @@ def draw_predictions(
     accelerator: Accelerator, model: nn.Module, dataset: LesionDataset, indices: list[int]
 ) -> tuple[list[Image.Image], list[str]]:
     """Return overlays (S, S) at network resolution and predicted class names, in the order of `indices`."""
-    model = accelerator.unwrap_model(model)
     images = torch.stack([dataset[index].image for index in indices]).to(accelerator.device)
-    was_training = model.training
-    model.eval()
     with accelerator.autocast():
         output = UNetOutput(*model(images))
-    model.train(was_training)
     overlays = []
     for index, logits in zip(indices, output.mask_logits[:, 0], strict=True):
         reference = draw_overlay(dataset.images[index], dataset.masks[index], color="sky blue", opacity=0)
         predicted = (logits > 0).cpu().numpy()
         overlays.append(draw_overlay(np.asarray(reference), predicted, color="orange", opacity=0))
     return overlays, [CLASS_NAMES[label] for label in output.class_logits.argmax(1).tolist()]
-
-
-def _trackio_settings(options: TrainOptions) -> dict[str, Any]:
-    # trackio reads it when it is first imported.
-    os.environ.setdefault("TRACKIO_DIR", str((options.output / "trackio").resolve()))
-    return {
-        "name": options.output.resolve().name,
-        # Where several runs share a folder, one of the same name may be another run.
-        "resume": "allow" if options.resume else "never",
-        "config": options.to_dict(),
-    }
-
-
-def _as_table(values: dict[str, Any]) -> str:
-    """Return a Markdown table, as TensorBoard shows text."""
-    return "\n".join(["| option | value |", "|---|---|", *(f"| {key} | {values[key]} |" for key in values)])

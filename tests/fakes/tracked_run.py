@@ -24,7 +24,7 @@ from fakes.made_up import make_split
 def make_parts() -> tuple[UNet, LesionDataset]:
     torch.manual_seed(0)
     dataset = LesionDataset(make_split(), Preprocessor(Preprocess(size=32)), progress=False)
-    return UNet(Architecture("plain", width=4)), dataset
+    return UNet(Architecture("plain", width=4)).eval(), dataset
 
 
 def make_row(epoch: int, **changes) -> dict:

@@ -21,7 +21,7 @@ def options(prepared, tmp_path_factory) -> TrainOptions:
 
 @pytest.fixture(scope="module")
 def evaluation(options):
-    return cross_validate(options, progress=False, provenance={"command": "made up"})
+    return cross_validate(options, provenance={"command": "made up"})
 
 
 def test_every_image_is_evaluated_once_by_the_network_that_kept_its_fold(options, evaluation):
@@ -47,13 +47,13 @@ def test_every_image_is_evaluated_once_by_the_network_that_kept_its_fold(options
 def test_called_again_it_trains_nothing_and_finds_the_same(options, evaluation):
     trained = (options.output / "fold-1" / "history.csv").read_bytes()
     of_all = (options.output / "results" / "metrics.json").read_bytes()
-    again = cross_validate(options, folds=(1, 2), progress=False)
+    again = cross_validate(options, folds=(1, 2))
     assert (options.output / "results" / "metrics.json").read_bytes() == of_all
     assert (options.output / "results-1-2" / "metrics.json").is_file()
     assert (options.output / "fold-1" / "history.csv").read_bytes() == trained
     assert set(again.rows) == {row for row in evaluation.rows if row.fold in (1, 2)}
     with pytest.raises(UsageError, match="--seed was 0"):
-        cross_validate(options.replace(seed=1), progress=False)
+        cross_validate(options.replace(seed=1))
 
 
 def test_what_cannot_be_cross_validated_is_refused(options, monkeypatch):
@@ -70,5 +70,5 @@ def test_a_stopped_one_says_how_to_continue(options, tmp_path, monkeypatch):
 
     monkeypatch.setattr(cross_validation, "train", stopped)
     with pytest.raises(TrainingStopped, match=r"^SIGTERM came\. Run the same command again") as caught:
-        cross_validate(options.replace(output=tmp_path), progress=False)
+        cross_validate(options.replace(output=tmp_path))
     assert caught.value.exit_code == 143

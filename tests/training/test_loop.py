@@ -14,13 +14,13 @@ from accelerate.state import AcceleratorState, PartialState
 from safetensors.torch import load_file
 
 from busi_unet.data.prepared import load_prepared
-from busi_unet.errors import TrainingError, TrainingStopped, UsageError
+from busi_unet.errors import TrainingError, TrainingStopped
 from busi_unet.inference.predictor import Predictor
 from busi_unet.models.folder import load_config
 from busi_unet.training import loop, run_folder
-from busi_unet.training.loop import train
+from busi_unet.training.loop import StopSignals, train
+from busi_unet.training.losses import Tally
 from busi_unet.training.options import TrainOptions
-from busi_unet.training.progress import Tally
 
 ROOT = Path(__file__).parents[2]
 STEPS = 3  # of an epoch, with 4 images each
@@ -194,31 +194,25 @@ def test_a_finished_run_that_is_resumed_ends_at_once(unbroken, options, tmp_path
     assert weights_file(model) == weights_file(unbroken / "model")
 
 
-def test_the_last_epoch_becomes_the_model_where_that_is_asked_for_before_the_end(unbroken, options, tmp_path):
-    copy = shutil.copytree(unbroken, tmp_path / "copy")
-    last = options.replace(output=copy, resume=True, select="last")
-    with pytest.raises(UsageError, match="--select was best"):
-        train(last)
-    (copy / "manifest.json").unlink()
-    model = train(last)
-    trained = torch.load(copy / "checkpoint.pt", weights_only=True)["ema"]
-    for name, kept in load_file(model / "model.safetensors").items():
-        # A model folder has float16 weights.
-        assert torch.allclose(kept.float(), trained[f"module.{name}"].float(), rtol=1e-3, atol=1e-6), name
-    assert load_config(model).training["kept_epoch"] == options.epochs
-
-
-def test_training_stops_early(options, monkeypatch):
+@pytest.mark.parametrize(("select", "kept"), [("best", 1), ("last", 3)])
+def test_training_stops_early_and_the_best_or_last_epoch_becomes_the_model(
+    options, monkeypatch, select, kept
+):
     rows = iter([(0.5, 0.5), (0.4, 0.5), (0.3, 0.5), (0.9, 0.9)])
 
-    def validate(_run):
+    def validate(run):
         dice, accuracy = next(rows)
+        averages.append({name: each.clone() for name, each in run.ema.module.state_dict().items()})
         return Tally(1.0, 10, 10 * dice, 10, 10 * accuracy)
 
+    averages = []
     monkeypatch.setattr(loop, "validate", validate)
-    model = train(options.replace(epochs=4, patience=2))
+    model = train(options.replace(epochs=4, patience=2, select=select))
     assert len(history(options.output)) == 3
-    assert load_config(model).training["kept_epoch"] == 1
+    assert load_config(model).training["kept_epoch"] == kept
+    for name, weights in load_file(model / "model.safetensors").items():
+        # A model folder has float16 weights.
+        assert torch.allclose(weights.float(), averages[kept - 1][name].float(), rtol=1e-3, atol=1e-6), name
 
 
 def test_out_of_memory_halves_the_images_per_pass_and_keeps_the_batch(options, monkeypatch, capsys):
@@ -275,7 +269,7 @@ def test_a_loss_that_is_not_finite_names_the_images_that_have_it(options, monkey
 
 @pytest.mark.parametrize(
     ("folder", "expected"),
-    [("best", "no checkpoint yet.*start again"), ("model", "checkpoint is intact.*--resume")],
+    [("selected", "no checkpoint yet.*start again"), ("model", "checkpoint is intact.*--resume")],
 )
 def test_a_full_disk_is_one_line_that_says_what_is_left(options, monkeypatch, folder, expected):
     save_model = run_folder.save_model
@@ -328,3 +322,23 @@ def test_without_validation_all_but_the_test_images_are_trained_on(options, prep
     assert config.training["validation"] is None
     assert config.training["kept_epoch"] == 2
     assert config.training["data"]["trained_on"] == ["train", "validation"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_is_noted_and_handlers_come_back(number):
+    before = signal.getsignal(number)
+    with StopSignals() as signals:
+        assert signals.received == 0
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert signals.received == number
+    assert signal.getsignal(number) is before
+
+
+def test_where_work_may_break_off_the_first_signal_does_so():
+    with StopSignals(at_once=True) as signals:
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        # The launcher's repeat must not cut short what says so.
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signals.received == signal.SIGTERM

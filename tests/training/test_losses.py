@@ -6,7 +6,7 @@ import torch
 from busi_unet.data.prepared import UNKNOWN
 from busi_unet.data.torch_dataset import Batch
 from busi_unet.models.unet import UNetOutput
-from busi_unet.training.losses import combined_loss, soft_dice_loss
+from busi_unet.training.losses import Tally, combined_loss, soft_dice_loss
 
 
 def target() -> torch.Tensor:
@@ -68,3 +68,14 @@ def test_what_is_not_known_teaches_nothing():
     output = UNetOutput(torch.zeros(2, 1, 8, 8), torch.zeros(2, 3))
     loss = combined_loss(output, partly, class_weight=0.25, label_smoothing=0)
     assert loss.tolist() == pytest.approx([0.25 * math.log(3), math.log(2)])
+
+
+def test_a_tally_leaves_lesion_free_images_out_of_the_dice():
+    logits = torch.full((2, 1, 8, 8), -1.0)
+    logits[0, 0, :4, :2] = 1  # Dice 2 · 8 / (8 + 16)
+    tally = Tally()
+    output = UNetOutput(logits, torch.eye(3)[[1, 1]])
+    tally.add(output, batch(target(), 1, 0), torch.tensor([1.0, 3.0]))
+    means = tally.means("x")
+    assert (means["x_loss"], round(means["x_dice"], 4), means["x_accuracy"]) == (2.0, 0.6667, 0.5)
+    assert Tally().means("x")["x_dice"] is None

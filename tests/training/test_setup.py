@@ -13,6 +13,7 @@ from busi_unet.models.folder import load_config, load_model, save_config
 from busi_unet.models.unet import UNet
 from busi_unet.training.options import TrainOptions
 from busi_unet.training.setup import (
+    Progress,
     build_accelerator,
     build_ema,
     build_model,
@@ -23,6 +24,14 @@ from busi_unet.training.setup import (
 )
 
 
+@pytest.fixture
+def on_cpu(monkeypatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    for state in (AcceleratorState, PartialState):  # They keep the precision of the first in a process.
+        monkeypatch.setattr(state, "_shared_state", {})
+
+
+@pytest.mark.usefixtures("on_cpu")
 @pytest.mark.parametrize(
     ("precision", "machine", "capability", "slow"),
     [
@@ -34,18 +43,13 @@ from busi_unet.training.setup import (
 )
 def test_a_cpu_that_only_emulates_bfloat16_is_said(monkeypatch, capsys, precision, machine, capability, slow):
     monkeypatch.setattr(platform, "machine", lambda: machine)
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    for state in (AcceleratorState, PartialState):  # They keep the precision of the first in a process.
-        monkeypatch.setattr(state, "_shared_state", {})
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     build_accelerator(TrainOptions(precision=precision))
     assert ("--precision fp32" in capsys.readouterr().err) == slow
 
 
-def test_half_precision_that_the_device_cannot_is_refused(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    for state in (AcceleratorState, PartialState):
-        monkeypatch.setattr(state, "_shared_state", {})
+@pytest.mark.usefixtures("on_cpu")
+def test_half_precision_that_the_device_cannot_is_refused():
     with pytest.raises(UsageError, match="--precision fp32"):
         build_accelerator(TrainOptions(precision="fp16"))
 
@@ -102,16 +106,14 @@ def test_weights_that_may_know_the_test_images_are_refused(trained, prepared):
     with pytest.raises(UsageError, match=r"--init .*another split"):
         build_model(options, resplit(data, 2))
     config = load_config(trained)
+    save_config(trained, dataclasses.replace(config, training={}))
+    with pytest.raises(UsageError, match="has no record of what it was trained on"):
+        build_model(options, data)
     whole = {"data": {**config.training["data"], "trained_on": ["train", "validation"]}}
     save_config(trained, dataclasses.replace(config, training=whole))
     with pytest.raises(UsageError, match="was trained on the validation images too"):
         build_model(options, data)
     build_model(options.replace(no_validation=True), data)
-
-
-def test_weights_without_a_record_are_a_start_with_a_warning(tiny_model, prepared, capsys):
-    build_model(PLAIN.replace(init=str(tiny_model)), load_prepared(prepared))
-    assert "does not tell what it was trained on" in capsys.readouterr().err
 
 
 def test_biases_and_norms_do_not_decay():
@@ -151,3 +153,13 @@ def test_the_average_forgets_the_start_soon_and_keeps_its_decay_later():
     assert kept(30, 0.99) < 1e-4, "a fixed decay would keep .74 of them"
     assert kept(1, 0.0) == 0
     assert kept(1001, 0.99) / kept(1000, 0.99) == pytest.approx(0.99)
+
+
+def test_the_best_epoch_is_kept_in_mind():
+    progress = Progress()
+    rows = [{"validation_dice": dice, "validation_accuracy": 0.5} for dice in (0.5, 0.7, 0.6)]
+    assert [progress.finish_epoch(row, validated=True) for row in rows] == [True, True, False]
+    assert (progress.epoch, progress.best_epoch, progress.best_score) == (3, 2, 0.6)
+    assert [row["epoch"] for row in progress.history] == [1, 2, 3]
+    assert progress.finish_epoch(rows[0], validated=False)
+    assert progress.best_epoch == 4
