@@ -18,9 +18,9 @@ from typing import Any
 
 from busi_unet.cli.common import command
 from busi_unet.errors import UsageError
-from busi_unet.evaluation.bootstrap import Estimate
-from busi_unet.evaluation.metrics import Metric, Place, shown_in
-from busi_unet.evaluation.report import table
+from busi_unet.evaluation.metrics import Place, shown_in
+from busi_unet.evaluation.report import metrics_table
+from busi_unet.evaluation.statistics import Estimate
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = {"busi": "BUSI", "busbra": "BUS-BRA", "breast": "BrEaST"}
@@ -104,20 +104,8 @@ def table_of(summaries: Sequence[dict[str, Any]], place: Place) -> str:
         for summary in summaries
         for name, part in summary["sources"].items()
     }
-    rows = [
-        [metric.title, *(_cell(metric, estimates.get(metric.name)) for estimates in columns.values())]
-        for metric in shown_in(place)
-        if any(metric.name in estimates for estimates in columns.values())
-    ]
-    return table(["Metric", *columns], rows)
-
-
-def _cell(metric: Metric, estimate: Estimate | None) -> str:
-    if estimate is None or estimate.value is None:
-        return "–"
-    interval = "" if estimate.ci_low is None else f" ({metric.interval(estimate)})"
-    share = "" if estimate.count is None else f", {estimate.count} of {estimate.n}"
-    return f"{metric.text(estimate.value)}{interval}{share}"
+    shown = [metric for metric in shown_in(place) if any(metric.name in each for each in columns.values())]
+    return metrics_table(shown, columns)
 
 
 def _origins(summaries: dict[str, dict[str, Any]]) -> list[str]:

@@ -17,8 +17,8 @@ from busi_unet.app import text
 from busi_unet.app.model import ModelInUse
 from busi_unet.config import EVALUATION_NAME
 from busi_unet.data.published import citation_of
-from busi_unet.evaluation.bootstrap import Estimate
 from busi_unet.evaluation.metrics import Metric, shown_in
+from busi_unet.evaluation.statistics import Estimate
 from busi_unet.version import __version__
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")

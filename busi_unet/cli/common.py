@@ -83,7 +83,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def add_subgroups(parser: argparse.ArgumentParser) -> None:
-    """Add --by, whose value `subgroups.subgroups_of` takes."""
+    """Add --by, a table and columns for `read_subgroups`."""
     parser.add_argument(
         "--by",
         nargs="+",

@@ -37,14 +37,14 @@ def run(args: argparse.Namespace) -> None:
     options = TrainOptions.from_arguments(args)
     # After the arguments, so that --help and a wrong flag are answered at once.
     from busi_unet.evaluation.report import to_markdown
-    from busi_unet.evaluation.subgroups import subgroups_of
+    from busi_unet.evaluation.subgroups import read_subgroups
     from busi_unet.training.cross_validation import cross_validate, results_folder
 
     evaluation = cross_validate(
         options,
         folds=args.folds,
         provenance={"command": shlex.join(args.command), "training_seed": options.seed},
-        subgroups=subgroups_of(args.by),
+        subgroups=read_subgroups(args.by[0], args.by[1:]) if args.by else None,
     )
     print_result(evaluation.summary, to_markdown(evaluation), as_json=args.json)
     print(f"\nReport written to {results_folder(options.output, args.folds)}", file=sys.stderr)

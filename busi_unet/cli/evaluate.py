@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 from busi_unet.cli.common import (
     add_data,
@@ -20,41 +21,50 @@ from busi_unet.cli.common import (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "model", metavar="MODEL", help="model folder, Hub id, or 'embedded' for the built-in one"
-    )
-    add_data(parser)
-    add_split(parser)
+    add_model(parser)
     parser.add_argument(
         "--output",
         type=Path,
         help="report folder (reports/MODEL-SPLIT); its page shows images of the data: do not publish it",
     )
-    add_device(parser)
-    parser.add_argument("--seed", type=seed, default=0, help="of the bootstrap (%(default)s)")
     add_subgroups(parser)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add what `load` reads, --seed and --json."""
+    parser.add_argument(
+        "model", metavar="MODEL", help="model folder, Hub id, or 'embedded' for the built-in one"
+    )
+    add_data(parser)
+    add_split(parser)
+    add_device(parser)
+    parser.add_argument("--seed", type=seed, default=0, help="random seed (%(default)s)")
     add_json(parser)
 
 
-def run(args: argparse.Namespace) -> None:
+def load(args: argparse.Namespace) -> tuple[Any, Any, dict[str, Any]]:
+    """Return predictor, images and provenance; print what the metrics suffer from."""
     from busi_unet.data.prepared import load_prepared
+    from busi_unet.evaluation.leakage import model_and_images
+
+    predictor, images, provenance = model_and_images(
+        args.model, load_prepared(args.data), args.split, device=args.device
+    )
+    for warning in provenance["warnings"]:
+        warn(warning)
+    return predictor, images, {"command": shlex.join(args.command), **provenance}
+
+
+def run(args: argparse.Namespace) -> None:
     from busi_unet.evaluation.evaluate import evaluate
-    from busi_unet.evaluation.leakage import subject
     from busi_unet.evaluation.report import default_folder, to_markdown
-    from busi_unet.evaluation.subgroups import subgroups_of
+    from busi_unet.evaluation.subgroups import read_subgroups
 
     output = args.output or default_folder(args.model, args.split)
-    subgroups = subgroups_of(args.by)
-    chosen = subject(args.model, load_prepared(args.data), args.split, device=args.device)
-    for warning in chosen.provenance["warnings"]:
-        warn(warning)
+    subgroups = read_subgroups(args.by[0], args.by[1:]) if args.by else None
+    predictor, images, provenance = load(args)
     evaluation = evaluate(
-        chosen.predictor,
-        chosen.images,
-        output=output,
-        seed=args.seed,
-        provenance={"command": shlex.join(args.command), **chosen.provenance},
-        subgroups=subgroups,
+        predictor, images, output=output, seed=args.seed, provenance=provenance, subgroups=subgroups
     )
     print_result(evaluation.summary, to_markdown(evaluation), as_json=args.json)
     print(f"\nReport written to {output}", file=sys.stderr)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 
-from busi_unet.cli.common import add_data, add_device, add_json, add_split, print_result, seed, warn
+from busi_unet.cli.common import print_result
+from busi_unet.cli.evaluate import add_model, load
 from busi_unet.evaluation.disturbances import DISTURBANCES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "model", metavar="MODEL", help="model folder, Hub id, or 'embedded' for the built-in one"
-    )
-    add_data(parser)
-    add_split(parser)
+    add_model(parser)
     parser.add_argument(
         "--only",
         nargs="+",
@@ -25,9 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="try these disturbances alone; they are listed below",
     )
     parser.add_argument("--output", type=Path, help="report folder (reports/MODEL-robustness)")
-    add_device(parser)
-    parser.add_argument("--seed", type=seed, default=0, help="random seed (%(default)s)")
-    add_json(parser)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "disturbances:\n" + "\n".join(
         f"  {name:<20} {each.kind}: {each.meaning}" for name, each in DISTURBANCES.items()
@@ -35,23 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from busi_unet.data.prepared import load_prepared
-    from busi_unet.evaluation.leakage import subject
     from busi_unet.evaluation.report import default_folder
-    from busi_unet.evaluation.robustness import measure_robustness
-    from busi_unet.evaluation.robustness_report import to_markdown
+    from busi_unet.evaluation.robustness import measure_robustness, to_markdown
 
     output = args.output or default_folder(args.model, "robustness")
-    chosen = subject(args.model, load_prepared(args.data), args.split, device=args.device)
-    for warning in chosen.provenance["warnings"]:
-        warn(warning)
+    predictor, images, provenance = load(args)
     found = measure_robustness(
-        chosen.predictor,
-        chosen.images,
+        predictor,
+        images,
         disturbances=[each for name, each in DISTURBANCES.items() if args.only is None or name in args.only],
         seed=args.seed,
         output=output,
-        provenance={"command": shlex.join(args.command), **chosen.provenance},
+        provenance=provenance,
     )
     print_result(found.summary, to_markdown(found), as_json=args.json)
     print(f"\nReport written to {output}", file=sys.stderr)

@@ -1,5 +1,4 @@
-"""Named changes of an image that leave its lesion and its class what they are, to see how a model answers
-them.
+"""Named changes of an image that leave its lesion and its class what they are.
 
 Shortcuts are things that a model could go by and should not: annotations, borders, the size and the shape of
 the file. Text and calipers are drawn, and painted out, by `busi_unet.data.annotations`, as in training with
@@ -10,8 +9,8 @@ Scanners imitate another scanner: other beam geometry, other grey values, other 
 is one of `busi_unet.data.augment`, on purpose: to withstand what was trained on proves nothing about a
 scanner that was not. They do not replace images from another hospital.
 
-Images are uint8 (H, W), masks bool (H, W) throughout, at native resolution, and never changed in place;
-what comes back may have another size.
+A change takes an image, uint8 (H, W), its mask, bool (H, W), and a generator for whatever it leaves open. It
+returns both changed, perhaps in another size, or None where there is nothing to change.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from busi_unet.data.annotations import draw_calipers, draw_text, paint_out
 from busi_unet.imaging.quality import has_annotations
 
 Pair = tuple[np.ndarray, np.ndarray]
+Change = Callable[[np.ndarray, np.ndarray, np.random.Generator], Pair | None]
 
 _BORDER = 0.12
 _NEARLY_BLACK, _LIT_SHARE, _MARGIN = 8, 0.02, 0.02
@@ -38,31 +38,24 @@ _TRIES = 30
 
 @dataclass(frozen=True)
 class Disturbance:
-    """One change.
-
-    Attributes:
-        name: as `--only` takes it.
-        kind: what it imitates.
-        meaning: one line, what is done.
-        change: image, mask and generator to the changed image and the mask that fits it.
-        applies: whether this image and mask have something to change.
-    """
+    """One change: its name, what it imitates, what is done in one line, and what does it."""
 
     name: str
     kind: Literal["shortcut", "scanner"]
     meaning: str
-    change: Callable[[np.ndarray, np.ndarray, np.random.Generator], Pair]
-    applies: Callable[[np.ndarray, np.ndarray], bool] = lambda image, mask: True
+    change: Change
 
-    def __call__(self, image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair | None:
-        """Return the changed pair, or None where there is nothing to change.
 
-        Args:
-            image: uint8 (H, W).
-            mask: bool (H, W).
-            generator: decides whatever the change leaves open; see `generator_for`.
-        """
-        return self.change(image, mask, generator) if self.applies(image, mask) else None
+DISTURBANCES: dict[str, Disturbance] = {}
+"""By name, in the order in which they are shown."""
+
+
+def _disturbance(kind: Literal["shortcut", "scanner"], meaning: str) -> Callable[[Change], Change]:
+    def register(change: Change) -> Change:
+        DISTURBANCES[change.__name__] = Disturbance(change.__name__, kind, meaning, change)
+        return change
+
+    return register
 
 
 def generator_for(seed: int, name: str, image_id: str) -> np.random.Generator:
@@ -71,26 +64,22 @@ def generator_for(seed: int, name: str, image_id: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:8]))
 
 
-# --- Shortcuts -----------------------------------------------------------------------------------
-
-
-def _text_in(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
+@_disturbance("shortcut", "a side and a place burnt in, anywhere")
+def text_in(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
     return draw_text(image, generator), mask
 
 
-def _has_lesion(image: np.ndarray, mask: np.ndarray) -> bool:
-    return bool(mask.any())
+@_disturbance("shortcut", "the lesion is measured: dotted lines between crosses")
+def calipers_on_lesion(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair | None:
+    return (draw_calipers(image, mask, generator), mask) if mask.any() else None
 
 
-def _calipers_on_lesion(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
-    return draw_calipers(image, mask, generator), mask
-
-
-def _calipers_elsewhere(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
+@_disturbance("shortcut", "the same, beside the lesion or without one")
+def calipers_elsewhere(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
     # A lesion can fill the image so far that every place touches it: then the best of those tried.
-    drawn = (draw_calipers(image, None, generator) for _ in range(_TRIES))
     best, least = image, np.inf
-    for candidate in drawn:
+    for _ in range(_TRIES):
+        candidate = draw_calipers(image, None, generator)
         touched = ((candidate != image) & mask).sum()
         if touched < least:
             best, least = candidate, touched
@@ -99,45 +88,38 @@ def _calipers_elsewhere(image: np.ndarray, mask: np.ndarray, generator: np.rando
     return best, mask
 
 
-def _has_marks(image: np.ndarray, mask: np.ndarray) -> bool:
-    return has_annotations(image)
+@_disturbance("shortcut", "text, calipers and pictograms painted out, where there are some")
+def strokes_out(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair | None:
+    return (paint_out(image), mask) if has_annotations(image) else None
 
 
-def _strokes_out(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
-    return paint_out(image), mask
-
-
-def _borders_in(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
+@_disturbance("shortcut", "black bars at the left and the right, 12 % each")
+def borders_in(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
     columns = ((0, 0), (round(_BORDER * image.shape[1]),) * 2)
     return np.pad(image, columns), np.pad(mask, columns)
 
 
-def _lit(image: np.ndarray, mask: np.ndarray) -> tuple[slice, slice]:
-    """What lies within the black margins; a lesion always does."""
-    spans = []
+@_disturbance("shortcut", "black margins cut away, where there are some")
+def borders_out(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair | None:
+    lit = []
     for axis in (1, 0):
+        # A lesion never lies in the margin.
         used = ((image > _NEARLY_BLACK).mean(axis) >= _LIT_SHARE) | mask.any(axis)
         places = np.flatnonzero(used)
-        spans.append(slice(places[0], places[-1] + 1) if places.size else slice(None))
-    return spans[0], spans[1]
+        lit.append(slice(places[0], places[-1] + 1) if places.size else slice(None))
+    kept = image[tuple(lit)]
+    narrower = any(side <= (1 - _MARGIN) * whole for side, whole in zip(kept.shape, image.shape, strict=True))
+    return (kept, mask[tuple(lit)]) if narrower else None
 
 
-def _has_margins(image: np.ndarray, mask: np.ndarray) -> bool:
-    kept = image[_lit(image, mask)].shape
-    return any(side <= (1 - _MARGIN) * whole for side, whole in zip(kept, image.shape, strict=True))
-
-
-def _borders_out(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
-    lit = _lit(image, mask)
-    return image[lit], mask[lit]
-
-
-def _half_size(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
+@_disturbance("shortcut", "half the pixels a side")
+def half_size(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
     height, width = image.shape
     return _resized(image, mask, (round(height / 2), round(width / 2)))
 
 
-def _square(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
+@_disturbance("shortcut", "stretched to a square")
+def square(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
     side = round((image.shape[0] * image.shape[1]) ** 0.5)
     return _resized(image, mask, (side, side))
 
@@ -150,23 +132,14 @@ def _resized(image: np.ndarray, mask: np.ndarray, shape: tuple[int, int]) -> Pai
     return np.asarray(grey), np.asarray(share) >= 0.5
 
 
-def _depth_kept(image: np.ndarray) -> int:
-    return round((1 - _CUT) * image.shape[0])
+@_disturbance("shortcut", "the deepest fifth cut away, where no lesion reaches into it")
+def upper_crop(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair | None:
+    kept = round((1 - _CUT) * image.shape[0])
+    return None if mask[kept:].any() else (image[:kept], mask[:kept])
 
 
-def _nothing_deep(image: np.ndarray, mask: np.ndarray) -> bool:
-    return not mask[_depth_kept(image) :].any()
-
-
-def _upper_crop(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
-    kept = _depth_kept(image)
-    return image[:kept], mask[:kept]
-
-
-# --- Scanners ------------------------------------------------------------------------------------
-
-
-def _scanner_convex(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
+@_disturbance("scanner", "fanned out as by a convex probe, black outside")
+def scanner_convex(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
     """Columns become beams that fan out from a curved face, rows become arcs; nothing is lost."""
     height, width = image.shape
     half_angle = generator.uniform(0.3, 0.5)
@@ -183,8 +156,9 @@ def _scanner_convex(image: np.ndarray, mask: np.ndarray, generator: np.random.Ge
     return np.round(fan[0]).astype(np.uint8), fan[1] >= 0.5
 
 
-def _scanner_greys(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
-    """An S-shaped grey map and local contrast (CLAHE; Zuiderveld, Graphics Gems IV, 1994)."""
+@_disturbance("scanner", "S-shaped grey map and local contrast")
+def scanner_greys(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
+    """The local contrast is CLAHE (Zuiderveld, Graphics Gems IV, 1994)."""
     import cv2
 
     middle, slope = generator.uniform(0.3, 0.45), generator.uniform(3.5, 5.5)
@@ -195,11 +169,12 @@ def _scanner_greys(image: np.ndarray, mask: np.ndarray, generator: np.random.Gen
     return np.where(image == 0, np.uint8(0), curve[local]), mask
 
 
-def _scanner_grain(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
-    """Beams that widen with depth, and fresh speckle that is coarser sideways than along the beam.
+@_disturbance("scanner", "beams that widen with depth, coarser fresh speckle")
+def scanner_grain(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
+    """The speckle is coarser sideways than along the beam.
 
-    The amplitude of speckle is Rayleigh-distributed (Wagner et al., IEEE Trans. Sonics Ultrason. 30:156-163,
-    1983); log compression turns it into something added to the grey value, alike wherever there is signal.
+    Its amplitude is Rayleigh-distributed (Wagner et al., IEEE Trans. Sonics Ultrason. 30:156-163, 1983); log
+    compression turns it into something added to the grey value, alike wherever there is signal.
     """
     height, width = image.shape
     widest = generator.uniform(0.004, 0.008) * width
@@ -221,65 +196,9 @@ def _scanner_grain(image: np.ndarray, mask: np.ndarray, generator: np.random.Gen
     return np.round(np.clip(grey, 0, 255)).astype(np.uint8), mask
 
 
-def _scanner(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
+@_disturbance("scanner", "grain, grey map and fan together")
+def scanner(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
     # In the order of a scanner: the beam, the grey map, the scan conversion.
-    for change in (_scanner_grain, _scanner_greys, _scanner_convex):
+    for change in (scanner_grain, scanner_greys, scanner_convex):
         image, mask = change(image, mask, generator)
     return image, mask
-
-
-DISTURBANCES: dict[str, Disturbance] = {
-    each.name: each
-    for each in (
-        Disturbance("text_in", "shortcut", "a side and a place burnt in, anywhere", _text_in),
-        Disturbance(
-            "calipers_on_lesion",
-            "shortcut",
-            "the lesion is measured: dotted lines between crosses",
-            _calipers_on_lesion,
-            applies=_has_lesion,
-        ),
-        Disturbance(
-            "calipers_elsewhere",
-            "shortcut",
-            "the same, beside the lesion or without one",
-            _calipers_elsewhere,
-        ),
-        Disturbance(
-            "strokes_out",
-            "shortcut",
-            "text, calipers and pictograms painted out, where there are some",
-            _strokes_out,
-            applies=_has_marks,
-        ),
-        Disturbance("borders_in", "shortcut", "black bars at the left and the right, 12 % each", _borders_in),
-        Disturbance(
-            "borders_out",
-            "shortcut",
-            "black margins cut away, where there are some",
-            _borders_out,
-            applies=_has_margins,
-        ),
-        Disturbance("half_size", "shortcut", "half the pixels a side", _half_size),
-        Disturbance("square", "shortcut", "stretched to a square", _square),
-        Disturbance(
-            "upper_crop",
-            "shortcut",
-            "the deepest fifth cut away, where no lesion reaches into it",
-            _upper_crop,
-            applies=_nothing_deep,
-        ),
-        Disturbance(
-            "scanner_convex",
-            "scanner",
-            "fanned out as by a convex probe, black outside",
-            _scanner_convex,
-        ),
-        Disturbance("scanner_greys", "scanner", "S-shaped grey map and local contrast", _scanner_greys),
-        Disturbance(
-            "scanner_grain", "scanner", "beams that widen with depth, coarser fresh speckle", _scanner_grain
-        ),
-        Disturbance("scanner", "scanner", "grain, grey map and fan together", _scanner),
-    )
-}
-"""By name, in the order in which they are shown."""

@@ -1,24 +1,23 @@
-"""Evaluate a predictor on images of the prepared data set: metrics with intervals, pooled and by source."""
+"""Evaluate a model on images of the prepared data set: metrics with intervals, pooled and by source."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.prepared import COLUMNS
-from busi_unet.errors import DataLayoutError, UsageError
-from busi_unet.evaluation.bootstrap import LEVEL, Estimate
-from busi_unet.evaluation.metrics import score_image
+from busi_unet.errors import UsageError
+from busi_unet.evaluation.metrics import METRICS, score_image
 from busi_unet.evaluation.report import require_matplotlib, write_report
+from busi_unet.evaluation.rows import ImageResult, Table, by_source, count_classes
+from busi_unet.evaluation.statistics import LEVEL, Bootstrap, Estimate
 from busi_unet.evaluation.subgroups import Subgroups, check_subgroups, rows_by_subgroup
-from busi_unet.evaluation.summary import ImageResult, by_source, confusion_of, count_classes, summarise
 from busi_unet.io.decode import decode_image
 from busi_unet.io.masks import decode_mask
 from busi_unet.version import commit, versions
@@ -27,16 +26,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from busi_unet.config import Thresholds
-
-
-class Segmenter(Protocol):
-    """What `evaluate` asks of a predictor; `busi_unet.inference.predictor.Predictor` is one.
-
-    Where it has a `config` with thresholds, what another lesion threshold would do is scored, too.
-    """
-
-    def predict(self, image: np.ndarray) -> Any:
-        """Return a `Prediction` for an image, uint8 (H, W)."""
+    from busi_unet.inference.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -47,7 +37,7 @@ class Part:
         images: number by class.
         groups: number of patients or copy groups.
         refused: number of images.
-        estimates: metric by name, see `busi_unet.evaluation.summary.summarise`.
+        estimates: by the name of the metric, those of `METRICS` that rest on any of the images.
     """
 
     images: dict[str, int]
@@ -57,12 +47,15 @@ class Part:
 
     @classmethod
     def of(cls, rows: Sequence[ImageResult], *, seed: int, resamples: int) -> Part:
-        """Return the part that these rows are."""
+        """Return the part that these rows are; `seed` and `resamples` of the bootstrap over groups."""
+        table = Table(rows)
+        bootstrap = Bootstrap(table.groups, seed=seed, resamples=resamples)
+        measures = {name: metric.measure(table) for name, metric in METRICS.items()}
         return cls(
             images=count_classes(rows),
-            groups=len({(row.source, row.group) for row in rows}),
-            refused=sum(bool(row.refused) for row in rows),
-            estimates=summarise(rows, seed=seed, resamples=resamples),
+            groups=len(np.unique(table.groups)),
+            refused=sum(row.refused for row in rows),
+            estimates={name: bootstrap.estimate(*found) for name, found in measures.items() if found.n},
         )
 
 
@@ -84,7 +77,7 @@ class Evaluation:
     sources: dict[str, Part]
     confusion: list[list[int]]
     provenance: dict[str, Any]
-    subgroups: dict[str, Part] = field(default_factory=dict)
+    subgroups: dict[str, Part]
 
     @property
     def estimates(self) -> dict[str, Estimate]:
@@ -105,7 +98,7 @@ class Evaluation:
 
 
 def evaluate(
-    predictor: Segmenter,
+    predictor: Predictor,
     split: Dataset,
     *,
     output: str | Path | None = None,
@@ -121,7 +114,7 @@ def evaluate(
     stays in every metric, with the mask and the class it was given: leaving it out would flatter.
 
     Args:
-        predictor: see `Segmenter`.
+        predictor: the model.
         split: images of the prepared data set (`busi_unet.data.prepared.load_prepared`).
         output: folder for the report (`busi_unet.evaluation.report`); nothing is written without it.
         progress: shows a progress bar on stderr.
@@ -131,8 +124,7 @@ def evaluate(
         subgroups: evaluated apart, too.
 
     Raises:
-        DataLayoutError: the split is empty, lacks a column, or a mask does not fit its image.
-        UsageError: a predicted mask or class does not fit the image, or no image is in any subgroup.
+        UsageError: a mask or a class does not fit its image, or no image is in any subgroup.
         MissingDependencyError: a report is asked for without matplotlib installed.
     """
     if output is not None:
@@ -140,15 +132,15 @@ def evaluate(
         Path(output).mkdir(parents=True, exist_ok=True)
     # Before the long part: of the code that runs, not of what it has become meanwhile.
     made_at = commit()
-    check_split(split)
     check_subgroups(subgroups, split["image_id"])
-    thresholds = thresholds_of(predictor)
     content = hashlib.sha256()
     rows = []
     for item in tqdm(split, desc="evaluate", unit="image", disable=not progress):
         pixels, target = decode_pair(item)
-        content.update(fingerprint(item, pixels, target))
-        rows.append(score(predictor.predict(pixels), target, item, thresholds))
+        identity = (item["image_id"], item["source"], item["label"], item["group"], pixels.shape)
+        content.update(repr(identity).encode() + pixels.tobytes())
+        content.update(b"" if target is None else target.tobytes())
+        rows.append(score(predictor.predict(pixels), target, item, predictor.config.thresholds))
     evaluation = evaluation_of(
         rows,
         seed=seed,
@@ -169,25 +161,29 @@ def evaluate(
 def evaluation_of(
     rows: Sequence[ImageResult],
     *,
-    seed: int = 0,
-    resamples: int = 2000,
-    provenance: Mapping[str, Any] | None = None,
-    subgroups: Subgroups | None = None,
+    seed: int,
+    resamples: int,
+    provenance: Mapping[str, Any],
+    subgroups: Subgroups | None,
 ) -> Evaluation:
     """Return the evaluation that these rows amount to; the arguments are those of `evaluate`."""
     bootstrap = {"seed": seed, "resamples": resamples}
-    pooled, sources = Part.of(rows, **bootstrap), by_source(rows)
+    pooled, sources, table = Part.of(rows, **bootstrap), by_source(rows), Table(rows)
+    classes = range(len(CLASS_NAMES))
     return Evaluation(
         rows=tuple(rows),
         pooled=pooled,
         sources={
             name: Part.of(part, **bootstrap) if len(sources) > 1 else pooled for name, part in sources.items()
         },
-        confusion=confusion_of(rows),
+        confusion=[
+            [int(np.sum((table.truth == true) & (table.predicted == said))) for said in classes]
+            for true in classes
+        ],
         provenance={
             "bootstrap": {"level": LEVEL, "unit": "group", **bootstrap},
             "versions": versions("datasets", "numpy", "pillow", "scipy", "torch"),
-            **(provenance or {}),
+            **provenance,
         },
         subgroups={
             name: Part.of(part, **bootstrap) for name, part in rows_by_subgroup(rows, subgroups).items()
@@ -196,10 +192,7 @@ def evaluation_of(
 
 
 def merge(
-    parts: Sequence[Evaluation],
-    *,
-    provenance: Mapping[str, Any] | None = None,
-    subgroups: Subgroups | None = None,
+    parts: Sequence[Evaluation], *, provenance: Mapping[str, Any], subgroups: Subgroups | None = None
 ) -> Evaluation:
     """Return the evaluation of all images of several ones together.
 
@@ -221,60 +214,21 @@ def merge(
                 for part in parts
             ],
             "commit": None if None in commits else ", ".join(sorted(commits)),
-            **(provenance or {}),
+            **provenance,
         },
         subgroups=subgroups,
     )
-
-
-def thresholds_of(predictor: Segmenter) -> Thresholds | None:
-    """Return the thresholds of a predictor; None for one without a config."""
-    config = getattr(predictor, "config", None)
-    return None if config is None else config.thresholds
-
-
-def check_split(split: Dataset) -> None:
-    """Raise DataLayoutError for a split that is empty, lacks a column or has other classes."""
-    problems = [f"column {name} is missing" for name in COLUMNS if name not in split.column_names]
-    if not problems and tuple(split.features["label"].names) != CLASS_NAMES:
-        problems = [f"its classes are {', '.join(split.features['label'].names)}"]
-    if not problems and not len(split):
-        problems = ["it holds no images"]
-    if problems:
-        raise DataLayoutError("This split cannot be evaluated.", problems, "Prepare the data set again.")
 
 
 def decode_pair(item: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
     """Return pixels, uint8 (H, W), and mask, bool (H, W) or None, of a row of the data set.
 
     Raises:
-        DataLayoutError: they cannot be read, or differ in size.
+        UnreadableImageError: one of them cannot be read.
     """
     pixels = decode_image(item["image"], name=item["image_id"])
-    if item["mask"] is None:
-        return pixels, None
-    target = decode_mask(item["mask"], name=f"the mask of {item['image_id']}")
-    if pixels.shape != target.shape:
-        raise DataLayoutError(
-            "This split cannot be evaluated.",
-            [f"{item['image_id']}: image {pixels.shape} and mask {target.shape} differ in size"],
-            "Prepare the data set again.",
-        )
-    return pixels, target
-
-
-def fingerprint(item: Mapping[str, Any], pixels: np.ndarray, target: np.ndarray | None) -> bytes:
-    """Return the bytes of all that a row of the data set is evaluated on."""
-    identity = repr((item["image_id"], item["source"], item["label"], item["group"], pixels.shape)).encode()
-    return identity + pixels.tobytes() + (b"" if target is None else target.tobytes())
-
-
-def data_hash(split: Dataset) -> str:
-    """Return the `data_sha256` that `evaluate` notes of these images, masks and labels."""
-    content = hashlib.sha256()
-    for item in split:
-        content.update(fingerprint(item, *decode_pair(item)))
-    return content.hexdigest()
+    mask = item["mask"]
+    return pixels, None if mask is None else decode_mask(mask, name=f"the mask of {item['image_id']}")
 
 
 def score(
@@ -286,10 +240,10 @@ def score(
     """Return what a prediction is worth on a row of the data set.
 
     Args:
-        prediction: of the image.
+        prediction: a `Prediction` of the image.
         target: bool (H, W), the reference, or None.
         item: the row.
-        thresholds: of the model, if it has any.
+        thresholds: see `score_image`.
 
     Raises:
         UsageError: the predicted mask or class does not fit.
@@ -298,11 +252,6 @@ def score(
         scores = score_image(prediction, target, thresholds)
     except UsageError as error:
         raise UsageError(f"{item['image_id']}: {error.message}", error.hint) from error
-    if prediction.label not in (None, *CLASS_NAMES):
-        raise UsageError(
-            f"{item['image_id']}: the predictor named the class {prediction.label!r}.",
-            f"Use a model for the classes {', '.join(CLASS_NAMES)}.",
-        )
     chances = prediction.probabilities
     return ImageResult(
         image_id=item["image_id"],

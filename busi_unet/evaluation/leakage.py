@@ -16,7 +16,7 @@ from busi_unet.data.prepared import (
     sources_of,
     split_hash,
 )
-from busi_unet.errors import UsageError
+from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.inference.predictor import Predictor
 from busi_unet.models.folder import model_hash, weights_hash
 
@@ -31,8 +31,7 @@ class Split(NamedTuple):
     """A data set, split for a model.
 
     Attributes:
-        data: with the model's own folds for testing and validation, where its record names them; as it was
-            otherwise.
+        data: with the model's own folds for testing and validation, where its record names them.
         own: whether, image by image, it is the split that the model was made on; None where the model has no
             record of that.
         trained_on: names of the splits whose images the weights have seen, if it is that split.
@@ -42,7 +41,7 @@ class Split(NamedTuple):
     data: DatasetDict
     own: bool | None
     trained_on: tuple[str, ...]
-    foreign: bool = False
+    foreign: bool
 
     def doubt(self, name: str) -> str:
         """Return why metrics on a split, or `ALL`, may flatter the model; empty for a fair test."""
@@ -63,22 +62,10 @@ class Split(NamedTuple):
         return ""
 
 
-class Subject(NamedTuple):
-    """A model and the images to evaluate it on.
-
-    Attributes:
-        predictor: the model.
-        images: of the data.
-        provenance: which model and split these are, and what the metrics suffer from ("warnings").
-    """
-
-    predictor: Predictor
-    images: Dataset
-    provenance: dict[str, Any]
-
-
-def subject(model: str, data: DatasetDict, split: str, *, device: str = "auto") -> Subject:
-    """Return a model and the images of a split of the folds it was made for.
+def model_and_images(
+    model: str, data: DatasetDict, split: str, *, device: str = "auto"
+) -> tuple[Predictor, Dataset, dict[str, Any]]:
+    """Return a model, the images of a split of the folds it was made for, and the provenance of both.
 
     Args:
         model: model folder, Hub id, or "embedded".
@@ -86,8 +73,12 @@ def subject(model: str, data: DatasetDict, split: str, *, device: str = "auto") 
         split: "train", "validation", "test" or `ALL`.
         device: as `Predictor.from_pretrained` takes it.
 
+    Returns:
+        The provenance has the hashes of the model and, as "warnings", what the metrics suffer from.
+
     Raises:
         BusiUNetError: as `Predictor.from_pretrained` does.
+        DataLayoutError: the split is empty.
     """
     predictor = Predictor.from_pretrained(None if model == "embedded" else model, device=device)
     found = split_for(predictor.config, data)
@@ -96,10 +87,10 @@ def subject(model: str, data: DatasetDict, split: str, *, device: str = "auto") 
         warnings.append("The model's folds ignore copies: it was trained on copies of these images.")
     if not predictor.config.calibration.fitted:
         warnings.append("The model's probabilities are not calibrated: they may be far too high or too low.")
-    if split == ALL:
-        images = import_datasets().concatenate_datasets([found.data[name] for name in SPLITS])
-    else:
-        images = found.data[split]
+    names = SPLITS if split == ALL else [split]
+    images = import_datasets().concatenate_datasets([found.data[name] for name in names])
+    if not len(images):
+        raise DataLayoutError(f"The data set has no {split} images of this model's folds.")
     provenance = {
         "model": predictor.source,
         **hashes(predictor.folder),
@@ -107,7 +98,7 @@ def subject(model: str, data: DatasetDict, split: str, *, device: str = "auto") 
         "split_is_the_models_own": found.own,
         "warnings": [warning for warning in warnings if warning],
     }
-    return Subject(predictor, images, provenance)
+    return predictor, images, provenance
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -134,13 +125,10 @@ def split_for(config: ModelConfig, data: DatasetDict) -> Split:
     )
 
 
-def require_unseen(
-    flag: str, folder: str, config: ModelConfig, data: DatasetDict, *, validates: bool
-) -> None:
-    """Refuse a model that has seen what a training from it holds back.
+def require_unseen(folder: str, config: ModelConfig, data: DatasetDict, *, validates: bool) -> None:
+    """Refuse, as start of a training, a model that has seen what the training holds back.
 
     Args:
-        flag: that named the model.
         folder: of the model.
         config: of the model.
         data: split as for the training.
@@ -152,17 +140,17 @@ def require_unseen(
     before = config.training.get("data", {}).get("split_sha256")
     if before is None:
         raise UsageError(
-            f"{flag} {folder} has no record of what it was trained on: it may have seen the test images.",
+            f"--init {folder} has no record of what it was trained on: it may have seen the test images.",
             "Name the folder model/ of a finished run.",
         )
     if before != split_hash(data):
         raise UsageError(
-            f"{flag} {folder} was trained on another split of the data: it may have seen the test images.",
+            f"--init {folder} was trained on another split of the data: it may have seen the test images.",
             "Use the data and the --fold it was trained with, or another model.",
         )
     if validates and "validation" in trained_on(config.training):
         raise UsageError(
-            f"{flag} {folder} was trained on the validation images too: nothing unseen is left to choose by.",
+            f"--init {folder} was trained on the validation images too: nothing unseen is left to choose by.",
             "Use another model.",
         )
 

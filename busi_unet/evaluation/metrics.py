@@ -1,32 +1,31 @@
-"""The registry of metrics: what each is called, how it is computed, which way is better, and where it is
-shown.
+"""The registry of metrics: what each is called, how it is computed, which way is better, where it is shown.
 
-To add a metric, add a `Metric` to `METRICS`. If it needs a score of each image that is not there yet, add
-that to `score_image`, which gives per_image.csv its columns. Nothing else has to change: reports, README,
-model card and app read this file.
+To add a metric, add a `Metric` to `_METRICS`, and what it needs of each image to `score_image`, if that is
+not there yet. Nothing else has to change: reports, README, model card and app read this file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from busi_unet.evaluation import statistics
-from busi_unet.evaluation.bootstrap import Estimate
-from busi_unet.evaluation.measures import (
-    MISSED_DICE,
-    How,
-    auc_of,
-    calibration_error,
+from busi_unet.config import CLASS_NAMES
+from busi_unet.evaluation.rows import MISSED_DICE, Table
+from busi_unet.evaluation.statistics import (
+    ECE_BINS,
+    Estimate,
+    Statistic,
+    auc,
+    expected_calibration_error,
     macro_f1,
-    mean_of,
-    mean_per_group,
-    share_of,
+    mean,
+    median,
 )
 from busi_unet.imaging.agreement import dice, segmentation_scores
-from busi_unet.inference.calibration import boundary_distances
+from busi_unet.inference.calibration import boundary_distances, group_votes
 from busi_unet.inference.postprocess import mask_from_probability
 
 if TYPE_CHECKING:
@@ -82,6 +81,77 @@ def score_image(
     return scores
 
 
+class Measure(NamedTuple):
+    """A metric of some images: a statistic, on how many of them it rests and, of a share, how many count."""
+
+    statistic: Statistic
+    n: int
+    count: int | None = None
+
+
+How = Callable[[Table], Measure]
+
+
+def mean_of(column: str, among: str, *, statistic: Callable = mean) -> How:
+    """Measure the mean, or another statistic, of a column over the images where it is defined."""
+
+    def measure(table: Table) -> Measure:
+        values = np.where(table.among(among), table.column(column), np.nan)
+        return Measure(lambda weights: statistic(values, weights), int(np.count_nonzero(~np.isnan(values))))
+
+    return measure
+
+
+def share_of(column: str, among: str) -> How:
+    """Measure the share of images whose column is 1, with their count."""
+
+    def measure(table: Table) -> Measure:
+        hits = np.nansum(table.column(column)[table.among(among)])
+        return mean_of(column, among)(table)._replace(count=int(hits))
+
+    return measure
+
+
+def mean_per_group(column: str, among: str) -> How:
+    """Measure a mean with one vote per group, as statements about new cases are fitted."""
+
+    def measure(table: Table) -> Measure:
+        stated = table.among(among) & ~np.isnan(table.column(column))
+        votes = np.zeros(len(stated))
+        votes[stated] = group_votes(table.groups[stated])
+        found = mean_of(column, among)(table)
+        return found._replace(statistic=lambda weights: found.statistic(weights * votes))
+
+    return measure
+
+
+def auc_of(column: str, positive: str, negative: str) -> How:
+    """Measure how well a column tells one kind of images from another."""
+
+    def measure(table: Table) -> Measure:
+        scores, is_positive = table.column(column), table.among(positive)
+        used = (is_positive | table.among(negative)) & ~np.isnan(scores)
+        return _over(used, lambda weights: auc(scores[used], is_positive[used], weights))
+
+    return measure
+
+
+def _macro_f1(table: Table) -> Measure:
+    used = table.among("labelled")
+    truth, predicted = table.truth[used], table.predicted[used]
+    return _over(used, lambda weights: macro_f1(truth, predicted, len(CLASS_NAMES), weights))
+
+
+def _calibration_error(table: Table) -> Measure:
+    used = table.among("labelled") & ~np.isnan(table.probabilities).any(axis=1)
+    chances, truth = table.probabilities[used], table.truth[used]
+    return _over(used, lambda weights: expected_calibration_error(chances, truth, weights))
+
+
+def _over(used: np.ndarray, statistic: Statistic) -> Measure:
+    return Measure(lambda weights: statistic(weights[..., used]), int(np.count_nonzero(used)))
+
+
 @dataclass(frozen=True)
 class Metric:
     """One metric.
@@ -104,10 +174,14 @@ class Metric:
     unit: str = ""
     hub: tuple[str, str] | None = None
 
-    def text(self, value: float | None, *, sign: bool = False) -> str:
-        """Return a value, or a difference with its sign, as it is written."""
-        digits = 1 if self.unit == "px" else 3
-        return "undefined" if value is None else f"{value:{'+' if sign else ''}.{digits}f}"
+    @property
+    def digits(self) -> int:
+        """Return the number of decimals that are shown."""
+        return 1 if self.unit == "px" else 3
+
+    def text(self, value: float | None) -> str:
+        """Return a value as it is written."""
+        return "undefined" if value is None else f"{value:.{self.digits}f}"
 
     def value(self, estimate: Estimate) -> str:
         """Return the value and, behind a share, how many of how many."""
@@ -116,7 +190,7 @@ class Metric:
 
     def interval(self, estimate: Estimate) -> str:
         """Return the ends of the interval, or a dash."""
-        if estimate.ci_low is None or estimate.ci_high is None:
+        if estimate.ci_low is None:
             return "–"
         return f"{self.text(estimate.ci_low)} to {self.text(estimate.ci_high)}"
 
@@ -125,177 +199,157 @@ _CARD: tuple[Place, ...] = ("card", "report")
 _SOURCES: tuple[Place, ...] = ("card", "report", "sources")
 _EVERYWHERE: tuple[Place, ...] = ("readme", "card", "report", "sources", "robustness")
 _SEGMENTATION, _CLASSIFICATION = "image-segmentation", "image-classification"
+_DICE = ("dice", _SEGMENTATION)
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric(
-            "lesion_dice",
-            "Lesion Dice, mean",
-            mean_of("dice", "lesion"),
-            "higher",
-            _EVERYWHERE,
-            hub=("dice", _SEGMENTATION),
-        ),
-        Metric(
-            "lesion_dice_median",
-            "Lesion Dice, median",
-            mean_of("dice", "lesion", statistic=statistics.median),
-            "higher",
-            _CARD,
-            hub=("dice", _SEGMENTATION),
-        ),
-        Metric(
-            "benign_dice",
-            "Lesion Dice, mean, benign",
-            mean_of("dice", "benign"),
-            "higher",
-            _CARD,
-            hub=("dice", _SEGMENTATION),
-        ),
-        Metric(
-            "malignant_dice",
-            "Lesion Dice, mean, malignant",
-            mean_of("dice", "malignant"),
-            "higher",
-            _SOURCES,
-            hub=("dice", _SEGMENTATION),
-        ),
-        Metric(
-            "lesion_iou",
-            "Lesion IoU, mean",
-            mean_of("iou", "lesion"),
-            "higher",
-            _CARD,
-            hub=("iou", _SEGMENTATION),
-        ),
-        Metric(
-            "lesion_hd95_px",
-            "HD95 of lesions, mean (px)",
-            mean_of("hd95_px", "lesion"),
-            "lower",
-            _SOURCES,
-            unit="px",
-            hub=("hd95", _SEGMENTATION),
-        ),
-        Metric("lesion_precision", "Pixel precision, mean", mean_of("precision", "lesion"), "higher"),
-        Metric("lesion_recall", "Pixel recall, mean", mean_of("recall", "lesion"), "higher"),
-        Metric(
-            "lesion_missed_share",
-            f"Missed lesions (Dice < {MISSED_DICE})",
-            share_of("missed", "lesion"),
-            "lower",
-            _EVERYWHERE,
-            hub=("miss_rate", _SEGMENTATION),
-        ),
-        Metric(
-            "malignant_missed_share",
-            f"Missed malignant lesions (Dice < {MISSED_DICE})",
-            share_of("missed", "malignant"),
-            "lower",
-            _SOURCES,
-        ),
-        Metric(
-            "lesion_called_normal_share",
-            "Lesions called normal",
-            share_of("called normal", "lesion"),
-            "lower",
-            _SOURCES,
-        ),
-        Metric(
-            "normal_false_mask_share",
-            "False-positive rate (normal images)",
-            share_of("outlined", "no lesion"),
-            "lower",
-            _EVERYWHERE,
-            hub=("false_positive_rate", _SEGMENTATION),
-        ),
-        Metric(
-            "accuracy",
-            "Three-class accuracy",
-            share_of("right", "labelled"),
-            "higher",
-            (*_SOURCES, "robustness"),
-            hub=("accuracy", _CLASSIFICATION),
-        ),
-        Metric("macro_f1", "Macro-F1", macro_f1, "higher", _CARD, hub=("f1", _CLASSIFICATION)),
-        Metric(
-            "auc_malignant",
-            "AUC, malignant vs benign",
-            auc_of("malignancy", "malignant", "benign"),
-            "higher",
-            _EVERYWHERE,
-            hub=("roc_auc", _CLASSIFICATION),
-        ),
-        Metric(
-            "auc_lesion",
-            "AUC, lesion vs no lesion",
-            auc_of("lesion_probability", "lesion", "no lesion"),
-            "higher",
-        ),
-        Metric(
-            "malignant_sensitivity",
-            "Sensitivity (malignant images flagged)",
-            share_of("flagged", "malignant"),
-            "higher",
-            _EVERYWHERE,
-        ),
-        Metric(
-            "malignant_specificity",
-            "Specificity (benign and normal images not flagged)",
-            share_of("not flagged", "not malignant"),
-            "higher",
-            ("readme", "card", "report"),
-        ),
-        Metric(
-            "benign_specificity",
-            "Specificity among lesions (benign images not flagged)",
-            share_of("not flagged", "benign"),
-            "higher",
-            _SOURCES,
-        ),
-        Metric(
-            "ece",
-            f"Expected calibration error, {statistics.ECE_BINS} bins",
-            calibration_error,
-            "lower",
-            _SOURCES,
-            hub=("ece", _CLASSIFICATION),
-        ),
-        Metric("set_coverage", "Prediction-set coverage", share_of("in set", "labelled"), None, _SOURCES),
-        Metric(
-            "set_coverage_by_group",
-            "Prediction-set coverage, per group",
-            mean_per_group("in set", "labelled"),
-            None,
-            _CARD,
-        ),
-        Metric(
-            "set_size", "Prediction-set size, mean", mean_of("set size", "all"), "lower", _CARD, "classes"
-        ),
-        Metric(
-            "boundary_coverage",
-            "Boundary-band coverage, mean",
-            mean_of("boundary_within", "all"),
-            None,
-            _CARD,
-        ),
-        Metric(
-            "boundary_coverage_by_group",
-            "Boundary-band coverage, per group",
-            mean_per_group("boundary_within", "all"),
-            None,
-            _CARD,
-        ),
-        Metric(
-            "refused_share",
-            "Refused images",
-            share_of("refused", "all"),
-            "lower",
-            ("report", "sources", "robustness"),
-        ),
-    )
-}
+_METRICS = (
+    Metric("lesion_dice", "Lesion Dice, mean", mean_of("dice", "lesion"), "higher", _EVERYWHERE, hub=_DICE),
+    Metric(
+        "lesion_dice_median",
+        "Lesion Dice, median",
+        mean_of("dice", "lesion", statistic=median),
+        "higher",
+        _CARD,
+        hub=_DICE,
+    ),
+    Metric("benign_dice", "Lesion Dice, mean, benign", mean_of("dice", "benign"), "higher", _CARD, hub=_DICE),
+    Metric(
+        "malignant_dice",
+        "Lesion Dice, mean, malignant",
+        mean_of("dice", "malignant"),
+        "higher",
+        _SOURCES,
+        hub=_DICE,
+    ),
+    Metric(
+        "lesion_iou",
+        "Lesion IoU, mean",
+        mean_of("iou", "lesion"),
+        "higher",
+        _CARD,
+        hub=("iou", _SEGMENTATION),
+    ),
+    Metric(
+        "lesion_hd95_px",
+        "HD95 of lesions, mean (px)",
+        mean_of("hd95_px", "lesion"),
+        "lower",
+        _SOURCES,
+        unit="px",
+        hub=("hd95", _SEGMENTATION),
+    ),
+    Metric("lesion_precision", "Pixel precision, mean", mean_of("precision", "lesion"), "higher"),
+    Metric("lesion_recall", "Pixel recall, mean", mean_of("recall", "lesion"), "higher"),
+    Metric(
+        "lesion_missed_share",
+        f"Missed lesions (Dice < {MISSED_DICE})",
+        share_of("missed", "lesion"),
+        "lower",
+        _EVERYWHERE,
+        hub=("miss_rate", _SEGMENTATION),
+    ),
+    Metric(
+        "malignant_missed_share",
+        f"Missed malignant lesions (Dice < {MISSED_DICE})",
+        share_of("missed", "malignant"),
+        "lower",
+        _SOURCES,
+    ),
+    Metric(
+        "lesion_called_normal_share",
+        "Lesions called normal",
+        share_of("called normal", "lesion"),
+        "lower",
+        _SOURCES,
+    ),
+    Metric(
+        "normal_false_mask_share",
+        "False-positive rate (normal images)",
+        share_of("outlined", "no lesion"),
+        "lower",
+        _EVERYWHERE,
+        hub=("false_positive_rate", _SEGMENTATION),
+    ),
+    Metric(
+        "accuracy",
+        "Three-class accuracy",
+        share_of("right", "labelled"),
+        "higher",
+        (*_SOURCES, "robustness"),
+        hub=("accuracy", _CLASSIFICATION),
+    ),
+    Metric("macro_f1", "Macro-F1", _macro_f1, "higher", _CARD, hub=("f1", _CLASSIFICATION)),
+    Metric(
+        "auc_malignant",
+        "AUC, malignant vs benign",
+        auc_of("malignancy", "malignant", "benign"),
+        "higher",
+        _EVERYWHERE,
+        hub=("roc_auc", _CLASSIFICATION),
+    ),
+    Metric(
+        "auc_lesion",
+        "AUC, lesion vs no lesion",
+        auc_of("lesion_probability", "lesion", "no lesion"),
+        "higher",
+    ),
+    Metric(
+        "malignant_sensitivity",
+        "Sensitivity (malignant images flagged)",
+        share_of("flagged", "malignant"),
+        "higher",
+        _EVERYWHERE,
+    ),
+    Metric(
+        "malignant_specificity",
+        "Specificity (benign and normal images not flagged)",
+        share_of("not flagged", "not malignant"),
+        "higher",
+        ("readme", "card", "report"),
+    ),
+    Metric(
+        "benign_specificity",
+        "Specificity among lesions (benign images not flagged)",
+        share_of("not flagged", "benign"),
+        "higher",
+        _SOURCES,
+    ),
+    Metric(
+        "ece",
+        f"Expected calibration error, {ECE_BINS} bins",
+        _calibration_error,
+        "lower",
+        _SOURCES,
+        hub=("ece", _CLASSIFICATION),
+    ),
+    Metric("set_coverage", "Prediction-set coverage", share_of("in set", "labelled"), None, _SOURCES),
+    Metric(
+        "set_coverage_by_group",
+        "Prediction-set coverage, per group",
+        mean_per_group("in set", "labelled"),
+        None,
+        _CARD,
+    ),
+    Metric("set_size", "Prediction-set size, mean", mean_of("set size", "all"), "lower", _CARD, "classes"),
+    Metric(
+        "boundary_coverage", "Boundary-band coverage, mean", mean_of("boundary_within", "all"), None, _CARD
+    ),
+    Metric(
+        "boundary_coverage_by_group",
+        "Boundary-band coverage, per group",
+        mean_per_group("boundary_within", "all"),
+        None,
+        _CARD,
+    ),
+    Metric(
+        "refused_share",
+        "Refused images",
+        share_of("refused", "all"),
+        "lower",
+        ("report", "sources", "robustness"),
+    ),
+)
+
+METRICS = {metric.name: metric for metric in _METRICS}
 """By name, in the order in which they are shown."""
 
 

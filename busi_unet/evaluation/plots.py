@@ -1,24 +1,60 @@
-"""The plots of an evaluation report."""
+"""The plots of an evaluation report, and the curve of missed lesions that one of them shows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from busi_unet.evaluation import statistics
-from busi_unet.evaluation.measures import Table, lesion_threshold_curve
-from busi_unet.evaluation.summary import by_source, summarise
+from busi_unet.evaluation.rows import MISSED_DICE, ImageResult, Table, by_source
+from busi_unet.evaluation.statistics import ECE_BINS, auc, calibration_bin, expected_calibration_error
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from busi_unet.evaluation.summary import ImageResult
-
 # Okabe and Ito's palette keeps apart under the common colour-vision deficiencies.
-BLUE, VERMILLION, SKY, GREEN = "#0072B2", "#D55E00", "#56B4E9", "#009E73"
-_SOURCES = (BLUE, VERMILLION, GREEN, "#CC79A7", "#E69F00")
+BLUE, VERMILLION, SKY = "#0072B2", "#D55E00", "#56B4E9"
+_SOURCES = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00")
+
+PLOTS = {
+    "roc": "ROC: malignant vs benign",
+    "dice": "Dice of lesions",
+    "reliability": "Reliability: how often the likeliest class is right, by its probability",
+    "missed_vs_outlined": "Missed lesions against outlined normal images, as the lesion threshold moves",
+}
+"""Title of each plot by the name of its file; none shows an image of the data set."""
+
+
+def lesion_threshold_curve(rows: Sequence[ImageResult]) -> list[dict[str, float]]:
+    """Return missed lesions against outlined normal images as the lesion threshold rises from 0.
+
+    Masks are those drawn whatever the lesion probability (`ungated`); a refused image never has one.
+
+    Returns:
+        A point per threshold, the lesion probability below which no mask is drawn: `threshold`,
+        `missed_share` of the lesions (Dice below `MISSED_DICE`), `outlined_share` of the images without one.
+        Empty without lesions, or without images that have none.
+    """
+    table = Table(rows)
+    dice, area = table.column("ungated_dice"), table.column("ungated_area_px")
+    # At -1, nothing is drawn whatever the threshold.
+    chance = np.where(table.column("refused") == 1, -1, table.column("lesion_probability"))
+    found_up_to = np.where(np.isnan(dice) & (chance >= 0), np.nan, np.where(dice >= MISSED_DICE, chance, -1))
+    outlined_up_to = np.where(np.isnan(area) & (chance >= 0), np.nan, np.where(area > 0, chance, -1))
+    found_up_to = found_up_to[table.among("lesion") & ~np.isnan(found_up_to)]
+    outlined_up_to = outlined_up_to[table.among("no lesion") & ~np.isnan(outlined_up_to)]
+    if not found_up_to.size or not outlined_up_to.size:
+        return []
+    return [
+        {
+            "threshold": float(threshold),
+            "missed_share": float(np.mean(found_up_to < threshold)),
+            "outlined_share": float(np.mean(outlined_up_to >= threshold)),
+        }
+        for threshold in np.unique(np.concatenate([[0.0], found_up_to, outlined_up_to, [1.0]]).clip(0))
+    ]
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -30,76 +66,64 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def draw_plots(rows: Sequence[ImageResult]) -> dict[str, Figure]:
-    """Return the plots for which the rows hold what they need, by name of their file."""
-    table = Table(rows)
-    dice = table.column("dice")[table.among("lesion")]
-    known = table.among("labelled") & ~np.isnan(table.probabilities).any(axis=1)
-    plots = {"roc": draw_roc(_parts(rows))}
-    if (~np.isnan(dice)).any():
-        plots["dice"] = draw_dice(dice[~np.isnan(dice)])
-    if known.any():
-        plots["reliability"] = draw_reliability(table.probabilities[known], table.truth[known])
-    plots["missed_vs_outlined"] = draw_missed_vs_outlined(_parts(rows))
-    return {name: figure for name, figure in plots.items() if figure is not None}
+    """Return the plots of `PLOTS` for which the rows hold what they need, by name."""
+    sources = by_source(rows)
+    parts = {"all images": rows, **(sources if len(sources) > 1 else {})}
+    draw = {
+        "roc": lambda axes: _draw_roc(axes, parts),
+        "dice": lambda axes: _draw_dice(axes, Table(rows)),
+        "reliability": lambda axes: _draw_reliability(axes, Table(rows)),
+        "missed_vs_outlined": lambda axes: _draw_missed_vs_outlined(axes, parts),
+    }
+    figures = {name: new_figure(4.6, 4.4) for name in PLOTS}
+    return {name: figure for name, figure in figures.items() if draw[name](figure.subplots())}
 
 
-def draw_roc(parts: dict[str, Sequence[ImageResult]]) -> Figure | None:
-    """Draw the ROC of malignant against benign images for each part; None where none has both."""
+def _draw_roc(axes: Axes, parts: Mapping[str, Sequence[ImageResult]]) -> bool:
+    """Draw the ROC of malignant against benign images for each part that has both."""
     from sklearn.metrics import roc_curve
 
-    figure = new_figure(4.6, 4.4)
-    axes = figure.subplots()
-    drawn = False
     for (name, rows), color in zip(parts.items(), _SOURCES * len(parts), strict=False):
         table = Table(rows)
         scores, malignant = table.column("malignancy"), table.among("malignant")
         used = (malignant | table.among("benign")) & ~np.isnan(scores)
-        area = float(statistics.auc(scores[used], malignant[used], np.ones(used.sum())))
-        if np.isnan(area):
-            continue
-        false_positives, true_positives, _ = roc_curve(malignant[used], scores[used])
-        axes.plot(false_positives, true_positives, color=color, label=f"{name} (AUC {area:.3f})")
-        drawn = True
+        area = float(auc(scores[used], malignant[used], np.ones(used.sum())))
+        if not np.isnan(area):
+            false_positives, true_positives, _ = roc_curve(malignant[used], scores[used])
+            axes.plot(false_positives, true_positives, color=color, label=f"{name} (AUC {area:.3f})")
+    if not axes.lines:
+        return False
     axes.plot([0, 1], [0, 1], color="grey", linestyle="dotted")
-    axes.set(
-        title="ROC: malignant vs benign",
-        xlabel="1 − specificity",
-        ylabel="sensitivity",
-        xlim=(0, 1),
-        ylim=(0, 1.02),
-    )
-    if not drawn:
-        return None
+    axes.set(title=PLOTS["roc"], xlabel="1 − specificity", ylabel="sensitivity", xlim=(0, 1), ylim=(0, 1.02))
     axes.legend(loc="lower right")
-    return figure
+    return True
 
 
-def draw_dice(dice: np.ndarray) -> Figure:
-    """Draw the distribution of Dice, float (N,), over images with a lesion."""
-    figure = new_figure(4.6, 4.4)
-    axes = figure.subplots()
+def _draw_dice(axes: Axes, table: Table) -> bool:
+    """Draw the distribution of Dice over images with a lesion."""
+    dice = table.column("dice")[table.among("lesion")]
+    dice = dice[~np.isnan(dice)]
+    if not dice.size:
+        return False
     axes.hist(dice, bins=np.linspace(0, 1, 21), color=SKY, edgecolor=BLUE)
     axes.axvline(np.median(dice), color=VERMILLION, linestyle="dashed", label=f"median {np.median(dice):.3f}")
-    axes.set(title="Dice of lesions", xlabel="Dice", ylabel="images with a lesion", xlim=(0, 1))
+    axes.set(title=PLOTS["dice"], xlabel="Dice", ylabel="images with a lesion", xlim=(0, 1))
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.legend()
-    return figure
+    return True
 
 
-def draw_reliability(probabilities: np.ndarray, truth: np.ndarray) -> Figure:
-    """Draw how often the likeliest class is right, by its probability.
-
-    Args:
-        probabilities: (N, K).
-        truth: class indices (N,).
-    """
+def _draw_reliability(axes: Axes, table: Table) -> bool:
+    """Draw how often the likeliest class is right, by its probability."""
+    known = table.among("labelled") & ~np.isnan(table.probabilities).any(axis=1)
+    if not known.any():
+        return False
+    probabilities, truth = table.probabilities[known], table.truth[known]
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
-    place = statistics.calibration_bin(confidence)
-    error = float(statistics.expected_calibration_error(probabilities, truth, np.ones(len(truth))))
-    figure = new_figure(4.6, 4.4)
-    axes = figure.subplots()
+    place = calibration_bin(confidence)
+    error = float(expected_calibration_error(probabilities, truth, np.ones(len(truth))))
     axes.plot([0, 1], [0, 1], color="grey", linestyle="dotted")
-    width = 1 / statistics.ECE_BINS
+    width = 1 / ECE_BINS
     for index in np.unique(place):
         inside = place == index
         share = right[inside].mean()
@@ -112,33 +136,21 @@ def draw_reliability(probabilities: np.ndarray, truth: np.ndarray) -> Figure:
         xlim=(0, 1),
         ylim=(0, 1.08),
     )
-    return figure
+    return True
 
 
-def draw_missed_vs_outlined(parts: dict[str, Sequence[ImageResult]]) -> Figure | None:
-    """Draw missed lesions against outlined normal images as the lesion threshold moves, a line per part.
-
-    A dot is the model's own threshold. None where no part has lesions, images without one, and their scores.
-    """
-    curves = {name: lesion_threshold_curve(rows) for name, rows in parts.items()}
-    if not any(curves.values()):
-        return None
-    figure = new_figure(4.6, 4.4)
-    axes = figure.subplots()
-    for (name, curve), color in zip(curves.items(), _SOURCES * len(curves), strict=False):
-        if not curve:
-            continue
-        x, y = (
-            [100 * getattr(point, side) for point in curve] for side in ("outlined_share", "missed_share")
-        )
-        axes.plot(x, y, color=color, label=name, drawstyle="steps-post")
-        own = summarise(parts[name], resamples=1, names=("normal_false_mask_share", "lesion_missed_share"))
-        axes.plot(
-            100 * own["normal_false_mask_share"].value,
-            100 * own["lesion_missed_share"].value,
-            "o",
-            color=color,
-        )
+def _draw_missed_vs_outlined(axes: Axes, parts: Mapping[str, Sequence[ImageResult]]) -> bool:
+    """Draw a curve for each part that has one; a dot is the model's own threshold."""
+    for (name, rows), color in zip(parts.items(), _SOURCES * len(parts), strict=False):
+        if curve := lesion_threshold_curve(rows):
+            x, y = ([100 * point[side] for point in curve] for side in ("outlined_share", "missed_share"))
+            axes.plot(x, y, color=color, label=name, drawstyle="steps-post")
+            table = Table(rows)
+            outlined = np.nanmean(table.column("outlined")[table.among("no lesion")])
+            missed = np.nanmean(table.column("missed")[table.among("lesion")])
+            axes.plot(100 * outlined, 100 * missed, "o", color=color)
+    if not axes.lines:
+        return False
     axes.set(
         title="Missed lesions vs outlined normal images",
         xlabel="normal images outlined (%)",
@@ -148,10 +160,4 @@ def draw_missed_vs_outlined(parts: dict[str, Sequence[ImageResult]]) -> Figure |
     )
     axes.grid(alpha=0.3)
     axes.legend()
-    return figure
-
-
-def _parts(rows: Sequence[ImageResult]) -> dict[str, Sequence[ImageResult]]:
-    """Return all rows, and those of each source where there are several."""
-    sources = by_source(rows)
-    return {"all images": rows, **(sources if len(sources) > 1 else {})}
+    return True

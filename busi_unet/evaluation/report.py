@@ -14,34 +14,34 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from PIL import Image
+
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import MissingDependencyError
-from busi_unet.evaluation.cases import show_cases
-from busi_unet.evaluation.measures import lesion_threshold_curve
 from busi_unet.evaluation.metrics import Metric, shown_in
-from busi_unet.evaluation.plots import draw_plots
-from busi_unet.io.html import data_uri, png_of, render
+from busi_unet.evaluation.plots import PLOTS, draw_plots, lesion_threshold_curve
+from busi_unet.evaluation.rows import MISSED_DICE, ImageResult, Table
+from busi_unet.imaging.overlay import draw_overlay
+from busi_unet.io.decode import decode_image
+from busi_unet.io.html import data_uri, jpeg_uri, png_of, render
+from busi_unet.io.masks import decode_mask
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from busi_unet.evaluation.cases import MaskOf
     from busi_unet.evaluation.evaluate import Evaluation, Part
+    from busi_unet.evaluation.statistics import Estimate
 
-PLOTS = {
-    "roc": "ROC: malignant vs benign",
-    "dice": "Dice of lesions",
-    "reliability": "Reliability: how often the likeliest class is right, by its probability",
-    "missed_vs_outlined": "Missed lesions against outlined normal images, as the lesion threshold moves",
-}
-"""Title of each plot by the name of its file; none shows an image of the data set."""
-_CURVE = "missed_vs_outlined"
+MaskOf = Callable[[ImageResult, np.ndarray], np.ndarray]
+"""A row and its pixels, uint8 (H, W), to the predicted mask, bool (H, W)."""
+
+_CASES_SHOWN, _CASE_SIDE = 6, 420
 
 
 def write_report(folder: Path, evaluation: Evaluation, split: Dataset, mask_of: MaskOf) -> None:
@@ -51,7 +51,7 @@ def write_report(folder: Path, evaluation: Evaluation, split: Dataset, mask_of: 
         folder: see the head of this module for what it will hold.
         evaluation: of the split.
         split: in the order of the evaluation's rows.
-        mask_of: a row and its pixels, uint8 (H, W), to the predicted mask, bool (H, W).
+        mask_of: predicts a mask again: that of a few cases costs less than keeping all.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -59,7 +59,7 @@ def write_report(folder: Path, evaluation: Evaluation, split: Dataset, mask_of: 
     require_matplotlib()
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(folder / "per_image.csv", [row.to_row() for row in evaluation.rows])
-    write_csv(folder / f"{_CURVE}.csv", [asdict(point) for point in lesion_threshold_curve(evaluation.rows)])
+    write_csv(folder / "missed_vs_outlined.csv", lesion_threshold_curve(evaluation.rows))
     # After the rows: whoever finds these metrics finds the rows that they are of.
     write_json(folder / "metrics.json", evaluation.summary)
     plots = {name: png_of(figure) for name, figure in draw_plots(evaluation.rows).items()}
@@ -69,18 +69,58 @@ def write_report(folder: Path, evaluation: Evaluation, split: Dataset, mask_of: 
     page = render(
         "evaluation.html",
         title="Evaluation",
+        evaluation=evaluation,
         provenance=evaluation.provenance,
-        pooled=evaluation.pooled,
         parts=_columns(evaluation),
-        subgroups=evaluation.subgroups,
         metrics=_measured(evaluation),
         source_metrics=shown_in("sources"),
         class_names=CLASS_NAMES,
-        confusion=evaluation.confusion,
         plots={title: data_uri(plots[name], "image/png") for name, title in PLOTS.items() if name in plots},
-        cases=show_cases(evaluation.rows, split, mask_of),
+        cases={
+            title: (
+                len(indices),
+                [_case(evaluation.rows[n], split[n], mask_of) for n in indices[:_CASES_SHOWN]],
+            )
+            for title, indices in rank_cases(evaluation.rows).items()
+        },
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def rank_cases(rows: Sequence[ImageResult]) -> dict[str, list[int]]:
+    """Return row indices by kind of failure, worst first; an image is listed under the first that fits."""
+    table = Table(rows)
+    dice, area = table.column("dice"), table.column("predicted_area_px")
+    missed, flagged, outlined = (table.column(name) == 1 for name in ("missed", "flagged", "outlined"))
+    malignant, lesion = table.among("malignant"), table.among("lesion")
+    kinds = {
+        f"Missed malignant lesions (Dice < {MISSED_DICE})": (malignant & missed, dice),
+        "Malignant images not flagged": (malignant & ~flagged, table.column("malignancy")),
+        f"Missed lesions, others (Dice < {MISSED_DICE})": (lesion & missed, dice),
+        "Normal images with a mask": (table.among("no lesion") & outlined, -area),
+        "Lesions with the lowest Dice": (lesion & (dice < 0.7), dice),
+    }
+    listed: set[int] = set()
+    ranked = {}
+    for title, (fits, order) in kinds.items():
+        own = [int(index) for index in np.flatnonzero(fits) if index not in listed]
+        ranked[title] = sorted(own, key=lambda index: (order[index], rows[index].image_id))
+        listed.update(own)
+    return {title: indices for title, indices in ranked.items() if indices}
+
+
+def _case(row: ImageResult, item: Mapping[str, Any], mask_of: MaskOf) -> dict[str, str]:
+    """Return what the page shows of an image: name, caption, and image as a data URI."""
+    pixels = decode_image(item["image"])
+    drawn = draw_overlay(pixels, mask_of(row, pixels), color="orange", opacity=0.0)
+    if item["mask"] is not None:
+        drawn = draw_overlay(np.asarray(drawn), decode_mask(item["mask"]), color="sky blue", opacity=0.0)
+    drawn.thumbnail((_CASE_SIDE, _CASE_SIDE), Image.Resampling.LANCZOS)
+    dice = row.scores["dice"]
+    parts = [row.label or "class unknown", *([] if dice is None else [f"Dice {dice:.2f}"])]
+    parts += [f"{name} {chance:.2f}" for name, chance in (row.probabilities or {}).items()]
+    parts += ["refused"] if row.refused else []
+    return {"name": row.image_id, "caption": ", ".join(parts), "image": jpeg_uri(drawn)}
 
 
 def to_markdown(evaluation: Evaluation) -> str:
@@ -93,12 +133,12 @@ def to_markdown(evaluation: Evaluation) -> str:
     ]
     tables = [
         f"{len(evaluation.rows)} images ({listed}) in {part.groups} groups, {part.refused} refused; "
-        f"in brackets {level:.0%} bootstrap intervals over groups.",
-        _metrics_table(_measured(evaluation), _columns(evaluation)),
+        f"in parentheses {level:.0%} bootstrap intervals over groups.",
+        metrics_table(_measured(evaluation), _estimates(_columns(evaluation))),
         table(["Confusion", *(f"predicted {name}" for name in CLASS_NAMES)], confusion),
     ]
     if evaluation.subgroups:
-        tables.append(_metrics_table(shown_in("sources"), evaluation.subgroups))
+        tables.append(metrics_table(shown_in("sources"), _estimates(evaluation.subgroups)))
     return "\n\n".join(tables)
 
 
@@ -130,11 +170,7 @@ def default_folder(model: str, kind: str) -> Path:
 
 
 def require_matplotlib() -> None:
-    """Show a missing library before the long part of an evaluation, not after it.
-
-    Raises:
-        MissingDependencyError: matplotlib is not installed.
-    """
+    """Raise MissingDependencyError without matplotlib: before the long part of an evaluation."""
     if find_spec("matplotlib") is None:
         raise MissingDependencyError(
             "The evaluation report needs matplotlib, which is not installed.",
@@ -151,18 +187,26 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in padded)
 
 
-def _metrics_table(metrics: Sequence[Metric], parts: Mapping[str, Part]) -> str:
+def metrics_table(metrics: Sequence[Metric], columns: Mapping[str, Mapping[str, Estimate]]) -> str:
+    """Return a Markdown table with a line per metric; the columns are estimates by the metric's name."""
     rows = [
-        [metric.title, *(str(part.estimates.get(metric.name, "–")) for part in parts.values())]
-        for metric in metrics
+        [metric.title, *(_cell(metric, estimates) for estimates in columns.values())] for metric in metrics
     ]
-    return table(["Metric", *parts], rows)
+    return table(["Metric", *columns], rows)
+
+
+def _cell(metric: Metric, estimates: Mapping[str, Estimate]) -> str:
+    return estimates[metric.name].written(metric.digits) if metric.name in estimates else "–"
 
 
 def _columns(evaluation: Evaluation) -> dict[str, Part]:
     """Return all images, and each source where there are several."""
     several = len(evaluation.sources) > 1
     return {"All images": evaluation.pooled, **(evaluation.sources if several else {})}
+
+
+def _estimates(parts: Mapping[str, Part]) -> dict[str, dict[str, Estimate]]:
+    return {name: part.estimates for name, part in parts.items()}
 
 
 def _measured(evaluation: Evaluation) -> list[Metric]:

@@ -1,8 +1,11 @@
-"""Robustness: how a model's answers change when its images are disturbed
-(`busi_unet.evaluation.disturbances`).
+"""Robustness: how a model's answers change when its images are disturbed.
 
 Every disturbance leaves the lesion and its class what they are, so that a model that looks at the lesion
-should answer as before.
+should answer as before. The report folder shows no pixel of the data set:
+
+    robustness.html   what each disturbance does, as a table and a plot
+    robustness.json   every metric with its interval, and where it comes from
+    per_image.csv     one row per image and disturbance, "none" for the image as it is
 """
 
 from __future__ import annotations
@@ -15,19 +18,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from busi_unet.evaluation.bootstrap import LEVEL, Bootstrap, Estimate
 from busi_unet.evaluation.disturbances import DISTURBANCES, Disturbance, generator_for
-from busi_unet.evaluation.evaluate import Segmenter, check_split, decode_pair, score
-from busi_unet.evaluation.measures import Table
+from busi_unet.evaluation.evaluate import decode_pair, score
 from busi_unet.evaluation.metrics import shown_in
-from busi_unet.evaluation.report import require_matplotlib
-from busi_unet.evaluation.robustness_report import write_robustness
-from busi_unet.evaluation.statistics import mean
-from busi_unet.evaluation.summary import ImageResult, compare, count_classes, summarise
+from busi_unet.evaluation.plots import BLUE, new_figure
+from busi_unet.evaluation.report import require_matplotlib, table, write_csv, write_json
+from busi_unet.evaluation.rows import ImageResult, Table, count_classes
+from busi_unet.evaluation.statistics import LEVEL, Bootstrap, Estimate, Statistic, mean
+from busi_unet.io.html import data_uri, png_of, render
 from busi_unet.version import commit, versions
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from matplotlib.figure import Figure
+
+    from busi_unet.inference.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -46,14 +51,14 @@ class Effect:
     Attributes:
         images: how many.
         metrics: by name, those that are shown in "robustness"; empty where there are no images.
-        malignant_shift: mean change of the malignant probability; None where there are no images.
-        class_changed: share of images with another predicted class; None where there are no images.
+        malignant_shift: mean change of the malignant probability.
+        class_changed: share of images with another predicted class.
     """
 
     images: int
     metrics: dict[str, Change]
-    malignant_shift: Estimate | None
-    class_changed: Estimate | None
+    malignant_shift: Estimate
+    class_changed: Estimate
 
 
 @dataclass(frozen=True)
@@ -63,15 +68,13 @@ class Robustness:
     Attributes:
         disturbances: those tried.
         effects: by the name of the disturbance.
-        undisturbed: one row per image.
-        disturbed: by the name of the disturbance, rows of the images that it applies to.
+        rows: by the name of the disturbance, of the images that it applies to; first "none", of all images.
         provenance: seed, versions, and whatever the caller added.
     """
 
-    disturbances: tuple[Disturbance, ...]
+    disturbances: Sequence[Disturbance]
     effects: dict[str, Effect]
-    undisturbed: tuple[ImageResult, ...]
-    disturbed: dict[str, list[ImageResult]]
+    rows: dict[str, list[ImageResult]]
     provenance: dict[str, Any]
 
     @property
@@ -82,14 +85,14 @@ class Robustness:
                 {"name": each.name, "kind": each.kind, "meaning": each.meaning} for each in self.disturbances
             ],
             "effects": {name: asdict(effect) for name, effect in self.effects.items()},
-            "images": count_classes(self.undisturbed),
-            "groups": len({(row.source, row.group) for row in self.undisturbed}),
+            "images": count_classes(self.rows["none"]),
+            "groups": len({(row.source, row.group) for row in self.rows["none"]}),
             "provenance": self.provenance,
         }
 
 
 def measure_robustness(
-    predictor: Segmenter,
+    predictor: Predictor,
     split: Dataset,
     *,
     disturbances: Sequence[Disturbance] = tuple(DISTURBANCES.values()),
@@ -107,20 +110,17 @@ def measure_robustness(
         disturbances: those to try.
         seed: of the disturbances and of the bootstrap.
         resamples: of the bootstrap.
-        output: folder for the report (`busi_unet.evaluation.robustness_report`); nothing is written without
-        it.
+        output: folder for the report, see the head of this module; nothing is written without it.
         progress: shows a progress bar on stderr.
         provenance: entries to add, such as model and command.
 
     Raises:
-        DataLayoutError: the split is empty, lacks a column, or a mask does not fit its image.
-        UsageError: a predicted mask or class does not fit the image.
+        UsageError: a mask does not fit its image.
         MissingDependencyError: a report is asked for without matplotlib installed.
     """
     if output is not None:
         require_matplotlib()
         Path(output).mkdir(parents=True, exist_ok=True)
-    check_split(split)
     # Before the long part: of the code that runs, not of what it has become meanwhile.
     made_with = {
         "bootstrap": {"level": LEVEL, "resamples": resamples, "seed": seed, "unit": "group"},
@@ -137,39 +137,39 @@ def measure_robustness(
         before = score(predictor.predict(pixels), target, item)
         undisturbed.append(before)
         for each in disturbances:
-            changed = each(pixels, target, generator_for(seed, each.name, item["image_id"]))
+            changed = each.change(pixels, target, generator_for(seed, each.name, item["image_id"]))
             if changed is not None:
                 after = score(predictor.predict(changed[0]), changed[1], item)
                 pairs[each.name].append((before, after))
     found = Robustness(
-        disturbances=tuple(disturbances),
-        effects={name: effect_of(own, seed=seed, resamples=resamples) for name, own in pairs.items()},
-        undisturbed=tuple(undisturbed),
-        disturbed={name: [after for _, after in own] for name, own in pairs.items()},
+        disturbances=disturbances,
+        effects={name: _effect_of(own, seed=seed, resamples=resamples) for name, own in pairs.items()},
+        rows={"none": undisturbed, **{name: [after for _, after in own] for name, own in pairs.items()}},
         provenance={**made_with, **(provenance or {})},
     )
     if output is not None:
-        write_robustness(Path(output), found)
+        _write(Path(output), found)
     return found
 
 
-def effect_of(
-    pairs: Sequence[tuple[ImageResult, ImageResult]], *, seed: int = 0, resamples: int = 2000
-) -> Effect:
-    """Return what a disturbance does, from pairs of rows before and after it."""
-    if not pairs:
-        return Effect(0, {}, None, None)
-    before, after = zip(*pairs, strict=True)
-    settings = {"seed": seed, "resamples": resamples, "names": [each.name for each in shown_in("robustness")]}
-    first, second = summarise(before, **settings), summarise(after, **settings)
-    difference = compare(before, after, **settings)
-    tables = Table(before), Table(after)
-    bootstrap = Bootstrap(tables[0].groups, seed=seed, resamples=resamples)
-    shift = tables[1].column("p_malignant") - tables[0].column("p_malignant")
-    changed = (tables[0].predicted != tables[1].predicted).astype(float)
+def _effect_of(pairs: Sequence[tuple[ImageResult, ImageResult]], *, seed: int, resamples: int) -> Effect:
+    """Return what a disturbance does, from pairs of rows before and after it.
+
+    Both are resampled together, so that the interval tells whether they differ, not how hard the images are.
+    """
+    before, after = (Table([pair[side] for pair in pairs]) for side in (0, 1))
+    bootstrap = Bootstrap(before.groups, seed=seed, resamples=resamples)
+    metrics = {}
+    for metric in shown_in("robustness"):
+        first, second = metric.measure(before), metric.measure(after)
+        if n := min(first.n, second.n):
+            difference = bootstrap.estimate(_difference(first.statistic, second.statistic), n)
+            metrics[metric.name] = Change(bootstrap.estimate(*first), bootstrap.estimate(*second), difference)
+    shift = after.probability("malignant") - before.probability("malignant")
+    changed = (before.predicted != after.predicted).astype(float)
     return Effect(
         images=len(pairs),
-        metrics={name: Change(first[name], second[name], value) for name, value in difference.items()},
+        metrics=metrics,
         malignant_shift=bootstrap.estimate(
             lambda weights: mean(shift, weights), int(np.count_nonzero(~np.isnan(shift)))
         ),
@@ -177,3 +177,70 @@ def effect_of(
             lambda weights: mean(changed, weights), len(pairs), int(changed.sum())
         ),
     )
+
+
+def _difference(before: Statistic, after: Statistic) -> Statistic:
+    return lambda weights: after(weights) - before(weights)
+
+
+def _write(folder: Path, found: Robustness) -> None:
+    write_csv(
+        folder / "per_image.csv",
+        [{"disturbance": name, **row.to_row()} for name, rows in found.rows.items() for row in rows],
+    )
+    write_json(folder / "robustness.json", found.summary)
+    page = render(
+        "robustness.html",
+        title="Robustness",
+        found=found,
+        metrics=shown_in("robustness"),
+        summary=found.summary,
+        plot=data_uri(png_of(_draw_differences(found.effects)), "image/png"),
+    )
+    (folder / "robustness.html").write_text(page, encoding="utf-8")
+
+
+def to_markdown(found: Robustness) -> str:
+    """Return the differences as a Markdown table that also reads well in a terminal."""
+    summary, metrics = found.summary, shown_in("robustness")
+    listed = ", ".join(f"{count} {name}" for name, count in summary["images"].items())
+    rows = []
+    for name, effect in found.effects.items():
+        changes = [effect.metrics.get(metric.name) for metric in metrics]
+        differences = [change.difference.written(3, sign=True) if change else "–" for change in changes]
+        shift, changed = effect.malignant_shift.written(3, sign=True), effect.class_changed.written(3)
+        rows.append([name, str(effect.images), *differences, shift, changed])
+    header = ["Disturbance", "Images", *(metric.title for metric in metrics)]
+    return "\n\n".join(
+        [
+            f"{sum(summary['images'].values())} images ({listed}) in {summary['groups']} groups. By how much "
+            f"each metric changes when the images are disturbed; in parentheses "
+            f"{found.provenance['bootstrap']['level']:.0%} bootstrap intervals over groups.",
+            table([*header, "Malignant probability", "Share with another class"], rows),
+            "\n".join(f"- {each.name} ({each.kind}): {each.meaning}" for each in found.disturbances),
+        ]
+    )
+
+
+def _draw_differences(effects: Mapping[str, Effect]) -> Figure:
+    """Draw how each metric changes, with its interval: a line per disturbance, a panel per metric."""
+    metrics, columns = shown_in("robustness"), 4
+    lines = -(-len(metrics) // columns)
+    figure = new_figure(12, lines * (1.0 + 0.25 * len(effects)))
+    panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+    for panel in panels[len(metrics) :]:
+        panel.axis("off")
+    for axes, metric in zip(panels, metrics, strict=False):
+        axes.axvline(0, color="grey", linewidth=0.8)
+        for place, effect in enumerate(effects.values()):
+            change = effect.metrics.get(metric.name)
+            if change is None or change.difference.value is None:
+                continue
+            difference = change.difference
+            if difference.ci_low is not None:
+                axes.plot([difference.ci_low, difference.ci_high], [place] * 2, color=BLUE, linewidth=1.2)
+            axes.plot(difference.value, place, color=BLUE, marker="o", markersize=5)
+        axes.set_title(metric.title, fontsize=9)
+    panels[0].set_yticks(range(len(effects)), [f"{name} ({e.images})" for name, e in effects.items()])
+    panels[0].set_ylim(len(effects) - 0.5, -0.5)
+    return figure

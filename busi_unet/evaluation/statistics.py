@@ -1,15 +1,20 @@
-"""Statistics over N images that a bootstrap can resample.
+"""Statistics over N images, and their intervals by resampling whole groups.
 
-Each takes `weights` (..., N), how often each image counts, and returns an array of shape (...), NaN where it
-is undefined. A point estimate is a statistic with every weight 1; the bootstrap is the same statistic with
-one row of weights per resample, so that nothing is computed in two ways.
+A statistic takes `weights` (..., N), how often each image counts, and returns (...), NaN where it is
+undefined. A point estimate has every weight 1, a bootstrap one row of weights per resample.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
+LEVEL = 0.95
 ECE_BINS = 15
+
+Statistic = Callable[[np.ndarray], np.ndarray]
 
 
 def mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -19,12 +24,7 @@ def mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the median over the images where `values` (N,) is not NaN, each repeated `weights` times.
-
-    Args:
-        values: float (N,).
-        weights: whole numbers (..., N).
-    """
+    """Return the median where `values` (N,) is not NaN, each repeated `weights` (..., N, whole) times."""
     order = np.argsort(values)[: np.count_nonzero(~np.isnan(values))]
     if not order.size:
         return np.full(weights.shape[:-1], np.nan)
@@ -39,14 +39,12 @@ def median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def macro_f1(truth: np.ndarray, predicted: np.ndarray, n_classes: int, weights: np.ndarray) -> np.ndarray:
-    """Return the unweighted mean of the F1 score of each class.
-
-    Undefined unless every class has an image. A class that is never predicted scores 0.
+    """Return the unweighted mean of the F1 score of each class; undefined unless every class has an image.
 
     Args:
         truth: class indices (N,).
         predicted: class indices (N,); -1 where no class was predicted.
-        n_classes: K.
+        n_classes: K. A class that is never predicted scores 0.
         weights: (..., N).
     """
     is_true, is_predicted = (each[:, None] == np.arange(n_classes) for each in (truth, predicted))
@@ -63,9 +61,6 @@ def auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.nda
         scores: float (N,), higher for positive.
         positive: bool (N,).
         weights: (..., N).
-
-    Returns:
-        (...), NaN where no positive or no negative image counts.
     """
     if not len(scores):
         return np.full(weights.shape[:-1], np.nan)
@@ -80,29 +75,27 @@ def auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.nda
 
 
 def expected_calibration_error(
-    probabilities: np.ndarray, truth: np.ndarray, weights: np.ndarray, *, bins: int = ECE_BINS
+    probabilities: np.ndarray, truth: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
     """Return the mean gap between the confidence of the likeliest class and how often it is right.
 
-    Equal-width bins over (0, 1] (Guo et al., On Calibration of Modern Neural Networks, ICML 2017).
-    The gap of a sparsely filled bin is chance as much as error, so that the error grows as images get
-    fewer, and its bootstrap interval lies high for the same reason.
+    In equal-width bins over (0, 1] (Guo et al., ICML 2017, arXiv:1706.04599). The gap of a sparsely filled
+    bin is chance as much as error: the error grows as images get fewer, and its bootstrap interval lies high.
 
     Args:
         probabilities: (N, K), rows summing to 1.
         truth: class indices (N,).
         weights: (..., N).
-        bins: number of bins.
     """
     confidence = probabilities.max(axis=1)
     gap = (probabilities.argmax(axis=1) == truth) - confidence
-    per_bin = weights @ (np.eye(bins)[calibration_bin(confidence, bins)] * gap[:, None])
+    per_bin = weights @ (np.eye(ECE_BINS)[calibration_bin(confidence)] * gap[:, None])
     return _divide(np.abs(per_bin).sum(-1), weights.sum(-1))
 
 
-def calibration_bin(confidence: np.ndarray, bins: int = ECE_BINS) -> np.ndarray:
-    """Return the index of the bin of each confidence in (0, 1], whose upper end belongs to it."""
-    return np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+def calibration_bin(confidence: np.ndarray) -> np.ndarray:
+    """Return the bin, 0 to `ECE_BINS` - 1, of each confidence in (0, 1]; a bin's upper end belongs to it."""
+    return np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
 
 
 def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -110,3 +103,80 @@ def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     part, whole = np.asarray(part, dtype=float), np.asarray(whole, dtype=float)
     undefined = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
     return np.divide(part, whole, out=undefined, where=whole > 0)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One value, its interval over groups, and what it rests on.
+
+    Attributes:
+        value: None where undefined.
+        ci_low: lower end of the interval; None where there is none (see `Bootstrap.estimate`).
+        ci_high: upper end.
+        n: images on which it is defined.
+        count: for a share, how many of the n.
+        undefined_resamples: resamples left out of the interval.
+    """
+
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+    count: int | None = None
+    undefined_resamples: int = 0
+
+    def written(self, digits: int, *, sign: bool = False) -> str:
+        """Return it as text such as "0.095 (0.077 to 0.113), 141 of 1492"; with `sign`, as a difference."""
+        if self.value is None:
+            return "–"
+        form = f"{'+' if sign else ''}.{digits}f"
+        interval = "" if self.ci_low is None else f" ({self.ci_low:{form}} to {self.ci_high:{form}})"
+        share = "" if self.count is None else f", {self.count} of {self.n}"
+        return f"{self.value:{form}}{interval}{share}"
+
+
+class Bootstrap:
+    """Resamples of whole groups with replacement, drawn once for all statistics of some images.
+
+    Images of one patient or view are not independent, so the group is drawn, and all its images with it (the
+    cluster bootstrap; Field and Welsh, JRSS B 69, 2007). Equal groups and seeds give equal resamples, so that
+    two statistics of the same images are compared on the same draws.
+
+    Args:
+        groups: group of each of the N images.
+        resamples: how many, at least 1.
+        seed: of the draws.
+    """
+
+    def __init__(self, groups: Sequence[Hashable], *, resamples: int = 2000, seed: int = 0) -> None:
+        self.once = np.ones(len(groups))
+        places: dict[Hashable, int] = {}
+        group_of = np.array([places.setdefault(group, len(places)) for group in groups], dtype=int)
+        self.weights = None
+        if len(places) > 1:
+            draws = np.random.default_rng(seed).multinomial(
+                len(places), np.full(len(places), 1 / len(places)), resamples
+            )
+            # As floats, matrix products are fast; counts stay exact.
+            self.weights = draws[:, group_of].astype(float)
+
+    def estimate(self, statistic: Statistic, n: int, count: int | None = None) -> Estimate:
+        """Return a statistic with its percentile interval.
+
+        There is none where none would be honest: fewer than two groups, no resample that defines the
+        statistic, or all resamples alike (0 of 20 does not prove a rate of exactly 0).
+
+        Args:
+            statistic: of weights (R, N), to (R,), NaN where undefined.
+            n: how many images it rests on.
+            count: for a share, how many of them.
+        """
+        value = float(statistic(self.once))
+        if np.isnan(value):
+            return Estimate(None, None, None, n)
+        values = np.empty(0) if self.weights is None else np.asarray(statistic(self.weights), dtype=float)
+        defined = values[~np.isnan(values)]
+        if not defined.size or np.ptp(defined) < 1e-12:
+            return Estimate(value, None, None, n, count)
+        low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        return Estimate(value, float(low), float(high), n, count, values.size - defined.size)

@@ -5,48 +5,35 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from busi_unet.errors import UsageError
+from busi_unet.evaluation.rows import ImageResult
 from busi_unet.io.files import reading
-
-if TYPE_CHECKING:
-    from busi_unet.evaluation.summary import ImageResult
 
 Subgroups = Mapping[str, Set[str]]
 """Image ids by the name of the subgroup."""
 
 
-def subgroups_of(arguments: list[str] | None) -> Subgroups | None:
-    """Return what --by names; raise as `read_subgroups`, and where no column is named."""
-    if arguments is None:
-        return None
-    table, *columns = arguments
-    if not columns:
-        raise UsageError(f"--by {table} names no column.", "Name columns of the table behind it.")
-    return read_subgroups(table, columns)
-
-
-def read_subgroups(table: str | Path, columns: Iterable[str]) -> Subgroups:
+def read_subgroups(table: str | Path, columns: Sequence[str]) -> Subgroups:
     """Return which images have an entry in a table, by column.
 
     Args:
         table: CSV with a column `image` (or `image_id`) of image ids.
-        columns: names of other columns.
+        columns: names of other columns, at least one.
 
     Raises:
-        UsageError: no such file or column, or it is not a table.
+        UsageError: no such file or column, none named, or it is not a table.
     """
     path, hint = Path(table), "Name a CSV with a row per image."
     # Spreadsheets put a mark at the head of a file.
     with reading(path, "is not a CSV in UTF-8", hint), path.open(newline="", encoding="utf-8-sig") as stream:
         rows = list(csv.DictReader(stream))
     known = rows[0].keys() if rows else ()
-    key = next((name for name in ("image", "image_id") if name in known), None)
-    missing = [name for name in columns if name not in known]
-    if key is None or missing:
+    key = next((name for name in ("image", "image_id") if name in known), "image")
+    missing = next((name for name in (key, *columns) if name not in known), None)
+    if missing or not columns:
         raise UsageError(
-            f"{path} has no column {missing[0] if missing else 'image'}.",
+            f"{path} has no column {missing}." if missing else f"No column of {path} is named.",
             f"It has: {', '.join(known) or 'no rows'}.",
         )
     # A row may be shorter than the head.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from busi_unet.errors import UsageError
-from busi_unet.evaluation.bootstrap import Estimate
+from busi_unet.evaluation.statistics import Estimate
 from busi_unet.io.files import reading
 
 # Where an evaluation is written unless told otherwise.
@@ -23,7 +23,7 @@ class Result:
 
     Attributes:
         path: the file.
-        estimates: by the name of the metric, see `busi_unet.evaluation.summary.summarise`.
+        estimates: by the name of the metric, see `busi_unet.evaluation.metrics.METRICS`.
         images: number of images by class.
         groups: number of groups of copies.
         provenance: split, command, seed of the bootstrap, hash of the model, versions.

@@ -302,7 +302,7 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
         if config.architecture.width is not None:
             its += f" --width {config.architecture.width}"
         raise UsageError(f"--init {start} holds another network.", f"Use {its}.")
-    require_unseen("--init", start, config, data, validates=not options.no_validation)
+    require_unseen(start, config, data, validates=not options.no_validation)
     return model
 
 

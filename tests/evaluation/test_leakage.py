@@ -7,7 +7,8 @@ import pytest
 
 from busi_unet.config import ModelConfig
 from busi_unet.data.prepared import load_prepared, resplit, split_hash
-from busi_unet.evaluation.leakage import ALL, split_for, subject
+from busi_unet.errors import DataLayoutError
+from busi_unet.evaluation.leakage import ALL, model_and_images, split_for
 from busi_unet.models.folder import load_config, save_config
 
 
@@ -52,13 +53,18 @@ def test_a_refit_has_seen_its_validation_images(data):
     assert not split.doubt("test")
 
 
-def test_a_subject_comes_with_what_its_metrics_suffer_from(tiny_model, data):
+def test_images_come_with_what_their_metrics_suffer_from(tiny_model, data):
+    def warnings():
+        return model_and_images(str(tiny_model), data, "test")[2]["warnings"]
+
     training = made_on(data, 0)
     save_config(tiny_model, replace(load_config(tiny_model), training=training))
-    chosen = subject(str(tiny_model), data, "test")
-    assert (len(chosen.images), len(chosen.provenance["warnings"])) == (len(data["test"]), 1), "uncalibrated"
+    _, images, provenance = model_and_images(str(tiny_model), data, "test")
+    assert (len(images), len(provenance["warnings"])) == (len(data["test"]), 1), "uncalibrated"
+    assert len(model_and_images(str(tiny_model), data, ALL)[1]) == sum(map(len, data.values()))
     training["data"]["folds_from"] = "image by image"
     save_config(tiny_model, replace(load_config(tiny_model), training=training))
-    assert len(subject(str(tiny_model), data, "test").provenance["warnings"]) == 2
-    everything = subject(str(tiny_model), data, ALL)
-    assert len(everything.images) == sum(map(len, data.values()))
+    assert len(warnings()) == 2
+    data["test"] = data["test"].select([])
+    with pytest.raises(DataLayoutError, match="no test images"):
+        warnings()

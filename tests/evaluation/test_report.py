@@ -13,10 +13,10 @@ from fakes.made_up import CASES, MadeUpPredictor, make_split
 from fakes.pages import Page
 from PIL import Image
 
-from busi_unet.evaluation.cases import rank_cases
 from busi_unet.evaluation.evaluate import evaluate
 from busi_unet.evaluation.metrics import METRICS
-from busi_unet.evaluation.report import PLOTS, default_folder, to_markdown
+from busi_unet.evaluation.plots import PLOTS
+from busi_unet.evaluation.report import default_folder, rank_cases, to_markdown
 
 
 def of_two(name):
@@ -93,7 +93,7 @@ def test_missed_cancers_come_first_and_no_case_twice(report):
 
 def test_tables_for_the_terminal(report):
     text = to_markdown(report[0])
-    assert "0.500 [0.000, 1.000] (1 of 2)" in text
+    assert "0.500 (0.000 to 1.000), 1 of 2" in text
     assert not re.search(r"\bnan\b", text)
 
 

@@ -12,15 +12,13 @@ from fakes.made_up import CASES, PIXELS, MadeUpPredictor, make_split
 from fakes.pages import Page
 
 from busi_unet.evaluation.disturbances import DISTURBANCES, Disturbance
-from busi_unet.evaluation.robustness import Effect, measure_robustness
-from busi_unet.evaluation.robustness_report import to_markdown
+from busi_unet.evaluation.robustness import measure_robustness, to_markdown
 
 BURN = Disturbance(
     "burn",
     "shortcut",
     "a corner turns over where there is a lesion",
-    lambda image, mask, generator: (_burnt(image), mask),
-    applies=lambda image, mask: mask.any(),
+    lambda image, mask, generator: (_burnt(image), mask) if mask.any() else None,
 )
 MOVE = Disturbance(
     "move",
@@ -124,7 +122,8 @@ def test_probability_and_class_shift(made):
 
 def test_a_disturbance_that_applies_to_nothing_has_no_metrics():
     found = measure_robustness(Shortcut(), make_split(CASES[4:]), disturbances=[BURN], progress=False)
-    assert found.effects["burn"] == Effect(0, {}, None, None)
+    effect = found.effects["burn"]
+    assert (effect.images, effect.metrics, effect.class_changed.value) == (0, {}, None)
     assert "–" in to_markdown(found)
 
 
@@ -138,7 +137,7 @@ def test_seed_and_image_decide_not_the_order():
         found = measure_robustness(
             Bright(), make_split(cases), disturbances=[DISTURBANCES["text_in"]], seed=seed, progress=False
         )
-        return {row.image_id: row.probabilities for row in found.disturbed["text_in"]}
+        return {row.image_id: row.probabilities for row in found.rows["text_in"]}
 
     assert after(CASES) == after(CASES[::-1])
     assert after(CASES) != after(CASES, seed=1)

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
-from busi_unet.errors import UsageError
 from busi_unet.evaluation import statistics
-from busi_unet.evaluation.bootstrap import Bootstrap
+from busi_unet.evaluation.statistics import Bootstrap
 
 
 class TestStatistics:
@@ -139,8 +138,3 @@ class TestBootstrap:
     )
     def test_no_interval_rather_than_a_false_one(self, values, groups):
         assert self.interval(values, groups).ci_low is None
-
-    @pytest.mark.parametrize("wrong", [{"resamples": 0}, {"level": 1.0}, {"level": 95}])
-    def test_impossible_settings_are_refused(self, wrong):
-        with pytest.raises(UsageError, match="bootstrap"):
-            Bootstrap("ab", **wrong)

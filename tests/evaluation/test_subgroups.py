@@ -3,7 +3,7 @@ from fakes.made_up import MadeUpPredictor, make_split
 
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.evaluate import evaluate
-from busi_unet.evaluation.subgroups import check_subgroups, read_subgroups, subgroups_of
+from busi_unet.evaluation.subgroups import check_subgroups, read_subgroups
 
 TABLE = """image,objection,annotations
 benign (1),axilla,
@@ -32,8 +32,8 @@ def test_images_with_an_entry_and_those_without_are_evaluated_apart(table):
 
 
 def test_mistakes_are_named(table, tmp_path):
-    with pytest.raises(UsageError, match="names no column"):
-        subgroups_of([str(table)])
+    with pytest.raises(UsageError, match="No column"):
+        read_subgroups(table, [])
     with pytest.raises(UsageError, match=r"other\.csv"):
         read_subgroups(tmp_path / "other.csv", ["objection"])
     with pytest.raises(UsageError, match=r"no column quality.*image, objection, annotations"):

@@ -1,0 +1,170 @@
+"""What an evaluation keeps of each image, row by row, and the same as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from busi_unet.config import CLASS_NAMES
+
+MISSED_DICE = 0.05
+"""A lesion whose mask has a lower Dice counts as missed."""
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What the model said of one image, and its scores.
+
+    Attributes:
+        image_id: unique in the data set.
+        group: patient or copy group.
+        source: data set it came from.
+        fold: 0 to 4.
+        label: true class; None where it is not known.
+        predicted_label: None for an image refused without a class.
+        flagged: whether malignancy was flagged.
+        refused: whether the image was refused as out of distribution.
+        prediction_set: None where none was stated.
+        probabilities: by class; None where there are none.
+        scores: by name, see `busi_unet.evaluation.metrics.score_image`; None where undefined.
+    """
+
+    image_id: str
+    source: str
+    group: str
+    fold: int
+    label: str | None
+    predicted_label: str | None
+    flagged: bool
+    refused: bool
+    prediction_set: tuple[str, ...] | None
+    probabilities: Mapping[str, float] | None = field(hash=False)
+    scores: Mapping[str, float | None] = field(hash=False)
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the columns of per_image.csv."""
+        chances = self.probabilities or {}
+        return {
+            "image_id": self.image_id,
+            "source": self.source,
+            "group": self.group,
+            "label": self.label,
+            "predicted_label": self.predicted_label,
+            "fold": self.fold,
+            "flagged": self.flagged,
+            "refused": self.refused,
+            "prediction_set": " ".join(self.prediction_set or ()),
+            **{f"p_{name}": chances.get(name) for name in CLASS_NAMES},
+            **self.scores,
+        }
+
+
+class Table:
+    """Image rows as columns.
+
+    Attributes:
+        groups: number of the patient or copy group of each of the N images, int (N,), from 0.
+        truth: class index, int (N,), -1 where it is not known.
+        predicted: class index, int (N,), -1 where none was predicted.
+        probabilities: float (N, K), NaN where there are none.
+    """
+
+    def __init__(self, rows: Sequence[ImageResult]) -> None:
+        self.rows = rows
+        places: dict[tuple[str, str], int] = {}
+        groups = [places.setdefault((row.source, row.group), len(places)) for row in rows]
+        self.groups = np.array(groups, dtype=int)
+        self.truth = _class_indices(row.label for row in rows)
+        self.predicted = _class_indices(row.predicted_label for row in rows)
+        none = dict.fromkeys(CLASS_NAMES, np.nan)
+        chances = [[(row.probabilities or none)[name] for name in CLASS_NAMES] for row in rows]
+        self.probabilities = np.array(chances, dtype=float).reshape(len(rows), len(CLASS_NAMES))
+
+    def among(self, name: str) -> np.ndarray:
+        """Return which images belong to a kind, bool (N,).
+
+        Args:
+            name: a class; "lesion" (benign or malignant; of an unknown class, with a reference that is not
+                empty); "no lesion" (normal; of an unknown class, with an empty reference); "not malignant";
+                "labelled"; "all".
+        """
+        unknown, area = self.truth < 0, self.column("target_area_px")
+        kinds = {label: self.truth == index for index, label in enumerate(CLASS_NAMES)}
+        kinds |= {
+            "all": np.ones(len(self.rows), dtype=bool),
+            "labelled": ~unknown,
+            "lesion": kinds["benign"] | kinds["malignant"] | unknown & (area > 0),
+            "no lesion": kinds["normal"] | unknown & (area == 0),
+            "not malignant": ~unknown & ~kinds["malignant"],
+        }
+        return kinds[name]
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a column, float (N,), NaN where it is undefined.
+
+        Args:
+            name: a score of `busi_unet.evaluation.metrics.score_image`; "malignancy" (malignant against
+                benign: p_malignant / (p_malignant + p_benign)); "set size"; or, as 1 or 0, "missed",
+                "outlined", "right", "called normal", "flagged", "not flagged", "refused", "in set".
+        """
+        match name:
+            case "missed":
+                dice = self.column("dice")
+                return np.where(np.isnan(dice), np.nan, dice < MISSED_DICE)
+            case "outlined":
+                return (self.column("predicted_area_px") > 0).astype(float)
+            case "right":
+                # An image that is refused without a class is not right: leaving it out would flatter.
+                return (self.predicted == self.truth).astype(float)
+            case "called normal":
+                return (self.predicted == CLASS_NAMES.index("normal")).astype(float)
+            case "flagged" | "refused":
+                return _floats(getattr(row, name) for row in self.rows)
+            case "not flagged":
+                return 1 - self.column("flagged")
+            case "in set":
+                return _floats(
+                    None if None in (row.prediction_set, row.label) else row.label in row.prediction_set
+                    for row in self.rows
+                )
+            case "set size":
+                return _floats(
+                    None if row.prediction_set is None else len(row.prediction_set) for row in self.rows
+                )
+            case "malignancy":
+                benign, malignant = (self.probability(label) for label in ("benign", "malignant"))
+                either = benign + malignant
+                # No preference where both are exactly 0.
+                return np.where(either == 0, 0.5, malignant / np.where(either == 0, 1, either))
+        return _floats(row.scores.get(name) for row in self.rows)
+
+    def probability(self, label: str) -> np.ndarray:
+        """Return the probability of a class, float (N,), NaN where there is none."""
+        return self.probabilities[:, CLASS_NAMES.index(label)]
+
+
+def by_source(rows: Sequence[ImageResult]) -> dict[str, list[ImageResult]]:
+    """Return the rows of each source, in the order in which they first appear."""
+    parts: dict[str, list[ImageResult]] = {}
+    for row in rows:
+        parts.setdefault(row.source, []).append(row)
+    return parts
+
+
+def count_classes(rows: Sequence[ImageResult]) -> dict[str, int]:
+    """Return the number of images of each class; "unknown" where there are any."""
+    counts = {name: sum(row.label == name for row in rows) for name in CLASS_NAMES}
+    unknown = len(rows) - sum(counts.values())
+    return counts | ({"unknown": unknown} if unknown else {})
+
+
+def _floats(values: Iterable[float | None]) -> np.ndarray:
+    # As floats, None becomes NaN.
+    return np.array(list(values), dtype=float)
+
+
+def _class_indices(labels: Iterable[str | None]) -> np.ndarray:
+    return np.array([-1 if label is None else CLASS_NAMES.index(label) for label in labels], dtype=int)
