@@ -13,9 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from busi_unet.app import batch_handlers, image_handlers
-from busi_unet.app.batch import build_batch_tab
-from busi_unet.app.model import load_predictor
+from busi_unet.app import batch, image_handlers
 from busi_unet.app.page import LAUNCH_OPTIONS, build_page
 from busi_unet.data.phantom import make_phantom
 
@@ -44,11 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def address(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    model = load_predictor(str(tiny_model))
     demo = build_page(str(tiny_model))
-    if "predict_many" not in {function.api_name for function in demo.fns.values()}:
-        with demo:
-            build_batch_tab(lambda: model)
     _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, quiet=True)
     yield url.rstrip("/")
     demo.close()
@@ -83,9 +77,9 @@ def test_the_curl_snippet_runs(address: str, folder: Path) -> None:
 
 
 def test_the_limits_are_those_of_the_code() -> None:
-    limits = batch_handlers._LIMITS
-    assert f"{batch_handlers.MAX_IMAGES} images, {batch_handlers.MAX_MEGABYTES} MB;" in GUIDE
+    limits = batch._LIMITS
+    assert f"{batch.MAX_IMAGES} images, {batch.MAX_MEGABYTES} MB;" in GUIDE
     assert f"each zip {limits['max_bytes'] // 1024**2} MB and {limits['max_files']:,} files" in GUIDE
-    assert f"the first {batch_handlers.MAX_SHOWN};" in GUIDE
+    assert f"the first {batch.MAX_SHOWN};" in GUIDE
     assert f"| one image | {image_handlers.MAX_IMAGE_MEGABYTES} MB, " in GUIDE
-    assert LAUNCH_OPTIONS["max_file_size"] == f"{batch_handlers.MAX_MEGABYTES}mb"
+    assert LAUNCH_OPTIONS["max_file_size"] == f"{batch.MAX_MEGABYTES}mb"

@@ -1,54 +1,28 @@
-"""The tab about the model."""
+"""The tab about the model in use: its results, data, limits and origin.
+
+Results are shown only where they were measured with exactly these weights: `evaluation.json` beside them is
+the summary of `busi-unet evaluate`, and has to name their SHA-256.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
 from busi_unet.app import text
-from busi_unet.app.about_handlers import about_model
 from busi_unet.app.model import ModelInUse
 from busi_unet.app.shown_errors import shown_errors
+from busi_unet.config import EVALUATION_NAME
+from busi_unet.data.published import citation_of
+from busi_unet.evaluation.metrics import shown_in
+from busi_unet.evaluation.statistics import Estimate
+from busi_unet.io.html import render
 
-_CSS = """
-.about { line-height: 1.5; }
-.about h2 { font-size: var(--text-xl); margin: 1.4rem 0 .4rem; }
-.about h2:first-child { margin-top: .3rem; }
-.about p { margin: .3rem 0 .8rem; }
-.about ul { list-style: disc; padding-left: 1.2rem; }
-.about code { font-family: var(--font-mono); }
-.about-notice { border-left: 4px solid #e69f00; padding: .5rem .75rem; }
-.about-columns { display: flex; flex-wrap: wrap; gap: 1.5rem 3rem; align-items: flex-start; }
-.about table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-.about table, .about thead, .about tbody, .about tr { border: 0; }
-.about table th, .about table td { border: 0; text-align: left; font-weight: 400; }
-.about thead th { font-size: var(--text-sm); }
-.about-results { flex: 1 1 30rem; }
-.about table.about-results th, .about table.about-results td { padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--border-color-primary); }
-.about-results td { white-space: nowrap; }
-.about table.about-results th:last-child, .about table.about-results td:last-child { width: 34%; min-width: 6rem; padding-right: 0; }
-.about-axis { display: flex; justify-content: space-between; }
-.about svg { display: block; width: 100%; overflow: visible; }
-.about .rail { stroke: var(--border-color-primary); }
-.about .range { stroke: #e69f00; stroke-width: 4px; }
-.about .value { stroke: var(--body-text-color); stroke-width: 3px; }
-.about-confusion caption { max-width: 19rem; text-align: left; padding-bottom: .4rem; font-size: var(--text-sm); }
-.about-confusion th { padding: .2rem .7rem .2rem 0; }
-.about table.about-confusion thead th { text-align: center; padding: .2rem; }
-.about table.about-confusion tbody td {
-    width: 4.6rem; height: 2.9rem; text-align: center; border: 2px solid var(--body-background-fill);
-    background: rgb(230 159 0 / calc(var(--share) * .55 + .06));
-}
-.about-facts { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; }
-.about-facts dt { font-weight: 600; }
-.about-facts dd { margin: 0; overflow-wrap: anywhere; }
-@media (max-width: 640px) {
-    .about-results td:nth-child(3), .about-results th:nth-child(3) { display: none; }
-    .about-facts { grid-template-columns: 1fr; }
-    .about-facts dd { margin-bottom: .5rem; }
-}
-"""  # noqa: E501
+_CSS = Path(__file__).with_name("about.css").read_text(encoding="utf-8")
 
 
 def build_about_tab(model: Callable[[], ModelInUse], tab: gr.Tab) -> None:
@@ -59,9 +33,64 @@ def build_about_tab(model: Callable[[], ModelInUse], tab: gr.Tab) -> None:
         tab: the tab that it stands in.
     """
 
+    @shown_errors()
     def show() -> str:
-        with shown_errors():
-            return about_model(model())
+        return about_model(model())
 
     shown = gr.HTML(f"<p>{text.WAIT}</p>", label=text.ABOUT, elem_id="about", css_template=_CSS)
     tab.select(show, outputs=shown, api_visibility="private", show_progress_on=shown, concurrency_limit=4)
+
+
+def about_model(model: ModelInUse) -> str:
+    """Return the whole tab as HTML that loads nothing from elsewhere; every text from outside is escaped."""
+    results = own_results(model.predictor.folder)
+    config = model.predictor.config
+    data = (config.training or {}).get("data") or {}
+    sources = (data.get("sources") or {}).get("train") or (["busi"] if model.kind == "embedded" else [])
+    return render(
+        "about.html",
+        text=text,
+        notice=model.notice,
+        results=results,
+        measured_on=results and text.measured_on(**results["measured_on"]),
+        facts={**model.origin(), **text.describe_config(config)},
+        sources=[citation_of(source) for source in sources],
+    )
+
+
+def own_results(folder: Path | None) -> dict[str, Any] | None:
+    """Return what an evaluation of exactly the model in a folder has measured, as `about.html` takes it.
+
+    Returns:
+        None where there is no such evaluation, it cannot be read, or it is from another version.
+    """
+    # torch takes seconds to import; the page appears without waiting for it.
+    from busi_unet.models.folder import model_hash
+
+    if folder is None:
+        return None
+    try:
+        evaluation = json.loads((folder / EVALUATION_NAME).read_text(encoding="utf-8"))
+        provenance, images = evaluation["provenance"], evaluation["images"]
+        if provenance["model_sha256"] != model_hash(folder):
+            return None
+        classes, measured = evaluation["class_names"], evaluation["estimates"]
+        counts = [[int(count) for count in row] for row in evaluation["confusion_matrix"]]
+        return {
+            "measured_on": {
+                "split": provenance["split"],
+                "classes": ", ".join(f"{int(images[name])} {name}" for name in classes),
+                "images": sum(images.values()),
+                "groups": int(evaluation["groups"]),
+                "level": float(provenance["bootstrap"]["level"]),
+            },
+            "metrics": [
+                (metric, Estimate(**measured[metric.name]))
+                for metric in shown_in("card")
+                if metric.name in measured
+            ],
+            "classes": classes,
+            "confusion": list(zip(classes, counts, strict=True)),
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

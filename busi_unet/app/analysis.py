@@ -49,7 +49,7 @@ class Analysis:
         frame: what was analysed.
         raw: what the network said of it.
         name: of files made from it, without ending.
-        remark: a sentence of Markdown about where the image came from, or empty.
+        remark: a sentence of Markdown about where the image is from, or empty.
         anyway: the visitor wants to see the result of a refused image.
         threshold: lesion probability of a pixel, set by hand; None for the model's own thresholds.
         pixel_size_mm: typed by the visitor; None for what the file says.

@@ -1,15 +1,11 @@
-"""Files that a visitor takes home."""
+"""Files that the page shows or a visitor takes home."""
 
 from __future__ import annotations
 
-import functools
-import json
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gradio.utils import get_upload_folder
@@ -18,13 +14,7 @@ from PIL import Image
 from busi_unet.app import text
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
-from busi_unet.io.decode import EXTENSIONS, DecodedImage
-
-if TYPE_CHECKING:
-    from busi_unet.inference.prediction import Prediction
-
-_FILES = ("mask.png", "overlay.png", "result.json", "report.pdf")
-_PAIR = "training-pair.zip"
+from busi_unet.io.decode import EXTENSIONS
 
 
 def cache_folder() -> Path:
@@ -47,80 +37,14 @@ def result_name(upload: str) -> str:
     return re.sub(r"[^\w.-]+", "_", stem)[:80].strip("._") or "image"
 
 
-def as_files(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the handler with each image of its answer, by name, written as a PNG and replaced by its path.
+def as_file(image: Image.Image, name: str) -> str:
+    """Write an image as `name`.png for the page; return its path.
 
-    Gradio would pack them itself, and take longer for it than the network for its answer; this packs lightly.
+    Gradio would pack it itself, and take longer for it than the network for its answer; this packs lightly.
     """
-
-    @functools.wraps(handler)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        answer = handler(*args, **kwargs)
-        if isinstance(answer, dict):
-            return {name: _as_file(value, name) for name, value in answer.items()}
-        return tuple(_as_file(value, name) for name, value in answer._asdict().items())
-
-    return wrapped
-
-
-def _as_file(value: Any, name: str) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_as_file(part, name) for part in value)
-    if not isinstance(value, Image.Image):
-        return value
     path = answer_folder() / f"{name}.png"
-    value.save(path, compress_level=1)
+    image.save(path, compress_level=1)
     return str(path)
-
-
-def write_downloads(
-    folder: Path,
-    name: str,
-    *,
-    frame: DecodedImage,
-    prediction: Prediction,
-    overlay: Image.Image,
-    report: dict[str, Any],
-    summary: Sequence[str],
-    comparison: Sequence[str],
-    model: str,
-    date: str,
-) -> list[Path]:
-    """Write the mask (0 or 255, PNG), the overlay (PNG), the report (JSON) and one page for print (PDF).
-
-    Args:
-        folder: an existing folder.
-        name: how the names of the files begin.
-        frame: what was analysed.
-        prediction: its result.
-        overlay: RGB, the size of the frame.
-        report: JSON-ready; its `warnings` are printed too.
-        summary: sentences about the result.
-        comparison: sentences about its agreement with a reference mask, if there is one.
-        model: what the page for print says of the weights.
-        date: as it shall show it.
-    """
-    # reportlab is needed by whoever prints, not by everyone who opens the page.
-    from busi_unet.imaging.reports import pdf_report
-
-    paths = [folder / f"{name}_{kind}" for kind in _FILES]
-    _mask_image(prediction.mask).save(paths[0])
-    overlay.save(paths[1])
-    paths[2].write_text(json.dumps({**report, "date": date}, indent=2) + "\n", encoding="utf-8")
-    paths[3].write_bytes(
-        pdf_report(
-            image=frame.pixels,
-            overlay=overlay,
-            prediction=prediction.to_dict(),
-            corrected=report["corrected_by_hand"],
-            model=model,
-            date=date,
-            summary=summary,
-            comparison=comparison,
-            warnings=report["warnings"],
-        )
-    )
-    return paths
 
 
 def write_training_pair(
@@ -143,13 +67,14 @@ def write_training_pair(
     """
     if label not in CLASS_NAMES:
         raise UsageError(text.NO_PAIR_CLASS, f"Choose {', '.join(CLASS_NAMES)}.")
-    path = folder / f"{name}_{_PAIR}"
+    path = folder / f"{name}_training-pair.zip"
     with zipfile.ZipFile(path, "w") as zip_file:
-        for stem, image in ((name, Image.fromarray(frame)), (f"{name}_mask", _mask_image(mask))):
+        for stem, image in ((name, Image.fromarray(frame)), (f"{name}_mask", mask_image(mask))):
             with zip_file.open(f"{label}/{stem}.png", "w") as file:
                 image.save(file, "PNG")
     return path
 
 
-def _mask_image(mask: np.ndarray) -> Image.Image:
+def mask_image(mask: np.ndarray) -> Image.Image:
+    """Return a bool mask (H, W) as an image of 0 and 255."""
     return Image.fromarray(mask.astype(np.uint8) * 255)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
@@ -9,6 +11,7 @@ from PIL import Image
 
 from busi_unet.app import text
 from busi_unet.app.analysis import Analysis, draw, measurement_rows
+from busi_unet.app.downloads import as_file, mask_image
 from busi_unet.app.model import ModelInUse
 from busi_unet.config import Thresholds
 from busi_unet.imaging.agreement import Agreement
@@ -21,20 +24,20 @@ if TYPE_CHECKING:
 Answer = dict[str, Any]
 """Values of components by name; those that are not in it stay as they are."""
 
-_FORGOTTEN: Answer = dict.fromkeys(("reference", "editor", "files", "link", "pair_file"))
+_FORGOTTEN: Answer = dict.fromkeys(("reference", "editor", "files", "pair_file"))
 
 
 class PublicAnswer(NamedTuple):
     """What a program is answered with, in this order.
 
     Attributes:
-        overlay: RGB, the size of the image, with the lesions drawn over it.
+        overlay: path of a PNG, RGB, the size of the image, with the lesions drawn over it.
         probabilities: per class; None where the image is refused.
         report: JSON-ready, with the weights in use.
         findings: Markdown.
     """
 
-    overlay: Image.Image
+    overlay: str
     probabilities: dict[str, float] | None
     report: dict[str, Any]
     findings: str
@@ -44,55 +47,47 @@ def public_answer(analysis: Analysis, model: ModelInUse) -> PublicAnswer:
     """Return an analysis as the API gives it."""
     prediction = analysis.predict(model.predictor)
     return PublicAnswer(
-        overlay=draw(analysis.frame.pixels, prediction, analysis.look),
+        overlay=as_file(draw(analysis.frame.pixels, prediction, analysis.look), "overlay"),
         probabilities=prediction.probabilities,
         report=report(analysis, model, prediction, analysis.compare(prediction)),
         findings=findings(analysis, model, prediction),
     )
 
 
-def drawing(analysis: Analysis, model: ModelInUse, layout: str) -> Answer:
-    """Return all that depends on how an analysis is looked at; the network is not asked.
-
-    Args:
-        analysis: with the settings to draw it with.
-        model: that it was made with.
-        layout: one of `text.LAYOUTS`; the pair is only made for the second.
-    """
+def drawing(analysis: Analysis, model: ModelInUse) -> Answer:
+    """Return all that depends on how an analysis is looked at; the network is not asked."""
     prediction = analysis.predict(model.predictor)
     agreement = analysis.compare(prediction)
     pixels = analysis.frame.pixels
-    overlay = draw(pixels, prediction, analysis.look)
-    answer = {
-        "overlay": overlay,
+    shared = None
+    if agreement is not None:
+        shared = as_file(draw_agreement(pixels, prediction.mask, analysis.reference.pixels), "agreement")
+    return {
+        "overlay": as_file(draw(pixels, prediction, analysis.look), "overlay"),
         "legend": text.describe_view(prediction, analysis.look.view),
         "probabilities": _probabilities(prediction.probabilities),
         "report": report(analysis, model, prediction, agreement),
         "findings": findings(analysis, model, prediction),
         "measurements": measurement_rows(prediction.measurements),
         "agreement": agreement_in_words(analysis, agreement),
-        "agreement_image": agreement and draw_agreement(pixels, prediction.mask, analysis.reference.pixels),
-        "drawn": analysis,
+        "agreement_image": shared,
     }
-    return answer if layout == text.LAYOUTS[0] else {**answer, "pair": (Image.fromarray(pixels), overlay)}
 
 
-def whole(analysis: Analysis, model: ModelInUse, layout: str) -> Answer:
+def whole(analysis: Analysis, model: ModelInUse) -> Answer:
     """Return all that a new image changes; the controls that belong to the one before start anew."""
     frame = analysis.frame
     info = text.PIXEL_SIZE_INFO if frame.spacing_mm is None else text.spacing_info(*frame.spacing_mm)
     own = model.predictor.config.thresholds.mask
     return {
-        **drawing(analysis, model, layout),
+        **drawing(analysis, model),
         **_FORGOTTEN,
         "kept": analysis,
-        "original": Image.fromarray(frame.pixels),
+        "original": as_file(Image.fromarray(frame.pixels), "original"),
         "clip_frame": gr.Slider(
             value=frame.index + 1, maximum=max(2, frame.frames), visible=frame.frames > 1
         ),
-        "threshold": gr.Slider(
-            value=own if analysis.threshold is None else analysis.threshold, **threshold_in_force(analysis)
-        ),
+        "threshold": gr.Slider(value=own, **threshold_in_force(analysis)),
         "anyway": gr.Button(visible=analysis.predict(model.predictor).label is None),
         "pixel_size": gr.Number(value=analysis.pixel_size_mm, info=info),
     }
@@ -101,7 +96,7 @@ def whole(analysis: Analysis, model: ModelInUse, layout: str) -> Answer:
 def nothing_drawn(findings: str) -> Answer:
     """Return a page that shows no result, so that none stays beside an image it does not belong to."""
     return {
-        **dict.fromkeys(("overlay", "pair", "report", "agreement_image", "drawn")),
+        **dict.fromkeys(("overlay", "report", "agreement_image")),
         "legend": "",
         "probabilities": _probabilities(None),
         "findings": findings,
@@ -127,7 +122,6 @@ def empty(findings: str) -> Answer:
     return {
         **awaited(),
         "findings": findings,
-        "clip_frame": gr.Slider(value=1, visible=False),
         "threshold": gr.Slider(value=Thresholds().mask, **threshold_in_force(None)),
         "pixel_size": gr.Number(value=None, info=text.PIXEL_SIZE_INFO),
     }
@@ -182,6 +176,46 @@ def agreement_in_words(analysis: Analysis, agreement: Agreement | None) -> str:
         return ""
     parts = (analysis.reference.remark, text.describe_agreement(agreement), text.AGREEMENT_LEGEND)
     return "\n\n".join(filter(None, parts))
+
+
+def write_downloads(folder: Path, analysis: Analysis, model: ModelInUse, *, date: str) -> list[Path]:
+    """Write the mask (0 or 255, PNG), the overlay (PNG), the report (JSON) and one page for print (PDF).
+
+    Args:
+        folder: an existing folder.
+        analysis: with the settings to draw it with; its name is how the names of the files begin.
+        model: that it was made with.
+        date: as the files shall show it.
+    """
+    # reportlab is needed by whoever prints, not by everyone who opens the page.
+    from busi_unet.imaging.reports import pdf_report
+
+    prediction = analysis.predict(model.predictor)
+    agreement = analysis.compare(prediction)
+    alert = model.predictor.config.thresholds.malignant
+    summary = (text.describe_flag(prediction, alert), text.describe_set(prediction))
+    compared = agreement_in_words(analysis, agreement).replace("**", "").split("\n\n")
+    overlay = draw(analysis.frame.pixels, prediction, analysis.look)
+    values = report(analysis, model, prediction, agreement)
+    kinds = ("mask.png", "overlay.png", "result.json", "report.pdf")
+    paths = [folder / f"{analysis.name}_{kind}" for kind in kinds]
+    mask_image(prediction.mask).save(paths[0])
+    overlay.save(paths[1])
+    paths[2].write_text(json.dumps({**values, "date": date}, indent=2) + "\n", encoding="utf-8")
+    paths[3].write_bytes(
+        pdf_report(
+            image=analysis.frame.pixels,
+            overlay=overlay,
+            prediction=prediction.to_dict(),
+            corrected=analysis.corrected is not None,
+            model=model.origin_line(),
+            date=date,
+            summary=[*filter(None, summary), *notes(analysis, prediction)],
+            comparison=[line for line in compared if line and line != text.AGREEMENT_LEGEND],
+            warnings=values["warnings"],
+        )
+    )
+    return paths
 
 
 def _probabilities(probabilities: dict[str, float] | None) -> gr.Label:

@@ -20,9 +20,8 @@ _KEPT_SECONDS = 7200
 def lay_out() -> Parts:
     """Return the components by name, laid out inside the caller's `gr.Tab`."""
     parts: Parts = {
-        # The analysis that is worked on, and the same as last drawn: only a new image writes both.
+        # The analysis that is worked on, see `Analysis`.
         "kept": gr.State(None, time_to_live=_KEPT_SECONDS),
-        "drawn": gr.State(None, time_to_live=_KEPT_SECONDS),
         "newest": gr.State(Newest()),
         # Of the image that is shown; in the page, so that the browser tells when it changes.
         "number": gr.Number(visible="hidden"),
@@ -109,29 +108,11 @@ def _display() -> Parts:
 
 
 def _result() -> Parts:
-    parts: Parts = {
-        "layout": gr.Radio(
-            list(text.LAYOUTS),
-            value=text.LAYOUTS[0],
-            label=text.COMPARE,
-            show_label=False,
-            container=False,
-            elem_id="layout",
-        )
-    }
-    with gr.Row() as parts["two_up"]:
-        for name, label in (("original", text.ORIGINAL), ("overlay", text.OVERLAY)):
-            parts[name] = _shown_image(name, label, height=360, min_width=150)
-    parts["pair"] = gr.ImageSlider(
-        label=text.PAIR,
-        format="png",
-        type="pil",
-        max_height=480,
-        interactive=False,
-        visible=False,
-        buttons=["fullscreen"],
-        elem_id="pair",
-    )
+    with gr.Row(elem_id="shown"):
+        parts: Parts = {
+            name: _shown_image(name, label, height=360, min_width=150)
+            for name, label in (("original", text.ORIGINAL), ("overlay", text.OVERLAY))
+        }
     parts["legend"] = gr.Markdown("", elem_id="legend")
     with gr.Row():
         parts["probabilities"] = gr.Label(
@@ -226,11 +207,8 @@ def _correction() -> Parts:
 
 
 def _downloads() -> Parts:
-    parts: Parts = {}
     with gr.Tab(text.DOWNLOAD):
-        parts["make_files"] = gr.Button(text.MAKE_FILES, variant="primary", elem_id="make-files")
-        parts["files"] = gr.File(label=text.FILES, interactive=False, height=260, elem_id="downloads")
-        with gr.Row():
-            parts["keep"] = gr.Button(text.KEEP, elem_id="keep")
-            parts["link"] = gr.Textbox(label=text.LINK, interactive=False, buttons=["copy"], elem_id="link")
-    return parts
+        return {
+            "make_files": gr.Button(text.MAKE_FILES, variant="primary", elem_id="make-files"),
+            "files": gr.File(label=text.FILES, interactive=False, height=260, elem_id="downloads"),
+        }

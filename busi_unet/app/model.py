@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from busi_unet.version import __version__
 
 if TYPE_CHECKING:
     from busi_unet.inference.predictor import Predictor
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,24 @@ class ModelInUse:
         if self.kind == "embedded":
             return text.EMBEDDED_WEIGHTS
         return f"Weights: {text.WEIGHTS_KINDS[self.kind]} `{self.predictor.source}`"
+
+    def origin(self) -> dict[str, str]:
+        """Return where the weights are from, by name of the fact, for people."""
+        kind = text.WEIGHTS_KINDS[self.kind]
+        facts = {"Weights": kind if self.kind == "embedded" else f"{kind} {self.predictor.source}"}
+        folder = self.predictor.folder
+        if folder is not None:
+            # The Hub's cache names a snapshot's folder by its commit.
+            if self.kind == "hub" and _COMMIT.fullmatch(folder.name):
+                facts["Commit"] = folder.name
+            facts["SHA-256"] = self.sha256
+        if not self.predictor.config.calibration.fitted:
+            facts["Calibration"] = "none"
+        return {**facts, "Version of busi_unet": __version__}
+
+    def origin_line(self) -> str:
+        """Return `origin` on one line of plain text."""
+        return "; ".join(f"{name}: {value}" for name, value in self.origin().items())
 
     def to_dict(self) -> dict[str, str | None]:
         """Return the origin, JSON-ready."""

@@ -13,15 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 # The arguments of a numbered event; the first becomes its number.
-COUNT_JS = """(...values) => {
+NUMBER_JS = """(...values) => {
+    document.body.dataset.stale = "";
     values[0] = window.newestImage = (window.newestImage ?? 0) + 1;
     return values;
 }"""
-# The same where something may be shown already.
-NUMBER_JS = f"""(...values) => {{
-    document.body.dataset.stale = "";
-    return ({COUNT_JS})(...values);
-}}"""
 # What has arrived is shown if it is the newest image's.
 CHECK_JS = """(number) => {
     if (number === window.newestImage) delete document.body.dataset.stale;

@@ -2,81 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from busi_unet.app import text
 from busi_unet.app.about import build_about_tab
-from busi_unet.app.batch import build_batch_tab
-from busi_unet.app.batch_handlers import MAX_MEGABYTES
+from busi_unet.app.batch import MAX_MEGABYTES, build_batch_tab
 from busi_unet.app.image_tab import build_image_tab
 from busi_unet.app.model import LazyModel
 
 # How many may wait; whoever comes then is told at once that the app is busy.
 MAX_WAITING = 40
 _HOUR = 3600
-
-_CSS = """
-.gradio-container { width: 100%; max-width: 1120px !important; margin: 0 auto !important; }
-#intro h1 { margin-bottom: 0; }
-#intro p { margin: .3rem 0 0; color: var(--body-text-color-subdued); }
-#intro strong { color: var(--body-text-color); }
-#examples .grid-wrap { padding-top: 2.25rem; overflow: hidden; }
-#examples .grid-container { grid-template-columns: repeat(3, minmax(0, 1fr)); }
-#examples .thumbnail-item { aspect-ratio: 4 / 3; height: auto; }
-#examples .caption-label { padding: 0 .3rem; font-size: .65rem; max-width: 100%; text-transform: capitalize; }
-#examples-source p { margin: 0; color: var(--body-text-color-subdued); font-size: var(--text-xs); }
-#findings p { margin: 0 0 .6rem; }
-#findings p:nth-child(n+2):last-child { color: var(--body-text-color-subdued); font-size: var(--text-sm); }
-#findings blockquote {
-    margin: 0 0 .8rem; padding: .5rem .75rem; border-left: 4px solid #e69f00;
-    background: var(--background-fill-secondary);
-}
-#findings blockquote p { margin: 0 !important; }
-body:not(.dark) button[role="tab"].selected { color: var(--primary-700); }
-#original img, #overlay img, #agreement-image img { object-fit: contain !important; }
-body[data-stale] :is(#original, #overlay, #pair, #legend, #probabilities, #findings, #more) {
-    visibility: hidden;
-}
-:root { --focus: var(--primary-700); }
-.dark { --focus: var(--primary-400); }
-input[type="range"]:focus-visible, input[type="radio"]:focus-visible,
-.wrap-inner:has(input[role="combobox"]:focus-visible) {
-    outline: 2px solid var(--focus); outline-offset: 2px;
-}
-/* On a phone the result comes before the settings of how it is drawn. */
-@media (max-width: 640px) {
-    #original, #overlay { height: 210px !important; }
-    #one-image { flex-direction: column; flex-wrap: nowrap; }
-    #one-image > .column { display: contents; }
-    #display { order: 1; }
-    #more { order: 2; }
-}
-"""
-
-# Names for what Gradio leaves without one, for screen readers: the button around an image, the place where
-# one is missing, the examples and the two images that are compared.
-_JS = """() => {
-    const name = () => {
-        for (const button of document.querySelectorAll("button:not([aria-label]):has(> .image-frame)")) {
-            const label = button.closest(".block")?.querySelector("[data-testid='block-label']");
-            button.setAttribute("aria-label", label?.textContent.trim() || "Image");
-        }
-        for (const empty of document.querySelectorAll("div.empty[aria-label]:not([role])")) {
-            empty.setAttribute("role", "img");
-        }
-        for (const example of document.querySelectorAll("#examples .thumbnail-item")) {
-            const caption = example.querySelector(".caption-label")?.textContent.trim();
-            if (caption) example.setAttribute("aria-label", `Example, ${caption}`);
-        }
-        document.querySelectorAll("#pair img").forEach((image, number) => {
-            image.alt = number ? "Overlay" : "Original";
-        });
-    };
-    new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
-    name();
-}"""
+_FOLDER = Path(__file__).parent
 
 _THEME = gr.themes.Base(
     primary_hue="orange",
@@ -95,8 +35,8 @@ _THEME = gr.themes.Base(
 
 LAUNCH_OPTIONS: dict[str, Any] = {
     "theme": _THEME,
-    "css": _CSS,
-    "js": _JS,
+    "css": _FOLDER.joinpath("page.css").read_text(encoding="utf-8"),
+    "js": _FOLDER.joinpath("page.js").read_text(encoding="utf-8"),
     "footer_links": ["api", "settings"],
     # A batch may be one zip; for a single image its handler has a limit of its own.
     "max_file_size": f"{MAX_MEGABYTES}mb",

@@ -48,8 +48,7 @@ VIEWS = (
     "Lesion probability",
     "Class activation map",
 )
-COMPARE, LAYOUTS = "Compare", ("Side by side", "Slider")
-ORIGINAL, OVERLAY, PAIR = "Original", "Overlay", "Original and overlay: drag the line, zoom with the wheel"
+ORIGINAL, OVERLAY = "Original", "Overlay"
 PROBABILITIES, FINDINGS, ANYWAY = "Class probabilities", "Findings", "Analyse anyway"
 ANALYSING = "Analysing…"
 NOT_ANALYSED = "Not analysed"
@@ -74,9 +73,6 @@ PAIR_CLASS, MAKE_PAIR, PAIR_FILE = (
     "Image and mask in the layout of BUSI",
 )
 DOWNLOAD, MAKE_FILES, FILES = "Download", "Make the files", "Mask, overlay, values, report"
-KEEP, LINK = "Make a link to this result", "Link, valid for two hours: whoever has it sees the image"
-LINK_EXPIRED = "The result of this link is no longer kept. Upload the image again."
-FROM_A_LINK = "*Opened from a link.*"
 ALL_VALUES, REPORT = "All values", "Report"
 
 # The weights in use.
@@ -93,28 +89,19 @@ def weights_not_in_use(requested: str, error: object) -> str:
 RESULTS, WEIGHTS, DATA, LIMITS, LICENCE = "Results", "Weights", "Data", "Limits", "Licence"
 METRIC_HEADERS = ("Metric", "Value", "Interval")
 NOT_DEFINED = "not defined"
+NO_EVALUATION = (
+    "No evaluation came with these weights, or not one that this version can show. A model folder with an "
+    "evaluation.json of busi-unet evaluate shows its results here."
+)
 CONFUSION = "Confusion matrix. Rows: true class, columns: predicted."
 UNKNOWN_DATA = "Whoever published these weights can say what they were trained on."
 LIMITS_LIST = (
-    "<strong>Not a medical device.</strong> For research and teaching, not for diagnosis or treatment.",
+    "Not a medical device. For research and teaching, not for diagnosis or treatment.",
     "Expect worse results on other scanners, hospitals and patients than those it was trained on.",
     "An image that is not breast ultrasound may still be analysed: check what you upload.",
     "The mask is empty where the model takes the image for normal.",
 )
 LICENCE_OF_CODE = "Code and embedded weights: MIT."
-
-
-def no_evaluation(name: str) -> str:
-    """Return why no metrics are shown, HTML."""
-    return (
-        "<p>No evaluation came with these weights, so no metrics are shown. A model folder with an "
-        f"<code>{name}</code> of <code>busi-unet evaluate</code> shows its own.</p>"
-    )
-
-
-def evaluation_of_another_version(name: str) -> str:
-    """Return why the metrics cannot be shown, HTML."""
-    return f"<p>The {name} of these weights is from another version and cannot be shown.</p>"
 
 
 def measured_on(split: str, classes: str, images: int, groups: int, level: float) -> str:

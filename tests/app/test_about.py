@@ -8,13 +8,12 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from busi_unet.app.about import build_about_tab
-from busi_unet.app.about_handlers import about_model, origin, own_evaluation
+from busi_unet.app import text
+from busi_unet.app.about import about_model, build_about_tab, own_results
 from busi_unet.app.model import ModelInUse, load_predictor
 from busi_unet.config import EVALUATION_NAME
 from busi_unet.inference.predictor import EMBEDDED
-from busi_unet.models.folder import load_config, model_hash, save_config, weights_hash
-from busi_unet.version import __version__
+from busi_unet.models.folder import load_config, model_hash, save_config
 
 
 def evaluation() -> dict:
@@ -33,30 +32,29 @@ def own(tiny_model: Path) -> dict:
     return content
 
 
-def test_the_figures_of_the_embedded_weights_are_their_own() -> None:
-    assert own_evaluation(EMBEDDED) == evaluation()
+def test_the_embedded_weights_show_their_results() -> None:
+    assert own_results(EMBEDDED)["classes"] == evaluation()["class_names"]
 
 
-def test_figures_are_not_borrowed(tiny_model: Path) -> None:
-    assert own_evaluation(None) is None
-    assert own_evaluation(tiny_model) is None
+def test_results_are_not_borrowed(tiny_model: Path) -> None:
+    assert own_results(None) is None
     shutil.copy(EMBEDDED / EVALUATION_NAME, tiny_model)
-    assert own_evaluation(tiny_model) is None
+    assert own_results(tiny_model) is None
     page = about_model(load_predictor(str(tiny_model)))
     assert "<table" not in page
     assert "BUSI" not in page, "nor the data of other weights"
 
 
-def test_own_figures_are_shown(tiny_model: Path, own: dict) -> None:
+def test_own_results_are_shown(tiny_model: Path, own: dict) -> None:
     own["estimates"]["auc_malignant"] |= {"value": None, "ci_low": None, "ci_high": None}
     own["estimates"]["malignant_sensitivity"] |= {"value": 1.0, "ci_low": None, "ci_high": None}
     write_evaluation(tiny_model, own)
     page = about_model(load_predictor(str(tiny_model)))
     dice = own["estimates"]["lesion_dice"]
     assert f"<td>{dice['value']:.3f}</td><td>{dice['ci_low']:.3f} to {dice['ci_high']:.3f}</td>" in page
-    assert "<td>–</td><td>not defined</td>" in page
+    assert f"<span>{own['confusion_matrix'][0][0]}</span>" in page
+    assert text.NOT_DEFINED in page
     assert "<td>1.000</td><td>–</td>" in page, "defined, though no resample tells how sure it is"
-    assert '<th scope="row">malignant</th>' in page
 
 
 def test_weights_without_calibration_say_so(tiny_model: Path) -> None:
@@ -68,13 +66,13 @@ def test_weights_without_calibration_say_so(tiny_model: Path) -> None:
 @pytest.mark.parametrize("content", ["not JSON", "[]", '{"provenance": {}}'])
 def test_a_file_that_cannot_be_read_shows_nothing(tiny_model: Path, content: str) -> None:
     (tiny_model / EVALUATION_NAME).write_text(content, encoding="utf-8")
-    assert own_evaluation(tiny_model) is None
+    assert own_results(tiny_model) is None
 
 
-def test_a_file_of_another_version_says_so(tiny_model: Path, own: dict) -> None:
+def test_a_file_of_another_version_shows_nothing(tiny_model: Path, own: dict) -> None:
     del own["confusion_matrix"]
     write_evaluation(tiny_model, own)
-    assert "from another version" in about_model(load_predictor(str(tiny_model)))
+    assert own_results(tiny_model) is None
 
 
 def test_texts_from_outside_are_escaped(tiny_model: Path, own: dict) -> None:
@@ -86,21 +84,6 @@ def test_texts_from_outside_are_escaped(tiny_model: Path, own: dict) -> None:
     page = about_model(model)
     assert "<script>" not in page and "<b>test" not in page and "<i>gone" not in page
     assert "&lt;i&gt;gone" in page
-
-
-def test_origin_of_embedded_folder_and_hub_weights(tiny_model: Path, tmp_path: Path) -> None:
-    folder = load_predictor(str(tiny_model))
-    assert origin(folder) == {
-        "Weights": f"folder {tiny_model}",
-        "SHA-256": weights_hash(tiny_model),
-        "Calibration": "none",
-        "Version of busi_unet": __version__,
-    }
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    snapshot = shutil.copytree(tiny_model, tmp_path / "snapshots" / commit)
-    folder.predictor.folder, folder.predictor.source = snapshot, "someone/busi@v1"
-    facts = origin(ModelInUse(folder.predictor, "hub"))
-    assert (facts["Weights"], facts["Commit"]) == ("Hub model someone/busi@v1", commit)
 
 
 def test_a_smallest_region_is_told_where_there_is_one(tiny_model: Path) -> None:

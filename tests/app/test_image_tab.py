@@ -13,7 +13,7 @@ import pytest
 from gradio.state_holder import SessionState
 from PIL import Image
 
-from busi_unet.app import image_answer, text
+from busi_unet.app import image_answer
 from busi_unet.app.analysis import Analysis, Look
 from busi_unet.app.image_tab import build_image_tab
 from busi_unet.app.model import LazyModel
@@ -51,9 +51,7 @@ def test_a_reference_mask_that_arrives_while_a_redraw_runs_is_not_lost(
 
     async def meet() -> None:
         look = [Look.view, Look.color, Look.opacity, Look.diameters]
-        running = asyncio.create_task(
-            demo.process_api(redraw, [None, None, 0.3, text.LAYOUTS[0], *look], state=session)
-        )
+        running = asyncio.create_task(demo.process_api(redraw, [None, None, 0.3, *look], state=session))
         assert await asyncio.to_thread(drawing.wait, 60)
         uploaded = {"path": str(mask), "meta": {"_type": "gradio.FileData"}}
         await demo.process_api(compare, [None, None, [uploaded]], state=session)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import busi_unet.inference.predictor
 from busi_unet.app.model import LazyModel, ModelInUse, load_predictor
 from busi_unet.errors import IncompatibleModelError
+from busi_unet.models.folder import weights_hash
 from busi_unet.version import __version__
 
 
@@ -48,6 +50,20 @@ def test_hub_model(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert _named(model) == {"kind": "hub", "source": "someone/busi", "notice": None}
     assert "Hub model `someone/busi`" in model.describe()
+
+
+def test_the_origin_of_hub_weights_names_their_commit(tiny_model: Path, tmp_path: Path) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    predictor = load_predictor(str(shutil.copytree(tiny_model, tmp_path / "snapshots" / commit))).predictor
+    predictor.source = "someone/busi@v1"
+
+    assert ModelInUse(predictor, "hub").origin() == {
+        "Weights": "Hub model someone/busi@v1",
+        "Commit": commit,
+        "SHA-256": weights_hash(tiny_model),
+        "Calibration": "none",
+        "Version of busi_unet": __version__,
+    }
 
 
 def test_falls_back_where_the_hub_is_out_of_reach(embedded: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -40,20 +40,22 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(
-    browser: Browser, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Page]:
-    """The app, served with a small untrained network and opened at desktop width."""
+def address(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The app, served with a small untrained network."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
     demo = build_page(str(tiny_model))
     _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, quiet=True)
+    yield url
+    demo.close()
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """The app, opened at desktop width."""
     page = browser.new_page(viewport={"width": 1280, "height": 860})
     # A busy machine may take long; an idle one never waits for this.
     page.set_default_timeout(60_000)
     expect.set_options(timeout=60_000)
-    try:
-        page.goto(url)
-        yield page
-    finally:
-        page.close()
-        demo.close()
+    page.goto(address)
+    yield page
+    page.close()

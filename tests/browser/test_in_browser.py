@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import time
 import zipfile
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from fakes.dicom_files import PATIENT, dicom, region
 from PIL import Image
-from playwright.sync_api import Browser, Page, Request, expect
+from playwright.sync_api import Page, Request, expect
 
 from busi_unet.app import text
 from busi_unet.app.examples import examples
@@ -29,7 +28,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing"),
 ]
 
-SCREENSHOTS = Path(__file__).parents[2] / "reports" / "screenshots"
 UPLOAD = "#image input[type=file]"
 SIZE = (200, 90)
 # Puts an image of 160×120 on the clipboard.
@@ -50,11 +48,6 @@ def image(tmp_path: Path) -> Path:
     path = tmp_path / "image.tif"
     Image.fromarray(make_phantom("malignant", seed=0, size=SIZE[::-1]).image).save(path)
     return path
-
-
-def _screenshot(page: Page, name: str) -> None:
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
 
 def _natural_size(page: Page, panel: str) -> list[int]:
@@ -104,14 +97,12 @@ def test_upload_example_and_clearing(page: Page, image: Path) -> None:
         expect(probabilities).to_contain_text(name)
     expect(page.locator("#findings")).to_contain_text("outlined.")
     expect(page.locator("#findings")).to_contain_text("Weights: folder")
-    _screenshot(page, "upload")
 
     page.locator("#examples button").nth(1).click()
     expect(page.locator("#findings")).to_contain_text("labelled benign.")
     expect(page.locator(UPLOAD)).to_be_attached()  # the upload of before is gone
     with Image.open(examples()[1].path) as example:
         assert _natural_size(page, "#overlay") == list(example.size)
-    _screenshot(page, "example")
 
     page.set_input_files(UPLOAD, image)
     expect(page.locator("#findings")).not_to_contain_text("labelled")
@@ -131,7 +122,6 @@ def test_a_bad_file_gives_a_sentence_and_the_app_goes_on(page: Page, image: Path
     expect(page.locator("#findings")).to_contain_text("Not analysed. The file is not")
     expect(page.get_by_test_id("toast-body")).to_contain_text("The file is not")
     expect(page.locator("#overlay img")).to_have_count(0)
-    _screenshot(page, "bad-file")
 
     page.get_by_label("Clear").click()
     page.set_input_files(UPLOAD, image)
@@ -157,7 +147,6 @@ def test_a_phone_shows_everything_and_no_other_host_is_called(page: Page, image:
     expect(page.locator("#overlay img")).to_be_in_viewport(ratio=1)
     assert page.locator("#display").bounding_box()["y"] > page.locator("#overlay").bounding_box()["y"]
     assert hosts == {"127.0.0.1"}
-    _screenshot(page, "phone-dark")
 
 
 def test_a_value_typed_out_of_range_is_brought_back(page: Page, image: Path) -> None:
@@ -200,14 +189,6 @@ def test_a_cleared_image_leaves_nothing_behind(page: Page, image: Path) -> None:
     expect(page.locator("#measurements")).not_to_contain_text("mm²")
 
 
-def test_the_last_of_two_examples_stays(page: Page) -> None:
-    expect(page.locator("#examples img")).to_have_count(3)
-    page.get_by_label("Example, benign").click()
-    page.get_by_label("Example, malignant").click()
-
-    expect(page.locator("#findings")).to_contain_text("labelled malignant.")
-
-
 def test_the_whole_table_is_to_be_seen(page: Page, image: Path) -> None:
     _analyse(page, image)
     _set_threshold(page, 0.3)
@@ -247,12 +228,6 @@ def test_sliders_redraw_without_another_run(page: Page, image: Path) -> None:
     expect(page.locator("#legend")).to_contain_text("as likely lesion as not")
     _until(lambda: (_pixels(page, "#overlay") != after).any())
 
-    page.get_by_label("Slider", exact=True).check()
-    expect(page.locator("#pair")).to_be_visible()
-    expect(page.locator("#overlay")).to_be_hidden()
-    assert _natural_size(page, "#pair") == list(SIZE)
-    _screenshot(page, "slider")
-
 
 def test_dicom_clip_with_pixel_size_and_without_the_patient(page: Page, tmp_path: Path) -> None:
     clip = np.stack([make_phantom("benign", seed=seed, size=(90, 160)).image for seed in range(3)])
@@ -274,7 +249,6 @@ def test_dicom_clip_with_pixel_size_and_without_the_patient(page: Page, tmp_path
     frame.press("Tab")
     expect(frame).to_have_value("3")
     assert PATIENT not in page.content()
-    _screenshot(page, "dicom")
 
 
 def test_reference_mask(page: Page, image: Path, tmp_path: Path) -> None:
@@ -299,7 +273,6 @@ def test_reference_mask(page: Page, image: Path, tmp_path: Path) -> None:
     expect(page.locator("#agreement")).to_contain_text("Dice")
     expect(page.locator("#agreement")).to_contain_text("reference: 5,200 px")
     assert _natural_size(page, "#agreement-image") == list(SIZE)
-    _screenshot(page, "reference")
 
 
 def test_correction_with_the_brush_becomes_a_training_pair(page: Page, image: Path, tmp_path: Path) -> None:
@@ -319,7 +292,6 @@ def test_correction_with_the_brush_becomes_a_training_pair(page: Page, image: Pa
     page.get_by_role("button", name="Measure it").click()
     expect(page.locator("#findings")).to_contain_text("corrected by hand")
     expect(page.locator("#threshold input[type=range]")).to_be_disabled()
-    _screenshot(page, "correction")
 
     page.locator("#pair-class").get_by_label("malignant").check()
     page.get_by_role("button", name="Make a training pair").click()
@@ -372,32 +344,6 @@ def test_downloads_hold_the_result(page: Page, image: Path, tmp_path: Path) -> N
     assert "not a medical device" in text.lower()
 
 
-def test_a_link_to_a_result_opens_it(page: Page, image: Path, browser: Browser) -> None:
-    _analyse(page, image)
-    _set_threshold(page, 0.3)
-    page.locator("#view input").click()
-    page.get_by_role("option", name="Uncertainty").click()
-    expect(page.locator("#legend")).to_contain_text("as likely lesion as not")
-    _tab(page, "Download")
-    page.get_by_role("button", name="Make a link to this result").click()
-    link = page.locator("#link textarea, #link input").first
-    expect(link).to_have_value(re.compile(r"\?result=[\w-]{20,}$"))
-
-    other = browser.new_page(viewport={"width": 1280, "height": 860})
-    try:
-        other.goto(link.input_value())
-        expect(other.locator("#findings")).to_contain_text("Opened from a link.")
-        assert _natural_size(other, "#overlay") == list(SIZE)
-        expect(other.locator("#findings")).to_contain_text("threshold set by hand (0.30)")
-        expect(other.locator("#threshold input[type=number]")).to_have_value("0.3")
-        expect(other.locator("#view input")).to_have_value("Uncertainty")
-        expect(other.locator("#legend")).to_contain_text("as likely lesion as not")
-        other.goto(f"{page.url.split('?')[0]}?result=unknown")
-        expect(other.get_by_text("is no longer kept")).to_be_visible()
-    finally:
-        other.close()
-
-
 def test_an_image_from_the_clipboard_and_from_the_camera(page: Page) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write", "camera"])
     page.get_by_text("Or paste it, or use the camera").click()
@@ -425,11 +371,8 @@ def test_no_serious_barrier(page: Page, image: Path, scheme: str) -> None:
     _analyse(page, image)
     _set_threshold(page, 0.3)
     found = []
-    for tab in ("Measurements", "Compare with a mask", "Correct the mask", "Download", "All values"):
-        _tab(page, tab)
-        _settle(page)
-        found += [(tab, each) for each in _barriers(page)]
-    for tab in (text.MANY_IMAGES, text.ABOUT):
+    tabs = ("Measurements", "Compare with a mask", "Correct the mask", "Download", "All values")
+    for tab in (*tabs, text.MANY_IMAGES, text.ABOUT):
         _tab(page, tab)
         _settle(page)
         found += [(tab, each) for each in _barriers(page)]

@@ -16,7 +16,6 @@ from PIL import Image
 from playwright.sync_api import Browser, expect
 
 from busi_unet.app.examples import examples
-from busi_unet.app.page import LAUNCH_OPTIONS, build_page
 from busi_unet.app.text import INVITATION
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.phantom import make_phantom
@@ -36,7 +35,7 @@ IMAGES = {
     f"{name}.png": make_phantom("malignant", seed=9, size=(80, 110 + n)).image for n, name in enumerate("ab")
 }
 PASTED = make_phantom("normal", seed=4, size=(84, 120)).image
-FIRST = ("upload", "paste", "photo", "example", "frame", "clear", "kept")
+FIRST = ("upload", "paste", "photo", "example", "frame", "clear")
 # There is no × where the box is empty, and no frame to choose where no clip is.
 SECOND = {
     **dict.fromkeys(FIRST, ("upload", "paste", "photo", "example")),
@@ -77,11 +76,8 @@ class Visitor:
         self.page = self.context.new_page()
         self.page.set_default_timeout(60_000)
         expect.set_options(timeout=60_000)
-        self.url, self.folder, self.link = url, folder, ""
+        self.folder = folder
         self.uploads = self.examples = 0
-        self.open(url)
-
-    def open(self, url: str) -> None:
         self.page.goto(url)
         expect(self.page.locator("#examples img")).to_have_count(3)
         self.page.get_by_text("Or paste it, or use the camera").click()
@@ -148,10 +144,6 @@ class Visitor:
         self.make_room()
         return {"findings": INVITATION}
 
-    def kept(self) -> dict[str, Any]:
-        self.open(self.link)
-        return {}
-
     def differs(self, expected: dict[str, Any]) -> str:
         """What is shown that is not of the event; empty if all is."""
         shown = self.page.evaluate(_SHOWN)
@@ -181,10 +173,9 @@ class Visitor:
 
 @pytest.fixture
 def visitors(
-    browser: Browser, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[float], list[Visitor]]]:
     """Two visitors of one server; call it with the seconds that a run of the network takes from then on."""
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
     (tmp_path / "clip.dcm").write_bytes(dicom(CLIP, frames=len(CLIP)))
     for name, pixels in IMAGES.items():
         Image.fromarray(pixels).save(tmp_path / name)
@@ -198,9 +189,7 @@ def visitors(
         return [replace(raw, probability=raw.probability * 0, class_logits=logits)]
 
     monkeypatch.setattr(Predictor, "run", slowed)
-    demo = build_page(str(tiny_model))
-    _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, quiet=True)
-    two = [Visitor(browser, url, tmp_path) for _ in range(2)]
+    two = [Visitor(browser, address, tmp_path) for _ in range(2)]
     stream = io.BytesIO()
     Image.fromarray(PASTED).save(stream, "PNG")
     two[0].page.evaluate(_COPY, list(stream.getvalue()))
@@ -209,12 +198,9 @@ def visitors(
         delay[0] = seconds
         return two
 
-    try:
-        yield call
-    finally:
-        for visitor in two:
-            visitor.context.close()
-        demo.close()
+    yield call
+    for visitor in two:
+        visitor.context.close()
 
 
 def _until_shown(visitors: list[Visitor], expected: list[dict[str, Any]], seconds: float = 60) -> None:
@@ -229,13 +215,6 @@ def test_of_two_events_the_second_is_shown(
     visitors: Callable[[float], list[Visitor]], subtests: pytest.Subtests
 ) -> None:
     two = visitors(0)
-    for visitor in two:
-        visitor.prepare()
-        visitor.page.get_by_role("tab", name="Download", exact=True).click()
-        visitor.page.get_by_role("button", name="Make a link to this result").click()
-        link = visitor.page.locator("#link textarea, #link input").first
-        visitor.page.wait_for_function("link => link.value", arg=link.element_handle())
-        visitor.link = link.input_value()
     for pairs in zip(PAIRS, PAIRS[len(PAIRS) // 2 :] + PAIRS[: len(PAIRS) // 2], strict=True):
         if PAIRS.index(pairs[0]) >= (len(PAIRS) + 1) // 2:
             break

@@ -13,9 +13,8 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from busi_unet.app import batch_handlers, text
-from busi_unet.app.batch import build_batch_tab
-from busi_unet.app.batch_handlers import DATATYPES, HEADERS, BatchAnswer, BatchHandlers
+from busi_unet.app import batch, text
+from busi_unet.app.batch import DATATYPES, HEADERS, BatchAnswer, BatchHandlers, build_batch_tab
 from busi_unet.app.model import ModelInUse, load_predictor
 from busi_unet.data.phantom import make_phantom
 
@@ -28,7 +27,7 @@ REQUEST = gr.Request(session_hash="visitor")
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    monkeypatch.setattr(batch_handlers, "_SECONDS_BETWEEN_UPDATES", 0)
+    monkeypatch.setattr(batch, "_SECONDS_BETWEEN_UPDATES", 0)
     return tmp_path / "gradio"
 
 
@@ -132,7 +131,7 @@ def test_too_much_or_nothing_is_one_sentence(
 ) -> None:
     with pytest.raises(gr.Error, match=text.BATCH_EMPTY[0]):
         list(run(handlers, []))
-    monkeypatch.setattr(batch_handlers, "MAX_IMAGES", 2)
+    monkeypatch.setattr(batch, "MAX_IMAGES", 2)
     with pytest.raises(gr.Error, match="3 files"):
         list(run(handlers, images))
 
