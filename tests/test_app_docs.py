@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from busi_unet.app import batch, image_handlers
 from busi_unet.app.page import LAUNCH_OPTIONS, build_page
 from busi_unet.data.phantom import make_phantom
 
@@ -74,12 +73,3 @@ def test_the_curl_snippet_runs(address: str, folder: Path) -> None:
     )
     assert "event: complete" in result.stdout, result.stdout + result.stderr
     assert '"probabilities"' in result.stdout
-
-
-def test_the_limits_are_those_of_the_code() -> None:
-    limits = batch._LIMITS
-    assert f"{batch.MAX_IMAGES} images, {batch.MAX_MEGABYTES} MB;" in GUIDE
-    assert f"each zip {limits['max_bytes'] // 1024**2} MB and {limits['max_files']:,} files" in GUIDE
-    assert f"the first {batch.MAX_SHOWN};" in GUIDE
-    assert f"| one image | {image_handlers.MAX_IMAGE_MEGABYTES} MB, " in GUIDE
-    assert LAUNCH_OPTIONS["max_file_size"] == f"{batch.MAX_MEGABYTES}mb"

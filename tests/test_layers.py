@@ -88,10 +88,6 @@ def test_a_model_folder_needs_no_hub_client():
     assert not imported_by("import busi_unet.inference.predictor") & {"huggingface_hub", "httpx2"}
 
 
-def test_the_hub_loads_its_client_only_when_asked():
-    assert not imported_by("import busi_unet.hub") & (TRAINING_ONLY | {"torch", "gradio", "huggingface_hub"})
-
-
 def test_the_page_needs_no_training_libraries():
     assert not imported_by("import busi_unet.app.page") & TRAINING_ONLY - {"matplotlib"}
 

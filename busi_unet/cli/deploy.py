@@ -18,17 +18,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from busi_unet.hub import checked_id, page_of
-    from busi_unet.publish.folder import describe_files, dry_run
+    from busi_unet.publish.folder import dry_run
     from busi_unet.publish.space import build_space_folder, deploy_space, space_variables
 
     require(args.dry_run or not args.output, "--output needs --dry-run.")
     link = page_of(checked_id(args.repo_id), "space")
     if args.dry_run:
-        files = dry_run(partial(build_space_folder, model=args.model), args.output)
+        files, listed = dry_run(partial(build_space_folder, model=args.model), args.output)
         variables = space_variables(args.model)
         result = {"url": link, "variables": variables, "files": files}
-        listed = "".join(f"\nvariable {name}={value}" for name, value in variables.items())
-        text = f"{describe_files(files)}{listed}\nwould be {link}"
+        named = "".join(f"\nvariable {name}={value}" for name, value in variables.items())
+        text = f"{listed}{named}\nwould be {link}"
     else:
         pushed = deploy_space(args.repo_id, model=args.model, private=args.private)
         result, text = {"url": link, "commit": pushed.commit}, link

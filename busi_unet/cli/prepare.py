@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,15 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--table",
         type=Path,
         metavar="FILE",
-        help="CSV or Excel file with the columns image, mask, label, patient and fold; "
-        "any but the first may be missing",
+        help="CSV or Excel file with the column image and any of mask, label, patient and fold",
     )
     parser.add_argument(
         "--output", type=Path, default=Path("data/busi"), help="folder to write (%(default)s)"
     )
-    parser.add_argument(
-        "--seed", type=seed, default=0, help="of the folds that are not published (%(default)s)"
-    )
+    parser.add_argument("--seed", type=seed, default=0, help="of computed folds (%(default)s)")
     test = parser.add_mutually_exclusive_group()
     test.add_argument(
         "--test-fold",
@@ -72,47 +68,33 @@ def run(args: argparse.Namespace) -> None:
     from busi_unet.data.prepare import prepare
     from busi_unet.data.prepared import read_record, summarise
     from busi_unet.data.readers.own import OwnData
+    from busi_unet.data.report import write_data_report
+    from busi_unet.hub import check_push
+    from busi_unet.publish.dataset import push_dataset
 
-    sources: list[str | OwnData] = list(args.sources)
-    if args.images or args.masks or args.table:
-        sources.append(OwnData(args.images, args.masks, args.table))
-    require(sources, "Name a SOURCE, or --images.")
+    own = [OwnData(args.images, args.masks, args.table)] * bool(args.images or args.masks or args.table)
+    require(args.sources or own, "Name a SOURCE, or --images.")
     require(args.push_to_hub or not args.public, "--public needs --push-to-hub.")
     require(not (args.ignore_copies and args.push_to_hub), "Folds that ignore copies are not published.")
     if args.push_to_hub:
-        from busi_unet.hub import check_push
-
         check_push(args.push_to_hub, repo_type="dataset", private=not args.public)
-    started = time.perf_counter()
-    dataset = prepare(
-        sources,
-        args.output,
-        seed=args.seed,
-        test_fold=args.test_fold,
-        leave_out=args.leave_out,
-        ignore_copies=args.ignore_copies,
-        overwrite=args.overwrite,
-    )
+    options = ("seed", "test_fold", "leave_out", "ignore_copies", "overwrite")
+    dataset = prepare([*args.sources, *own], args.output, **{name: getattr(args, name) for name in options})
     record = read_record(args.output)
     for message in record["warnings"]:
         warn(message)
     report = args.output / "report.html" if args.report else None
     if report:
-        from busi_unet.data.report import write_data_report
-
         write_data_report(dataset, report, record=record, progress=True)
     result = {
         "output": str(args.output),
         "report": report and str(report),
         **record,
         **summarise(dataset),
-        "runtime_s": round(time.perf_counter() - started, 2),
     }
     if args.push_to_hub:
-        from busi_unet.publish.dataset import push_dataset
-
         # The data set is there by now: doing this again has to replace it.
-        again = [*args.command, *(["--overwrite"] if not args.overwrite else [])]
+        again = [*args.command, *["--overwrite"] * (not args.overwrite)]
         pushed = push_dataset(args.output, args.push_to_hub, command=again, public=args.public)
         result["published"] = pushed.url
     print_result(result, _as_text(result), as_json=args.json)

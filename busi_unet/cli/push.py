@@ -27,14 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from busi_unet.publish.folder import describe_files, dry_run
+    from busi_unet.publish.folder import dry_run
     from busi_unet.publish.model import build_model_folder, push_model
 
     require(args.dry_run or not args.output, "--output needs --dry-run.")
     settings = {"repo_id": args.repo_id, "evaluations": args.evaluation}
     if args.dry_run:
-        files = dry_run(partial(build_model_folder, args.run, **settings), args.output)
-        result, text = {"repo_id": args.repo_id, "files": files}, describe_files(files)
+        files, text = dry_run(partial(build_model_folder, args.run, **settings), args.output)
+        result = {"repo_id": args.repo_id, "files": files}
     else:
         pushed = push_model(args.run, private=args.private, revision=args.revision, **settings)
         result, text = {"url": pushed.url, "commit": pushed.commit}, pushed.url

@@ -1,6 +1,9 @@
-"""The Hugging Face Hub: pull models and data sets, push folders. The only code that talks to it."""
+"""The Hugging Face Hub: pull models and data sets, push folders. The only code that talks to it.
 
-from busi_unet.hub.ids import checked_id, is_hub_id, page_of
+It loads the client of the Hub: import it where it is needed.
+"""
+
+from busi_unet.hub.errors import checked_id, is_hub_id, page_of
 from busi_unet.hub.pull import fetch_dataset, fetch_model
 from busi_unet.hub.push import PushResult, check_push, is_private, push_folder
 

@@ -1,32 +1,29 @@
-"""Errors of the Hub, each as one line: what failed, and what to do next."""
+"""Names of repositories on the Hub, and its errors, each as one line: what failed, and what to do next."""
 
 from __future__ import annotations
 
-import errno
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
-from busi_unet.errors import HubAccessError, first_line
-from busi_unet.hub.ids import name_of, page_of
+from huggingface_hub import constants, errors
+from huggingface_hub.utils import parse_ratelimit_headers, validate_repo_id
 
-if TYPE_CHECKING:
-    from huggingface_hub.errors import HfHubHTTPError
+from busi_unet.errors import HubAccessError, UsageError, first_line
 
 Result = TypeVar("Result")
 
-_LATER = "Try again in a few minutes."
-_TOKEN = "Set HF_TOKEN to a token from {endpoint}/settings/tokens, or run `hf auth login`."
+# What a message calls each kind of repository, and where the pages of that kind are.
+_KINDS = {"model": ("model", ""), "dataset": ("data set", "datasets/"), "space": ("Space", "spaces/")}
 
 
 class HubUnreachableError(HubAccessError):
     """The Hub cannot be reached or fails: the cache may serve, and the same request may succeed later.
 
     Args:
-        message: one sentence, what happened.
-        hint: one sentence, what to do next.
         retry_after: seconds to wait at least before the next try; None where a retry is of no use soon.
     """
 
@@ -42,6 +39,36 @@ class Retries(NamedTuple):
     longest: float
 
 
+def is_hub_id(text: str) -> bool:
+    """Return whether a text has the form USER/NAME that the Hub allows; the Hub is not asked."""
+    try:
+        validate_repo_id(text)
+    except errors.HFValidationError:
+        return False
+    return "/" in text
+
+
+def checked_id(repo_id: str) -> str:
+    """Return the id itself.
+
+    Raises:
+        UsageError: it does not have the form USER/NAME.
+    """
+    if not is_hub_id(repo_id):
+        raise UsageError(f"{repo_id!r} is not a Hub id.", "Use USER/NAME: letters, digits, dots, - and _.")
+    return repo_id
+
+
+def page_of(repo_id: str, repo_type: str = "model") -> str:
+    """Return the address of a repository's page, on the endpoint in use."""
+    return f"{constants.ENDPOINT}/{_KINDS[repo_type][1]}{repo_id}"
+
+
+def name_of(repo_id: str, repo_type: str = "model") -> str:
+    """Return how messages call a repository: "data set USER/NAME"."""
+    return f"{_KINDS[repo_type][0]} {repo_id}"
+
+
 def retry(
     call: Callable[[], Result],
     retries: Retries,
@@ -55,7 +82,7 @@ def retry(
     Args:
         call: talks to the Hub.
         retries: how often, and after how long.
-        repo_id, repo_type, revision: as for `hub_errors`.
+        repo_id, repo_type, revision: what the message of an error is about.
 
     Raises:
         HubAccessError: as from `hub_errors`.
@@ -76,37 +103,23 @@ def retry(
 
 @contextmanager
 def hub_errors(repo_id: str, *, repo_type: str = "model", revision: str | None = None) -> Iterator[None]:
-    """Turn whatever the Hub, its client, the network or the disk reports into one line.
-
-    Args:
-        repo_id: USER/NAME that the line is about.
-        repo_type: "model", "dataset" or "space".
-        revision: branch, tag or commit that was asked for.
+    """Turn what the Hub, its client or the network reports into one line; other errors pass.
 
     Raises:
         HubUnreachableError: the network or the Hub fails.
-        HubAccessError: anything else.
+        HubAccessError: the Hub refuses.
     """
     try:
         yield
     except HubAccessError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise _translate(error, repo_id, repo_type, revision) from error
     except Exception as error:
-        if not _is_of(error, "httpx", "httpx2", "huggingface_hub", "hf_xet"):
-            raise
-        raise _translate(error, repo_id, repo_type, revision) from error
+        if translated := _translate(error, repo_id, repo_type, revision):
+            raise translated from error
+        raise
 
 
-def _is_of(error: BaseException, *packages: str) -> bool:
-    """Return whether one of these packages defines the error; the client's is httpx or httpx2, by version."""
-    return type(error).__module__.partition(".")[0] in packages
-
-
-def _translate(error: Exception, repo_id: str, repo_type: str, revision: str | None) -> HubAccessError:
-    from huggingface_hub import constants, errors
-
+def _translate(error: Exception, repo_id: str, repo_type: str, revision: str | None) -> HubAccessError | None:
     name = name_of(repo_id, repo_type)
     # The client raises errors of its own around the one that tells what happened.
     causes: list[BaseException] = [error]
@@ -121,15 +134,11 @@ def _translate(error: Exception, repo_id: str, repo_type: str, revision: str | N
             )
         if isinstance(cause, errors.HfHubHTTPError):
             return _refusal(cause, repo_id, repo_type, revision)
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            return HubAccessError(
-                f"The disk is full: {cause.filename or constants.HF_HOME} could not be written.",
-                "Free some space, or set HF_HOME to a folder on another disk.",
-            )
         if (
-            _is_of(cause, "httpx", "httpx2", "json")
+            # The client's library for HTTP is one of these two, by its version.
+            _package_of(cause) in ("httpx", "httpx2")
             # hf_xet raises the first, the client the others where an answer is not the Hub's.
-            or isinstance(cause, ConnectionError | KeyError | errors.FileMetadataError)
+            or isinstance(cause, ConnectionError | KeyError | json.JSONDecodeError | errors.FileMetadataError)
         ):
             no_connection = type(cause).__name__ in ("ConnectError", "ConnectTimeout", "ProxyError")
             return HubUnreachableError(
@@ -137,26 +146,30 @@ def _translate(error: Exception, repo_id: str, repo_type: str, revision: str | N
                 "Check the network, and HF_ENDPOINT and the proxy if set.",
                 retry_after=None if no_connection else 0.0,
             )
-    return HubAccessError(f"The Hub's client failed for the {name}: {first_line(causes[-1])}.", "Try again.")
-
-
-def _refusal(error: HfHubHTTPError, repo_id: str, repo_type: str, revision: str | None) -> HubAccessError:
-    """Return the line for an answer that is not 2xx."""
-    from huggingface_hub import constants, errors
-
-    name = name_of(repo_id, repo_type)
-    response = error.response
-    status = response.status_code
-    said = (error.server_message or "").strip().split("\n")[0].rstrip(".")
-    because = f": {said}." if said else "."
-    get_token = _TOKEN.format(endpoint=constants.ENDPOINT)
-
-    if status == 429:
-        return HubUnreachableError(
-            "The Hub's rate limit is reached (429).", _LATER, retry_after=_seconds_to_wait(response.headers)
+    if isinstance(error, RuntimeError) or _package_of(error) in ("huggingface_hub", "hf_xet"):
+        return HubAccessError(
+            f"The Hub's client failed for the {name}: {first_line(causes[-1])}.", "Try again."
         )
-    if status >= 500 and status != 507:
-        return HubUnreachableError(f"The Hub has a fault ({status}).", _LATER)
+    return None
+
+
+def _package_of(error: BaseException) -> str:
+    return type(error).__module__.partition(".")[0]
+
+
+def _refusal(
+    error: errors.HfHubHTTPError, repo_id: str, repo_type: str, revision: str | None
+) -> HubAccessError:
+    """Return the line for an answer that is not 2xx."""
+    name, status = name_of(repo_id, repo_type), error.response.status_code
+    get_token = f"Set HF_TOKEN to a token from {constants.ENDPOINT}/settings/tokens, or run `hf auth login`."
+    # 507: the account's storage is full.
+    if status == 429 or (status >= 500 and status != 507):
+        return HubUnreachableError(
+            f"The Hub is busy or has a fault ({status}).",
+            "Try again in a few minutes.",
+            retry_after=_seconds_to_wait(error.response.headers),
+        )
     if isinstance(error, errors.GatedRepoError):
         return HubAccessError(
             f"The {name} is gated, and this account has no access ({status}).",
@@ -174,16 +187,15 @@ def _refusal(error: HfHubHTTPError, repo_id: str, repo_type: str, revision: str 
         )
     if status == 401:
         return HubAccessError("The Hub does not accept the token (401).", get_token)
-    if status == 403:
-        verb = "read" if response.request.method in ("GET", "HEAD") else "write"
-        return HubAccessError(f"This token may not {verb} the {name} (403){because}", get_token)
-    return HubAccessError(f"The Hub refused a request for the {name} ({status}){because}", "Try again.")
+    said = (error.server_message or "without a reason").splitlines()[0].rstrip(".")
+    return HubAccessError(
+        f"The Hub refused a request for the {name} ({status}): {said}.",
+        get_token if status == 403 else "Try again.",
+    )
 
 
 def _seconds_to_wait(headers: dict[str, str]) -> float:
     """Return how long the Hub asks to wait; 0 where it does not say."""
-    from huggingface_hub.utils import parse_ratelimit_headers
-
     limit = parse_ratelimit_headers(headers)
     if limit is not None and limit.remaining == 0:
         return limit.reset_in_seconds

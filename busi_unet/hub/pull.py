@@ -7,15 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import file_digest, sha1
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from huggingface_hub import HfApi, constants, is_offline_mode, snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.hf_api import RepoFile
 
 from busi_unet.config import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME
 from busi_unet.errors import HubAccessError
-from busi_unet.hub.errors import HubUnreachableError, Retries, hub_errors, retry
-from busi_unet.hub.ids import checked_id, name_of
-
-if TYPE_CHECKING:
-    from huggingface_hub.hf_api import RepoFile
+from busi_unet.hub.errors import HubUnreachableError, Retries, checked_id, name_of, retry
 
 # Far above any model of this package, far below what fills a disk.
 MOST_BYTES = {CONFIG_NAME: 1 << 20, WEIGHTS_NAME: 1 << 30, EVALUATION_NAME: 1 << 20}
@@ -42,10 +41,16 @@ def fetch_model(repo_id: str, *, revision: str | None = None) -> Path:
     Raises:
         UsageError: not a Hub id.
         HubAccessError: no such repository or revision, no access, not a model of this package, a damaged
-            file, a full disk; or the Hub cannot be reached and nothing is cached.
+            file; or the Hub cannot be reached and nothing is cached.
     """
     checked_id(repo_id)
-    return _fetch(partial(_download, repo_id, revision), partial(_find_in_cache, repo_id, revision), repo_id)
+    return _fetch(
+        partial(_download, repo_id, revision),
+        repo_id,
+        patterns=list(MOST_BYTES),
+        revision=revision,
+        required=_REQUIRED,
+    )
 
 
 def fetch_dataset(repo_id: str, *, patterns: Sequence[str]) -> Path:
@@ -60,86 +65,73 @@ def fetch_dataset(repo_id: str, *, patterns: Sequence[str]) -> Path:
 
     Raises:
         UsageError: not a Hub id.
-        HubAccessError: no such data set, no access, a full disk; or the Hub cannot be reached and the files
-            are not cached.
+        HubAccessError: no such data set, no access; or the Hub cannot be reached and nothing is cached.
     """
-    from huggingface_hub import constants, snapshot_download
-
-    def download() -> str:
-        _ask_for_commit(repo_id, constants.DEFAULT_REVISION, "dataset")
-        return snapshot_download(repo_id, repo_type="dataset", allow_patterns=list(patterns))
-
     checked_id(repo_id)
-    return _fetch(
-        lambda: Path(retry(download, _RETRIES, repo_id, repo_type="dataset")),
-        partial(_cached_snapshot, repo_id, patterns, repo_type="dataset"),
-        repo_id,
-        "dataset",
-    )
+
+    def download() -> Path:
+        _commit_of(repo_id, None, "dataset")
+        return Path(snapshot_download(repo_id, repo_type="dataset", allow_patterns=list(patterns)))
+
+    return _fetch(download, repo_id, patterns=patterns, repo_type="dataset")
 
 
 def _fetch(
     download: Callable[[], Path],
-    find_in_cache: Callable[[], Path | None],
     repo_id: str,
+    *,
+    patterns: Sequence[str],
     repo_type: str = "model",
+    revision: str | None = None,
+    required: Sequence[str] = (),
 ) -> Path:
-    from huggingface_hub import is_offline_mode
-
+    """Download, or return the cached folder where the Hub cannot be reached and all of it is there."""
     try:
-        return download()
+        return retry(download, _RETRIES, repo_id, repo_type=repo_type, revision=revision)
     except HubUnreachableError as error:
-        folder = find_in_cache()
         name = name_of(repo_id, repo_type)
-        if folder is None:
+        try:
+            cached = snapshot_download(
+                repo_id,
+                repo_type=repo_type,
+                revision=revision,
+                allow_patterns=list(patterns),
+                local_files_only=True,
+            )
+        except LocalEntryNotFoundError:
+            cached = None
+        if cached is None or not all(Path(cached, file).is_file() for file in required):
             raise HubAccessError(f"{error.message} The {name} is not cached.", error.hint) from error
         if not is_offline_mode():
             logging.getLogger(__name__).warning("%s Using the cached %s.", error.message, name)
-        return folder
+        return Path(cached)
 
 
-def _ask_for_commit(repo_id: str, revision: str, repo_type: str = "model") -> str:
+def _commit_of(repo_id: str, revision: str | None, repo_type: str = "model") -> str:
     """Return the commit of a revision.
 
     Ask for it first: without a network this fails at once, where the client repeats other requests for long,
     or takes what is cached without a word.
     """
-    from huggingface_hub import HfApi, constants
-
+    # Said, since not every mirror of the Hub knows a default.
+    revision = revision or constants.DEFAULT_REVISION
     timeout = constants.HF_HUB_ETAG_TIMEOUT
     return HfApi().repo_info(repo_id, repo_type=repo_type, revision=revision, timeout=timeout).sha
 
 
-def _list_files(repo_id: str, revision: str) -> dict[str, RepoFile]:
-    """Return the files at the root of a model repository by path."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.hf_api import RepoFile
-
-    commit = _ask_for_commit(repo_id, revision)
-    entries = HfApi().list_repo_tree(repo_id, revision=commit)
-    return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
-
-
 def _download(repo_id: str, revision: str | None) -> Path:
-    from huggingface_hub import constants, snapshot_download
-
-    # Said, since not every mirror of the Hub knows a default.
-    revision = revision or constants.DEFAULT_REVISION
-
-    def download(again: bool) -> tuple[Path, list[str]]:
-        """Return the folder, and the names of damaged files."""
-        files = _list_files(repo_id, revision)
-        _check_listing(repo_id, files)
+    entries = HfApi().list_repo_tree(repo_id, revision=_commit_of(repo_id, revision))
+    files = {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+    _check_listing(repo_id, files)
+    for again in (False, True):
         folder = Path(
             snapshot_download(
                 repo_id, revision=revision, allow_patterns=list(MOST_BYTES), force_download=again
             )
         )
-        names = [name for name in MOST_BYTES if name in files]
-        return folder, [name for name in names if not _is_intact(folder / name, files[name])]
-
-    for again in (False, True):
-        folder, damaged = retry(partial(download, again), _RETRIES, repo_id, revision=revision)
+        damaged = [
+            name for name in MOST_BYTES if name in files and not _is_intact(folder / name, files[name])
+        ]
         if not damaged:
             return folder
     raise HubAccessError(
@@ -148,52 +140,19 @@ def _download(repo_id: str, revision: str | None) -> Path:
     )
 
 
-def _cached_snapshot(
-    repo_id: str, patterns: Sequence[str], *, revision: str | None = None, repo_type: str = "model"
-) -> Path | None:
-    """Return the cached folder, None where an earlier download left none or a part; the Hub is not asked."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    with hub_errors(repo_id, repo_type=repo_type, revision=revision):
-        try:
-            folder = snapshot_download(
-                repo_id,
-                repo_type=repo_type,
-                revision=revision,
-                allow_patterns=list(patterns),
-                local_files_only=True,
-            )
-        except LocalEntryNotFoundError:
-            return None
-    return Path(folder)
-
-
-def _find_in_cache(repo_id: str, revision: str | None) -> Path | None:
-    folder = _cached_snapshot(repo_id, list(MOST_BYTES), revision=revision)
-    return folder if folder and all((folder / name).is_file() for name in _REQUIRED) else None
-
-
 def _check_listing(repo_id: str, files: Mapping[str, RepoFile]) -> None:
     """Refuse what is not a model of this package before it is downloaded."""
-    missing = [name for name in _REQUIRED if name not in files]
-    if missing:
-        pickles = [
-            name for name in files if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"))
-        ]
+    faults = [f"{name} not found" for name in _REQUIRED if name not in files]
+    faults += [
+        f"{name} is larger than {most >> 20} MiB"
+        for name, most in MOST_BYTES.items()
+        if name in files and files[name].size > most
+    ]
+    if faults:
         raise HubAccessError(
-            f"{repo_id} is not a model of busi_unet ({' and '.join(missing)} not found).",
-            f"{pickles[0]} is never loaded: a pickle can run code. Ask its owner for safetensors."
-            if pickles
-            else "Name a model that was published with busi_unet.",
+            f"{repo_id} is not a model of busi_unet ({', '.join(faults)}).",
+            "Name a model that was published with busi_unet.",
         )
-    for name, most in MOST_BYTES.items():
-        if name in files and files[name].size > most:
-            raise HubAccessError(
-                f"{repo_id} is not a model of busi_unet ({name} has {files[name].size >> 20} MiB; at most "
-                f"{most >> 20} are read).",
-                "Name a model that was published with busi_unet.",
-            )
 
 
 def _is_intact(path: Path, listed: RepoFile) -> bool:

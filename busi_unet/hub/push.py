@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.utils import filter_repo_objects
 
 from busi_unet.errors import HubAccessError, UsageError
-from busi_unet.hub.errors import Result, Retries, retry
-from busi_unet.hub.ids import checked_id, name_of, page_of
+from busi_unet.hub.errors import Result, Retries, checked_id, name_of, page_of, retry
 
 # What was trained for a day is worth minutes.
 _RETRIES = Retries(pauses=(1.0, 2.0, 4.0, 8.0, 16.0), longest=300.0)
 
 
-@dataclass(frozen=True)
-class PushResult:
-    """Where a folder went.
-
-    Attributes:
-        url: page of the repository.
-        commit: id of the commit that holds the folder; that of the last one where nothing had changed.
-    """
+class PushResult(NamedTuple):
+    """Where a folder went: page of the repository, and id of the commit that holds the folder."""
 
     url: str
     commit: str
@@ -42,18 +38,16 @@ def check_push(repo_id: str, *, repo_type: str = "model", private: bool | None =
         UsageError: not a Hub id, a name of somebody else's, or a public repository where private is wanted.
         HubAccessError: no token, a wrong or read-only one, or the Hub cannot be reached.
     """
-    from huggingface_hub import HfApi, get_token
-
     name = name_of(checked_id(repo_id), repo_type)
-    get_one = "Set HF_TOKEN to a token with write permission, or run `hf auth login`."
-    if not get_token():
-        raise HubAccessError(f"There is no token to push the {name} with. Nothing was sent.", get_one)
-    account = retry(HfApi().whoami, _RETRIES, repo_id, repo_type=repo_type)
+    account = retry(HfApi().whoami, _RETRIES, repo_id, repo_type=repo_type) if get_token() else {}
     role = ((account.get("auth") or {}).get("accessToken") or {}).get("role")
-    if role == "read":
-        raise HubAccessError(f"The token is read-only: it cannot push the {name}. Nothing was sent.", get_one)
+    if not account or role == "read":
+        raise HubAccessError(
+            f"Pushing the {name} needs a token with write permission. Nothing was sent.",
+            "Set HF_TOKEN to one, or run `hf auth login`.",
+        )
     namespace, _, last = repo_id.partition("/")
-    own = [account.get("name", ""), *(organisation["name"] for organisation in account.get("orgs") or [])]
+    own = [account["name"], *(organisation["name"] for organisation in account.get("orgs") or [])]
     # Only the Hub knows what a fine-grained token may do.
     if role == "write" and namespace not in own:
         raise UsageError(
@@ -73,8 +67,6 @@ def is_private(repo_id: str, *, repo_type: str = "model") -> bool | None:
     Raises:
         HubAccessError: the Hub cannot be reached, or does not accept the token.
     """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError
 
     def look() -> bool | None:
         try:
@@ -93,8 +85,7 @@ def push_folder(
     repo_type: str = "model",
     private: bool | None = None,
     revision: str | None = None,
-    delete_patterns: Sequence[str] | None = None,
-    space_sdk: str | None = None,
+    delete_patterns: Sequence[str] = (),
     space_variables: Mapping[str, str] | None = None,
 ) -> PushResult:
     """Push all files of a folder in one commit.
@@ -111,24 +102,17 @@ def push_folder(
             a public repository; otherwise one that exists keeps its visibility.
         revision: branch, created from the main one where missing; None for the main one.
         delete_patterns: delete files of the repository that match one of these and are not in the folder.
-        space_sdk: needed to create a Space: "gradio".
         space_variables: names and values, set before the commit, so that a Space never starts without them.
 
     Raises:
         UsageError: as from `check_push`.
         HubAccessError: the push failed.
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-    from huggingface_hub.utils import filter_repo_objects
-
     check_push(repo_id, repo_type=repo_type, private=private)
     api = HfApi()
     repository = {"repo_id": repo_id, "repo_type": repo_type}
-    paths = {
-        path.relative_to(folder).as_posix(): path
-        for path in sorted(Path(folder).rglob("*"))
-        if path.is_file()
-    }
+    files = (path for path in sorted(Path(folder).rglob("*")) if path.is_file())
+    paths = {path.relative_to(folder).as_posix(): path for path in files}
 
     def attempt(call: Callable[..., Result], *positional: Any, **arguments: Any) -> Result:
         request = partial(call, *positional, **arguments)
@@ -136,19 +120,19 @@ def push_folder(
 
     def commit() -> str:
         # Afresh for each try: where only the answer to the last one was lost, nothing is left to send.
+        there = api.list_repo_files(**repository, revision=revision) if delete_patterns else ()
         operations = [CommitOperationAdd(name, path) for name, path in paths.items()]
-        if delete_patterns is not None:
-            there = api.list_repo_files(**repository, revision=revision)
-            operations += [
-                CommitOperationDelete(name)
-                for name in filter_repo_objects(there, allow_patterns=list(delete_patterns))
-                if name not in paths and name != ".gitattributes"
-            ]
+        operations += [
+            CommitOperationDelete(name)
+            for name in filter_repo_objects(there, allow_patterns=list(delete_patterns))
+            if name not in paths and name != ".gitattributes"
+        ]
         # Not upload_folder, which makes several commits where Xet is installed.
         return api.create_commit(
             **repository, operations=operations, commit_message=message, revision=revision
         ).oid
 
+    space_sdk = "gradio" if repo_type == "space" else None
     url = attempt(api.create_repo, **repository, private=private, exist_ok=True, space_sdk=space_sdk)
     if revision is not None:
         attempt(api.create_branch, **repository, branch=revision, exist_ok=True)

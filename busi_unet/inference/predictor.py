@@ -12,7 +12,6 @@ import numpy as np
 
 from busi_unet.config import ModelConfig, Thresholds
 from busi_unet.errors import HubAccessError, UsageError
-from busi_unet.hub import fetch_model
 from busi_unet.imaging.measure import measure_lesions
 from busi_unet.inference.calibration import calibrated_probabilities, map_peak, prediction_set
 from busi_unet.inference.postprocess import mask_from_probability
@@ -238,6 +237,9 @@ def _mean_with_mirrored(raw: RawOutput, mirrored: RawOutput) -> RawOutput:
 
 
 def _fetched(source: str, revision: str | None) -> Path:
+    # Local models need no client of the Hub.
+    from busi_unet.hub import fetch_model
+
     try:
         return fetch_model(source, revision=revision)
     except HubAccessError as error:

@@ -1,4 +1,4 @@
-"""HTML pages that hold all they show: no scripts, nothing loaded from elsewhere."""
+"""Pages from templates; those in HTML hold all they show: no scripts, nothing loaded from elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a page from one of `busi_unet/templates`; every value is escaped but `Markup`."""
+    """Return a page from one of `busi_unet/templates`; in HTML, every value is escaped but `Markup`."""
     return _environment().get_template(template).render(**values)
 
 
@@ -40,12 +40,13 @@ def jpeg_uri(image: Image.Image) -> str:
 
 @functools.cache
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     return Environment(
         loader=PackageLoader("busi_unet"),
-        autoescape=True,
+        autoescape=select_autoescape(),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )

@@ -12,13 +12,13 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from busi_unet.data.prepared import SPLITS, load_prepared, split_hash, summarise
 from busi_unet.data.published import citation_of
 from busi_unet.hub import PushResult, checked_id, push_folder
+from busi_unet.io.html import render
 from busi_unet.publish.folder import repository_folder, resumable, scratch_folder
-from busi_unet.publish.render import render
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
-_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_FILES = {split: f"data/{split}-00000-of-00001.parquet" for split in SPLITS}
 
 
 def build_dataset_folder(data: str | os.PathLike, output: str | os.PathLike, *, repo_id: str) -> Path:
@@ -41,9 +41,9 @@ def build_dataset_folder(data: str | os.PathLike, output: str | os.PathLike, *, 
     prepared = load_prepared(data)
     with repository_folder(output) as folder:
         (folder / "data").mkdir()
-        for split in SPLITS:
-            prepared[split].to_parquet(folder / _parquet_name(split))
-        (folder / "README.md").write_text(dataset_card(prepared, repo_id=repo_id), encoding="utf-8")
+        for split, name in _FILES.items():
+            prepared[split].to_parquet(folder / name)
+        (folder / "README.md").write_text(_card(prepared, repo_id), encoding="utf-8")
     return Path(output)
 
 
@@ -74,8 +74,8 @@ def push_dataset(
         )
 
 
-def dataset_card(prepared: DatasetDict, *, repo_id: str) -> str:
-    """Return the card of a prepared data set: YAML front matter and Markdown, counts read from the data."""
+def _card(prepared: DatasetDict, repo_id: str) -> str:
+    """Return YAML front matter and Markdown, with counts read from the data."""
     summary = summarise(prepared)
     sources = [citation_of(source) for source in summary["by_source"]]
     licences = {source.licence_id for source in sources}
@@ -84,12 +84,11 @@ def dataset_card(prepared: DatasetDict, *, repo_id: str) -> str:
         license=licences.pop() if len(licences) == 1 else "unknown",
         pretty_name="Breast ultrasound, prepared by busi_unet",
         task_categories=["image-segmentation", "image-classification"],
-        size_categories=next((name for limit, name in _SIZES if summary["images"] < limit), "n>1M"),
         tags=["busi_unet", "breast-ultrasound", "ultrasound", "medical"],
         configs=[
             {
                 "config_name": "default",
-                "data_files": [{"split": split, "path": _parquet_name(split).as_posix()} for split in SPLITS],
+                "data_files": [{"split": split, "path": name} for split, name in _FILES.items()],
             }
         ],
     )
@@ -103,7 +102,3 @@ def dataset_card(prepared: DatasetDict, *, repo_id: str) -> str:
         split_sha256=split_hash(prepared),
     )
     return str(DatasetCard(f"---\n{front_matter.to_yaml()}\n---\n\n{body}"))
-
-
-def _parquet_name(split: str) -> Path:
-    return Path("data") / f"{split}-00000-of-00001.parquet"

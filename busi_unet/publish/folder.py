@@ -13,6 +13,8 @@ from typing import Any
 from busi_unet.errors import BusiUNetError, UsageError
 from busi_unet.io.files import whole_or_nothing
 
+NOT_A_DEVICE = "**Research use only. Not a medical device: do not use it to find or rule out cancer.**"
+
 
 @contextlib.contextmanager
 def repository_folder(output: str | os.PathLike) -> Iterator[Path]:
@@ -30,12 +32,6 @@ def repository_folder(output: str | os.PathLike) -> Iterator[Path]:
         yield partial
 
 
-def dry_run(build: Callable[[Path], Path], output: Path | None) -> list[dict[str, Any]]:
-    """Return the files that `build` lays out in `output`, or in a folder that is removed again."""
-    with scratch_folder() as scratch:
-        return list_files(build(output or scratch / "repository"))
-
-
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
     """Yield a folder that is removed afterwards."""
@@ -43,17 +39,22 @@ def scratch_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def list_files(folder: Path) -> list[dict[str, Any]]:
-    """Return every file of a folder, sorted, JSON-ready: path (with slashes) and bytes."""
-    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return [{"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size} for path in paths]
+def dry_run(build: Callable[[Path], Path], output: Path | None) -> tuple[list[dict[str, Any]], str]:
+    """Return the files that `build` lays out in `output`, or in a folder that is removed again.
 
-
-def describe_files(files: list[dict[str, Any]]) -> str:
-    """Return `list_files` as text, with a total."""
-    total = sum(file["bytes"] for file in files)
+    Returns:
+        The path (with slashes) and bytes of each file, sorted; and the same as text, with a total.
+    """
+    with scratch_folder() as scratch:
+        folder = build(output or scratch / "repository")
+        files = [
+            {"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size}
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        ]
     lines = [f"{file['bytes']:>12,}  {file['path']}" for file in files]
-    return "\n".join([*lines, f"{total:>12,}  bytes in {len(files)} files"])
+    total = sum(file["bytes"] for file in files)
+    return files, "\n".join([*lines, f"{total:>12,}  bytes in {len(files)} files"])
 
 
 @contextlib.contextmanager

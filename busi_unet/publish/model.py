@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -15,31 +14,14 @@ from busi_unet.hub import PushResult, checked_id, push_folder
 from busi_unet.imaging.overlay import draw_overlay, side_by_side
 from busi_unet.inference.predictor import Predictor
 from busi_unet.models.folder import model_hash, weights_hash
-from busi_unet.publish.card import model_card
+from busi_unet.publish.card import model_card, results_of
 from busi_unet.publish.folder import repository_folder, resumable, scratch_folder
-from busi_unet.publish.results import results_of
 from busi_unet.training.run_folder import CURVES_NAME, HISTORY_NAME, MANIFEST_NAME
 
 EXAMPLE_SEED = 11
 EXAMPLE_SIZE = (360, 480)
 # A push replaces these, also by nothing. What people add on the Hub by hand stays.
 _REPLACED = [EVALUATION_NAME, "evaluation/*", "examples/*", MANIFEST_NAME, CURVES_NAME, HISTORY_NAME]
-
-
-def model_folder_of(run: str | os.PathLike) -> Path:
-    """Return the model folder of a run folder, or the folder itself where it is one.
-
-    Raises:
-        UsageError: neither.
-    """
-    run = Path(run)
-    for folder in (run / "model", run):
-        if (folder / CONFIG_NAME).is_file() and (folder / WEIGHTS_NAME).is_file():
-            return folder
-    raise UsageError(
-        f"{run} is not a model folder ({CONFIG_NAME} and {WEIGHTS_NAME} not found).",
-        "Name a model folder, or the folder of a finished run.",
-    )
 
 
 def build_model_folder(
@@ -58,8 +40,8 @@ def build_model_folder(
         evaluations: metrics.json files of this model; without any, reports/ is searched for them.
 
     Returns:
-        The output: model.safetensors, config.json, manifest.json, README.md, examples/ (an overlay for each
-        class on a synthetic image), and where there are any curves.png, history.csv, evaluation/, and
+        The output: model.safetensors, config.json, README.md, examples/ (an overlay for each class on a
+        synthetic image), and where there are any manifest.json, curves.png, history.csv, evaluation/, and
         evaluation.json: that of the model's own test split, which the app shows.
 
     Raises:
@@ -68,32 +50,23 @@ def build_model_folder(
         BusiUNetError: the disk refuses.
     """
     checked_id(repo_id)
-    model = model_folder_of(run)
-    digest = model_hash(model)
-    results = results_of(digest, evaluations)
+    model = _model_folder_of(run)
+    results = results_of(model_hash(model), evaluations)
     # Loaded before anything is written: what cannot be used is not published.
     predictor = Predictor.from_pretrained(model, device="cpu")
+    record = (Path(run) / name for name in (MANIFEST_NAME, CURVES_NAME, HISTORY_NAME))
     with repository_folder(output) as folder:
-        for path in (
-            model / WEIGHTS_NAME,
-            model / CONFIG_NAME,
-            *(Path(run) / name for name in (MANIFEST_NAME, CURVES_NAME, HISTORY_NAME)),
-        ):
-            if path.is_file():
-                shutil.copyfile(path, folder / path.name)
-        if not (folder / MANIFEST_NAME).exists() and predictor.config.training:
-            text = json.dumps(predictor.config.training, indent=2) + "\n"
-            (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
+        for path in (model / WEIGHTS_NAME, model / CONFIG_NAME, *filter(Path.is_file, record)):
+            shutil.copyfile(path, folder / path.name)
         for result in results:
             (folder / "evaluation").mkdir(exist_ok=True)
             shutil.copyfile(result.path, folder / "evaluation" / result.file_name)
             # Another test split may have been trained on.
-            if result.split == "test" and result.on_own_split:
+            if result.split == "test" and result.provenance.get("split_is_the_models_own") is True:
                 shutil.copyfile(result.path, folder / EVALUATION_NAME)
         card = model_card(
             predictor.config,
             repo_id=repo_id,
-            model_sha256=digest,
             results=results,
             examples=_draw_examples(predictor, folder),
             curves=(folder / CURVES_NAME).exists(),
@@ -123,7 +96,7 @@ def push_model(
         UsageError, IncompatibleModelError: as from `build_model_folder` and `push_folder`.
         HubAccessError: the push failed; says where the weights are and how to resume.
     """
-    model = model_folder_of(run)
+    model = _model_folder_of(run)
     command = ["busi-unet", "push", str(run), repo_id]
     command += ["--private"] * private
     command += ["--revision", revision] if revision else []
@@ -140,13 +113,22 @@ def push_model(
         )
 
 
+def _model_folder_of(run: str | os.PathLike) -> Path:
+    """Return the model folder of a run folder, or the folder itself where it is one."""
+    for folder in (Path(run) / "model", Path(run)):
+        if (folder / CONFIG_NAME).is_file() and (folder / WEIGHTS_NAME).is_file():
+            return folder
+    raise UsageError(
+        f"{run} is not a model folder ({CONFIG_NAME} and {WEIGHTS_NAME} not found).",
+        "Name a model folder, or the folder of a finished run.",
+    )
+
+
 def _draw_examples(predictor: Predictor, folder: Path) -> list[str]:
     """Draw an overlay for each class on a synthetic image; return the paths in the repository."""
     (folder / "examples").mkdir()
-    paths = []
-    for label in CLASS_NAMES:
+    paths = [f"examples/{label}.png" for label in CLASS_NAMES]
+    for label, path in zip(CLASS_NAMES, paths, strict=True):
         image = make_phantom(label, seed=EXAMPLE_SEED, size=EXAMPLE_SIZE).image
-        path = folder / "examples" / f"{label}.png"
-        side_by_side(image, draw_overlay(image, predictor.predict(image).mask)).save(path)
-        paths.append(path.relative_to(folder).as_posix())
+        side_by_side(image, draw_overlay(image, predictor.predict(image).mask)).save(folder / path)
     return paths

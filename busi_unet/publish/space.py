@@ -9,12 +9,11 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import SpaceCardData
 
-from busi_unet.config import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME
+from busi_unet.config import CONFIG_NAME, WEIGHTS_NAME
 from busi_unet.errors import UsageError
 from busi_unet.hub import (
     PushResult,
@@ -25,49 +24,39 @@ from busi_unet.hub import (
     page_of,
     push_folder,
 )
+from busi_unet.io.html import render
 from busi_unet.models.folder import load_model
-from busi_unet.publish.folder import repository_folder, resumable, scratch_folder
-from busi_unet.publish.render import render
+from busi_unet.publish.folder import NOT_A_DEVICE, repository_folder, resumable, scratch_folder
 
 ROOT = Path(__file__).resolve().parents[2]
-MODEL_VARIABLE = "BUSI_UNET_MODEL"
 _ROOT_FILES = ("app.py", "requirements.txt", "LICENSE")
 # Parts of the package above the app, which therefore never imports them.
 _NOT_SENT = {"cli", "publish", "training"}
-_READ_BY_THE_APP = (CONFIG_NAME, WEIGHTS_NAME, EVALUATION_NAME)
 _TITLE = "Breast ultrasound U-Net"
 
 
-def build_space_folder(
-    output: str | os.PathLike,
-    *,
-    model: str | None = None,
-    preload: Sequence[str] = (CONFIG_NAME, WEIGHTS_NAME),
-    root: Path = ROOT,
-) -> Path:
+def build_space_folder(output: str | os.PathLike, *, model: str | None = None) -> Path:
     """Lay out what `deploy_space` sends.
 
     Args:
         output: new or empty folder to write; it appears whole or not at all.
         model: Hub id USER/NAME that the Space runs on; None for the embedded weights, which are always
             sent: the app falls back to them.
-        preload: files of the model that are downloaded when the Space is built; it must hold them all.
-        root: a clone of this repository.
 
     Returns:
         The output: app.py, requirements.txt, LICENSE, README.md and the package without `_NOT_SENT`.
 
     Raises:
-        UsageError: `model` is not a Hub id, `root` is not a clone, or `output` is not empty.
+        UsageError: `model` is not a Hub id, the package is not in a clone, or `output` is not empty.
         BusiUNetError: the disk refuses.
     """
-    missing = [name for name in _ROOT_FILES if not (root / name).is_file()]
+    missing = [name for name in _ROOT_FILES if not (ROOT / name).is_file()]
     if missing:
-        raise UsageError(f"{root} has no {', '.join(missing)}.", "Deploy from a clone of the repository.")
-    readme = space_readme(root, model and checked_id(model), preload)
+        raise UsageError(f"{ROOT} has no {', '.join(missing)}.", "Deploy from a clone of the repository.")
+    readme = _readme(model and checked_id(model))
     with repository_folder(output) as folder:
-        for source in (*(root / name for name in _ROOT_FILES), *package_files(root / "busi_unet")):
-            target = folder / source.relative_to(root)
+        for source in (*(ROOT / name for name in _ROOT_FILES), *package_files(ROOT / "busi_unet")):
+            target = folder / source.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
         (folder / "README.md").write_text(readme, encoding="utf-8")
@@ -103,24 +92,18 @@ def deploy_space(repo_id: str, *, model: str | None = None, private: bool = Fals
     command += ["--private"] * private
     with resumable(command), scratch_folder() as scratch:
         check_push(repo_id, repo_type="space", private=private)
-        folder, needs_token = scratch / "space", False
+        needs_token = False
         if model:
             # The app would fall back to the embedded weights, which is not what was asked for.
-            fetched = fetch_model(model)
-            load_model(fetched)
-            preload = [name for name in _READ_BY_THE_APP if (fetched / name).is_file()]
-            build_space_folder(folder, model=model, preload=preload)
+            load_model(fetch_model(model))
             needs_token = is_private(model)
-        else:
-            build_space_folder(folder)
         result = push_folder(
-            folder,
+            build_space_folder(scratch / "space", model=model),
             repo_id,
             repo_type="space",
             private=private or None,
             message="Deploy the app",
             delete_patterns=["*"],
-            space_sdk="gradio",
             space_variables=space_variables(model),
         )
     if needs_token:
@@ -135,25 +118,19 @@ def deploy_space(repo_id: str, *, model: str | None = None, private: bool = Fals
 
 def space_variables(model: str | None) -> dict[str, str]:
     """Return the variables of the Space; never absent, so that the next deployment ends an earlier model."""
-    return {MODEL_VARIABLE: model or "embedded"}
+    return {"BUSI_UNET_MODEL": model or "embedded"}
 
 
-def space_readme(root: Path, model: str | None, preload: Sequence[str]) -> str:
-    """Return README.md of the Space: front matter and a few lines.
-
-    Args:
-        root, model, preload: as for `build_space_folder`.
-
-    Raises:
-        UsageError: requirements.txt does not pin gradio.
-    """
+def _readme(model: str | None) -> str:
+    """Return README.md of the Space: front matter and a few lines."""
+    requirements = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     data = SpaceCardData(
         title=_TITLE,
         emoji="🩺",
         colorFrom="yellow",
         colorTo="blue",
         sdk="gradio",
-        sdk_version=_pinned_gradio(root / "requirements.txt"),
+        sdk_version=re.search(r"^gradio==(\S+)", requirements, re.MULTILINE)[1],
         python_version="3.11",
         app_file="app.py",
         # At most 60 characters.
@@ -162,14 +139,9 @@ def space_readme(root: Path, model: str | None, preload: Sequence[str]) -> str:
         tags=["breast-ultrasound", "ultrasound", "medical", "image-segmentation", "unet"],
         startup_duration_timeout="1h",
         models=[model] if model else None,
-        preload_from_hub=[f"{model} {','.join(preload)}"] if model else None,
+        preload_from_hub=[f"{model} {CONFIG_NAME},{WEIGHTS_NAME}"] if model else None,
     )
-    body = render("space.md", title=_TITLE, model=model, page=model and page_of(model))
+    body = render(
+        "space.md", not_a_device=NOT_A_DEVICE, title=_TITLE, model=model, page=model and page_of(model)
+    )
     return f"---\n{data.to_yaml()}\n---\n\n{body}"
-
-
-def _pinned_gradio(requirements: Path) -> str:
-    pinned = re.search(r"^gradio==(\S+)", requirements.read_text(encoding="utf-8"), re.MULTILINE)
-    if not pinned:
-        raise UsageError(f"{requirements.name} does not pin gradio.", "Add a line gradio==VERSION.")
-    return pinned[1]

@@ -44,7 +44,7 @@ def test_folder(tiny_model: Path) -> None:
 
 
 def test_hub_model(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(busi_unet.inference.predictor, "fetch_model", lambda repo_id, revision: tiny_model)
+    monkeypatch.setattr("busi_unet.hub.fetch_model", lambda repo_id, revision: tiny_model)
 
     model = load_predictor("someone/busi")
 

@@ -45,12 +45,6 @@ def test_a_failure_ends_with_the_command_that_resumes(hub, capsys):
     assert printed.err.strip().endswith("resume with: busi-unet deploy me/space --private")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 CLIENT = """
 import json, sys
 from gradio_client import Client, handle_file
@@ -60,7 +54,7 @@ print(json.dumps(answer[2]))
 
 
 @pytest.mark.slow
-def test_the_folder_answers_in_an_environment_of_its_own_requirements(tmp_path):
+def test_the_folder_answers_in_an_environment_of_its_own_requirements(tiny_model, tmp_path):
     """What a Space does: install requirements.txt, run app.py; then a prediction, with no network."""
     space = tmp_path / "space"
     assert main(["deploy", "me/space", "--dry-run", "--output", str(space)]) == 0
@@ -74,8 +68,11 @@ def test_the_folder_answers_in_an_environment_of_its_own_requirements(tmp_path):
 
     image = tmp_path / "image.png"
     Image.fromarray(make_phantom("benign", seed=1, size=(180, 240)).image).save(image)
-    port = free_port()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {
+        "BUSI_UNET_MODEL": str(tiny_model),
         "GRADIO_SERVER_PORT": str(port),
         "GRADIO_ANALYTICS_ENABLED": "False",
         "PYTHONUNBUFFERED": "1",
@@ -101,8 +98,8 @@ def test_the_folder_answers_in_an_environment_of_its_own_requirements(tmp_path):
         )
         assert client.returncode == 0, client.stderr + log.read_text()
         report = json.loads(client.stdout.splitlines()[-1])
+        assert report["weights"]["source"] == str(tiny_model)
         assert abs(sum(report["probabilities"].values()) - 1) < 1e-6
-        assert report["height"] == 180
     finally:
         app.terminate()
         app.wait(30)

@@ -1,7 +1,10 @@
 import json
 import shlex
 
+from fakes.evaluations import write_evaluation
+
 from busi_unet.cli import main
+from busi_unet.models.folder import model_hash
 
 
 def test_a_dry_run_lists_what_would_be_sent_without_network(tiny_model, tmp_path, capsys):
@@ -17,9 +20,11 @@ def test_a_dry_run_lists_what_would_be_sent_without_network(tiny_model, tmp_path
     assert "--output needs --dry-run" in capsys.readouterr().err
 
 
-def test_a_push_that_failed_is_resumed_by_the_command_it_ends_with(hub, tiny_model, capsys):
+def test_a_push_that_failed_is_resumed_by_the_command_it_ends_with(hub, tiny_model, tmp_path, capsys):
     hub.login(None)
-    assert main(["push", str(tiny_model), "me/busi", "--private"]) == 1
+    evaluation = write_evaluation(tmp_path / "my metrics.json", model_hash(tiny_model))
+    arguments = [str(tiny_model), "me/busi", "--private", "--revision", "v2", "--evaluation", str(evaluation)]
+    assert main(["push", *arguments]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
     assert f"The weights are intact in {tiny_model}." in printed.err
@@ -28,7 +33,9 @@ def test_a_push_that_failed_is_resumed_by_the_command_it_ends_with(hub, tiny_mod
     assert main(shlex.split(printed.err.strip().rpartition("resume with: busi-unet ")[2])) == 0
     assert capsys.readouterr().out.strip() == f"{hub.url}/me/busi"
     assert hub.repo("me/busi").private
-    assert hub.files("me/busi")["model.safetensors"] == (tiny_model / "model.safetensors").read_bytes()
+    files = hub.files("me/busi", revision="v2")
+    assert files["model.safetensors"] == (tiny_model / "model.safetensors").read_bytes()
+    assert "evaluation/test-ab12cd34.json" in files
 
 
 def test_a_folder_without_a_model_is_wrong_usage(tmp_path, capsys):

@@ -344,7 +344,7 @@ def test_zip_gives_what_its_folder_gives(phantom_root, tmp_path):
 
 
 def test_hub_data_set_in_the_public_layout(phantom_root, tmp_path, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda repo_id, **options: str(phantom_root))
+    monkeypatch.setattr("busi_unet.hub.pull.snapshot_download", lambda repo_id, **options: str(phantom_root))
     dataset = prepare("someone/busi", tmp_path / "out", progress=False)
     assert sum(len(part) for part in dataset.values()) == 24
     assert read_record(tmp_path / "out")["sources"][0]["kind"] == "hub"
@@ -356,7 +356,7 @@ def test_hub_data_set_that_was_prepared_and_pushed(prepared, tmp_path, monkeypat
     original = load_prepared(prepared)
     for split, part in original.items():
         part.to_parquet(pushed / "data" / f"{split}-00000-of-00001.parquet")
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda repo_id, **options: str(pushed))
+    monkeypatch.setattr("busi_unet.hub.pull.snapshot_download", lambda repo_id, **options: str(pushed))
     dataset = prepare("someone/busi-prepared", tmp_path / "out", progress=False)
     assert read_record(tmp_path / "out")["folds_from"] == "prepared"
     for split, part in original.items():
@@ -369,7 +369,7 @@ def test_hub_data_set_with_other_columns(tmp_path, monkeypatch):
     (tmp_path / "snapshot").mkdir()
     other = datasets.Dataset.from_dict({"image_id": ["a"], "label": [0]})
     other.to_parquet(tmp_path / "snapshot" / "train-00000-of-00001.parquet")
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *a, **k: str(tmp_path / "snapshot"))
+    monkeypatch.setattr("busi_unet.hub.pull.snapshot_download", lambda *a, **k: str(tmp_path / "snapshot"))
     found = problems_of("someone/other", tmp_path)
     assert "train: the column mask is missing" in found
     assert "train: the column image is missing" in found

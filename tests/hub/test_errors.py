@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -41,13 +40,6 @@ def offline(hub: HubServer, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(constants, "HF_HUB_OFFLINE", True)
 
 
-def disk_full(hub: HubServer, patch: pytest.MonkeyPatch) -> None:
-    def write(*_: Any, **__: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", "some/file")
-
-    patch.setattr("huggingface_hub.file_download.http_get", write)
-
-
 PULL = {
     "no network": (no_network, "cannot be reached"),
     "HF_HUB_OFFLINE": (offline, "HF_HUB_OFFLINE is set"),
@@ -58,26 +50,25 @@ PULL = {
     "private, another's token": (private(OTHER), "this token may not read it"),
     "bad token": (private(WRONG), "does not accept the token"),
     "gated": (fails("GET", "/api/", 403, headers={"X-Error-Code": "GatedRepo"}), "Request it at"),
-    "rate limit": (fails("*", ".", 429), "rate limit"),
     "Hub down": (fails("*", ".", 503), "has a fault (503)"),
     "interrupted": (fails("GET", "/resolve/.*safetensors", spoil=lambda b: b[:1]), "cannot be reached"),
     "wrong bytes, twice": (fails("GET", "/resolve/.*safetensors", spoil=tamper), "checksum"),
-    "disk full": (disk_full, "The disk is full: some/file"),
-    "not a model": (holds({"config.json": b"{}"}), "is not a model of busi_unet (model.safetensors"),
-    "pickle": (holds({"config.json": b"{}", "model.bin": b""}), "model.bin is never loaded"),
-    "huge config": (holds({"config.json": b" " * 2**21, "model.safetensors": b""}), "config.json has 2 MiB"),
+    "not a model": (
+        holds({"config.json": b" " * 2**21, "model.bin": b""}),
+        "is not a model of busi_unet (model.safetensors not found, config.json is larger than 1 MiB)",
+    ),
 }
 PUSH = {
     "no network": (no_network, "cannot be reached"),
-    "no token": (lambda hub, patch: hub.login(None), "no token to push the model me/busi"),
+    "no token": (lambda hub, patch: hub.login(None), "me/busi needs a token with write permission"),
     "bad token": (lambda hub, patch: hub.login(WRONG), "does not accept the token"),
-    "read-only token": (lambda hub, patch: hub.login(READ), "read-only"),
+    "read-only token": (lambda hub, patch: hub.login(READ), "me/busi needs a token with write permission"),
     "another's name": (lambda hub, patch: hub.login(OTHER), "Use other/busi."),
     "may not write": (
         fails("POST", "/commit/", 403, message="Locked"),
-        "not write the model me/busi (403): L",
+        "for the model me/busi (403): Locked",
     ),
-    "rate limit": (fails("POST", "/create", 429), "rate limit"),
+    "rate limit": (fails("POST", "/create", 429), "is busy or has a fault (429)"),
     "uploads fail": (fails("PUT", "/lfs/", 500), "has a fault (500)"),
     "at the same time": (fails("POST", "/commit/", 412, message="Conflict"), "(412): Conflict"),
 }

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes.hub_server import OTHER, HubServer, tamper
-from fakes.programs import HASH_OF_OUTPUTS, run_python
 
 from busi_unet.config import EVALUATION_NAME
 from busi_unet.errors import HubAccessError, UsageError
@@ -103,7 +102,7 @@ def test_a_passing_fault_only_costs_time(hub: HubServer, published: dict[str, by
 
 def test_the_app_does_not_wait_for_a_minute(hub: HubServer, published: dict[str, bytes]):
     hub.fail("GET", "/api/", 429, times=99, headers={"Retry-After": "60"})
-    with pytest.raises(HubAccessError, match="rate limit"):
+    with pytest.raises(HubAccessError, match="busy"):
         fetch_model("me/busi")
     assert hub.waits == []
 
@@ -149,20 +148,6 @@ def test_an_interrupted_download_is_not_taken_for_a_cached_model(hub: HubServer,
         with pytest.raises(HubAccessError, match="not cached"):
             fetch_model("me/busi")
         hub.stop()
-
-
-@pytest.mark.slow
-def test_a_program_of_its_own_respects_the_environment(
-    hub: HubServer, published: dict[str, bytes], tiny_model: Path
-):
-    hub.repo("me/busi").private = True
-    pull = HASH_OF_OUTPUTS.format(source="me/busi")
-
-    online = run_python(pull)
-    hub.stop()
-
-    assert online == run_python(HASH_OF_OUTPUTS.format(source=str(tiny_model)))
-    assert run_python(pull, HF_HUB_OFFLINE="1") == online
 
 
 @pytest.mark.parametrize("repo_id", ["busi", "a/b/c", "me/my model", "", "me/", "./busi", "~/busi"])

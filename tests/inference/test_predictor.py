@@ -157,7 +157,7 @@ def test_a_path_that_reads_like_a_hub_id_is_said_to_be_no_folder(tmp_path, monke
     def unreachable(source, *, revision):
         raise HubAccessError("The Hub cannot be reached.", "Try again.")
 
-    monkeypatch.setattr("busi_unet.inference.predictor.fetch_model", unreachable)
+    monkeypatch.setattr("busi_unet.hub.fetch_model", unreachable)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(HubAccessError, match=r"^The Hub cannot be reached\. Try again\.$"):
         Predictor.from_pretrained("runs/nix")

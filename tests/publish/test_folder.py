@@ -1,7 +1,7 @@
 import pytest
 
 from busi_unet.errors import HubAccessError, UsageError
-from busi_unet.publish.folder import describe_files, dry_run, repository_folder, resumable
+from busi_unet.publish.folder import dry_run, repository_folder, resumable
 
 
 def build(output):
@@ -15,10 +15,10 @@ def build(output):
 def test_a_dry_run_lists_what_is_built_and_keeps_it_where_told(tmp_path):
     (tmp_path / "empty").mkdir()
     for output in (None, tmp_path / "empty", tmp_path / "new"):
-        files = dry_run(build, output)
+        files, text = dry_run(build, output)
         assert files == [{"path": "README.md", "bytes": 1}, {"path": "sub/a.txt", "bytes": 9}]
     assert (tmp_path / "new" / "README.md").is_file()
-    assert describe_files(files).splitlines()[-1].split() == ["10", "bytes", "in", "2", "files"]
+    assert text.splitlines()[-1].split() == ["10", "bytes", "in", "2", "files"]
 
 
 @pytest.mark.parametrize("output", [".", "thesis.tex"])
