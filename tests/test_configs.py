@@ -83,13 +83,6 @@ def test_the_cpu_configuration_trains_and_tracks(prepared, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_configuration_for_several_gpus_starts_as_many_processes(prepared, tmp_path):
-    config = ["--config_file", str(CONFIGS / "multi_gpu.yaml")]
-    finish(start(config, prepared, tmp_path / "run", ACCELERATE_USE_CPU="true"))
-    assert processes_of(tmp_path / "run") == 2
-
-
-@pytest.mark.slow
 def test_the_configuration_for_several_nodes_joins_them(prepared, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

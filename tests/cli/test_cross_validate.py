@@ -18,10 +18,3 @@ def test_one_fold_at_a_time(prepared, tmp_path, capsys):
     assert summary["provenance"]["command"].startswith("busi-unet cross-validate --encoder plain")
     assert str(output / "results-4") in printed.err
     assert (output / "results-4" / "metrics.json").is_file()
-
-
-@pytest.mark.parametrize("flag", ["--fold", "--resume"])
-def test_what_it_sets_itself_is_no_flag(flag, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(["cross-validate", flag])
-    assert stopped.value.code == 2

@@ -1,6 +1,7 @@
 """The command as such: how it finds its commands and what becomes of errors."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,17 +15,6 @@ from busi_unet.errors import BusiUNetError, DataLayoutError, TrainingStopped, Us
 from busi_unet.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = {
-    "train": "train",
-    "prepare_data": "prepare",
-    "evaluate": "evaluate",
-    "predict": "predict",
-    "calibrate": "calibrate",
-    "cross_validate": "cross-validate",
-    "robustness": "robustness",
-    "push_to_hub": "push",
-    "deploy_space": "deploy",
-}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -58,10 +48,11 @@ def test_the_module_and_the_entry_point_are_the_command(arguments):
 
 
 def test_every_script_is_a_command():
-    assert {path.stem for path in (ROOT / "scripts").glob("*.py")} == set(SCRIPTS)
-    for script, name in SCRIPTS.items():
-        text = (ROOT / "scripts" / f"{script}.py").read_text(encoding="utf-8")
-        assert f'sys.exit(main(["{name}", *sys.argv[1:]]))' in text
+    for path in (ROOT / "scripts").glob("*.py"):
+        found = re.search(
+            r'sys\.exit\(main\(\["([\w-]+)", \*sys\.argv\[1:\]\]\)\)', path.read_text(encoding="utf-8")
+        )
+        assert found and found[1] in COMMANDS
 
 
 def test_a_missing_extra_is_named_in_one_line(monkeypatch, capsys):

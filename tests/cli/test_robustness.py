@@ -26,10 +26,3 @@ def test_a_model_on_disturbed_images(prepared, tiny_model, capsys):
     assert stored["provenance"]["seed"] == 7
     with (folder / "per_image.csv").open(encoding="utf-8", newline="") as stream:
         assert len(list(csv.DictReader(stream))) == 3 * len(load_prepared(prepared)["test"])
-
-
-@pytest.mark.parametrize("wrong", [[], ["embedded", "--only", "snow"], ["embedded", "--seed", "-1"]])
-def test_wrong_usage(wrong, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(["robustness", *wrong])
-    assert stopped.value.code == 2

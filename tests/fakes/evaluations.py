@@ -1,4 +1,4 @@
-"""Evaluation files as scripts/evaluate.py writes them, for weights of any hash."""
+"""Evaluation files as `busi-unet evaluate` writes them, for weights of any hash."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def write_evaluation(path: Path, model_sha256: str, **provenance: Any) -> Path:
-    """Figures that no other file has, so that a borrowed one shows."""
+    """Write values that no other file has, so that a borrowed one shows."""
 
     def estimate(value, n=20, count=None):
         interval = (None, None) if value is None else (round(value * 0.9, 4), round(value * 1.1, 4))
@@ -41,7 +41,7 @@ def write_evaluation(path: Path, model_sha256: str, **provenance: Any) -> Path:
         "refused": 0,
         "provenance": {
             "bootstrap": {"level": 0.95, "resamples": 2000, "seed": 7, "unit": "group"},
-            "command": "scripts/evaluate.py runs/busi/model --data data/busi --split test --seed 7",
+            "command": "busi-unet evaluate runs/busi/model --data data/busi --split test --seed 7",
             "data_sha256": "ab12cd34" * 8,
             "model": "runs/busi/model",
             "split": "test",

@@ -38,29 +38,17 @@ __all__ = ["OTHER", "READ", "WRITE", "WRONG", "Fault", "HubServer", "serve_hub",
 
 @dataclass
 class Fault:
-    """What fails, for how many of the requests that match.
-
-    Attributes:
-        method: of the request; "*" for any.
-        path: regular expression, searched in the path.
-        status: of the answer; None for a good answer that one of the following spoils.
-        times: this many requests.
-        message: of the answer.
-        body: the answer itself in place of the message.
-        headers: more headers of the answer, such as Retry-After.
-        drop: close the connection: "start" before doing what was asked, "answer" after it.
-        spoil: changes the body of the answer; the announced length stays.
-    """
+    """What goes wrong with the next `times` requests of a method ("*": any) whose path matches a pattern."""
 
     method: str = ""
     path: str = ""
-    status: int | None = None
+    status: int | None = None  # None: a good answer that one of those below spoils
     times: float = 1
     message: str = "made to fail"
-    body: bytes | None = None
+    body: bytes | None = None  # in place of the message
     headers: dict[str, str] = field(default_factory=dict)
-    drop: str = ""
-    spoil: Callable[[bytes], bytes] = bytes
+    drop: str = ""  # close the connection: "start" before doing what was asked, "answer" after it
+    spoil: Callable[[bytes], bytes] = bytes  # changes the body; the announced length stays
 
 
 def tamper(body: bytes) -> bytes:
@@ -138,15 +126,16 @@ def serve_hub(home: Path, patch: pytest.MonkeyPatch) -> Iterator[HubServer]:
             patch.setenv("HF_TOKEN", token)
 
     server = HubServer(login)
-    for name, value in {
-        "HF_ENDPOINT": server.url,
-        "HF_HOME": str(home),
-        "HF_HUB_OFFLINE": "0",
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    }.items():
-        patch.setenv(name, value)
+    switches = {
+        "HF_HUB_OFFLINE": False,
+        "HF_HUB_DISABLE_XET": True,
+        "HF_HUB_DISABLE_IMPLICIT_TOKEN": False,
+        "HF_HUB_DISABLE_PROGRESS_BARS": True,
+    }
+    patch.setenv("HF_ENDPOINT", server.url)
+    patch.setenv("HF_HOME", str(home))
+    for name, on in switches.items():
+        patch.setenv(name, str(int(on)))
     # This process has read its environment already.
     for name, value in {
         "ENDPOINT": server.url,
@@ -154,10 +143,7 @@ def serve_hub(home: Path, patch: pytest.MonkeyPatch) -> Iterator[HubServer]:
         "HF_HOME": str(home),
         "HF_HUB_CACHE": str(home / "hub"),
         "HF_TOKEN_PATH": str(home / "token"),
-        "HF_HUB_OFFLINE": False,
-        "HF_HUB_DISABLE_XET": True,
-        "HF_HUB_DISABLE_IMPLICIT_TOKEN": False,
-        "HF_HUB_DISABLE_PROGRESS_BARS": True,
+        **switches,
     }.items():
         patch.setattr(constants, name, value)
     patch.setattr(time, "sleep", server.waits.append)

@@ -12,7 +12,7 @@ from busi_unet.errors import HubAccessError, UsageError
 from busi_unet.hub import checked_id, fetch_dataset, fetch_model, is_hub_id, push_folder
 from busi_unet.inference.predictor import Predictor
 
-FRAME = np.random.default_rng(0).integers(0, 255, (50, 70), dtype=np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 255, (50, 70), dtype=np.uint8)
 
 
 def downloads(hub: HubServer) -> list[str]:
@@ -22,9 +22,9 @@ def downloads(hub: HubServer) -> list[str]:
 def test_what_was_pushed_and_pulled_gives_the_same_outputs_bit_for_bit(hub: HubServer, tiny_model: Path):
     push_folder(tiny_model, "me/busi", message="First")
 
-    pulled = Predictor.from_pretrained("me/busi").run([FRAME])[0]
+    pulled = Predictor.from_pretrained("me/busi").run([IMAGE])[0]
 
-    local = Predictor.from_pretrained(tiny_model).run([FRAME])[0]
+    local = Predictor.from_pretrained(tiny_model).run([IMAGE])[0]
     assert np.array_equal(pulled.probability, local.probability)
     assert np.array_equal(pulled.class_logits, local.class_logits)
 
@@ -35,9 +35,9 @@ def test_local_weights_need_no_network(hub: HubServer, tiny_model: Path):
 
 
 def test_only_the_files_of_a_model_are_downloaded(hub: HubServer, published: dict[str, bytes]):
-    figures = {EVALUATION_NAME: b'{"groups": 1}'}
+    results = {EVALUATION_NAME: b'{"groups": 1}'}
     hub.put(
-        "me/busi", {**published, **figures, "README.md": b"x", "evil.pkl": b"x", "sub/config.json": b"{}"}
+        "me/busi", {**published, **results, "README.md": b"x", "evil.pkl": b"x", "sub/config.json": b"{}"}
     )
 
     folder = fetch_model("me/busi")
