@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from accelerate import Accelerator, skip_first_batches
-from accelerate.utils import broadcast, find_executable_batch_size, gather_object
+from accelerate.utils import broadcast, gather_object
+from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor
 from tqdm import tqdm
 
@@ -98,46 +99,51 @@ def fit_into_memory(options: TrainOptions, accelerator: Accelerator, data: Datas
 
     Accumulation makes up for it, so that an optimizer step sees as many images as before.
     """
-    train_set, validation_set = load_images(options, data, progress=accelerator.is_main_process)
+    images = load_images(options, data, progress=accelerator.is_main_process)
+    while True:
+        try:
+            run = build_run(options, accelerator, data, *images)
+            if has_checkpoint(options.output):
+                load_checkpoint(options.output, run.parts())
+            if not accelerator.is_main_process:
+                # The checkpoint counts the images of all processes.
+                run.progress.tally = Tally()
+            if not accelerator.trackers:
+                open_trackers(options, accelerator, resumed_at=run.progress.epoch)
+            fit(run)
+            return run
+        except RuntimeError as error:
+            if not should_reduce_batch_size(error):
+                raise
+        run = None
+        accelerator.free_memory()
+        options = halve(options, accelerator)
+
+
+def halve(options: TrainOptions, accelerator: Accelerator) -> TrainOptions:
+    """Return options with at most half the images per pass, and warn of it.
+
+    Raises:
+        TrainingError: there is but one, or other processes wait for gradients that will never come.
+    """
     per_process = options.batch_size // accelerator.num_processes
     share = per_process // options.accumulate
-
-    def halve() -> int:
-        nonlocal share
-        before = f"Out of memory with {share} images per pass"
-        if share == 1:
-            raise TrainingError(f"{before}.", "Use a smaller --size or a smaller --encoder.")
-        share = max(size for size in range(1, share // 2 + 1) if per_process % size == 0)
-        accumulate = per_process // share
-        if accelerator.num_processes > 1:
-            # The others wait for gradients that will never come.
-            raise TrainingError(
-                f"{before} on process {accelerator.process_index}.",
-                f"Continue with --accumulate {accumulate}, and --resume if there is a checkpoint.",
-            )
-        print(
-            f"warning: {before}: continuing with {share}, as with --accumulate {accumulate}. An optimizer "
-            f"step still sees {options.batch_size} images, batch norm only {share} at a time.",
-            file=sys.stderr,
+    before = f"Out of memory with {share} images per pass"
+    if share == 1:
+        raise TrainingError(f"{before}.", "Use a smaller --size or a smaller --encoder.")
+    share = max(size for size in range(1, share // 2 + 1) if per_process % size == 0)
+    options = options.replace(accumulate=per_process // share)
+    if accelerator.num_processes > 1:
+        raise TrainingError(
+            f"{before} on process {accelerator.process_index}.",
+            f"Continue with --accumulate {options.accumulate}, and --resume if there is a checkpoint.",
         )
-        return share
-
-    @find_executable_batch_size(starting_batch_size=share, reduce_batch_size_fn=halve)
-    def attempt(share: int) -> Run:
-        accelerator.free_memory()
-        fitting = options.replace(accumulate=per_process // share)
-        run = build_run(fitting, accelerator, data, train_set, validation_set)
-        if has_checkpoint(options.output):
-            load_checkpoint(options.output, run.parts())
-        if not accelerator.is_main_process:
-            # The checkpoint counts the images of all processes.
-            run.progress.tally = Tally()
-        if not accelerator.trackers:
-            open_trackers(options, accelerator, resumed_at=run.progress.epoch)
-        fit(run)
-        return run
-
-    return attempt()
+    print(
+        f"warning: {before}: continuing with {share}, as with --accumulate {options.accumulate}. "
+        "Optimizer steps see as many images as before, batch norm fewer.",
+        file=sys.stderr,
+    )
+    return options
 
 
 def fit(run: Run) -> None:

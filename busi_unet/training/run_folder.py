@@ -147,18 +147,12 @@ def load_checkpoint(run: Path, parts: Mapping[str, Any]) -> None:
             if (bad := archive.testzip()) is not None:
                 raise zipfile.BadZipFile(f"{bad} has changed")
         states = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise TrainingError(
-            f"{path} is damaged ({type(error).__name__}: {first_line(error)}).",
-            "Start again in another --output.",
-        ) from error
-    try:
         for name, part in parts.items():
             part.load_state_dict(states[name])
     except Exception as error:
         raise TrainingError(
-            f"{path} does not fit this run ({type(error).__name__}: {first_line(error)}).",
-            "Use the options the run was started with, or start again in another --output.",
+            f"{path} is damaged, or of another version ({type(error).__name__}: {first_line(error)}).",
+            "Start again in another --output.",
         ) from error
 
 

@@ -4,9 +4,8 @@ import json
 import pytest
 
 from busi_unet.data.prepared import load_prepared
-from busi_unet.errors import TrainingStopped, UsageError
+from busi_unet.errors import UsageError
 from busi_unet.models.folder import load_config
-from busi_unet.training import cross_validation
 from busi_unet.training.cross_validation import cross_validate
 from busi_unet.training.options import TrainOptions
 
@@ -62,13 +61,3 @@ def test_what_cannot_be_cross_validated_is_refused(options, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="one process"):
         cross_validate(options)
-
-
-def test_a_stopped_one_says_how_to_continue(options, tmp_path, monkeypatch):
-    def stopped(_options):
-        raise TrainingStopped(15, "SIGTERM came.", "Continue with: --resume")
-
-    monkeypatch.setattr(cross_validation, "train", stopped)
-    with pytest.raises(TrainingStopped, match=r"^SIGTERM came\. Run the same command again") as caught:
-        cross_validate(options.replace(output=tmp_path))
-    assert caught.value.exit_code == 143

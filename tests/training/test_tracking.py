@@ -79,14 +79,6 @@ def test_tensorboard_has_one_value_per_epoch_though_a_resume_repeats_one(tmp_pat
         assert (logged.size, logged.mode) == ((32, 32), "RGB")
 
 
-def test_a_new_run_in_a_folder_that_never_saw_a_checkpoint_starts_its_curve_anew(tmp_path):
-    track("tensorboard", tmp_path, 0, 1, killed=True)
-    track("tensorboard", tmp_path, 0, 2, killed=False)
-    assert [event.value for event in read_tensorboard(tmp_path).Scalars("learning_rate")] == pytest.approx(
-        [0.1, 0.2]
-    )
-
-
 @pytest.mark.slow
 def test_trackio_goes_on_with_the_run_that_is_resumed(tmp_path):
     output = tmp_path / "run"
