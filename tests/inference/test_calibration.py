@@ -98,15 +98,8 @@ def test_the_set_holds_the_class_as_often_as_stated(coverage: float):
     covered = []
     for seed in range(40):
         threshold = fit_set_threshold(*_cases(150, seed), _names(150), coverage)
-        probabilities, labels = _cases(400, 1000 + seed)
-        covered.append(
-            np.mean(
-                [
-                    label in prediction_set(row, threshold)
-                    for row, label in zip(probabilities, labels, strict=True)
-                ]
-            )
-        )
+        for row, label in zip(*_cases(400, 1000 + seed), strict=True):
+            covered.append(label in prediction_set(row, threshold))
 
     assert np.mean(covered) == pytest.approx(coverage, abs=0.02)
 
@@ -158,10 +151,6 @@ def test_the_band_holds_the_stated_share_of_the_edge():
     assert min(shares) > 0.88
 
 
-def test_too_few_lesions_state_no_band():
-    assert fit_boundary_band([np.zeros(10)] * 8, _names(8), 0.9) is None
-
-
 def test_the_band_lies_around_the_outline():
     outline = _disc(20)
     inner, outer = boundary_band(outline, 0.25, 0.5)
@@ -187,13 +176,10 @@ def test_an_outline_around_the_whole_image_has_no_edge():
     assert (boundary_distances(whole, _disc(20)[:40, :60]) == -np.inf).all()
 
 
-def test_as_few_groups_as_the_coverage_needs_are_enough():
-    distances = [np.zeros(4)] * 19
-    names = [str(number) for number in range(19)]
-
+def test_as_few_groups_as_the_coverage_needs_are_enough_and_fewer_state_no_band():
     # (1 - .9) / 2 of 20 is 1, and what lies beyond may be no more than that less one.
-    assert fit_boundary_band(distances, names, 0.9) == (0.0, 0.0)
-    assert fit_boundary_band(distances[:18], names[:18], 0.9) is None
+    assert fit_boundary_band([np.zeros(4)] * 19, _names(19), 0.9) == (0.0, 0.0)
+    assert fit_boundary_band([np.zeros(4)] * 18, _names(18), 0.9) is None
 
 
 def test_a_pixel_at_a_corner_of_a_lesion_is_no_lesion_of_its_own():
