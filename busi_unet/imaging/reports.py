@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -38,7 +37,33 @@ _IMAGE_HEIGHT = 78 * mm
 # 300 dots an inch on half the page's width.
 _IMAGE_PIXELS = 1100
 _REGULAR, _BOLD = "Vera", "VeraBd"
+# They ship with reportlab; the fonts every PDF reader knows would lack "≥" and most accents.
+for _name in (_REGULAR, _BOLD):
+    pdfmetrics.registerFont(TTFont(_name, f"{_name}.ttf"))
 _DARK, _RULE = colors.HexColor("#1f2933"), colors.HexColor("#9aa5b1")
+_BODY = ParagraphStyle("body", fontName=_REGULAR, fontSize=8.5, leading=11.5, textColor=_DARK)
+_TITLE = ParagraphStyle("title", _BODY, fontName=_BOLD, fontSize=13, leading=18, spaceAfter=2 * mm)
+_HEADING = ParagraphStyle(
+    "heading", _BODY, fontName=_BOLD, fontSize=9.5, spaceBefore=3 * mm, spaceAfter=1 * mm
+)
+_CELL = ParagraphStyle("cell", _BODY, fontSize=8, leading=10)
+_HEAD_CELL = ParagraphStyle("head", _CELL, fontName=_BOLD)
+_GRID = [
+    ("VALIGN", (0, 0), (-1, -1), "TOP"),
+    ("LINEBELOW", (0, 0), (-1, -1), 0.4, _RULE),
+    ("LEFTPADDING", (0, 0), (-1, -1), 0),
+    ("TOPPADDING", (0, 0), (-1, -1), 2),
+    ("BOTTOMPADDING", (0, 0), (-1, -1), 2),
+]
+# Heads of the table of measurements, with their shares of the width.
+_COLUMNS = {
+    "": 0.05,
+    "Longest diameter × perpendicular": 0.27,
+    "Across × depth": 0.21,
+    "Area": 0.15,
+    "Taller than wide": 0.14,
+    "Below skin line": 0.18,
+}
 
 
 def pdf_report(
@@ -69,7 +94,6 @@ def pdf_report(
         comparison: sentences about the agreement with a reference mask.
         warnings: sentences about the image, such as those of `image_warnings`.
     """
-    _register_fonts()
     inner_width, inner_height = (side - 2 * _MARGIN for side in A4)
     story = [
         _text(TITLE, _TITLE),
@@ -92,38 +116,6 @@ def pdf_report(
     canvas.showPage()
     canvas.save()
     return file.getvalue()
-
-
-@functools.cache
-def _register_fonts() -> None:
-    # They ship with reportlab; the fonts every PDF reader knows would lack "≥" and most accents.
-    for name in (_REGULAR, _BOLD):
-        pdfmetrics.registerFont(TTFont(name, f"{name}.ttf"))
-
-
-_BODY = ParagraphStyle("body", fontName=_REGULAR, fontSize=8.5, leading=11.5, textColor=_DARK)
-_TITLE = ParagraphStyle("title", _BODY, fontName=_BOLD, fontSize=13, leading=18, spaceAfter=2 * mm)
-_HEADING = ParagraphStyle(
-    "heading", _BODY, fontName=_BOLD, fontSize=9.5, spaceBefore=3 * mm, spaceAfter=1 * mm
-)
-_CELL = ParagraphStyle("cell", _BODY, fontSize=8, leading=10)
-_HEAD_CELL = ParagraphStyle("head", _CELL, fontName=_BOLD)
-_GRID = [
-    ("VALIGN", (0, 0), (-1, -1), "TOP"),
-    ("LINEBELOW", (0, 0), (-1, -1), 0.4, _RULE),
-    ("LEFTPADDING", (0, 0), (-1, -1), 0),
-    ("TOPPADDING", (0, 0), (-1, -1), 2),
-    ("BOTTOMPADDING", (0, 0), (-1, -1), 2),
-]
-# Heads of the table of measurements, with their shares of the width.
-_COLUMNS = {
-    "": 0.05,
-    "Longest diameter × perpendicular": 0.27,
-    "Across × depth": 0.21,
-    "Area": 0.15,
-    "Taller than wide": 0.14,
-    "Below skin line": 0.18,
-}
 
 
 def _text(text: str, style: ParagraphStyle = _BODY) -> Paragraph:

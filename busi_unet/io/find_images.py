@@ -6,16 +6,15 @@ import itertools
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from busi_unet.errors import BusiUNetError, UnreadableImageError, UsageError
 from busi_unet.io.decode import EXTENSIONS
 from busi_unet.io.dicom import is_dicom
 from busi_unet.io.files import unpack
 
-ZIP = ".zip"
 _RESULT = re.compile(r"_(mask(_\d+)?|overlay)$")
-_UNPACK_HINT = "Unpack it by hand and give the images themselves."
+_ENDINGS = f"Images end in {', '.join(sorted(EXTENSIONS))}."
 
 
 @dataclass(frozen=True)
@@ -64,14 +63,11 @@ def find_images(
     found: list[ImageFile] = []
     for number, path in enumerate(paths):
         if path.is_dir():
-            inside = [
-                ImageFile(file, str(Path(show(path), file.relative_to(path))), _joined(file, path))
-                for file in _images_below(path)
-            ]
+            inside = _inside(path, show(path))
             if not inside:
-                raise UsageError(f"{show(path)} holds no image.", _endings())
+                raise UsageError(f"{show(path)} holds no image.", _ENDINGS)
             found += inside
-        elif path.suffix.lower() == ZIP and path.is_file():
+        elif path.suffix.lower() == ".zip" and path.is_file():
             limits = {"max_bytes": max_bytes, "max_files": max_files}
             found += _from_zip(path, show(path), scratch / str(number), limits)
         else:
@@ -86,13 +82,11 @@ def find_images(
 
 def _from_zip(path: Path, shown: str, target: Path, limits: dict[str, int]) -> list[ImageFile]:
     try:
-        damaged = unpack(path, target, name=shown, hint=_UNPACK_HINT, **limits)
-        images = [
-            ImageFile(file, f"{shown}/{file.relative_to(target).as_posix()}", _joined(file, target))
-            for file in _images_below(target)
-        ]
+        hint = "Unpack it by hand and give the images themselves."
+        damaged = unpack(path, target, name=shown, hint=hint, **limits)
+        images = _inside(target, shown)
         if not images and not damaged:
-            raise UnreadableImageError(f"{shown} holds no image.", _endings())
+            raise UnreadableImageError(f"{shown} holds no image.", _ENDINGS)
     except BusiUNetError as error:
         # The message of an unsafe archive lists its entries on lines of their own.
         return [ImageFile(path, shown, path.stem, " ".join(str(error).split()))]
@@ -102,13 +96,20 @@ def _from_zip(path: Path, shown: str, target: Path, limits: dict[str, int]) -> l
     ]
 
 
-def _images_below(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if _is_image(path, folder))
+def _inside(folder: Path, shown: str) -> list[ImageFile]:
+    found = []
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if any(part.startswith((".", "__MACOSX")) for part in parts) or not _is_image(path):
+            continue
+        # Two subfolders may hold files of one name. Unknown endings, as a UID's last number, belong to it.
+        last = path.stem if path.suffix.lower() in EXTENSIONS else path.name
+        found.append(ImageFile(path, str(PurePosixPath(shown, *parts)), "__".join((*parts[:-1], last))))
+    return found
 
 
-def _is_image(path: Path, folder: Path) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
-    if hidden or not path.is_file() or _RESULT.search(path.stem):
+def _is_image(path: Path) -> bool:
+    if not path.is_file() or _RESULT.search(path.stem):
         return False
     if path.suffix.lower() in EXTENSIONS:
         return True
@@ -117,14 +118,6 @@ def _is_image(path: Path, folder: Path) -> bool:
         return path.name.upper() != "DICOMDIR" and is_dicom(path)
     except OSError:
         return False
-
-
-def _joined(file: Path, folder: Path) -> str:
-    # Two subfolders may hold files of one name. Unknown endings, such as a UID's last number, belong to it.
-    relative = file.relative_to(folder)
-    if file.suffix.lower() in EXTENSIONS:
-        relative = relative.with_suffix("")
-    return "__".join(relative.parts)
 
 
 def _named_apart(files: list[ImageFile]) -> list[ImageFile]:
@@ -137,7 +130,3 @@ def _named_apart(files: list[ImageFile]) -> list[ImageFile]:
         taken.add(free.casefold())
         unique.append(replace(file, name=free))
     return unique
-
-
-def _endings() -> str:
-    return f"Images end in {', '.join(sorted(EXTENSIONS))}."
