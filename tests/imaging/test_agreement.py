@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from fakes.image_files import encoded
 from PIL import Image
 
 from busi_unet.errors import UnreadableImageError, UsageError
@@ -18,10 +19,8 @@ def box(top, left, bottom, right, shape=(40, 60)):
     return mask
 
 
-def encoded(pixels, kind="PNG", **options):
-    stream = io.BytesIO()
-    Image.fromarray(pixels).convert("L").save(stream, kind, **options)
-    return stream.getvalue()
+def mask_file(mask, kind="PNG", **options):
+    return encoded(Image.fromarray(mask).convert("L"), kind, **options)
 
 
 EMPTY = np.zeros((40, 60), dtype=bool)
@@ -144,17 +143,17 @@ class TestComparison:
 class TestReference:
     def test_the_masks_of_several_lesions_are_united(self):
         parts = box(2, 2, 9, 9), box(20, 20, 30, 50)
-        reference = decode_reference([encoded(parts[0]), io.BytesIO(encoded(parts[1]))], (40, 60))
+        reference = decode_reference([mask_file(parts[0]), io.BytesIO(mask_file(parts[1]))], (40, 60))
         np.testing.assert_array_equal(reference.pixels, parts[0] | parts[1])
         assert reference.remark == ""
 
     def test_another_size_and_an_image_are_refused_by_number(self):
         with pytest.raises(UnreadableImageError, match="60 × 40 pixels and the image 40 × 60"):
-            decode_reference([encoded(EMPTY)], (60, 40))
+            decode_reference([mask_file(EMPTY)], (60, 40))
         ramp = np.tile(np.linspace(0, 255, 60).astype(np.uint8), (40, 1))
         with pytest.raises(UnreadableImageError, match=r"^Reference mask 2 is not a mask"):
-            decode_reference([encoded(EMPTY), encoded(ramp)], (40, 60))
+            decode_reference([mask_file(EMPTY), mask_file(ramp)], (40, 60))
 
     def test_grey_edges_are_remarked_upon(self):
-        soft = encoded(box(10, 20, 20, 40), "JPEG", quality=60)
+        soft = mask_file(box(10, 20, 20, 40), "JPEG", quality=60)
         assert decode_reference([soft], (40, 60)).remark.startswith("The reference mask has grey")

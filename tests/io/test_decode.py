@@ -2,6 +2,7 @@ import io
 
 import numpy as np
 import pytest
+from fakes.image_files import encoded
 from PIL import Image
 
 from busi_unet.errors import UnreadableImageError
@@ -12,12 +13,6 @@ from busi_unet.io.decode import decode_image
 @pytest.fixture
 def grey() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8)
-
-
-def encoded(image: Image.Image, kind: str, **options) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])

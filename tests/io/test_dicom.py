@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pydicom
 import pytest
+from fakes import image_files
 from fakes.dicom_files import PATIENT, dataset, dicom, encoded, region
 from PIL import Image
 from pydicom.encaps import encapsulate
@@ -82,11 +83,10 @@ class TestCompression:
         np.testing.assert_array_equal(decode_image(encoded(made)), GREY)
 
     def test_jpeg_baseline(self):
-        jpeg = io.BytesIO()
-        Image.fromarray(colours()).save(jpeg, "JPEG", quality=95, subsampling=0)
+        jpeg = image_files.encoded(Image.fromarray(colours()), "JPEG", quality=95, subsampling=0)
         made = dataset(colours(), "YBR_FULL_422")
         made.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
-        made.PixelData = encapsulate([jpeg.getvalue()])
+        made.PixelData = encapsulate([jpeg])
         pixels = decode_image(encoded(made)).astype(int)
         np.testing.assert_allclose(pixels[:, 3:-3], luma(colours())[:, 3:-3], atol=6)
 
@@ -201,9 +201,7 @@ class TestBroken:
 
     def test_huge_inside_its_jpeg(self):
         # A JPEG header that claims 60000 × 60000 pixels, in a file that claims 24 × 40.
-        jpeg = io.BytesIO()
-        Image.fromarray(GREY).save(jpeg, "JPEG")
-        lying = bytearray(jpeg.getvalue())
+        lying = bytearray(image_files.encoded(Image.fromarray(GREY), "JPEG"))
         start = lying.index(b"\xff\xc0") + 5
         lying[start : start + 4] = (60000).to_bytes(2, "big") * 2
         made = dataset(GREY)

@@ -1,9 +1,9 @@
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
+from fakes.image_files import pack
 
 from busi_unet.errors import BusiUNetError, DataLayoutError
 from busi_unet.io.files import replace_file, unpack, whole_or_nothing
@@ -63,22 +63,15 @@ def test_a_kill_in_the_middle_of_writing_leaves_the_file_before(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def pack(path, **files):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zip_file:
-        for name, content in files.items():
-            zip_file.writestr(name, content)
-    return path
-
-
 def test_entries_keep_their_folders(tmp_path):
-    archive = pack(tmp_path / "a.zip", **{"x/y/a.png": b"a", "b.png": b"b"})
+    archive = pack(tmp_path / "a.zip", {"x/y/a.png": b"a", "b.png": b"b"})
     assert unpack(archive, tmp_path / "out", **LIMITS) == []
     assert (tmp_path / "out" / "x" / "y" / "a.png").read_bytes() == b"a"
 
 
 @pytest.mark.parametrize("name", ["../a.png", "x/../../a.png", "/a.png", "C:\\a.png", "..\\a.png"])
 def test_a_climbing_path_unpacks_nothing(name, tmp_path):
-    archive = pack(tmp_path / "a.zip", **{"fine.png": b"", name: b"x"})
+    archive = pack(tmp_path / "a.zip", {"fine.png": b"", name: b"x"})
     with pytest.raises(DataLayoutError, match=r"^upload\.zip is not safe"):
         unpack(archive, tmp_path / "out", name="upload.zip", **LIMITS)
     assert list(tmp_path.rglob("*.png")) == []
@@ -87,12 +80,12 @@ def test_a_climbing_path_unpacks_nothing(name, tmp_path):
 @pytest.mark.parametrize("files", [{"a": bytes(10_001)}, {str(index): b"" for index in range(6)}])
 def test_a_bomb_is_refused_before_it_is_unpacked(files, tmp_path):
     with pytest.raises(DataLayoutError, match="would unpack to"):
-        unpack(pack(tmp_path / "a.zip", **files), tmp_path / "out", **LIMITS)
+        unpack(pack(tmp_path / "a.zip", files), tmp_path / "out", **LIMITS)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_bomb_that_lies_about_its_size_stays_small(tmp_path):
-    archive = pack(tmp_path / "a.zip", a=bytes(5_000_000))
+    archive = pack(tmp_path / "a.zip", {"a": bytes(5_000_000)})
     data = archive.read_bytes()
     true, told = (size.to_bytes(4, "little") for size in (5_000_000, 10))
     assert data.count(true) == 2
@@ -103,7 +96,7 @@ def test_a_bomb_that_lies_about_its_size_stays_small(tmp_path):
 
 
 def test_a_damaged_entry_is_named_and_the_others_are_there(tmp_path):
-    archive = pack(tmp_path / "a.zip", **{"a.png": bytes(range(256)), "b.png": b"b"})
+    archive = pack(tmp_path / "a.zip", {"a.png": bytes(range(256)), "b.png": b"b"})
     data = bytearray(archive.read_bytes())
     data[60] ^= 0xFF
     archive.write_bytes(data)

@@ -1,10 +1,9 @@
-import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fakes.dicom_files import dicom
+from fakes.image_files import encoded, pack
 from PIL import Image
 
 from busi_unet.errors import UsageError
@@ -18,22 +17,12 @@ def scratch(tmp_path) -> Path:
     return folder
 
 
-def png() -> bytes:
-    stream = io.BytesIO()
-    Image.new("L", (20, 20)).save(stream, "PNG")
-    return stream.getvalue()
+PNG = encoded(Image.new("L", (20, 20)))
 
 
-def write(path: Path, content: bytes = b"") -> Path:
+def write(path: Path, content: bytes = PNG) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content or png())
-    return path
-
-
-def pack(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as zip_file:
-        for name, content in files.items():
-            zip_file.writestr(name, content)
+    path.write_bytes(content)
     return path
 
 
@@ -53,7 +42,7 @@ def test_names_differ_by_more_than_the_case_of_letters(scratch, tmp_path):
 
 
 def test_a_zip_is_searched_like_a_folder(scratch, tmp_path):
-    files = {"study/b.png": png(), "study/deep/a.PNG": png(), "study/b_mask.png": png(), "notes.txt": b"x"}
+    files = {"study/b.png": PNG, "study/deep/a.PNG": PNG, "study/b_mask.png": PNG, "notes.txt": b"x"}
     files |= {"__MACOSX/study/._b.png": b"x", "inner.zip": b"x"}
     found = find_images([pack(tmp_path / "s.zip", files)], scratch, show=lambda path: path.name)
     assert [file.shown for file in found] == ["s.zip/study/b.png", "s.zip/study/deep/a.PNG"]
@@ -84,9 +73,9 @@ def test_a_zip_that_cannot_be_used_is_one_entry(files, problem, scratch, tmp_pat
 
 
 def test_damaged_entries_are_listed_behind_the_good_ones(scratch, tmp_path):
-    archive = pack(tmp_path / "s.zip", {"a.png": b"a" * 100, "b.png": png()})
+    archive = pack(tmp_path / "s.zip", {"a.png": bytes(range(256)), "b.png": PNG})
     data = bytearray(archive.read_bytes())
-    data[80] ^= 0xFF
+    data[60] ^= 0xFF
     archive.write_bytes(data)
     good, bad = find_images([archive], scratch, show=lambda path: path.name)
     assert (good.shown, bad.shown) == ("s.zip/b.png", "s.zip/a.png")

@@ -1,9 +1,8 @@
 """What a mask means is decided by one rule."""
 
-import io
-
 import numpy as np
 import pytest
+from fakes.image_files import encoded
 from PIL import Image, ImageFilter
 
 from busi_unet.errors import UnreadableImageError
@@ -13,12 +12,6 @@ LESION = np.zeros((60, 80), bool)
 LESION[20:40, 30:60] = True
 SECOND = np.zeros((60, 80), bool)
 SECOND[5:15, 5:15] = True
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, kind, **options)
-    return stream.getvalue()
 
 
 def two_values(first: object, second: object, mode: str) -> Image.Image:
