@@ -1,4 +1,4 @@
-"""Measures how fast the app answers, beside a Gradio app that only echoes the image.
+"""Measure how fast the app answers, beside a Gradio app that only echoes the image.
 
 Both are started one after the other, each in a process of its own on a free port of this machine. Prints a
 table, or with --json one object.
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def measure(scratch: Path, rounds: int, predictions: int, model: str | None) -> dict[str, float | None]:
-    """Runs both; see `ROWS` for the keys of the result.
+    """Run both; see `ROWS` for the keys of the result.
 
     Args:
         scratch: an existing folder for images, logs and what the apps keep.
@@ -148,7 +148,7 @@ def measure(scratch: Path, rounds: int, predictions: int, model: str | None) -> 
 def serving(
     program: Path, scratch: Path, environment: dict[str, str]
 ) -> Iterator[tuple[str, float, subprocess.Popen]]:
-    """A Gradio program in a process of its own: its address once it answers, when it started, the process."""
+    """Run a Gradio program in a process of its own; yield address, start time and process once it answers."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -194,14 +194,14 @@ def answers(url: str) -> bool:
 
 
 def round_trips(url: str, image: Path, scratch: Path, rounds: int) -> float:
-    """Median milliseconds of an answer, upload and download of the images included."""
+    """Return median milliseconds of an answer, upload and download of the images included."""
     asked = ask(url, image, scratch)
     asked(3)
     return 1000 * statistics.median(asked(rounds))
 
 
 def redraws(url: str, image: Path, rounds: int) -> float | None:
-    """Median milliseconds of a redraw in a browser; None where Playwright or Chromium is not installed."""
+    """Return median milliseconds of a redraw; None where Playwright or Chromium is not installed."""
     browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser_path is None or importlib.util.find_spec("playwright") is None:
         return None
@@ -222,7 +222,7 @@ def redraws(url: str, image: Path, rounds: int) -> float | None:
 
 
 def ask(url: str, image: Path, scratch: Path) -> Callable[[int], list[float]]:
-    """A function that asks for so many predictions, one after the other, and returns the seconds of each."""
+    """Return a function that asks for so many predictions one by one, and returns the seconds of each."""
     from gradio_client import Client, handle_file
 
     client = Client(url, verbose=False, download_files=scratch / "answers")
@@ -242,7 +242,7 @@ def ask(url: str, image: Path, scratch: Path) -> Callable[[int], list[float]]:
 
 
 def resident_mb(process_id: int) -> float | None:
-    """Resident memory in MB, where the system tells it under /proc."""
+    """Return resident memory in MB, where the system tells it under /proc."""
     try:
         status = Path(f"/proc/{process_id}/status").read_text(encoding="utf-8")
     except OSError:

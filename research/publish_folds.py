@@ -1,4 +1,4 @@
-"""Makes group-disjoint folds of a data set in BUSI layout from its pixels, as a CSV file.
+"""Make group-disjoint folds of a data set in BUSI layout from its pixels, as a CSV file.
 
 Exit codes: 0 success, 1 failure, 2 wrong usage. What was written goes to stdout, progress to stderr.
 """

@@ -1,4 +1,4 @@
-"""Writes the tables of results into README.md and docs/results.md, from the metrics.json of evaluations.
+"""Write the tables of results into README.md and docs/results.md, from the metrics.json of evaluations.
 
     python research/write_tables.py --unseen reports/*/metrics.json --held-out runs/cv/results/metrics.json
 

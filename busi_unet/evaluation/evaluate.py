@@ -16,7 +16,7 @@ from busi_unet.errors import UsageError
 from busi_unet.evaluation.metrics import METRICS, score_image
 from busi_unet.evaluation.report import require_matplotlib, write_report
 from busi_unet.evaluation.rows import ImageResult, Table, by_source, count_classes
-from busi_unet.evaluation.statistics import LEVEL, Bootstrap, Estimate
+from busi_unet.evaluation.statistics import Bootstrap, Estimate
 from busi_unet.evaluation.subgroups import Subgroups, check_subgroups, rows_by_subgroup
 from busi_unet.io.decode import decode_image
 from busi_unet.io.masks import decode_mask
@@ -46,10 +46,10 @@ class Part:
     estimates: dict[str, Estimate]
 
     @classmethod
-    def of(cls, rows: Sequence[ImageResult], *, seed: int, resamples: int) -> Part:
-        """Return the part that these rows are; `seed` and `resamples` of the bootstrap over groups."""
+    def of(cls, rows: Sequence[ImageResult], *, seed: int) -> Part:
+        """Return the part that these rows are, by a seed of the bootstrap over groups."""
         table = Table(rows)
-        bootstrap = Bootstrap(table.groups, seed=seed, resamples=resamples)
+        bootstrap = Bootstrap(table.groups, seed=seed)
         measures = {name: metric.measure(table) for name, metric in METRICS.items()}
         return cls(
             images=count_classes(rows),
@@ -104,7 +104,6 @@ def evaluate(
     output: str | Path | None = None,
     progress: bool = True,
     seed: int = 0,
-    resamples: int = 2000,
     provenance: Mapping[str, Any] | None = None,
     subgroups: Subgroups | None = None,
 ) -> Evaluation:
@@ -119,7 +118,6 @@ def evaluate(
         output: folder for the report (`busi_unet.evaluation.report`); nothing is written without it.
         progress: shows a progress bar on stderr.
         seed: of the bootstrap over groups.
-        resamples: of the bootstrap.
         provenance: entries to add to `Evaluation.provenance`, such as model and command.
         subgroups: evaluated apart, too.
 
@@ -144,7 +142,6 @@ def evaluate(
     evaluation = evaluation_of(
         rows,
         seed=seed,
-        resamples=resamples,
         provenance={
             "data_sha256": content.hexdigest(),
             "split": str(split.split) if split.split is not None else None,
@@ -161,32 +158,30 @@ def evaluate(
 def evaluation_of(
     rows: Sequence[ImageResult],
     *,
-    seed: int,
-    resamples: int,
+    seed: int = 0,
     provenance: Mapping[str, Any],
     subgroups: Subgroups | None,
 ) -> Evaluation:
     """Return the evaluation that these rows amount to; the arguments are those of `evaluate`."""
-    bootstrap = {"seed": seed, "resamples": resamples}
-    pooled, sources, table = Part.of(rows, **bootstrap), by_source(rows), Table(rows)
+    pooled, sources, table = Part.of(rows, seed=seed), by_source(rows), Table(rows)
     classes = range(len(CLASS_NAMES))
     return Evaluation(
         rows=tuple(rows),
         pooled=pooled,
         sources={
-            name: Part.of(part, **bootstrap) if len(sources) > 1 else pooled for name, part in sources.items()
+            name: Part.of(part, seed=seed) if len(sources) > 1 else pooled for name, part in sources.items()
         },
         confusion=[
             [int(np.sum((table.truth == true) & (table.predicted == said))) for said in classes]
             for true in classes
         ],
         provenance={
-            "bootstrap": {"level": LEVEL, "unit": "group", **bootstrap},
+            "bootstrap": Bootstrap.settings(seed),
             "versions": versions("datasets", "numpy", "pillow", "scipy", "torch"),
             **provenance,
         },
         subgroups={
-            name: Part.of(part, **bootstrap) for name, part in rows_by_subgroup(rows, subgroups).items()
+            name: Part.of(part, seed=seed) for name, part in rows_by_subgroup(rows, subgroups).items()
         },
     )
 
@@ -197,17 +192,13 @@ def merge(
     """Return the evaluation of all images of several ones together.
 
     Args:
-        parts: of different images, such as the folds of a cross-validation; all with the bootstrap
-            settings of the first.
+        parts: of different images, such as the folds of a cross-validation.
         provenance: entries to add; those of the parts are kept under "parts".
         subgroups: as for `evaluate`.
     """
-    bootstrap = parts[0].provenance["bootstrap"]
     commits = {part.provenance["commit"] for part in parts}
     return evaluation_of(
         [row for part in parts for row in part.rows],
-        seed=bootstrap["seed"],
-        resamples=bootstrap["resamples"],
         provenance={
             "parts": [
                 {key: value for key, value in part.provenance.items() if key not in ("bootstrap", "versions")}

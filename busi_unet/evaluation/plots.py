@@ -57,16 +57,10 @@ def lesion_threshold_curve(rows: Sequence[ImageResult]) -> list[dict[str, float]
     ]
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure, width and height in inches."""
-    from matplotlib.figure import Figure
-
-    # Made without pyplot, a figure draws with Agg: no display, no state shared with the caller.
-    return Figure(figsize=(width, height), layout="constrained")
-
-
 def draw_plots(rows: Sequence[ImageResult]) -> dict[str, Figure]:
     """Return the plots of `PLOTS` for which the rows hold what they need, by name."""
+    from matplotlib.figure import Figure
+
     sources = by_source(rows)
     parts = {"all images": rows, **(sources if len(sources) > 1 else {})}
     draw = {
@@ -75,7 +69,8 @@ def draw_plots(rows: Sequence[ImageResult]) -> dict[str, Figure]:
         "reliability": lambda axes: _draw_reliability(axes, Table(rows)),
         "missed_vs_outlined": lambda axes: _draw_missed_vs_outlined(axes, parts),
     }
-    figures = {name: new_figure(4.6, 4.4) for name in PLOTS}
+    # Made without pyplot, a figure draws with Agg: no display, no state shared with the caller.
+    figures = {name: Figure(figsize=(4.6, 4.4), layout="constrained") for name in PLOTS}
     return {name: figure for name, figure in figures.items() if draw[name](figure.subplots())}
 
 

@@ -52,11 +52,7 @@ def write_report(folder: Path, evaluation: Evaluation, split: Dataset, mask_of: 
         evaluation: of the split.
         split: in the order of the evaluation's rows.
         mask_of: predicts a mask again: that of a few cases costs less than keeping all.
-
-    Raises:
-        MissingDependencyError: matplotlib is not installed.
     """
-    require_matplotlib()
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(folder / "per_image.csv", [row.to_row() for row in evaluation.rows])
     write_csv(folder / "missed_vs_outlined.csv", lesion_threshold_curve(evaluation.rows))

@@ -3,7 +3,7 @@
 Every disturbance leaves the lesion and its class what they are, so that a model that looks at the lesion
 should answer as before. The report folder shows no pixel of the data set:
 
-    robustness.html   what each disturbance does, as a table and a plot
+    robustness.html   what each disturbance does, as a table
     robustness.json   every metric with its interval, and where it comes from
     per_image.csv     one row per image and disturbance, "none" for the image as it is
 """
@@ -21,16 +21,14 @@ from tqdm import tqdm
 from busi_unet.evaluation.disturbances import DISTURBANCES, Disturbance, generator_for
 from busi_unet.evaluation.evaluate import decode_pair, score
 from busi_unet.evaluation.metrics import shown_in
-from busi_unet.evaluation.plots import BLUE, new_figure
-from busi_unet.evaluation.report import require_matplotlib, table, write_csv, write_json
+from busi_unet.evaluation.report import table, write_csv, write_json
 from busi_unet.evaluation.rows import ImageResult, Table, count_classes
-from busi_unet.evaluation.statistics import LEVEL, Bootstrap, Estimate, Statistic, mean
-from busi_unet.io.html import data_uri, png_of, render
+from busi_unet.evaluation.statistics import Bootstrap, Estimate, Statistic, mean
+from busi_unet.io.html import render
 from busi_unet.version import commit, versions
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from matplotlib.figure import Figure
 
     from busi_unet.inference.predictor import Predictor
 
@@ -97,7 +95,6 @@ def measure_robustness(
     *,
     disturbances: Sequence[Disturbance] = tuple(DISTURBANCES.values()),
     seed: int = 0,
-    resamples: int = 2000,
     output: str | Path | None = None,
     progress: bool = True,
     provenance: Mapping[str, Any] | None = None,
@@ -109,21 +106,18 @@ def measure_robustness(
         split: images of the prepared data set; those without an outlined reference are left out.
         disturbances: those to try.
         seed: of the disturbances and of the bootstrap.
-        resamples: of the bootstrap.
         output: folder for the report, see the head of this module; nothing is written without it.
         progress: shows a progress bar on stderr.
         provenance: entries to add, such as model and command.
 
     Raises:
         UsageError: a mask does not fit its image.
-        MissingDependencyError: a report is asked for without matplotlib installed.
     """
     if output is not None:
-        require_matplotlib()
         Path(output).mkdir(parents=True, exist_ok=True)
     # Before the long part: of the code that runs, not of what it has become meanwhile.
     made_with = {
-        "bootstrap": {"level": LEVEL, "resamples": resamples, "seed": seed, "unit": "group"},
+        "bootstrap": Bootstrap.settings(seed),
         "seed": seed,
         "commit": commit(),
         "versions": versions("datasets", "numpy", "opencv-python-headless", "pillow", "scipy", "torch"),
@@ -143,7 +137,7 @@ def measure_robustness(
                 pairs[each.name].append((before, after))
     found = Robustness(
         disturbances=disturbances,
-        effects={name: _effect_of(own, seed=seed, resamples=resamples) for name, own in pairs.items()},
+        effects={name: _effect_of(own, seed=seed) for name, own in pairs.items()},
         rows={"none": undisturbed, **{name: [after for _, after in own] for name, own in pairs.items()}},
         provenance={**made_with, **(provenance or {})},
     )
@@ -152,13 +146,13 @@ def measure_robustness(
     return found
 
 
-def _effect_of(pairs: Sequence[tuple[ImageResult, ImageResult]], *, seed: int, resamples: int) -> Effect:
+def _effect_of(pairs: Sequence[tuple[ImageResult, ImageResult]], *, seed: int) -> Effect:
     """Return what a disturbance does, from pairs of rows before and after it.
 
     Both are resampled together, so that the interval tells whether they differ, not how hard the images are.
     """
     before, after = (Table([pair[side] for pair in pairs]) for side in (0, 1))
-    bootstrap = Bootstrap(before.groups, seed=seed, resamples=resamples)
+    bootstrap = Bootstrap(before.groups, seed=seed)
     metrics = {}
     for metric in shown_in("robustness"):
         first, second = metric.measure(before), metric.measure(after)
@@ -195,7 +189,6 @@ def _write(folder: Path, found: Robustness) -> None:
         found=found,
         metrics=shown_in("robustness"),
         summary=found.summary,
-        plot=data_uri(png_of(_draw_differences(found.effects)), "image/png"),
     )
     (folder / "robustness.html").write_text(page, encoding="utf-8")
 
@@ -220,27 +213,3 @@ def to_markdown(found: Robustness) -> str:
             "\n".join(f"- {each.name} ({each.kind}): {each.meaning}" for each in found.disturbances),
         ]
     )
-
-
-def _draw_differences(effects: Mapping[str, Effect]) -> Figure:
-    """Draw how each metric changes, with its interval: a line per disturbance, a panel per metric."""
-    metrics, columns = shown_in("robustness"), 4
-    lines = -(-len(metrics) // columns)
-    figure = new_figure(12, lines * (1.0 + 0.25 * len(effects)))
-    panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
-    for panel in panels[len(metrics) :]:
-        panel.axis("off")
-    for axes, metric in zip(panels, metrics, strict=False):
-        axes.axvline(0, color="grey", linewidth=0.8)
-        for place, effect in enumerate(effects.values()):
-            change = effect.metrics.get(metric.name)
-            if change is None or change.difference.value is None:
-                continue
-            difference = change.difference
-            if difference.ci_low is not None:
-                axes.plot([difference.ci_low, difference.ci_high], [place] * 2, color=BLUE, linewidth=1.2)
-            axes.plot(difference.value, place, color=BLUE, marker="o", markersize=5)
-        axes.set_title(metric.title, fontsize=9)
-    panels[0].set_yticks(range(len(effects)), [f"{name} ({e.images})" for name, e in effects.items()])
-    panels[0].set_ylim(len(effects) - 0.5, -0.5)
-    return figure

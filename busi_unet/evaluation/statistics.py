@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 LEVEL = 0.95
+RESAMPLES = 2000
 ECE_BINS = 15
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -148,7 +150,7 @@ class Bootstrap:
         seed: of the draws.
     """
 
-    def __init__(self, groups: Sequence[Hashable], *, resamples: int = 2000, seed: int = 0) -> None:
+    def __init__(self, groups: Sequence[Hashable], *, resamples: int = RESAMPLES, seed: int = 0) -> None:
         self.once = np.ones(len(groups))
         places: dict[Hashable, int] = {}
         group_of = np.array([places.setdefault(group, len(places)) for group in groups], dtype=int)
@@ -159,6 +161,11 @@ class Bootstrap:
             )
             # As floats, matrix products are fast; counts stay exact.
             self.weights = draws[:, group_of].astype(float)
+
+    @staticmethod
+    def settings(seed: int) -> dict[str, Any]:
+        """Return what a provenance notes of intervals from a seed."""
+        return {"level": LEVEL, "resamples": RESAMPLES, "seed": seed, "unit": "group"}
 
     def estimate(self, statistic: Statistic, n: int, count: int | None = None) -> Estimate:
         """Return a statistic with its percentile interval.

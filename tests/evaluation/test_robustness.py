@@ -166,6 +166,6 @@ def test_every_disturbance_can_be_measured():
         def predict(self, image):
             return answer(image, np.zeros(image.shape, bool), "normal", (1.0, 0.0, 0.0))
 
-    found = measure_robustness(Blank(), make_split(), progress=False, resamples=50)
+    found = measure_robustness(Blank(), make_split(), progress=False)
     assert list(found.effects) == list(DISTURBANCES)
     assert all(effect.malignant_shift.value == 0 for effect in found.effects.values() if effect.images)
