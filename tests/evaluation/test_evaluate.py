@@ -8,7 +8,6 @@ from fakes.made_up import CASES, LEFT_HALF, SQUARE, MadeUpPredictor, box, make_s
 from busi_unet.config import BoundaryBand
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.evaluate import evaluate
-from busi_unet.evaluation.metrics import METRICS
 from busi_unet.evaluation.plots import lesion_threshold_curve
 
 
@@ -183,10 +182,6 @@ def test_fingerprint_follows_the_content_of_the_data(evaluation):
     other_mask = (("benign (1)", "a", LEFT_HALF, *CASES[0][3:]), *CASES[1:])
     other_group = (("benign (1)", "z", *CASES[0][2:]), *CASES[1:])
     assert len({fingerprint(cases) for cases in (CASES, other_mask, other_group, CASES[1:])}) == 4
-
-
-def test_every_metric_is_titled_once():
-    assert len({metric.title for metric in METRICS.values()}) == len(METRICS)
 
 
 @pytest.mark.parametrize(

@@ -64,12 +64,6 @@ def test_per_image_rows(report):
     assert (rows["normal (1)"]["dice"], rows["normal (1)"]["height_px"]) == ("", "50")
 
 
-def test_the_curve_has_a_row_per_threshold(report):
-    with (report[1] / "missed_vs_outlined.csv").open(encoding="utf-8", newline="") as stream:
-        rows = [{name: float(cell) for name, cell in row.items()} for row in csv.DictReader(stream)]
-    assert rows[0] == {"threshold": 0, "missed_share": 0, "outlined_share": 0.5}
-
-
 def test_the_page_holds_metrics_plots_and_worst_cases(report):
     evaluation, folder = report
     page = Page((folder / "report.html").read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fakes.made_up import CASES, PIXELS, MadeUpPredictor, make_split
+from fakes.made_up import CASES, PIXELS, MadeUpPredictor, make_answer, make_split
 from fakes.pages import Page
 
 from busi_unet.evaluation.disturbances import DISTURBANCES, Disturbance
@@ -34,19 +34,6 @@ def _burnt(image):
     return image
 
 
-def answer(image, mask, label, chances, refused=False):
-    return SimpleNamespace(
-        mask=mask,
-        probability=mask.astype(np.float32),
-        label=label,
-        probabilities=dict(zip(("normal", "benign", "malignant"), chances, strict=True)),
-        refused=refused,
-        prediction_set=None,
-        boundary_band=None,
-        flagged=label == "malignant",
-    )
-
-
 class Shortcut:
     """Knows the images of `made_up`; what is burnt in it calls malignant, outlines nothing, and refuses."""
 
@@ -61,7 +48,7 @@ class Shortcut:
         if back.tobytes() in self.known.answers:
             found = self.known.predict(back)
             return SimpleNamespace(**{**vars(found), "mask": np.roll(found.mask, 1, axis=1)})
-        return answer(image, np.zeros(image.shape, bool), "malignant", (0.0, 0.1, 0.9), refused=True)
+        return make_answer(np.zeros(image.shape, bool), "malignant", (0.0, 0.1, 0.9), refused=True)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +118,7 @@ def test_seed_and_image_decide_not_the_order():
     class Bright:
         def predict(self, image):
             share = float((image > 200).mean())
-            return answer(image, image > 255, "normal", (1 - share, share, 0.0))
+            return make_answer(image > 255, "normal", (1 - share, share, 0.0))
 
     def after(cases, seed=0):
         found = measure_robustness(
@@ -164,7 +151,7 @@ def test_report_folder(made):
 def test_every_disturbance_can_be_measured():
     class Blank:
         def predict(self, image):
-            return answer(image, np.zeros(image.shape, bool), "normal", (1.0, 0.0, 0.0))
+            return make_answer(np.zeros(image.shape, bool), "normal", (1.0, 0.0, 0.0))
 
     found = measure_robustness(Blank(), make_split(), progress=False)
     assert list(found.effects) == list(DISTURBANCES)

@@ -59,6 +59,20 @@ def make_split(
     )
 
 
+def make_answer(mask, label, probabilities, refused=False):
+    """What an evaluation reads of a prediction."""
+    return SimpleNamespace(
+        mask=mask,
+        probability=mask.astype(np.float32),
+        label=label,
+        probabilities=dict(zip(CLASS_NAMES, probabilities, strict=True)),
+        refused=refused,
+        prediction_set=None,
+        boundary_band=None,
+        flagged=probabilities[2] > 0.1,
+    )
+
+
 class MadeUpPredictor:
     """Knows each image by its pixels, so that a mixed-up row shows.
 
@@ -67,19 +81,11 @@ class MadeUpPredictor:
 
     def __init__(self, cases=CASES, refused=()):
         self.config = SimpleNamespace(thresholds=Thresholds())
-        self.answers = {
-            PIXELS[name].tobytes(): SimpleNamespace(
-                mask=mask,
-                probability=(mask if mask.any() else target).astype(np.float32),
-                label=label,
-                probabilities=dict(zip(CLASS_NAMES, probabilities, strict=True)),
-                refused=name in refused,
-                prediction_set=None,
-                boundary_band=None,
-                flagged=probabilities[2] > 0.1,
-            )
-            for name, _, target, mask, label, probabilities in cases
-        }
+        self.answers = {}
+        for name, _, target, mask, label, probabilities in cases:
+            answer = make_answer(mask, label, probabilities, refused=name in refused)
+            answer.probability = (mask if mask.any() else target).astype(np.float32)
+            self.answers[PIXELS[name].tobytes()] = answer
 
     def predict(self, image):
         return self.answers[image.tobytes()]
