@@ -24,7 +24,7 @@ from busi_unet.evaluation.statistics import (
     mean,
     median,
 )
-from busi_unet.imaging.agreement import dice, segmentation_scores
+from busi_unet.imaging.agreement import compare_masks, dice
 from busi_unet.inference.calibration import boundary_distances, group_votes
 from busi_unet.inference.postprocess import mask_from_probability
 
@@ -59,7 +59,7 @@ def score_image(
         UsageError: mask and reference differ in size.
     """
     mask, chances = prediction.mask, prediction.probabilities
-    found = None if target is None else segmentation_scores(mask, target)
+    found = None if target is None else compare_masks(mask, target)
     ungated = None
     if thresholds is not None and prediction.probability is not None:
         ungated = mask_from_probability(prediction.probability, 1.0, thresholds)
@@ -72,8 +72,9 @@ def score_image(
         "ungated_dice": None if ungated is None or target is None else dice(ungated, target),
         "boundary_within": None,
     }
-    for name in ("target_area_px", "dice", "iou", "hd95_px", "precision", "recall"):
-        scores[name] = None if found is None else getattr(found, name)
+    scores["target_area_px"] = found and found.reference_area_px
+    for name in ("dice", "iou", "hd95_px", "precision", "recall"):
+        scores[name] = found and getattr(found, name)
     band = prediction.boundary_band
     if band is not None and found is not None and found.dice is not None and found.dice >= MISSED_DICE:
         distances = boundary_distances(mask, target)

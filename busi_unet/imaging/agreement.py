@@ -13,46 +13,40 @@ from busi_unet.errors import UnreadableImageError, UsageError
 from busi_unet.io.decode import ImageSource
 from busi_unet.io.masks import Mask, read_mask
 
-
-@dataclass(frozen=True)
-class SegmentationScores:
-    """What one predicted mask scores against its reference; None where a score is undefined.
-
-    | target   | prediction | dice, iou | recall  | precision | hd95_px            |
-    |----------|------------|-----------|---------|-----------|--------------------|
-    | lesion   | a mask     | counted   | counted | counted   | counted            |
-    | lesion   | empty      | 0         | 0       | None      | the image diagonal |
-    | empty    | a mask     | None      | None    | 0         | None               |
-    | empty    | empty      | None      | None    | None      | None               |
-
-    The diagonal sqrt(H² + W²) is longer than any distance inside the image, so missing a lesion can
-    never improve the mean HD95.
-    """
-
-    dice: float | None
-    iou: float | None
-    hd95_px: float | None
-    precision: float | None
-    recall: float | None
-    target_area_px: int
-    predicted_area_px: int
+# By whether the predicted mask and the reference hold anything.
+_REMARKS = {
+    (True, True): "",
+    (
+        True,
+        False,
+    ): "The reference has no lesion, so Dice, IoU and HD95 are not defined; the outline is false.",
+    (False, True): "Nothing was outlined, but the reference has a lesion: HD95 is the image's diagonal.",
+    (False, False): "Both masks are empty: they agree, but Dice, IoU and HD95 are not defined.",
+}
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well a predicted mask agrees with the reference mask that a user brings.
+    """How well a predicted mask agrees with its reference; None where a score is undefined.
 
-    Attributes:
-        dice, iou, hd95_px: as in `SegmentationScores`.
-        hd95_mm: HD95 in millimetres; None where the size of a pixel is unknown.
-        predicted_area_px, reference_area_px: of the masks.
-        remark: one sentence where a mask is empty, else empty.
+    | reference | prediction | dice, iou | recall  | precision | hd95               |
+    |-----------|------------|-----------|---------|-----------|--------------------|
+    | lesion    | a mask     | counted   | counted | counted   | counted            |
+    | lesion    | empty      | 0         | 0       | None      | the image diagonal |
+    | empty     | a mask     | None      | None    | 0         | None               |
+    | empty     | empty      | None      | None    | None      | None               |
+
+    The diagonal sqrt(H² + W²) is longer than any distance inside the image, so missing a lesion can
+    never improve the mean HD95. `hd95_mm` is None, too, where the size of a pixel is unknown. `remark` is a
+    sentence where a mask is empty, else empty.
     """
 
     dice: float | None
     iou: float | None
     hd95_px: float | None
     hd95_mm: float | None
+    precision: float | None
+    recall: float | None
     predicted_area_px: int
     reference_area_px: int
     remark: str
@@ -64,41 +58,53 @@ class Agreement:
 
 def dice(prediction: np.ndarray, target: np.ndarray) -> float | None:
     """Return the Dice of two bool (H, W) masks of one size; None for an empty target."""
-    foreground = int(np.count_nonzero(target))
+    if not target.any():
+        return None
     overlap = int(np.count_nonzero(prediction & target))
-    return _ratio(2 * overlap, int(np.count_nonzero(prediction)) + foreground) if foreground else None
+    return 2 * overlap / (int(np.count_nonzero(prediction)) + int(np.count_nonzero(target)))
 
 
-def segmentation_scores(prediction: np.ndarray, target: np.ndarray) -> SegmentationScores:
-    """Score one predicted mask, bool (H, W), against its reference, bool (H, W).
+def compare_masks(
+    predicted: np.ndarray, reference: np.ndarray, *, spacing_mm: tuple[float, float] | None = None
+) -> Agreement:
+    """Compare a predicted mask with its reference, both bool (H, W).
+
+    Args:
+        predicted, reference: of one size.
+        spacing_mm: (between rows, between columns), where it is known.
 
     Raises:
         UsageError: the masks differ in size, are not (H, W), are not boolean or have no pixels.
     """
-    for name, mask in (("predicted", prediction), ("reference", target)):
+    for name, mask in (("predicted", predicted), ("reference", reference)):
         if mask.dtype != bool or mask.ndim != 2 or mask.size == 0:
             raise UsageError(
                 f"The {name} mask is {mask.dtype} of shape {mask.shape}.",
                 "Use a boolean mask of shape (H, W).",
             )
-    if prediction.shape != target.shape:
+    if predicted.shape != reference.shape:
         raise UsageError(
-            f"The predicted mask is {prediction.shape}, the reference {target.shape} (height, width).",
+            f"The predicted mask is {predicted.shape}, the reference {reference.shape} (height, width).",
             "Score at the native size of the image: bring the prediction to the reference's size first.",
         )
-    overlap = int(np.count_nonzero(prediction & target))
-    predicted, wanted = int(np.count_nonzero(prediction)), int(np.count_nonzero(target))
-    distance = hd95(prediction, target)
-    if distance is None and wanted:
-        distance = float(np.hypot(*target.shape))
-    return SegmentationScores(
-        dice=dice(prediction, target),
-        iou=overlap / (predicted + wanted - overlap) if wanted else None,
-        hd95_px=distance,
-        precision=_ratio(overlap, predicted),
-        recall=_ratio(overlap, wanted),
-        target_area_px=wanted,
-        predicted_area_px=predicted,
+    found, wanted = int(np.count_nonzero(predicted)), int(np.count_nonzero(reference))
+    overlap = int(np.count_nonzero(predicted & reference))
+
+    def distance(spacing: tuple[float, float]) -> float | None:
+        if found or not wanted:
+            return hd95(predicted, reference, spacing=spacing)
+        return float(np.hypot(*np.multiply(reference.shape, spacing)))
+
+    return Agreement(
+        dice=dice(predicted, reference),
+        iou=overlap / (found + wanted - overlap) if wanted else None,
+        hd95_px=distance((1.0, 1.0)),
+        hd95_mm=None if spacing_mm is None else distance(spacing_mm),
+        precision=overlap / found if found else None,
+        recall=overlap / wanted if wanted else None,
+        predicted_area_px=found,
+        reference_area_px=wanted,
+        remark=_REMARKS[found > 0, wanted > 0],
     )
 
 
@@ -154,41 +160,5 @@ def decode_reference(sources: Sequence[ImageSource], shape: tuple[int, int]) -> 
     return Mask(united, " ".join(remarks))
 
 
-def compare_masks(
-    predicted: np.ndarray, reference: np.ndarray, *, spacing_mm: tuple[float, float] | None = None
-) -> Agreement:
-    """Compare bool (H, W) masks; `spacing_mm` is (between rows, between columns).
-
-    Raises:
-        UsageError: as for `segmentation_scores`.
-    """
-    scores = segmentation_scores(predicted, reference)
-    in_mm = None
-    if spacing_mm is not None and scores.hd95_px is not None:
-        in_mm = hd95(predicted, reference, spacing=spacing_mm)
-        if in_mm is None:
-            in_mm = float(np.hypot(*np.multiply(predicted.shape, spacing_mm)))
-    remark = ""
-    if scores.target_area_px and not scores.predicted_area_px:
-        remark = "Nothing was outlined, but the reference has a lesion: HD95 is the image's diagonal."
-    elif scores.predicted_area_px and not scores.target_area_px:
-        remark = "The reference has no lesion, so Dice, IoU and HD95 are not defined; the outline is false."
-    elif not scores.predicted_area_px:
-        remark = "Both masks are empty: they agree, but Dice, IoU and HD95 are not defined."
-    return Agreement(
-        dice=scores.dice,
-        iou=scores.iou,
-        hd95_px=scores.hd95_px,
-        hd95_mm=in_mm,
-        predicted_area_px=scores.predicted_area_px,
-        reference_area_px=scores.target_area_px,
-        remark=remark,
-    )
-
-
 def _surface(mask: np.ndarray) -> np.ndarray:
     return mask & ~ndimage.binary_erosion(mask)
-
-
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None

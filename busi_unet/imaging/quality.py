@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from busi_unet.io.decode import DecodedImage
 
 _SMALL_SIDE = 128
 _FLAT_RANGE, _LOW_RANGE = 8, 32
 _LARGE_SIDE = 800
-_STROKE_WIDTH, _STROKE_HEIGHT, _STROKE_CONTRAST = 4, 4, 80
+_STROKE_WIDTH, _STROKE_CONTRAST = 4, 80
 _CORNER = (0.10, 0.25)
 
 
@@ -58,22 +59,8 @@ def has_annotations(image: np.ndarray) -> bool:
         height, width = (max(1, round(side * _LARGE_SIDE / longest)) for side in image.shape)
         image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
     corner = tuple(slice(0, round(share * side)) for share, side in zip(_CORNER, image.shape, strict=True))
-    strokes = image - _opened(image, _STROKE_WIDTH + 1) >= _STROKE_CONTRAST
+    padded = np.pad(image, ((0, 0), (_STROKE_WIDTH, _STROKE_WIDTH)), mode="edge")
+    opened = ndimage.grey_opening(padded, size=(1, _STROKE_WIDTH + 1))[:, _STROKE_WIDTH:-_STROKE_WIDTH]
+    strokes = image - opened >= _STROKE_CONTRAST
     strokes[corner] = False
-    if strokes.shape[0] < _STROKE_HEIGHT:
-        return False
-    return bool(_over_windows(np.logical_and, strokes, _STROKE_HEIGHT, axis=0).any())
-
-
-def _opened(image: np.ndarray, width: int) -> np.ndarray:
-    """Return the grey opening along rows; shifted copies are ten times faster than scipy's for so few."""
-    padded = np.pad(image, ((0, 0), (width - 1, width - 1)), mode="edge")
-    return _over_windows(np.maximum, _over_windows(np.minimum, padded, width, axis=1), width, axis=1)
-
-
-def _over_windows(function: np.ufunc, array: np.ndarray, width: int, *, axis: int) -> np.ndarray:
-    count = array.shape[axis] - width + 1
-    result = array.take(range(count), axis=axis)
-    for start in range(1, width):
-        function(result, array.take(range(start, start + count), axis=axis), out=result)
-    return result
+    return bool((strokes[:-3] & strokes[1:-2] & strokes[2:-1] & strokes[3:]).any())

@@ -95,8 +95,7 @@ def write_summary(records: Sequence[Mapping[str, Any]], output: Path, *, model: 
         "predictions.html",
         title="Breast ultrasound: automatic analysis",
         outcome=count_by_outcome(records),
-        predictions=list(zip(records, rows, strict=True)),
-        found=_found,
+        predictions=[(record, row, _answer(record, row)) for record, row in zip(records, rows, strict=True)],
         model=model,
         date=date,
     )
@@ -125,7 +124,7 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
         row |= {"label": record["label"], "lesions": len(lesions), "flagged": record["flagged"]}
         if record["prediction_set"] is not None:
             row["prediction_set"] = " ".join(record["prediction_set"])
-        if _flagged_beside(record):
+        if record["flagged"] and record["label"] != "malignant":
             remarks.insert(0, FLAGGED)
         if lesions:
             row["longest_diameter_px"] = lesions[0]["longest_diameter_px"]
@@ -138,19 +137,12 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def summary_line(record: Mapping[str, Any]) -> str:
     """Return a record of `predict_files` as one line for people."""
-    if "error" in record:
-        # Most errors name the file already.
-        named = record["image"] in record["error"]
-        return record["error"] if named else f"{record['image']}: {record['error']}"
-    reasons = " ".join(record["reasons"])
-    if record["label"] is None:
-        return f"{record['image']}: not analysed. {reasons}"
-    classes = ", ".join(f"{name} {value:.1%}" for name, value in record["probabilities"].items())
-    lesions = len(record["measurements"])
-    found = f"{lesions} lesion{'s' if lesions != 1 else ''}, {record['lesion_area_px']} px"
-    flagged = "; flagged" if _flagged_beside(record) else ""
-    refused = f"; analysed anyway: {reasons}" if record["refused"] else ""
-    return f"{record['image']}: {record['label']} ({classes}){flagged}; {found}{refused}"
+    row = table_row(record)
+    # Most errors name the file already.
+    if "error" in record and record["image"] in record["error"]:
+        return record["error"]
+    parts = [f"{record['image']}:", _answer(record, row), row["remarks"]]
+    return " ".join(filter(None, parts))
 
 
 def count_by_outcome(records: Sequence[Mapping[str, Any]]) -> str:
@@ -168,20 +160,21 @@ def count_by_outcome(records: Sequence[Mapping[str, Any]]) -> str:
     return f"{total}: {', '.join(listed)}." if listed else f"{total}."
 
 
-def _flagged_beside(record: Mapping[str, Any]) -> bool:
-    """Return whether an image is flagged although another class is likelier."""
-    return record["flagged"] and record["label"] != "malignant"
-
-
-def _found(row: Mapping[str, Any]) -> str:
-    """Return what was outlined, as a sentence without its full stop."""
+def _answer(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """Return class, probabilities and what was outlined, in sentences; empty for a file that failed."""
+    if "error" in record:
+        return ""
+    if record["label"] is None:
+        return "Not analysed."
+    classes = ", ".join(f"{name} {value:.1%}" for name, value in record["probabilities"].items())
     found = f"{row['lesions']} lesion{'' if row['lesions'] == 1 else 's'} outlined"
-    if not row["lesions"]:
-        return found
-    in_mm = row["longest_diameter_mm"] is not None
-    area = f"{row['lesion_area_mm2']:,.1f} mm²" if in_mm else f"{row['lesion_area_px']:,} px"
-    length = f"{row['longest_diameter_mm']:.1f} mm" if in_mm else f"{row['longest_diameter_px']:,.0f} px"
-    return f"{found}; area {area}, longest diameter {length}"
+    if row["lesions"]:
+        in_mm = row["longest_diameter_mm"] is not None
+        area = f"{row['lesion_area_mm2']:,.1f} mm²" if in_mm else f"{row['lesion_area_px']:,} px"
+        length = f"{row['longest_diameter_mm']:.1f} mm" if in_mm else f"{row['longest_diameter_px']:,.0f} px"
+        found += f"; area {area}, longest diameter {length}"
+    anyway = "Refused, analysed anyway. " if record["refused"] else ""
+    return f"{anyway}{record['label'].capitalize()} ({classes}). {found}."
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from fakes.image_files import encoded
 from PIL import Image
 
 from busi_unet.errors import UnreadableImageError, UsageError
-from busi_unet.imaging.agreement import compare_masks, decode_reference, hd95, segmentation_scores
+from busi_unet.imaging.agreement import compare_masks, decode_reference, hd95
 
 
 def box(top, left, bottom, right, shape=(40, 60)):
@@ -57,41 +57,41 @@ def slow_hd95(first, second):
     return max(directed)
 
 
-class TestSegmentationScores:
+class TestScores:
     def test_half_overlap(self):
         # 8 x 4 against 8 x 8 that contains it.
-        scores = segmentation_scores(box(4, 4, 12, 8), box(4, 4, 12, 12))
+        scores = compare_masks(box(4, 4, 12, 8), box(4, 4, 12, 12))
         assert scores.dice == pytest.approx(2 * 32 / (32 + 64))
         assert (scores.iou, scores.precision, scores.recall) == (0.5, 1, 0.5)
-        assert (scores.target_area_px, scores.predicted_area_px) == (64, 32)
+        assert (scores.reference_area_px, scores.predicted_area_px) == (64, 32)
 
     def test_disjoint_masks(self):
         # Two single pixels 3 down and 4 right of each other.
-        scores = segmentation_scores(box(5, 5, 6, 6), box(8, 9, 9, 10))
+        scores = compare_masks(box(5, 5, 6, 6), box(8, 9, 9, 10))
         assert (scores.dice, scores.iou, scores.precision, scores.recall) == (0, 0, 0, 0)
         assert scores.hd95_px == pytest.approx(5)
 
     def test_missed_lesion_scores_zero_and_the_diagonal(self):
-        scores = segmentation_scores(EMPTY, box(10, 10, 20, 20))
+        scores = compare_masks(EMPTY, box(10, 10, 20, 20))
         assert (scores.dice, scores.iou, scores.recall, scores.precision) == (0, 0, 0, None)
         assert scores.hd95_px == pytest.approx(np.hypot(40, 60))
-        farthest = segmentation_scores(box(0, 0, 1, 1), box(39, 59, 40, 60))
+        farthest = compare_masks(box(0, 0, 1, 1), box(39, 59, 40, 60))
         assert farthest.hd95_px < scores.hd95_px, "missing must not beat any drawn mask"
 
     @pytest.mark.parametrize(("prediction", "precision"), [(box(1, 1, 3, 4), 0), (EMPTY, None)])
     def test_an_image_without_a_lesion_has_no_dice(self, prediction, precision):
-        scores = segmentation_scores(prediction, EMPTY)
+        scores = compare_masks(prediction, EMPTY)
         assert (scores.dice, scores.iou, scores.hd95_px, scores.recall) == (None,) * 4
         assert scores.precision == precision
 
     def test_sizes_must_agree(self):
         with pytest.raises(UsageError, match=r"\(40, 60\).*\(60, 40\).*native size"):
-            segmentation_scores(EMPTY, EMPTY.T)
+            compare_masks(EMPTY, EMPTY.T)
 
     @pytest.mark.parametrize("wrong", [np.zeros((4, 5)), np.zeros((1, 4, 5), bool), np.zeros((0, 5), bool)])
     def test_probabilities_and_stacks_are_no_masks(self, wrong):
         with pytest.raises(UsageError, match=r"predicted mask is .* boolean mask"):
-            segmentation_scores(wrong, np.zeros((4, 5), dtype=bool))
+            compare_masks(wrong, np.zeros((4, 5), dtype=bool))
 
 
 class TestHd95:
@@ -123,7 +123,8 @@ class TestComparison:
         agreement = compare_masks(first, right)
         assert json.loads(json.dumps(agreement.to_dict())) == {
             **{"dice": 0.5, "iou": pytest.approx(1 / 3), "hd95_px": 10.0, "hd95_mm": None},
-            **{"predicted_area_px": 200, "reference_area_px": 200, "remark": ""},
+            **{"precision": 0.5, "recall": 0.5, "predicted_area_px": 200, "reference_area_px": 200},
+            "remark": "",
         }
         assert compare_masks(first, right, spacing_mm=(0.1, 0.3)).hd95_mm == pytest.approx(3.0)
         assert compare_masks(first, below, spacing_mm=(0.1, 0.3)).hd95_mm == pytest.approx(1.0)

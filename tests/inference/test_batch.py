@@ -131,10 +131,9 @@ class TestTable:
         row = table_row(flagged)
         assert (row["flagged"], row["prediction_set"]) == (True, "benign malignant")
         assert row["remarks"] == f"{FLAGGED} It is small."
-        assert "; flagged;" in summary_line(flagged)
+        assert FLAGGED in summary_line(flagged)
         malignant = {**flagged, "label": "malignant", "prediction_set": None}
         assert FLAGGED not in table_row(malignant)["remarks"]
-        assert "; flagged;" not in summary_line(malignant)
         assert table_row(malignant)["prediction_set"] is None
 
     def test_counting(self):
