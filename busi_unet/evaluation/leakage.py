@@ -126,13 +126,13 @@ def split_for(config: ModelConfig, data: DatasetDict) -> Split:
 
 
 def require_unseen(folder: str, config: ModelConfig, data: DatasetDict, *, validates: bool) -> None:
-    """Refuse, as start of a training, a model that has seen what the training holds back.
+    """Refuse a model that has seen what a training from it, or its own, holds back.
 
     Args:
         folder: of the model.
         config: of the model.
         data: split as for the training.
-        validates: whether the training holds back the validation images, too.
+        validates: whether the validation images are held back, too.
 
     Raises:
         UsageError: it was made on another split, does not tell on which, or has seen what is validated on.
@@ -140,17 +140,17 @@ def require_unseen(folder: str, config: ModelConfig, data: DatasetDict, *, valid
     before = config.training.get("data", {}).get("split_sha256")
     if before is None:
         raise UsageError(
-            f"--init {folder} has no record of what it was trained on: it may have seen the test images.",
+            f"{folder} has no record of what it was trained on: it may have seen the test images.",
             "Name the folder model/ of a finished run.",
         )
     if before != split_hash(data):
         raise UsageError(
-            f"--init {folder} was trained on another split of the data: it may have seen the test images.",
+            f"{folder} was trained on another split of the data: it may have seen the test images.",
             "Use the data and the --fold it was trained with, or another model.",
         )
     if validates and "validation" in trained_on(config.training):
         raise UsageError(
-            f"--init {folder} was trained on the validation images too: nothing unseen is left to choose by.",
+            f"{folder} was trained on the validation images too: nothing unseen is left to choose by.",
             "Use another model.",
         )
 

@@ -258,7 +258,7 @@ def recalibrate(folder: Path, data: DatasetDict, *, left_out: Sequence[Path] = (
         IncompatibleModelError: a folder holds no model of this package.
     """
     predictor = Predictor.from_pretrained(folder)
-    own = _own_split("MODEL", folder, predictor, data)
+    own = _own_split(folder, predictor, data)
     if not left_out:
         if "validation" in trained_on(predictor.config.training):
             raise UsageError(
@@ -273,7 +273,7 @@ def recalibrate(folder: Path, data: DatasetDict, *, left_out: Sequence[Path] = (
             for name in ("architecture", "preprocess"):
                 if getattr(sibling.config, name) != getattr(predictor.config, name):
                     raise UsageError(f"{other} has another {name} than {folder}.", "Name its siblings.")
-            unseen = _own_split("--left-out", other, sibling, data)["test"]
+            unseen = _own_split(other, sibling, data)["test"]
             # The model's own test images stay out of everything that is fitted for it.
             usable = np.flatnonzero(~np.isin(unseen["image_id"], list(own["test"]["image_id"])))
             if not len(usable):
@@ -287,7 +287,7 @@ def recalibrate(folder: Path, data: DatasetDict, *, left_out: Sequence[Path] = (
     return config
 
 
-def _own_split(flag: str, folder: Path, predictor: Predictor, data: DatasetDict) -> DatasetDict:
+def _own_split(folder: Path, predictor: Predictor, data: DatasetDict) -> DatasetDict:
     own = split_for(predictor.config, data).data
-    require_unseen(flag, str(folder), predictor.config, own, validates=False)
+    require_unseen(str(folder), predictor.config, own, validates=False)
     return own
