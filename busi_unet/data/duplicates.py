@@ -22,19 +22,17 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
-from types import ModuleType
 from typing import NamedTuple
 
+import cv2
 import numpy as np
-
-from busi_unet.errors import MissingDependencyError
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 # Chosen on BUSI, where the first pair that shows two different lesions scores 0.35 (docs/methods.md).
 MIN_SCORE = 0.55
 
-_SIDE = 256  # longest side of the compared frames, pixels
+_SIDE = 256  # longest side of the compared images, pixels
 _FEATURES = 256
 _VOTERS = 64  # features of an image that take part in the vote
 _CELLS = 8  # per side: voters are drawn from a grid of cells
@@ -42,31 +40,28 @@ _NEAREST = 2  # votes of one feature
 _CANDIDATES = 10  # per image and orientation
 _MIN_SIMILARITY = 0.8  # of two matched RootSIFT descriptors, 1 where equal
 _MIN_MATCHES = 7  # agreeing with one transform; unrelated images reach 3 to 6
-_MIN_OVERLAP = 0.25  # of the smaller frame
+_MIN_OVERLAP = 0.25  # of the smaller image
 _ZOOM = (0.4, 2.5)
-_TOLERANCE = 4.0  # pixels of the compared frames
+_TOLERANCE = 4.0  # pixels of the compared images
 _FINE, _COARSE = 2.0, 12.0  # band of the compared structure, Gaussian sigmas in pixels
 _CLIP = 3.0  # standard deviations
 _DARK = 4  # mean grey level below which a neighbourhood may belong to the black screen
 _BURNT_IN = 250  # grey level from which a pixel counts as drawn, not scanned
 
 
-@dataclass(frozen=True)
-class CopyPair:
+class CopyPair(NamedTuple):
     """Two images that show the same view.
 
-    `first` < `second` are indices into the sequence that was searched. `score` is the normalised
-    cross-correlation of their fine structure over the shared area, at most 1; `flipped` says that one is
-    the mirror image of the other; `overlap` is the shared area as a share of the smaller frame, in (0, 1];
-    `identical` says that the pixels are equal.
+    Attributes:
+        first, second: indices into the sequence that was searched, in ascending order.
+        score: normalised cross-correlation of their fine structure over the shared area; 1 for equal pixels.
+        flipped: whether one is the mirror image of the other.
     """
 
     first: int
     second: int
     score: float
     flipped: bool
-    overlap: float
-    identical: bool
 
 
 class _Features(NamedTuple):
@@ -75,103 +70,61 @@ class _Features(NamedTuple):
     descriptors: np.ndarray  # float32 (K, 128), unit length
 
 
-def find_copies(
-    images: Sequence[np.ndarray], *, min_score: float = MIN_SCORE, progress: bool = False
-) -> list[CopyPair]:
-    """Finds the pairs of images that are copies: flipped, cropped, rescanned, regained or drawn over.
+def find_copies(images: Sequence[np.ndarray], *, progress: bool = False) -> list[CopyPair]:
+    """Find the pairs of images that are copies: flipped, cropped, rescanned, regained or drawn over.
 
     The result depends on the pixels only; no random number is drawn. Time grows with the square of the
     number of images, and 780 of them take about a minute on two cores.
 
     Args:
-        images: grey frames, uint8 (H, W), of any and of differing sizes.
-        min_score: least correlation of a copy, in (0, 1). Higher keeps closer copies only.
+        images: grey, uint8 (H, W), of any and of differing sizes.
         progress: show progress bars on stderr.
 
     Returns:
         Pairs in ascending order of (first, second), each pair once. A chain of pairs may join images that
-        are no pair themselves: see `group_copies`.
-
-    Raises:
-        ValueError: an entry of `images` is not a uint8 (H, W) array.
-        MissingDependencyError: OpenCV is not installed.
+        are no pair themselves: see `connected`.
     """
-    cv2 = _opencv()
     pairs: dict[tuple[int, int], CopyPair] = {}
     originals: list[int] = []
-    frames: list[np.ndarray] = []
+    small: list[np.ndarray] = []
     fields: list[np.ndarray] = []
     first_with: dict[str, int] = {}
-    # Each image is fetched once: `images` may decode them on demand.
     for index, image in enumerate(images):
-        if image.ndim != 2 or image.dtype != np.uint8 or image.size == 0:
-            raise ValueError(f"images[{index}] must be uint8 (H, W), not {image.dtype} {image.shape}.")
         digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()
         first = first_with.setdefault(digest, index)
         if first != index:
             # Found already, and a second search would only crowd the vote.
-            pairs[first, index] = CopyPair(first, index, 1.0, flipped=False, overlap=1.0, identical=True)
+            pairs[first, index] = CopyPair(first, index, 1.0, flipped=False)
             continue
         originals.append(index)
-        frames.append(_frame(cv2, image))
-        fields.append(_scanned_field(cv2, frames[-1], image))
+        small.append(_shrunk(image))
+        fields.append(_scanned_field(small[-1], image))
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        described = pool.map(partial(_describe, cv2), frames)
-        features = list(_bar(described, "describe", len(frames), progress))
-    mirrored = [_mirror(item, frame.shape[1]) for item, frame in zip(features, frames, strict=True)]
+        features = list(_bar(pool.map(_describe, small), "describe", len(small), progress))
+    mirrored = [_mirror(item, image.shape[1]) for item, image in zip(features, small, strict=True)]
 
     candidates = _vote(features, mirrored, progress)
     for a, b, flipped in _bar(candidates, "compare", len(candidates), progress):
         transform = _align(mirrored[a] if flipped else features[a], features[b])
         if transform is None:
             continue
-        moving = frames[a], fields[a]
+        moving = small[a], fields[a]
         if flipped:
             moving = tuple(np.ascontiguousarray(image[:, ::-1]) for image in moving)
-        score, overlap = _compare(cv2, moving, (frames[b], fields[b]), transform)
+        score = _compare(moving, (small[b], fields[b]), transform)
         first, second = originals[a], originals[b]
         known = pairs.get((first, second))
-        if score >= min_score and overlap >= _MIN_OVERLAP and (known is None or known.score < score):
-            pairs[first, second] = CopyPair(first, second, score, flipped, overlap, identical=False)
+        if score >= MIN_SCORE and (known is None or known.score < score):
+            pairs[first, second] = CopyPair(first, second, score, flipped)
     return [pairs[key] for key in sorted(pairs)]
 
 
-def group_copies(count: int, pairs: Iterable[CopyPair]) -> list[int]:
-    """Group images that are linked by pairs, as `connected` does."""
-    return connected(count, ((pair.first, pair.second) for pair in pairs))
-
-
-def connected(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
-    """Group what is linked, directly or through others (connected components).
-
-    Returns:
-        One group index for each of `count` things. Groups are numbered 0, 1, 2, … in the order of their
-        first members.
-    """
-    parent = list(range(count))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    for first, second in links:
-        low, high = sorted((root(first), root(second)))
-        parent[high] = low
-    numbers: dict[int, int] = {}
-    return [numbers.setdefault(root(index), len(numbers)) for index in range(count)]
-
-
-def _opencv() -> ModuleType:
-    try:
-        import cv2
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Finding copies needs OpenCV, which is not installed.", 'Run: pip install "busi-unet[train]"'
-        ) from error
-    return cv2
+def connected(count: int, links: Sequence[tuple[int, int]]) -> list[int]:
+    """Return the group number of each of `count` things; what is linked, directly or not, shares one."""
+    first, second = np.array(links, int).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(count, count))
+    return connected_components(graph, directed=False)[1].tolist()
 
 
 def _bar(items: Iterable, label: str, total: int, progress: bool) -> Iterable:
@@ -182,35 +135,35 @@ def _bar(items: Iterable, label: str, total: int, progress: bool) -> Iterable:
     return tqdm(items, desc=label, total=total, unit="")
 
 
-def _frame(cv2: ModuleType, image: np.ndarray) -> np.ndarray:
+def _shrunk(image: np.ndarray) -> np.ndarray:
     height, width = image.shape
     scale = _SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
 
 
-def _scanned_field(cv2: ModuleType, frame: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """1 where the frame of an image shows tissue, 0 on the screen around it and on text, uint8 (H, W)."""
-    dark = (cv2.blur(frame, (5, 5)) < _DARK).astype(np.uint8)
+def _scanned_field(small: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """1 where the shrunk image shows tissue, 0 on the screen around it and on text, uint8 (H, W)."""
+    dark = (cv2.blur(small, (5, 5)) < _DARK).astype(np.uint8)
     _, regions = cv2.connectedComponents(dark)
     rim = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
     screen = np.isin(regions, rim[rim > 0])
     # Sought before shrinking, which turns thin white strokes grey.
-    drawn = _frame(cv2, np.where(image >= _BURNT_IN, 255, 0).astype(np.uint8)) > 64
+    drawn = _shrunk(np.where(image >= _BURNT_IN, 255, 0).astype(np.uint8)) > 64
     # Smoothing mixes both into the tissue beside them.
     reach = 2 * round(2 * _FINE) + 1
     return cv2.erode((~(screen | drawn)).astype(np.uint8), np.ones((reach, reach), np.uint8))
 
 
-def _describe(cv2: ModuleType, frame: np.ndarray) -> _Features:
+def _describe(small: np.ndarray) -> _Features:
     # Low contrast counts here: speckle, not edges, tells two images of one breast apart.
     sift = cv2.SIFT_create(nfeatures=_FEATURES, contrastThreshold=0.01, edgeThreshold=20)
-    keys, descriptors = sift.detectAndCompute(frame, None)
+    keys, descriptors = sift.detectAndCompute(small, None)
     if not keys:
         nothing = np.zeros(0, np.complex64)
         return _Features(nothing, nothing, np.zeros((0, 128), np.float32))
     points = np.array([complex(*key.pt) for key in keys], np.complex64)
-    order = _spread([-key.response for key in keys], points, frame.shape)[:_FEATURES]
+    order = _spread([-key.response for key in keys], points, small.shape)[:_FEATURES]
     shapes = np.array([key.size * np.exp(1j * np.deg2rad(key.angle)) for key in keys], np.complex64)
     descriptors = np.sqrt(descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-9))
     return _Features(points[order], shapes[order], descriptors[order].astype(np.float32))
@@ -312,12 +265,11 @@ def _fit_similarity(source: np.ndarray, target: np.ndarray) -> tuple[complex, co
 
 
 def _compare(
-    cv2: ModuleType,
     moving: tuple[np.ndarray, np.ndarray],
     fixed: tuple[np.ndarray, np.ndarray],
     transform: tuple[complex, complex],
-) -> tuple[float, float]:
-    """Score and overlap of two (frame, field) pairs, the first laid over the second."""
+) -> float:
+    """Return the score of two (image, field) pairs, the first laid over the second; 0 for little overlap."""
     turn, shift = transform
     matrix = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
     height, width = fixed[0].shape
@@ -330,9 +282,8 @@ def _compare(
 
     inside = (moved(255 * moving[1]) == 255) & (fixed[1] > 0)
     smaller = min(fixed[1].sum(), moving[1].sum() * abs(turn) ** 2)
-    overlap = min(1.0, float(inside.sum() / max(smaller, 1)))
-    if overlap < _MIN_OVERLAP:
-        return 0.0, overlap
+    if inside.sum() / max(smaller, 1) < _MIN_OVERLAP:
+        return 0.0
     weight = inside.astype(np.float32)
     coverage = np.maximum(smooth(weight, _COARSE), 1e-3)
 
@@ -344,4 +295,4 @@ def _compare(
 
     a, b = fine_structure(moved(smooth(moving[0], _FINE))), fine_structure(smooth(fixed[0], _FINE))
     norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return (float((a * b).sum()) / norm if norm > 0 else 0.0), overlap
+    return float((a * b).sum()) / norm if norm > 0 else 0.0

@@ -11,8 +11,8 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from busi_unet.data.duplicates import connected, find_copies
 from busi_unet.data.layout import natural_order
+from busi_unet.errors import MissingDependencyError
 
 N_FOLDS = 5
 
@@ -113,6 +113,12 @@ def group_images(
     Raises:
         MissingDependencyError: OpenCV is not installed.
     """
+    try:
+        from busi_unet.data.duplicates import connected, find_copies
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Finding copies needs OpenCV, which is not installed.", 'Run: pip install "busi-unet[train]"'
+        ) from error
     order = sorted(range(len(image_ids)), key=lambda index: (labels[index], natural_order(image_ids[index])))
     links = [(pair.first, pair.second) for pair in find_copies([images[i] for i in order], progress=progress)]
     first_of: dict[str, int] = {}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data import folds
+from busi_unet.data import duplicates
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import DataLayoutError
 from research.publish_folds import build_folds, main
@@ -46,13 +46,13 @@ def test_copies_of_phantoms_share_fold_group_and_doubt() -> None:
 def test_the_published_table_comes_out_again(
     busi_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pairs, find_copies = [], folds.find_copies
+    pairs, find_copies = [], duplicates.find_copies
 
     def overheard(*arguments: Any, **options: Any) -> list:
         pairs.extend(find_copies(*arguments, **options))
         return pairs
 
-    monkeypatch.setattr(folds, "find_copies", overheard)
+    monkeypatch.setattr(duplicates, "find_copies", overheard)
     assert main([str(busi_root), "--output", str(tmp_path / "folds.csv")]) == 0
     published = resources.files("busi_unet.data").joinpath("busi_folds.csv").read_bytes()
     assert (tmp_path / "folds.csv").read_bytes() == published
