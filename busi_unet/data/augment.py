@@ -20,37 +20,23 @@ class Augmentation:
 
     Every range is symmetric about "no change"; 0 switches a change off. Factors lie between 1 / (1 + share)
     and 1 + share.
-
-    Args:
-        flip: probability of a left-right flip. Never upside down: depth has a direction.
-        rotation: largest turn, degrees.
-        zoom: largest change of scale, as a share.
-        shift: largest shift, as a share of the network input's side.
-        crop: probability of a random crop around the lesion.
-        gain: largest change of overall brightness, as a share of full scale.
-        contrast: largest change of contrast, as a share.
-        gamma: largest change of the exponent, as a share.
-        time_gain: largest brightness change of a smooth curve over depth, as a share of full scale
-            (the scanner's time-gain compensation).
-        speckle: largest standard deviation of multiplicative noise.
-        blur: probability of a Gaussian blur, and of a loss of resolution, each.
-        text: probability of burnt-in text, on any image alike.
-        calipers: probability of burnt-in calipers, at the lesion or, as often, at a place without a meaning.
     """
 
-    flip: float = 0.5
-    rotation: float = 12.0
-    zoom: float = 0.4
-    shift: float = 0.1
-    crop: float = 0.35
-    gain: float = 0.1
-    contrast: float = 0.4
-    gamma: float = 0.65
-    time_gain: float = 0.12
-    speckle: float = 0.15
-    blur: float = 0.25
-    text: float = 0.1
-    calipers: float = 0.1
+    flip: float = 0.5  # probability of a left-right flip; never upside down: depth has a direction
+    rotation: float = 12.0  # largest turn, degrees
+    zoom: float = 0.4  # largest change of scale, as a share
+    shift: float = 0.1  # largest shift, as a share of the network input's side
+    crop: float = 0.35  # probability of a random crop around the lesion
+    gain: float = 0.1  # largest change of overall brightness, as a share of full scale
+    contrast: float = 0.4  # largest change, as a share
+    gamma: float = 0.65  # largest change of the exponent, as a share
+    time_gain: float = (
+        0.12  # largest brightness change of a smooth curve over depth, as a share of full scale
+    )
+    speckle: float = 0.15  # largest standard deviation of multiplicative noise
+    blur: float = 0.25  # probability of a Gaussian blur, and of a loss of resolution, each
+    text: float = 0.1  # probability of burnt-in text, on any image alike
+    calipers: float = 0.1  # probability of calipers, at the lesion or, as often, at a place without a meaning
 
     def __call__(
         self,
@@ -131,7 +117,7 @@ def normal_tissue(
         generator: decides.
 
     Returns:
-        Image and empty mask.
+        Image, uint8 (h, w), and empty mask.
     """
     make = _part_beside if generator.random() < 0.5 else _painted_over
     normal = make(image, mask, generator)

@@ -28,28 +28,19 @@ _SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 
 @dataclass(frozen=True)
 class Case:
-    """An image, the files that belong to it, and what its source says about it; not yet opened.
+    """An image, the files that belong to it, and what its source says about it; not yet opened."""
 
-    Attributes:
-        image_id: name of the image, unique within its source.
-        image: the file.
-        label: one of `CLASS_NAMES`; None where it is not known.
-        masks: one file per lesion, their union is the mask; () where the image is known to show no lesion;
-            None where nobody outlined the lesions.
-        outline: draws the mask, bool (H, W) from (H, W), where it does not come from files.
-        scale_mask: scale a mask of another size than its image instead of refusing it.
-        patient: None where it is not known.
-        fold: the published one, 0 to 4; None where there is none.
-    """
-
-    image_id: str
+    image_id: str  # unique within its source
     image: Path
-    label: str | None = None
+    label: str | None = None  # one of `CLASS_NAMES`; None where it is not known
+    # One file per lesion, their union is the mask; () where the image is known to show no lesion, None where
+    # nobody outlined the lesions.
     masks: tuple[Path, ...] | None = None
+    # Draws the mask, bool (H, W) from (H, W), where it does not come from files.
     outline: Callable[[tuple[int, int]], np.ndarray] | None = None
-    scale_mask: bool = False
+    scale_mask: bool = False  # scale a mask of another size than its image instead of refusing it
     patient: str | None = None
-    fold: int | None = None
+    fold: int | None = None  # the published one, 0 to 4
 
 
 @dataclass
@@ -64,23 +55,14 @@ class Scan:
 
 @dataclass(frozen=True)
 class Layout:
-    """How one published data set, or one common form, lies on disk.
+    """How one published data set, or one common form, lies on disk."""
 
-    Attributes:
-        name: how messages call it.
-        wanted: what a folder of this layout holds, in a few words.
-        find: returns the folder at or below another one that has this layout, or None.
-        scan: lists what that folder holds.
-        source: what the column `source` says; None for the name of the folder.
-        general: tried after the layouts that are not.
-    """
-
-    name: str
-    wanted: str
-    find: Callable[[Path], Path | None]
-    scan: Callable[[Path], Scan]
-    source: str | None = None
-    general: bool = False
+    name: str  # in messages
+    wanted: str  # what a folder of this layout holds, in a few words
+    find: Callable[[Path], Path | None]  # returns the folder at or below another one that has this layout
+    scan: Callable[[Path], Scan]  # lists what that folder holds
+    source: str | None = None  # what the column `source` says; None for the name of the folder
+    general: bool = False  # tried after the layouts that are not
 
 
 # --- Files ---------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -23,44 +24,15 @@ from busi_unet.errors import UsageError
 # Lengths below are in points: an image of 500 x 500 has one point per pixel, whatever its real size,
 # so that one seed draws the same lesion in a like breast at every resolution.
 _POINTS = 500.0
-_MIN_SIDE = 32
 _LOOKS = 5
 
 
-@dataclass(frozen=True)
-class Phantom:
-    """A synthetic image and what is in it.
+class Phantom(NamedTuple):
+    """A synthetic image and what is in it."""
 
-    Attributes:
-        image: uint8 (H, W), row 0 at the skin, 0 black to 255 white.
-        mask: bool (H, W), True inside the lesion; empty for a normal image.
-        label: one of `CLASS_NAMES`.
-    """
-
-    image: np.ndarray
-    mask: np.ndarray
-    label: str
-
-
-@dataclass
-class _Tissue:
-    """What the scanner sees, each float32 (H, W)."""
-
-    echo: np.ndarray  # scattering strength, dB relative to fibroglandular tissue
-    mirror: np.ndarray  # amplitude of smooth surfaces, 1 = mean fibroglandular scattering
-    loss: np.ndarray  # two-way attenuation after gain compensation, dB per point; negative is a gain
-
-
-@dataclass(frozen=True)
-class _Lesion:
-    """Where the lesion is; distances are multiples of the distance from the centre to the edge."""
-
-    rho: np.ndarray  # (H, W), 1 on the outline
-    ellipse: np.ndarray  # (H, W), 1 on the ellipse that the outline departs from
-    weight: np.ndarray  # (H, W) 1 inside, 0 outside, soft across the margin
-    mask: np.ndarray  # (H, W) bool
-    centre: tuple[float, float]  # row, column in points
-    radii: tuple[float, float]  # vertical, horizontal in points
+    image: np.ndarray  # uint8 (H, W), row 0 at the skin
+    mask: np.ndarray  # bool (H, W), True inside the lesion; empty for a normal image
+    label: str  # one of `CLASS_NAMES`
 
 
 def make_phantom(label: str, *, seed: int, size: tuple[int, int]) -> Phantom:
@@ -76,33 +48,16 @@ def make_phantom(label: str, *, seed: int, size: tuple[int, int]) -> Phantom:
         label: one of `CLASS_NAMES`.
         seed: 0 or more; picks anatomy, lesion, gain and speckle. The same seed gives the same image.
         size: height and width in pixels, each at least 32.
-
-    Raises:
-        UsageError: unknown label, negative seed, or a side that is too small.
     """
-    if label not in CLASS_NAMES:
-        raise UsageError(f"No phantom for the label {label!r}.", f"Use one of {', '.join(CLASS_NAMES)}.")
-    if seed < 0:
-        raise UsageError(f"No phantom for the seed {seed}.", "Use 0 or more.")
     height, width = size
-    if min(height, width) < _MIN_SIDE:
-        raise UsageError(
-            f"A phantom of {height} x {width} pixels is too small.",
-            f"Ask for at least {_MIN_SIDE} x {_MIN_SIDE}.",
-        )
     # The label is part of the seed: the same seed must not give three images of one breast.
-    rng = np.random.default_rng([CLASS_NAMES.index(label), seed])
-    unit = math.sqrt(height * width) / _POINTS
-    # Rows as a full grid, because layers bend them; columns as one line, because nothing moves sideways.
-    rows = np.repeat(np.arange(height, dtype=np.float32)[:, None] / unit, width, axis=1)
-    columns = np.arange(width, dtype=np.float32) / unit
-
-    lesion = None if label == "normal" else _shape_lesion(label, rng, rows, columns)
-    tissue = _breast(rng, rows, columns, lesion, label)
+    grid = _Grid(np.random.default_rng([CLASS_NAMES.index(label), seed]), height, width)
+    lesion = None if label == "normal" else _shape_lesion(label, grid)
+    tissue = _breast(grid, lesion, label)
     if lesion is not None:
-        (_add_benign if label == "benign" else _add_malignant)(tissue, lesion, rng, rows, columns)
+        (_add_benign if label == "benign" else _add_malignant)(tissue, lesion, grid)
     mask = np.zeros((height, width), bool) if lesion is None else lesion.mask
-    return Phantom(_scan(rng, tissue, unit), mask, label)
+    return Phantom(_scan(grid.rng, tissue, grid.unit), mask, label)
 
 
 def write_phantom_dataset(root: Path | str, *, per_class: int, seed: int, size: tuple[int, int]) -> None:
@@ -112,10 +67,10 @@ def write_phantom_dataset(root: Path | str, *, per_class: int, seed: int, size: 
         root: folder to hold `normal/`, `benign/` and `malignant/`; made where absent.
         per_class: images per class, each `benign (1).png` with its `benign (1)_mask.png` (0 or 255).
         seed: the image with number n is drawn with seed + n - 1.
-        size: height and width in pixels.
+        size: height and width in pixels, each at least 32.
 
     Raises:
-        UsageError: a size that is too small, a negative seed, or no image asked for.
+        UsageError: no image asked for.
     """
     if per_class < 1:
         raise UsageError(f"Cannot write {per_class} phantoms per class.", "Ask for one or more.")
@@ -129,29 +84,69 @@ def write_phantom_dataset(root: Path | str, *, per_class: int, seed: int, size: 
             mask.save(folder / f"{label} ({number})_mask.png")
 
 
+@dataclass
+class _Tissue:
+    """What the scanner sees, each float32 (H, W)."""
+
+    echo: np.ndarray  # scattering strength, dB relative to fibroglandular tissue
+    mirror: np.ndarray  # amplitude of smooth surfaces, 1 = mean fibroglandular scattering
+    loss: np.ndarray  # two-way attenuation after gain compensation, dB per point; negative is a gain
+
+
+class _Lesion(NamedTuple):
+    """Where the lesion is; distances are multiples of the distance from the centre to the edge."""
+
+    rho: np.ndarray  # (H, W), 1 on the outline
+    ellipse: np.ndarray  # (H, W), 1 on the ellipse that the outline departs from
+    weight: np.ndarray  # (H, W) 1 inside, 0 outside, soft across the margin
+    mask: np.ndarray  # (H, W) bool
+    centre: tuple[float, float]  # row, column in points
+    radii: tuple[float, float]  # vertical, horizontal in points
+
+
+class _Grid:
+    """The points of an image, the random generator, and smooth noise drawn with it."""
+
+    def __init__(self, rng: np.random.Generator, height: int, width: int) -> None:
+        self.rng = rng
+        self.unit = math.sqrt(height * width) / _POINTS
+        # Rows as a full grid, because layers bend them; columns as one line, because nothing moves sideways.
+        self.rows = np.repeat(np.arange(height, dtype=np.float32)[:, None] / self.unit, width, axis=1)
+        self.columns = np.arange(width, dtype=np.float32) / self.unit
+        self.deep, self.wide = float(self.rows.max()), float(self.columns.max())
+        self.thin = max(width / (self.wide + 1), 0.8)  # one point, in pixels
+
+    def noise(self, cell_y: float, cell_x: float, at: np.ndarray | None = None) -> np.ndarray:
+        """Return Gaussian noise, mean 0, deviation near 1, float32 (H, W), with features of cell_y x cell_x.
+
+        `at` are rows, (H, W), bent as the texture shall be; (1, 1) gives one line.
+        """
+        rows, columns = self.rows[:, :1] if at is None else at, self.columns
+        control_y, control_x = (rows - rows.min()) / cell_y, (columns - columns.min()) / cell_x
+        first_y, first_x = control_y.astype(np.intp), control_x.astype(np.intp)
+        part_y, part_x = control_y - np.floor(control_y), control_x - np.floor(control_x)
+        control = self.rng.standard_normal((first_y.max() + 4, first_x.max() + 4), dtype=np.float32)
+        across = sum(w * control[:, first_x + k] for k, w in enumerate(_spline_weights(part_x)))
+        index = first_y * columns.size + np.arange(columns.size)
+        weights = enumerate(_spline_weights(part_y))
+        smooth = sum(w * across.take(index + k * columns.size) for k, w in weights)
+        return smooth / 0.479  # the deviation that cubic B-splines leave of white noise, on two axes
+
+    def along(self, cell_x: float) -> np.ndarray:
+        """Return noise that changes sideways only, (1, W)."""
+        return self.noise(1, cell_x, self.rows[:1, :1])
+
+    def line(self, distance: np.ndarray, thickness: float, patch: float = 45) -> np.ndarray:
+        """Return a patchy line where a distance (points) is zero."""
+        patchy = np.clip(0.4 + 0.8 * self.noise(60, patch), 0, 2)
+        return patchy * np.exp(-0.5 * (distance / max(thickness, 0.8 / self.thin)) ** 2)
+
+
 def _spline_weights(t: np.ndarray) -> tuple[np.ndarray, ...]:
     """Weights of the four cubic B-spline control points around a fractional position in [0, 1)."""
     rest, cube = 1 - t, t * t * t  # `t**3` is many times slower than two products
     first, second, last = rest * rest * rest / 6, 2 / 3 - t * t + cube / 2, cube / 6
     return first, second, 1 - first - second - last, last
-
-
-def _noise(rng, rows: np.ndarray, columns: np.ndarray, cell: tuple[float, float]) -> np.ndarray:
-    """Smooth Gaussian noise, mean 0 and deviation near 1, float32 (H, W), with features of `cell` points.
-
-    Args:
-        rows: (H, W), bent as the texture shall be, or (H, 1) where nothing bends it; (1, 1) gives one line.
-        columns: (W,).
-        cell: height and width of a feature.
-    """
-    control_y, control_x = (rows - rows.min()) / cell[0], (columns - columns.min()) / cell[1]
-    first_y, first_x = control_y.astype(np.intp), control_x.astype(np.intp)
-    part_y, part_x = control_y - np.floor(control_y), control_x - np.floor(control_x)
-    control = rng.standard_normal((first_y.max() + 4, first_x.max() + 4), dtype=np.float32)
-    across = sum(w * control[:, first_x + k] for k, w in enumerate(_spline_weights(part_x)))
-    index = first_y * columns.size + np.arange(columns.size)
-    smooth = sum(w * across.take(index + k * columns.size) for k, w in enumerate(_spline_weights(part_y)))
-    return smooth / 0.479  # the deviation that cubic B-splines leave of white noise, on two axes
 
 
 def _ridges(level: np.ndarray, thickness: float) -> np.ndarray:
@@ -169,9 +164,10 @@ def _step(distance: np.ndarray, softness: float) -> np.ndarray:
     return 0.5 * (1 + np.tanh(distance / softness))
 
 
-def _breast(rng, rows, columns, lesion: _Lesion | None, label: str) -> _Tissue:
+def _breast(grid: _Grid, lesion: _Lesion | None, label: str) -> _Tissue:
     """Skin, fat lobules, fibroglandular tissue, muscle and chest wall, draped around the lesion."""
-    deep, wide = float(rows.max()), float(columns.max())
+    rng, rows, deep = grid.rng, grid.rows, grid.deep
+    noise, along, line = grid.noise, grid.along, grid.line
     skin = rng.uniform(0.022, 0.04) * deep
     fat_end = rng.uniform(0.11, 0.25) * deep
     gland_end = rng.uniform(0.50, 0.72) * deep
@@ -180,14 +176,8 @@ def _breast(rng, rows, columns, lesion: _Lesion | None, label: str) -> _Tissue:
     fat_echo, septa, streaks = rng.uniform(-10, -6), rng.uniform(2, 5), rng.uniform(1, 3.5)
     falloff, contacts = rng.uniform(18, 32), rng.integers(0, 3)
 
-    def noise(cell_y: float, cell_x: float, at: np.ndarray = rows[:, :1]) -> np.ndarray:
-        return _noise(rng, at, columns, (cell_y, cell_x))
-
-    def along(cell_x: float) -> np.ndarray:
-        return _noise(rng, rows[:1, :1], columns, (1, cell_x))
-
-    # Depth as the layers see it: bent more and more below the skin, so that textures follow the layers.
-    bend = tilt * (columns - wide / 2) + swell * noise(200, 170) + 0.25 * swell * noise(60, 70)
+    # Bent more and more below the skin, so that textures follow the layers.
+    bend = tilt * (grid.columns - grid.wide / 2) + swell * noise(200, 170) + 0.25 * swell * noise(60, 70)
     depth = rows + np.clip((rows - skin) / (0.25 * deep), 0, 1) * bend
     if lesion is not None:
         # A benign mass pushes the layers aside, a malignant one draws them in.
@@ -203,6 +193,34 @@ def _breast(rng, rows, columns, lesion: _Lesion | None, label: str) -> _Tissue:
     in_gland = _step(depth - crest, 2 + 2 * np.abs(along(60)))
     in_muscle, in_chest = _step(depth - gland_end, 5), _step(depth - muscle_end, 8)
 
+    echo = _echo(grid, depth, fat_echo, in_gland, in_muscle, in_chest)
+    skin = skin + 1.5 * along(60)
+    in_skin = _step(skin - depth, 1)
+    echo += in_skin * (rng.uniform(-2, 5) + 1.5 * noise(4, 60) - echo)
+
+    # Septa, specks, fibres, and the surfaces between the layers.
+    def fibres(cell_y: float, cell_x: float, rarity: float) -> np.ndarray:
+        return np.clip(noise(cell_y, cell_x, depth) - rarity, 0, 2)
+
+    patches = np.clip(noise(22, 40) + 0.3, 0, 1.5)
+    web = _ridges(noise(22, 95, depth), grid.thin) + _ridges(noise(13, 60, depth), 0.8 * grid.thin)
+    web *= septa * patches
+    specks = fibres(2.5, 5, 2.0)
+    mirror = (1 - in_gland) * (web + 0.8 * specks) + in_gland * (1 - in_muscle) * (0.4 * web + specks)
+    mirror += 5 * line(depth - crest, 1.4, patch=30)
+    mirror += in_gland * (1 - in_chest) * streaks * (0.3 + patches) * fibres(2.2, 20, 0.6)
+    mirror += in_muscle * (0.3 + 0.7 * (1 - in_chest)) * 3 * (0.3 + patches) * fibres(2.1, 40, 0.6)
+    mirror += 5 * line(depth - gland_end, 1.4) + 4 * line(depth - muscle_end, 1.7)
+    mirror *= 1 - in_skin
+    mirror += 2.5 * np.exp(-0.5 * (rows / 3) ** 2) * (1 + 0.3 * noise(5, 90))
+    mirror += 3.5 * line(depth - skin, 1.3, patch=90) + 3 * line(depth - 1.6 * skin, 1.0)
+    return _Tissue(echo, mirror, _loss(grid, mirror, falloff, contacts, fat_end, muscle_end))
+
+
+def _echo(grid: _Grid, depth: np.ndarray, fat_echo: float, *layers: np.ndarray) -> np.ndarray:
+    """Return the scattering below the skin, dB, by how far each point lies in gland, muscle and chest."""
+    rng, noise = grid.rng, grid.noise
+    in_gland, in_muscle, in_chest = layers
     fat = fat_echo + 1.2 * noise(35, 70) + 1.0 * noise(4, 10, depth) + 0.8 * noise(9, 22, depth)
     lobules = _step(noise(9, 24, depth) - rng.uniform(0.6, 1.5), 0.12)
     gland = (
@@ -217,51 +235,34 @@ def _breast(rng, rows, columns, lesion: _Lesion | None, label: str) -> _Tissue:
     echo = fat + in_gland * (gland - fat)
     echo += in_muscle * (muscle - echo)
     echo += in_chest * (chest - echo)
-    skin = skin + 1.5 * along(60)
-    in_skin = _step(skin - depth, 1)
-    echo += in_skin * (rng.uniform(-2, 5) + 1.5 * noise(4, 60) - echo)
+    return echo
 
-    thin = max(columns.size / (wide + 1), 0.8)  # one point, in pixels
 
-    def line(distance: np.ndarray, thickness: float, patch: float = 45) -> np.ndarray:
-        patchy = np.clip(0.4 + 0.8 * noise(60, patch), 0, 2)
-        return patchy * np.exp(-0.5 * (distance / max(thickness, 0.8 / thin)) ** 2)
-
-    def fibres(cell_y: float, cell_x: float, rarity: float) -> np.ndarray:
-        return np.clip(noise(cell_y, cell_x, depth) - rarity, 0, 2)
-
-    patches = np.clip(noise(22, 40) + 0.3, 0, 1.5)
-    web = septa * patches * (_ridges(noise(22, 95, depth), thin) + _ridges(noise(13, 60, depth), 0.8 * thin))
-    specks = fibres(2.5, 5, 2.0)
-    mirror = (1 - in_gland) * (web + 0.8 * specks) + in_gland * (1 - in_muscle) * (0.4 * web + specks)
-    mirror += 5 * line(depth - crest, 1.4, patch=30)
-    mirror += in_gland * (1 - in_chest) * streaks * (0.3 + patches) * fibres(2.2, 20, 0.6)
-    mirror += in_muscle * (0.3 + 0.7 * (1 - in_chest)) * 3 * (0.3 + patches) * fibres(2.1, 40, 0.6)
-    mirror += 5 * line(depth - gland_end, 1.4) + 4 * line(depth - muscle_end, 1.7)
-    mirror *= 1 - in_skin
-    mirror += 2.5 * np.exp(-0.5 * (rows / 3) ** 2) * (1 + 0.3 * noise(5, 90))
-    mirror += 3.5 * line(depth - skin, 1.3, patch=90) + 3 * line(depth - 1.6 * skin, 1.0)
-
+def _loss(
+    grid: _Grid, mirror: np.ndarray, falloff: float, contacts: int, fat_end: float, muscle_end: np.ndarray
+) -> np.ndarray:
+    """Fall-off with depth, bad contacts of the probe, and sometimes a rib, which the mirror gets too."""
+    rng, rows, columns, deep, wide = grid.rng, grid.rows, grid.columns, grid.deep, grid.wide
     # Gain compensation keeps the upper part even and loses the race below it.
     start = rng.uniform(0.12, 0.35) * deep
-    loss = falloff / (deep - start) * _step(rows - start, 0.1 * deep) * (1 + 0.5 * noise(110, 110))
+    loss = falloff / (deep - start) * _step(rows - start, 0.1 * deep) * (1 + 0.5 * grid.noise(110, 110))
     for _ in range(contacts):
         centre, half = rng.uniform(0, wide), rng.uniform(10, 32)
         first, last = fat_end * rng.uniform(0.6, 1.5), rng.uniform(0.4, 0.8) * deep
-        band = np.exp(-0.5 * ((columns - centre - 6 * noise(40, 400)) / half) ** 2)
+        band = np.exp(-0.5 * ((columns - centre - 6 * grid.noise(40, 400)) / half) ** 2)
         loss += rng.uniform(4, 10) / (last - first) * band * (rows > first) * (rows < last)
     if rng.random() < 0.3:  # a rib: bright arc, nothing behind it
         centre, half = rng.uniform(0.1, 0.9) * wide, rng.uniform(45, 80)
         arc = muscle_end + 10 * ((columns - centre) / half) ** 2 - 12
         across = _step(half - np.abs(columns - centre), 12)
-        mirror += 5 * across * line(rows - arc, 2)
+        mirror += 5 * across * grid.line(rows - arc, 2)
         loss += 0.8 * across * (rows > arc) * (rows < arc + 20)
-    return _Tissue(echo, mirror, loss)
+    return loss
 
 
-def _shape_lesion(label: str, rng, rows, columns) -> _Lesion:
+def _shape_lesion(label: str, grid: _Grid) -> _Lesion:
     """Outline of a lesion: a smooth ellipse on its side, or an irregular, spiculated and upright one."""
-    deep, wide = float(rows.max()), float(columns.max())
+    rng, rows, columns, deep, wide = grid.rng, grid.rows, grid.columns, grid.deep, grid.wide
     benign = label == "benign"
     area = rng.uniform(0.02, 0.075) if benign else rng.uniform(0.065, 0.14)
     aspect = rng.uniform(1.35, 2.0) if benign else rng.uniform(0.75, 1.2)  # width over height
@@ -288,14 +289,10 @@ def _shape_lesion(label: str, rng, rows, columns) -> _Lesion:
             outline += rng.uniform(0.12, 0.48) * np.exp(-np.abs(turn) / rng.uniform(0.07, 0.22))
     rho = ellipse / np.interp(np.arctan2(dy / radius_y, dx / radius_x), around, outline).astype(np.float32)
     if not benign:
-        rho /= (
-            1
-            + 0.04 * _noise(rng, rows[:, :1], columns, (18, 20))
-            + 0.02 * _noise(rng, rows[:, :1], columns, (7, 8))
-        )
-    # No spicule breaks through the skin or is cut by the frame.
-    to_frame = np.minimum(np.minimum(rows, deep - rows), np.minimum(columns, wide - columns))
-    rho /= np.clip(to_frame / 12, 0.05, 1)
+        rho /= 1 + 0.04 * grid.noise(18, 20) + 0.02 * grid.noise(7, 8)
+    # No spicule breaks through the skin or is cut by the border.
+    to_border = np.minimum(np.minimum(rows, deep - rows), np.minimum(columns, wide - columns))
+    rho /= np.clip(to_border / 12, 0.05, 1)
 
     # Roughness can cut off crumbs or leave holes; a lesion is one piece.
     parts, _ = ndimage.label(rho <= 1)
@@ -308,36 +305,33 @@ def _shape_lesion(label: str, rng, rows, columns) -> _Lesion:
     return _Lesion(rho, ellipse, weight, mask, centre, (radius_y, radius_x))
 
 
-def _add_benign(tissue: _Tissue, lesion: _Lesion, rng, rows, columns) -> None:
+def _add_benign(tissue: _Tissue, lesion: _Lesion, grid: _Grid) -> None:
     """Even interior, thin capsule, enhancement behind the mass and shadows at its edges."""
+    rng, rows = grid.rng, grid.rows
     radius_y, radius_x = lesion.radii
-    interior = rng.uniform(-30, -18) + 1.2 * _noise(rng, rows[:, :1], columns, (12, 22))
+    interior = rng.uniform(-30, -18) + 1.2 * grid.noise(12, 22)
     tissue.echo += lesion.weight * (interior - tissue.echo)
     tissue.mirror *= 1 - lesion.weight
-    facing = (
-        np.clip(np.abs(rows - lesion.centre[0]) / (radius_y * np.maximum(lesion.ellipse, 0.3)), 0, 1) ** 2
-    )
+    upright = np.abs(rows - lesion.centre[0]) / (radius_y * np.maximum(lesion.ellipse, 0.3))
+    facing = np.clip(upright, 0, 1) ** 2
     capsule = np.exp(-0.5 * ((lesion.rho - 1.05) * radius_y / 1.4) ** 2)
-    patchy = np.clip(0.7 + 0.5 * _noise(rng, rows[:, :1], columns, (30, 30)), 0, 2)
+    patchy = np.clip(0.7 + 0.5 * grid.noise(30, 30), 0, 2)
     tissue.mirror += rng.uniform(1.5, 3) * patchy * facing * capsule
 
     # Fluid and well-ordered tissue attenuate less than the surroundings that the gain was set for.
     tissue.loss -= lesion.weight * rng.uniform(6, 12) / (2 * radius_y)
     # The beam is bent away where it grazes the sides.
-    beside = (columns - lesion.centre[1]) / radius_x
+    beside = (grid.columns - lesion.centre[1]) / radius_x
     level = np.abs(rows - lesion.centre[0]) < 0.5 * radius_y
     for side in (-1, 1):
         grazing = np.exp(-0.5 * ((beside - side * 1.03) / 0.1) ** 2)
         tissue.loss += rng.uniform(1, 7) / radius_y * grazing * level
 
 
-def _add_malignant(tissue: _Tissue, lesion: _Lesion, rng, rows, columns) -> None:
+def _add_malignant(tissue: _Tissue, lesion: _Lesion, grid: _Grid) -> None:
     """Uneven dark interior, spicules, echogenic halo, posterior shadow, sometimes microcalcifications."""
+    rng, rows, columns, noise = grid.rng, grid.rows, grid.columns, grid.noise
     radius_y, _ = lesion.radii
-
-    def noise(cell_y: float, cell_x: float, at: np.ndarray = rows[:, :1]) -> np.ndarray:
-        return _noise(rng, at, columns, (cell_y, cell_x))
-
     height = (rows - lesion.centre[0]) / radius_y
     outside = 1 - lesion.weight
     halo = outside * np.exp(-0.5 * ((lesion.rho - 1.15) / 0.18) ** 2) * _step(0.3 - height, 0.4)

@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from busi_unet.config import CLASS_NAMES
 from busi_unet.data.folds import N_FOLDS, assign_folds, group_images
 from busi_unet.data.layout import named
 from busi_unet.data.prepared import (
+    COLUMNS,
     IMAGE_BY_IMAGE,
     RECORD_NAME,
     SPLITS,
@@ -100,14 +101,11 @@ def prepare(
     origins = {source.folds_from for source in read}
     warnings = _combine(read)
     rows = [row for source in read for row in source.rows]
+    splits = [fold_splits[row.fold] for row in rows]
     if leave_out is not None:
         split_of = split_without(leave_out, (row.source for row in rows), (test_fold + 1) % N_FOLDS)
-    else:
-
-        def split_of(source: str, fold: int) -> str:
-            return fold_splits[fold]
-
-    dataset, missing = _to_dataset(rows, split_of)
+        splits = [split_of(row.source, row.fold) for row in rows]
+    dataset, missing = _to_dataset(rows, splits)
     record = {
         "busi_unet_version": __version__,
         "sources": [
@@ -281,7 +279,7 @@ def _shared(rows: Sequence[Row], column: str) -> set[str]:
     return {name for name, sources in sources_of.items() if len(sources) > 1}
 
 
-def _to_dataset(rows: Sequence[Row], split_of: Callable[[str, int], str]) -> tuple[DatasetDict, list[str]]:
+def _to_dataset(rows: Sequence[Row], splits: Sequence[str]) -> tuple[DatasetDict, list[str]]:
     """Return the data set, and a warning for each class that a split lacks.
 
     Raises:
@@ -292,10 +290,13 @@ def _to_dataset(rows: Sequence[Row], split_of: Callable[[str, int], str]) -> tup
     def label(row: Row) -> int:
         return UNKNOWN if row.label is None else CLASS_NAMES.index(row.label)
 
-    ordered = sorted(rows, key=lambda row: row_order(row.source, label(row), row.image_id))
+    def encoded(png: bytes | None) -> dict[str, bytes | None] | None:
+        return None if png is None else {"bytes": png, "path": None}
+
     parts, warnings = {}, []
     for split in SPLITS:
-        chosen = [row for row in ordered if split_of(row.source, row.fold) == split]
+        chosen = [row for row, its_split in zip(rows, splits, strict=True) if its_split == split]
+        chosen.sort(key=lambda row: row_order(row.source, label(row), row.image_id))
         if not chosen:
             filled = sorted({row.fold for row in rows})
             raise DataLayoutError(
@@ -304,13 +305,10 @@ def _to_dataset(rows: Sequence[Row], split_of: Callable[[str, int], str]) -> tup
         classes = {row.label for row in rows if row.label} - {row.label for row in chosen}
         warnings += [f"the {split} split has no {name} image" for name in CLASS_NAMES if name in classes]
         columns = {
-            "image": [{"bytes": row.image_png, "path": None} for row in chosen],
-            "mask": [row.mask_png and {"bytes": row.mask_png, "path": None} for row in chosen],
+            "image": [encoded(row.image_png) for row in chosen],
+            "mask": [encoded(row.mask_png) for row in chosen],
             "label": [label(row) for row in chosen],
-            "image_id": [row.image_id for row in chosen],
-            "source": [row.source for row in chosen],
-            "group": [row.group for row in chosen],
-            "fold": [row.fold for row in chosen],
+            **{name: [getattr(row, name) for row in chosen] for name in COLUMNS[3:]},
         }
         parts[split] = datasets.Dataset.from_dict(columns, features=features())
     return datasets.DatasetDict(parts), warnings
@@ -319,14 +317,10 @@ def _to_dataset(rows: Sequence[Row], split_of: Callable[[str, int], str]) -> tup
 def _check_output(output: Path, given: Sequence[Given], overwrite: bool) -> None:
     """Refuse, before any work is done, to write where something else would be lost or mixed up."""
     for item in given:
-        paths = vars(item).values() if isinstance(item, OwnData) else [item]
-        for path in paths:
-            origin = path and Path(path).expanduser().resolve()
-            if (
-                origin
-                and origin.exists()
-                and (output.is_relative_to(origin) or origin.is_relative_to(output))
-            ):
+        for path in filter(None, vars(item).values() if isinstance(item, OwnData) else [item]):
+            origin = Path(path).expanduser().resolve()
+            inside = output.is_relative_to(origin) or origin.is_relative_to(output)
+            if inside and origin.exists():
                 raise UsageError(
                     f"The output {output} and the source {origin} lie inside each other.",
                     "Choose another --output.",

@@ -15,21 +15,13 @@ from busi_unet.data.layout import named
 
 @dataclass(frozen=True)
 class Citation:
-    """What a card says of a source.
+    """What a card says of a source."""
 
-    Attributes:
-        title: as people call it, with where it comes from.
-        licence: one sentence.
-        licence_id: as the Hub writes it.
-        citation: the reference to give with every result.
-        limits: one sentence each.
-    """
-
-    title: str
-    licence: str
-    licence_id: str
-    citation: str
-    limits: tuple[str, ...] = ()
+    title: str  # as people call it, with where it comes from
+    licence: str  # one sentence
+    licence_id: str  # as the Hub writes it
+    citation: str  # the reference to give with every result
+    limits: tuple[str, ...] = ()  # one sentence each
 
 
 CITATIONS = {

@@ -63,54 +63,33 @@ _OWN_HINT = (
 
 @dataclass(frozen=True)
 class Row:
-    """A case read, checked and encoded.
-
-    Attributes:
-        source, image_id: as in the prepared data set.
-        label: None where the class is not known.
-        image_png, mask_png: encoded files; no mask where the lesions are not outlined.
-        pixel_sha256: see `pixel_hash`.
-        group: patient or set of copies, where the source tells it.
-        fold: where the source tells it.
-    """
+    """A case read, checked and encoded."""
 
     source: str
     image_id: str
-    label: str | None
+    label: str | None  # None where the class is not known
     image_png: bytes
-    mask_png: bytes | None
-    pixel_sha256: str
-    group: str | None = None
-    fold: int | None = None
+    mask_png: bytes | None  # None where the lesions are not outlined
+    pixel_sha256: str  # see `pixel_hash`
+    group: str | None = None  # patient or set of copies, where the source tells it
+    fold: int | None = None  # where the source tells it
 
 
 @dataclass
 class Source:
-    """What a source holds.
+    """What a source holds; problems and warnings, one line each."""
 
-    Attributes:
-        given: how the user called it.
-        name: what its rows say in the column `source`.
-        layout: how it lies on disk.
-        kind: where it came from: "folder", "zip", "kaggle", "hub" or "own".
-        folds_from: where groups and folds come from; empty until they are known.
-        prepared: an earlier run wrote it, so that groups and folds are its own.
-        named_by_folder: its name is that of its folder, which another source may have as well.
-        problems, warnings: one line each.
-        hint: what to do about the problems.
-    """
-
-    given: str
-    name: str
+    given: str  # how the user called it
+    name: str  # what its rows say in the column `source`
     layout: str
-    kind: str = "folder"
-    folds_from: str = ""
-    prepared: bool = False
-    named_by_folder: bool = False
+    kind: str = "folder"  # where it came from: "folder", "zip", "kaggle", "hub" or "own"
+    folds_from: str = ""  # where groups and folds come from; empty until they are known
+    prepared: bool = False  # an earlier run wrote it, so that groups and folds are its own
+    named_by_folder: bool = False  # another source may have the same name
     rows: list[Row] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    hint: str = FIX_HINT
+    hint: str = FIX_HINT  # what to do about the problems
 
 
 def read_source(given: str | OwnData, scratch: Path, progress: bool) -> Source:

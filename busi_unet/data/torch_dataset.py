@@ -29,21 +29,13 @@ _FEW_NORMALS, _NORMAL_TISSUE = 0.05, 0.35
 
 
 class Batch(NamedTuple):
-    """One collated batch.
+    """One collated batch."""
 
-    Attributes:
-        image: float32 (N, 1, S, S), normalised.
-        mask: float32 (N, 1, S, S), 0 or 1; all 0 where there is none.
-        has_mask: bool (N,), whether the mask is known.
-        label: int64 (N,), position in `CLASS_NAMES`; `UNKNOWN` where it is not known.
-        index: int64 (N,), positions in the data set, to name images in messages.
-    """
-
-    image: Tensor
-    mask: Tensor
-    has_mask: Tensor
-    label: Tensor
-    index: Tensor
+    image: Tensor  # float32 (N, 1, S, S), normalised
+    mask: Tensor  # float32 (N, 1, S, S), 0 or 1; all 0 where there is none
+    has_mask: Tensor  # bool (N,), whether the mask is known
+    label: Tensor  # int64 (N,), position in `CLASS_NAMES`; `UNKNOWN` where it is not known
+    index: Tensor  # int64 (N,), positions in the data set, to name images in messages
 
 
 class LesionDataset(Dataset):
@@ -88,8 +80,11 @@ class LesionDataset(Dataset):
                 image, mask = _shrink(image, mask, round(_KEPT_SIZE * preprocessor.config.size))
             self.images.append(image)
             self.masks.append(mask)
+        sources = np.array(self.sources)
         self._few_normals = {
-            source for source in set(self.sources) if self._normal_share(source) < _FEW_NORMALS
+            source
+            for source in set(self.sources)
+            if (self.labels[sources == source] == _NORMAL).mean() < _FEW_NORMALS
         }
 
     def __len__(self) -> int:
@@ -119,10 +114,6 @@ class LesionDataset(Dataset):
             label=torch.tensor(label),
             index=torch.tensor(index),
         )
-
-    def _normal_share(self, source: str) -> float:
-        own = self.labels[[name == source for name in self.sources]]
-        return float((own == _NORMAL).mean())
 
 
 class EpochOrder(Sampler[int]):
@@ -158,11 +149,7 @@ class EpochOrder(Sampler[int]):
 
 
 def source_draws(sources: Sequence[str]) -> list[tuple[str, int, int]]:
-    """Return (source, its images, its draws) for an epoch of as many draws as there are images.
-
-    Args:
-        sources: of each image.
-    """
+    """Return (source, its images, its draws) for an epoch of as many draws as there are images."""
     names, sizes = np.unique(np.array(sources), return_counts=True)
     ends = np.round(np.cumsum(np.sqrt(sizes)) / np.sqrt(sizes).sum() * len(sources)).astype(int)
     draws = np.diff(ends, prepend=0)

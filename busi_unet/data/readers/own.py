@@ -32,17 +32,12 @@ TABLE = "labels.csv"
 
 @dataclass(frozen=True)
 class OwnData:
-    """Where somebody's own data lie.
+    """Where somebody's own data lie."""
 
-    Attributes:
-        images: folder of images, searched with its subfolders; None for the table's folder.
-        masks: folder of masks; None where the masks, if any, lie beside the images.
-        table: CSV or Excel file, with a row per image and the column image; any of mask, label, patient and
-            fold may be there too. Files are named relative to the two folders.
-    """
-
-    images: Path | None = None
-    masks: Path | None = None
+    images: Path | None = None  # folder, searched with its subfolders; None for the table's folder
+    masks: Path | None = None  # folder; None where the masks, if any, lie beside the images
+    # CSV or Excel, a row per image and the column image; any of mask, label, patient and fold may be there
+    # too. Files are named relative to the two folders.
     table: Path | None = None
 
     @property
@@ -90,9 +85,12 @@ def _key(path: Path, base: Path) -> str:
     return (path.relative_to(base) if path.is_relative_to(base) else path).with_suffix("").as_posix()
 
 
-def _scan_names(images: dict[str, Path], masks: dict[str, Path], found: Scan) -> None:
-    """Match masks to images by their names."""
+def _masks_by_image(
+    images: dict[str, Path], masks: dict[str, Path]
+) -> tuple[dict[str, list[Path]], list[Path]]:
+    """Match masks to images by their names; return those of each image, and those of none."""
     masks_of: dict[str, list[Path]] = defaultdict(list)
+    strays = []
     for key, path in masks.items():
         match = MASK_STEM.fullmatch(key)
         if key in images and path != images[key]:
@@ -100,7 +98,13 @@ def _scan_names(images: dict[str, Path], masks: dict[str, Path], found: Scan) ->
         elif match and match["image"] in images:
             masks_of[match["image"]].append(path)
         else:
-            found.problems.append(f"{path.name}: is a mask without an image of its name")
+            strays.append(path)
+    return masks_of, strays
+
+
+def _scan_names(images: dict[str, Path], masks: dict[str, Path], found: Scan) -> None:
+    masks_of, strays = _masks_by_image(images, masks)
+    found.problems += [f"{path.name}: is a mask without an image of its name" for path in strays]
     bare = [key for key in images if key not in masks_of]
     if bare:
         found.warnings.append(
@@ -115,14 +119,10 @@ def _scan_names(images: dict[str, Path], masks: dict[str, Path], found: Scan) ->
 def _scan_table(own: OwnData, images: dict[str, Path], masks: dict[str, Path], found: Scan) -> None:
     """Read the table; every problem is reported with its line."""
     rows = read_table(own.table, ("image",))
-    fold_of_patient: dict[str, str] = {}
+    masks_of, _ = _masks_by_image(images, masks)
+    names_masks = any(row.get("mask") for row in rows)
     image_of_mask: dict[Path, str] = {}
     used: set[Path] = set()
-    has_masks = any(row.get("mask") for row in rows)
-    masks_of: dict[str, list[str]] = defaultdict(list)
-    for name in masks:
-        match = MASK_STEM.fullmatch(name)
-        masks_of[match["image"] if match and name not in images else name].append(name)
     for line, row in enumerate(rows, start=2):
 
         def problem(text: str, line: int = line) -> None:
@@ -140,34 +140,23 @@ def _scan_table(own: OwnData, images: dict[str, Path], masks: dict[str, Path], f
         if label is not None and label not in CLASS_NAMES:
             problem(f"the class {row['label']!r} is not one of {', '.join(CLASS_NAMES)}")
             continue
-        files: list[Path] = []
         key = _key(image, found.base)
-        names = [name.strip() for name in row.get("mask", "").split(";") if name.strip()]
-        if not has_masks:
-            names = masks_of[key]
-        for name in names:
+        files = [] if names_masks else masks_of[key]
+        for name in filter(None, map(str.strip, row.get("mask", "").split(";"))):
             mask = _file(name, masks, (own.masks or found.base).resolve())
             if mask is None:
                 problem(f"the mask {name} does not exist")
             elif image_of_mask.setdefault(mask, row["image"]) != row["image"]:
                 problem(f"the mask {name} of {row['image']} is also the mask of {image_of_mask[mask]}")
-            elif mask == image:
-                problem(f"{name} is named as its own mask")
             else:
                 files.append(mask)
-        patient, fold = row.get("patient") or None, row.get("fold", "")
+        fold = row.get("fold", "")
         if fold and fold not in map(str, range(N_FOLDS)):
             problem(f"the fold {fold!r} is not one of 0 to {N_FOLDS - 1}")
             fold = ""
-        if patient and fold_of_patient.setdefault(patient, fold) != fold:
-            problem(
-                f"patient {patient} is in fold {fold or '(none)'} and in fold "
-                f"{fold_of_patient[patient] or '(none)'}"
-            )
         none = () if label == "normal" else None
-        found.cases.append(
-            Case(key, image, label, tuple(files) or none, patient=patient, fold=int(fold) if fold else None)
-        )
+        known = {"patient": row.get("patient") or None, "fold": int(fold) if fold else None}
+        found.cases.append(Case(key, image, label, tuple(files) or none, **known))
     folded = sum(case.fold is not None for case in found.cases)
     if 0 < folded < len(found.cases):
         found.problems.append(f"{own.table.name}: {len(found.cases) - folded} images have no fold, others do")
@@ -198,9 +187,7 @@ def _find(root: Path) -> Path | None:
 
 
 def _scan(base: Path) -> Scan:
-    own = _own_at(base)
-    assert own is not None
-    return scan_own(own)
+    return scan_own(_own_at(base))
 
 
 LAYOUT = Layout(

@@ -108,7 +108,6 @@ def test_every_problem_of_a_table_is_listed_and_nothing_written(clinic, prepared
         (3, "nowhere"),
         (4, "missing"),
         (6, "also the mask of scan 3"),
-        (6, "patient d"),
         (7, "twice"),
         (8, "fold '7'"),
     ):
