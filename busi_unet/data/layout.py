@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,16 @@ class Scan:
     cases: list[Case] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    def compare(self, table: str, listed: Sequence[str], images: Mapping[str, Path]) -> None:
+        """Report images of a table that are not here, and images, by stem, that are not in the table."""
+        absent = [stem for stem in listed if stem not in images]
+        if absent:
+            self.warnings.append(f"{table}: {len(absent)} of its images are not here ({named(absent)})")
+        strays = [images[stem] for stem in images.keys() - set(listed)]
+        self.problems += [
+            f"{path.relative_to(self.base).as_posix()}: is not in {table}" for path in sorted(strays)
+        ]
 
 
 @dataclass(frozen=True)

@@ -39,12 +39,6 @@ def width_over_height(phantom: Phantom) -> float:
     return (right - left + 1) / (bottom - top + 1)
 
 
-def compactness(phantom: Phantom) -> float:
-    """Squared length of the margin over the area, 1 for a disc up to the coarseness of pixels."""
-    rim = phantom.mask & ~ndimage.binary_erosion(phantom.mask)
-    return float(rim.sum() ** 2 / (4 * np.pi * phantom.mask.sum()))
-
-
 def brightness_against_surroundings(phantom: Phantom) -> float:
     ring = ndimage.binary_dilation(phantom.mask, iterations=6) & ~phantom.mask
     return float(phantom.image[phantom.mask].mean() - phantom.image[ring].mean())
@@ -69,14 +63,6 @@ def test_a_seed_fixes_the_image(label: str) -> None:
     np.testing.assert_array_equal(first.image, again.image)
     np.testing.assert_array_equal(first.mask, again.mask)
     assert np.mean(first.image != other.image) > 0.5
-
-
-def test_one_seed_gives_each_class_its_own_breast() -> None:
-    normal, benign = (
-        make_phantom(label, seed=0, size=SIZE).image.astype(float) for label in ("normal", "benign")
-    )
-    below_lesion = slice(110, None)
-    assert np.corrcoef(normal[below_lesion].ravel(), benign[below_lesion].ravel())[0, 1] < 0.9
 
 
 def test_a_seed_keeps_the_lesion_in_place_at_another_resolution() -> None:
@@ -128,11 +114,6 @@ def test_benign_lies_flat_and_malignant_stands(phantoms: dict[str, list[Phantom]
     assert median_of(phantoms["malignant"], width_over_height) < 1.1
 
 
-def test_benign_margin_is_smoother(phantoms: dict[str, list[Phantom]]) -> None:
-    roughest_benign = max(map(compactness, phantoms["benign"]))
-    assert roughest_benign < min(map(compactness, phantoms["malignant"]))
-
-
 @pytest.mark.parametrize("label", LESIONS)
 def test_lesion_is_darker_than_its_surroundings(phantoms: dict[str, list[Phantom]], label: str) -> None:
     assert all(brightness_against_surroundings(phantom) < -15 for phantom in phantoms[label])
@@ -146,14 +127,6 @@ def test_benign_enhances_what_is_behind_it_and_malignant_shadows_it(
     assert min(map(brightness_behind, phantoms["benign"])) > max(
         map(brightness_behind, phantoms["malignant"])
     )
-
-
-def test_malignant_interior_is_less_even(phantoms: dict[str, list[Phantom]]) -> None:
-    def unevenness(phantom: Phantom) -> float:
-        core = ndimage.binary_erosion(phantom.mask, iterations=4)
-        return float(ndimage.gaussian_filter(phantom.image.astype(float), 2)[core].std())
-
-    assert median_of(phantoms["malignant"], unevenness) > 2 * median_of(phantoms["benign"], unevenness)
 
 
 def test_written_folder_reads_back(tmp_path: Path) -> None:

@@ -36,11 +36,6 @@ def test_the_page_shows_the_data_loads_nothing_and_escapes_names(text):
     assert {"<b>copy&", "benign (1)"} < shown and "<b>copy" not in text
 
 
-def test_same_data_same_page(prepared, text, tmp_path):
-    write_data_report(load_prepared(prepared), tmp_path / "again.html", record=read_record(prepared))
-    assert (tmp_path / "again.html").read_text(encoding="utf-8") == text
-
-
 def test_a_single_class_without_masks_or_copies_has_a_page(prepared, tmp_path):
     data = load_prepared(prepared)
     normals = {

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.layout import Case, Layout, Scan, children, folders, images_below, named, read_table
+from busi_unet.data.layout import Case, Layout, Scan, children, folders, images_below, read_table
 from busi_unet.data.published import read_published_folds
 
 
@@ -26,13 +26,12 @@ def _scan(base: Path) -> Scan:
     table = next(iter(_tables(base)))
     files = {path.name: path for path in images_below(base)}
     published = {row.image_id: row.fold for row in read_published_folds("breast")}
-    absent, listed = [], set()
+    listed = []
     for row in read_table(table, ("Image_filename", "Mask_tumor_filename", "Classification")):
         name, mask, label = row["image_filename"], row["mask_tumor_filename"], row["classification"].lower()
         stem = Path(name).stem
-        listed.add(stem)
+        listed.append(stem)
         if name not in files:
-            absent.append(stem)
             continue
         if label not in CLASS_NAMES:
             found.problems.append(f"{table.name}: the class {row['classification']!r} of {name} is not known")
@@ -42,15 +41,9 @@ def _scan(base: Path) -> Scan:
             found.problems.append(f"{table.name}: {name} is {label} and has no mask")
         masks = (files[mask],) if mask in files else ()
         found.cases.append(Case(stem, files[name], label, masks, patient=stem, fold=published.get(stem)))
-    if not found.cases:
-        found.problems.append(f"{table.name}: none of its images is below {base}; unpack them beside it")
-    elif absent:
-        found.warnings.append(f"{table.name}: {len(absent)} of its images are not here ({named(absent)})")
-    found.problems += [
-        f"{name}: is not in {table.name}"
-        for name in files
-        if "_" not in name and Path(name).stem not in listed
-    ]
+    # Masks have an underscore in their names.
+    images = {path.stem: path for path in files.values() if "_" not in path.name}
+    found.compare(table.name, listed, images)
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.layout import Case, Layout, Scan, folders, images_below, named, read_table
+from busi_unet.data.layout import Case, Layout, Scan, folders, images_below, read_table
 
 _TABLE, _FOLDS = "bus_data.csv", "5-fold-cv.csv"
 
@@ -28,14 +28,14 @@ def _scan(base: Path) -> Scan:
                 found.problems.append(f"{_FOLDS}: fold {row['kfold']!r} of {row['id']} is not one of 1 to 5")
     else:
         found.warnings.append(f"{_FOLDS} is missing: folds are dealt by patient, not the official ones")
-    listed, absent = set(), []
+    images = {path.stem: path for path in images_below(base / "Images")}
+    listed = []
     for row in read_table(base / _TABLE, ("ID", "Case", "Pathology")):
         stem, label = row["id"], row["pathology"].lower()
-        listed.add(stem)
-        image, mask = base / "Images" / f"{stem}.png", base / "Masks" / f"{stem.replace('bus_', 'mask_')}.png"
-        if not image.is_file():
-            absent.append(stem)
+        listed.append(stem)
+        if stem not in images:
             continue
+        image, mask = images[stem], base / "Masks" / f"{stem.replace('bus_', 'mask_')}.png"
         if not mask.is_file():
             found.problems.append(f"Images/{image.name}: its mask Masks/{mask.name} is missing")
         if label not in CLASS_NAMES:
@@ -43,13 +43,7 @@ def _scan(base: Path) -> Scan:
         if fold_of and stem not in fold_of:
             found.problems.append(f"{_FOLDS}: {stem} is missing")
         found.cases.append(Case(stem, image, label, (mask,), patient=row["case"], fold=fold_of.get(stem)))
-    if absent:
-        found.warnings.append(f"{_TABLE}: {len(absent)} of its images are not here ({named(absent)})")
-    found.problems += [
-        f"Images/{path.name}: is not in {_TABLE}"
-        for path in images_below(base / "Images")
-        if path.stem not in listed
-    ]
+    found.compare(_TABLE, listed, images)
     return found
 
 

@@ -75,7 +75,7 @@ def test_a_part_of_the_release_is_read_and_gaps_are_listed(breast, write_image, 
     problems = scan(breast).problems
     assert [line.partition(":")[0] for line in problems] == [
         f"{CASES[2].image_id}.png",
-        "case999.png",
+        "BrEaST-Lesions_USG-images_and_masks/case999.png",
     ]
 
 
