@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,10 +25,10 @@ class HubUnreachableError(HubAccessError):
     """The Hub cannot be reached or fails: the cache may serve, and the same request may succeed later.
 
     Args:
-        retry_after: seconds to wait at least before the next try; None where a retry is of no use soon.
+        retry_after: seconds to wait at least before the next try; infinite where a retry is of no use.
     """
 
-    def __init__(self, message: str, hint: str, *, retry_after: float | None = 0.0) -> None:
+    def __init__(self, message: str, hint: str, *, retry_after: float = 0.0) -> None:
         super().__init__(message, hint)
         self.retry_after = retry_after
 
@@ -92,7 +93,7 @@ def retry(
             with hub_errors(repo_id, repo_type=repo_type, revision=revision):
                 return call()
         except HubUnreachableError as error:
-            if error.retry_after is None or error.retry_after > retries.longest:
+            if error.retry_after > retries.longest:
                 raise
             seconds = max(pause, error.retry_after)
             logging.getLogger(__name__).warning("%s Trying again in %g s.", error.message, seconds)
@@ -130,7 +131,7 @@ def _translate(error: Exception, repo_id: str, repo_type: str, revision: str | N
             return HubUnreachableError(
                 "HF_HUB_OFFLINE is set, so the Hub was not asked.",
                 f"Unset it to reach the {name}.",
-                retry_after=None,
+                retry_after=math.inf,
             )
         if isinstance(cause, errors.HfHubHTTPError):
             return _refusal(cause, repo_id, repo_type, revision)
@@ -144,7 +145,7 @@ def _translate(error: Exception, repo_id: str, repo_type: str, revision: str | N
             return HubUnreachableError(
                 f"The Hub at {constants.ENDPOINT} cannot be reached, or does not answer as a Hub does.",
                 "Check the network, and HF_ENDPOINT and the proxy if set.",
-                retry_after=None if no_connection else 0.0,
+                retry_after=math.inf if no_connection else 0.0,
             )
     if isinstance(error, RuntimeError) or _package_of(error) in ("huggingface_hub", "hf_xet"):
         return HubAccessError(
