@@ -28,6 +28,7 @@ import cv2
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from tqdm import tqdm
 
 # Chosen on BUSI, where the first pair that shows two different lesions scores 0.35 (docs/methods.md).
 MIN_SCORE = 0.55
@@ -128,11 +129,7 @@ def connected(count: int, links: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def _bar(items: Iterable, label: str, total: int, progress: bool) -> Iterable:
-    if not progress:
-        return items
-    from tqdm import tqdm
-
-    return tqdm(items, desc=label, total=total, unit="")
+    return tqdm(items, desc=label, total=total, unit="", disable=not progress)
 
 
 def _shrunk(image: np.ndarray) -> np.ndarray:

@@ -12,7 +12,6 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from busi_unet.data.layout import natural_order
-from busi_unet.errors import MissingDependencyError
 
 N_FOLDS = 5
 
@@ -109,16 +108,10 @@ def group_images(
 
     Returns:
         Group of each image: the id of its first image, whatever the order of the input.
-
-    Raises:
-        MissingDependencyError: OpenCV is not installed.
     """
-    try:
-        from busi_unet.data.duplicates import connected, find_copies
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Finding copies needs OpenCV, which is not installed.", 'Run: pip install "busi-unet[train]"'
-        ) from error
+    # Imports OpenCV, which listing the commands' options has to do without.
+    from busi_unet.data.duplicates import connected, find_copies
+
     order = sorted(range(len(image_ids)), key=lambda index: (labels[index], natural_order(image_ids[index])))
     links = [(pair.first, pair.second) for pair in find_copies([images[i] for i in order], progress=progress)]
     first_of: dict[str, int] = {}

@@ -84,7 +84,7 @@ def prepare(
         UsageError: no such source, an output that must not be written, no such fold.
         DataLayoutError: a source that cannot be used; lists every problem by file.
         HubAccessError: Kaggle or the Hub cannot be reached or has no such data set.
-        MissingDependencyError: an optional package is not installed.
+        MissingDependencyError: the extra [train] is not installed.
     """
     fold_splits = split_of_fold(test_fold)
     given = [sources] if isinstance(sources, (str, os.PathLike, OwnData)) else list(sources)

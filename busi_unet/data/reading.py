@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.folds import N_FOLDS, pixel_hash
@@ -33,7 +34,6 @@ from busi_unet.data.readers.own import OwnData, scan_own
 from busi_unet.errors import (
     DataLayoutError,
     HubAccessError,
-    MissingDependencyError,
     UnreadableImageError,
     UsageError,
     first_line,
@@ -101,7 +101,7 @@ def read_source(given: str | OwnData, scratch: Path, progress: bool) -> Source:
         progress: show progress on stderr.
 
     Raises:
-        UsageError, HubAccessError, MissingDependencyError: as for `fetch`.
+        UsageError, HubAccessError: as for `fetch`.
         DataLayoutError: it is none of the layouts that are known.
     """
     if isinstance(given, OwnData):
@@ -127,7 +127,6 @@ def fetch(source: str, scratch: Path) -> tuple[Path, str]:
         UsageError: no such source.
         DataLayoutError: a zip that is damaged or not safe to unpack.
         HubAccessError: Kaggle or the Hub cannot be reached or has no such data set.
-        MissingDependencyError: kagglehub is not installed.
     """
     path = Path(source).expanduser()
     if source == "kaggle":
@@ -161,12 +160,8 @@ def _unpack(archive: Path, scratch: Path) -> Path:
 
 
 def _from_kaggle() -> Path:
-    try:
-        import kagglehub
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Downloading from Kaggle needs the package kagglehub.", 'Run: pip install "busi-unet[train]"'
-        ) from error
+    import kagglehub
+
     try:
         # kagglehub prints to stdout, which belongs to the result.
         with contextlib.redirect_stdout(sys.stderr):
@@ -374,6 +369,4 @@ def _fold_problems(rows: Sequence[Row]) -> list[str]:
 
 
 def _bar(items: Iterable[Any], total: int, description: str, shown: bool) -> Iterable[Any]:
-    from tqdm import tqdm
-
     return tqdm(items, total=total, desc=f"reading {description}", unit="image", disable=not shown)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from busi_unet.data.layout import natural_order
 from busi_unet.data.prepared import class_name, split_of_fold, summarise
-from busi_unet.errors import MissingDependencyError
 from busi_unet.imaging.overlay import draw_overlay
 from busi_unet.io.decode import decode_image
 from busi_unet.io.files import replace_file
@@ -64,13 +63,8 @@ def write_data_report(
         progress: shows a bar on stderr.
 
     Raises:
-        MissingDependencyError: matplotlib is not installed.
         OSError: the file cannot be written.
     """
-    if find_spec("matplotlib") is None:
-        raise MissingDependencyError(
-            "The data report needs the package matplotlib.", 'Run: pip install "busi-unet[train]"'
-        )
     path, record, summary = Path(path), record or {}, summarise(dataset)
     label_of, samples, groups = _chosen(dataset, summary, random.Random(seed))
     wanted = {name for ids in (*samples.values(), *groups.values()) for name in ids}
@@ -134,8 +128,6 @@ def _look(
     dataset: Mapping[str, Dataset], wanted: set[str], total: int, progress: bool
 ) -> tuple[list[_Facts], dict[str, str]]:
     """Return the facts of all images, and thumbnails of those that are wanted by image id."""
-    from tqdm import tqdm
-
     facts, thumbnails = [], {}
     rows = (row for part in dataset.values() for row in part)
     for row in tqdm(rows, total=total, desc="data report", unit="image", disable=not progress):

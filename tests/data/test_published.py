@@ -46,7 +46,7 @@ def test_folds_that_are_not_the_published_ones() -> None:
 
 
 def test_the_subgroups_that_come_with_the_package_are_of_busi() -> None:
-    with resources.as_file(resources.files("busi_unet.data") / "busi_marks.csv") as table:
+    with resources.as_file(resources.files("busi_unet.data") / "busi_subgroups.csv") as table:
         subgroups = read_subgroups(table, ["objection", "burnt_in"])
     known = {row.image_id for row in ROWS}
     assert all(images and images <= known for images in subgroups.values())
