@@ -14,8 +14,8 @@ from typing import Any
 import gradio as gr
 
 from busi_unet.app import text
+from busi_unet.app.answers import shown_errors
 from busi_unet.app.model import ModelInUse
-from busi_unet.app.shown_errors import shown_errors
 from busi_unet.config import EVALUATION_NAME
 from busi_unet.data.published import citation_of
 from busi_unet.evaluation.metrics import shown_in

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
     from busi_unet.inference.predictor import Predictor
 
 MEASUREMENT_WIDTHS = [f"{width}px" for width in (42, 78, 84, 136, 104, 76, 78, 130)]
-_OUTLINED, _LINE, _TINT, _BAND, _UNCERTAINTY, _PROBABILITY, _ACTIVATION = text.VIEWS
+_, _LINE, _TINT, _BAND, *_MAPS = text.VIEWS
+_UNCERTAINTY, _PROBABILITY, _ = _MAPS
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Analysis:
     """What is kept of an image for its visitor; small but for the image itself.
 
     Attributes:
-        frame: what was analysed.
+        image: what was analysed.
         raw: what the network said of it.
         name: of files made from it, without ending.
         remark: a sentence of Markdown about where the image is from, or empty.
@@ -59,7 +59,7 @@ class Analysis:
         number: of the event that set the image on its page, see `newest.py`.
     """
 
-    frame: DecodedImage
+    image: DecodedImage
     raw: RawOutput
     name: str = "image"
     remark: str = ""
@@ -76,7 +76,7 @@ class Analysis:
         """(between rows, between columns), or None where neither the file nor the visitor tells."""
         if self.pixel_size_mm is not None:
             return (self.pixel_size_mm, self.pixel_size_mm)
-        return self.frame.spacing_mm
+        return self.image.spacing_mm
 
     def predict(self, predictor: Predictor) -> Prediction:
         """Return the prediction under these settings; a correction by hand replaces its mask."""
@@ -85,7 +85,7 @@ class Analysis:
             # Whoever moves the threshold wants to see what it does, also where the model would draw nothing.
             thresholds = replace(predictor.config.thresholds, mask=self.threshold, lesion=0.0)
         prediction = predictor.interpret(
-            self.frame.pixels,
+            self.image.pixels,
             self.raw,
             spacing_mm=self.spacing_mm,
             thresholds=thresholds,
@@ -97,7 +97,7 @@ class Analysis:
             prediction,
             mask=self.corrected,
             boundary_band=None,  # fitted to the network's outlines
-            measurements=measure_lesions(self.corrected, self.frame.pixels, spacing_mm=self.spacing_mm),
+            measurements=measure_lesions(self.corrected, self.image.pixels, spacing_mm=self.spacing_mm),
         )
 
     def compare(self, prediction: Prediction) -> Agreement | None:
@@ -117,55 +117,35 @@ class Analysis:
         }
 
 
-def draw(frame: np.ndarray, prediction: Prediction, look: Look) -> Image.Image:
-    """Return the image uint8 (H, W) with the prediction drawn over it, RGB of size (W, H).
+def draw(prediction: Prediction, look: Look) -> Image.Image:
+    """Return the image with the prediction drawn over it, RGB of its size (W, H).
 
     A view that the prediction has nothing for (no boundary band) shows the outline.
 
     Raises:
         UsageError: an unknown colour, or an opacity outside 0 to 1.
     """
-    outline = {"color": look.color, "opacity": look.opacity if look.view != _LINE else 0.0}
-    if look.view in (_UNCERTAINTY, _PROBABILITY, _ACTIVATION) and prediction.label is not None:
+    if look.view in _MAPS and prediction.label is not None:
         values, low, high = _map(prediction, look.view)
         # At the opacity of a tint a map of colours would hardly be seen.
-        image = draw_heatmap(frame, values, low=low, high=high, opacity=min(1.0, 0.25 + look.opacity))
-        image = draw_overlay(np.asarray(image), prediction.mask, color=look.color, opacity=0)
+        opacity = min(1.0, 0.25 + look.opacity)
+        heatmap = draw_heatmap(prediction.image, values, low=low, high=high, opacity=opacity)
+        image = draw_overlay(np.asarray(heatmap), prediction.mask, color=look.color, opacity=0)
     elif look.view == _BAND and prediction.boundary_band is not None:
-        image = draw_band(frame, prediction.inner, prediction.outer, opacity=look.opacity)
+        image = draw_band(prediction.image, prediction.inner, prediction.outer, opacity=look.opacity)
     else:
-        image = draw_overlay(frame, prediction.mask, contour=look.view != _TINT, **outline)
+        image = draw_overlay(
+            prediction.image,
+            prediction.mask,
+            color=look.color,
+            opacity=0.0 if look.view == _LINE else look.opacity,
+            contour=look.view != _TINT,
+        )
     return annotate_lesions(image, prediction.measurements, calipers=look.diameters)
 
 
-def measurement_rows(lesions: Sequence[Lesion]) -> list[list[Any]]:
-    """Return a row per lesion, in the order of `text.MEASUREMENT_HEADERS`, with units."""
-    return [[number, *_measurements(lesion)] for number, lesion in enumerate(lesions, start=1)]
-
-
-def _measurements(lesion: Lesion) -> list[str]:
-    unit, digits = lesion.unit, 1 if lesion.unit == "mm" else 0
-
-    def length(name: str) -> str:
-        return f"{getattr(lesion, f'{name}_{unit}'):,.{digits}f}"
-
-    area = f"{lesion.area_mm2:,.1f} mm²" if unit == "mm" else f"{lesion.area_px:,} px"
-    depth = "not known"
-    if lesion.skin_distance_px is not None:
-        depth = f"{'≥ ' if lesion.skin_at_edge else ''}{length('skin_distance')} {unit}"
-    left, top, right, bottom = lesion.box
-    return [
-        area,
-        f"{length('longest_diameter')} {unit}",
-        f"{length('perpendicular')} {unit}",
-        f"{length('width')} × {length('height')} {unit}",
-        f"{'yes' if lesion.taller_than_wide else 'no'} ({lesion.depth_to_width:.2f})",
-        depth,
-        f"{left}, {top} – {right}, {bottom} px",
-    ]
-
-
 def _map(prediction: Prediction, view: str) -> tuple[np.ndarray, float, float]:
+    """Return what a view colours, and its lowest and highest value."""
     if view == _UNCERTAINTY:
         return prediction.uncertainty, 0.0, 1.0
     if view == _PROBABILITY:
@@ -173,3 +153,26 @@ def _map(prediction: Prediction, view: str) -> tuple[np.ndarray, float, float]:
     activation = prediction.class_activation_map
     low, high = float(activation.min()), float(activation.max())
     return activation, low, high if high > low else low + 1.0
+
+
+def measurement_row(number: int, lesion: Lesion) -> list[Any]:
+    """Return the row of a lesion in the order of `text.MEASUREMENT_HEADERS`, with units."""
+    unit, digits = lesion.unit, 1 if lesion.unit == "mm" else 0
+
+    def length(name: str) -> str:
+        return f"{getattr(lesion, f'{name}_{unit}'):,.{digits}f}"
+
+    depth = "not known"
+    if lesion.skin_distance_px is not None:
+        depth = f"{'≥ ' if lesion.skin_at_edge else ''}{length('skin_distance')} {unit}"
+    left, top, right, bottom = lesion.box
+    return [
+        number,
+        f"{lesion.area_mm2:,.1f} mm²" if unit == "mm" else f"{lesion.area_px:,} px",
+        f"{length('longest_diameter')} {unit}",
+        f"{length('perpendicular')} {unit}",
+        f"{length('width')} × {length('height')} {unit}",
+        f"{'yes' if lesion.taller_than_wide else 'no'} ({lesion.depth_to_width:.2f})",
+        depth,
+        f"{left}, {top} – {right}, {bottom} px",
+    ]

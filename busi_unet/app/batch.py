@@ -14,9 +14,8 @@ import gradio as gr
 from PIL import Image
 
 from busi_unet.app import text
-from busi_unet.app.downloads import answer_folder, cache_folder
+from busi_unet.app.answers import answer_folder, cache_folder, shown_errors
 from busi_unet.app.model import ModelInUse
-from busi_unet.app.shown_errors import shown_errors
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
 from busi_unet.inference.batch import count_by_outcome, predict_files, table_row, write_summary

@@ -17,13 +17,7 @@ _THUMBNAIL_SIZE = (160, 120)
 
 @dataclass(frozen=True)
 class Example:
-    """An image that ships with the app.
-
-    Attributes:
-        path: `breast_CASE_CLASS`, PNG or JPEG.
-        case: as BrEaST names it.
-        label: one of `CLASS_NAMES`, as BrEaST labels it.
-    """
+    """An image that ships with the app, its case and label as BrEaST names them."""
 
     path: Path
     case: str
@@ -33,6 +27,7 @@ class Example:
 @functools.cache
 def examples() -> tuple[Example, ...]:
     """Return the examples in the order of `CLASS_NAMES`."""
+    # Named breast_CASE_CLASS.
     found = [Example(path, *path.stem.split("_")[1:]) for path in FOLDER.glob("breast_*")]
     return tuple(sorted(found, key=lambda example: CLASS_NAMES.index(example.label)))
 

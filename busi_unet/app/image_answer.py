@@ -1,19 +1,22 @@
-"""What the page shows of an analysis: the value of each component, by name."""
+"""What the page shows of an analysis, the value of each component by name; and the files made of it."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import zipfile
+from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
+import numpy as np
 from PIL import Image
 
 from busi_unet.app import text
-from busi_unet.app.analysis import Analysis, draw, measurement_rows
-from busi_unet.app.downloads import as_file, mask_image
+from busi_unet.app.analysis import Analysis, draw, measurement_row
+from busi_unet.app.answers import answer_folder, as_file
 from busi_unet.app.model import ModelInUse
-from busi_unet.config import Thresholds
+from busi_unet.config import CLASS_NAMES, Thresholds
+from busi_unet.errors import UsageError
 from busi_unet.imaging.agreement import Agreement
 from busi_unet.imaging.overlay import draw_agreement
 from busi_unet.imaging.quality import image_warnings
@@ -47,7 +50,7 @@ def public_answer(analysis: Analysis, model: ModelInUse) -> PublicAnswer:
     """Return an analysis as the API gives it."""
     prediction = analysis.predict(model.predictor)
     return PublicAnswer(
-        overlay=as_file(draw(analysis.frame.pixels, prediction, analysis.look), "overlay"),
+        overlay=as_file(draw(prediction, analysis.look), "overlay"),
         probabilities=prediction.probabilities,
         report=report(analysis, model, prediction, analysis.compare(prediction)),
         findings=findings(analysis, model, prediction),
@@ -58,17 +61,17 @@ def drawing(analysis: Analysis, model: ModelInUse) -> Answer:
     """Return all that depends on how an analysis is looked at; the network is not asked."""
     prediction = analysis.predict(model.predictor)
     agreement = analysis.compare(prediction)
-    pixels = analysis.frame.pixels
     shared = None
     if agreement is not None:
-        shared = as_file(draw_agreement(pixels, prediction.mask, analysis.reference.pixels), "agreement")
+        both = draw_agreement(prediction.image, prediction.mask, analysis.reference.pixels)
+        shared = as_file(both, "agreement")
     return {
-        "overlay": as_file(draw(pixels, prediction, analysis.look), "overlay"),
+        "overlay": as_file(draw(prediction, analysis.look), "overlay"),
         "legend": text.describe_view(prediction, analysis.look.view),
         "probabilities": _probabilities(prediction.probabilities),
         "report": report(analysis, model, prediction, agreement),
         "findings": findings(analysis, model, prediction),
-        "measurements": measurement_rows(prediction.measurements),
+        "measurements": [measurement_row(*each) for each in enumerate(prediction.measurements, start=1)],
         "agreement": agreement_in_words(analysis, agreement),
         "agreement_image": shared,
     }
@@ -76,16 +79,16 @@ def drawing(analysis: Analysis, model: ModelInUse) -> Answer:
 
 def whole(analysis: Analysis, model: ModelInUse) -> Answer:
     """Return all that a new image changes; the controls that belong to the one before start anew."""
-    frame = analysis.frame
-    info = text.PIXEL_SIZE_INFO if frame.spacing_mm is None else text.spacing_info(*frame.spacing_mm)
+    image = analysis.image
+    info = text.PIXEL_SIZE_INFO if image.spacing_mm is None else text.spacing_info(*image.spacing_mm)
     own = model.predictor.config.thresholds.mask
     return {
         **drawing(analysis, model),
         **_FORGOTTEN,
         "kept": analysis,
-        "original": as_file(Image.fromarray(frame.pixels), "original"),
+        "original": as_file(Image.fromarray(image.pixels), "original"),
         "clip_frame": gr.Slider(
-            value=frame.index + 1, maximum=max(2, frame.frames), visible=frame.frames > 1
+            value=image.index + 1, maximum=max(2, image.frames), visible=image.frames > 1
         ),
         "threshold": gr.Slider(value=own, **threshold_in_force(analysis)),
         "anyway": gr.Button(visible=analysis.predict(model.predictor).label is None),
@@ -142,14 +145,14 @@ def report(
         **prediction.to_dict(),
         **analysis.to_dict(),
         "agreement": agreement and agreement.to_dict(),
-        "warnings": list(image_warnings(analysis.frame)),
+        "warnings": list(image_warnings(analysis.image)),
         "weights": model.to_dict(),
     }
 
 
 def findings(analysis: Analysis, model: ModelInUse, prediction: Prediction) -> str:
     """Return a result in words, Markdown: notices, where the image is from, what was found, with what."""
-    quotes = [model.notice, *(() if prediction.refused else image_warnings(analysis.frame))]
+    quotes = [model.notice, *(() if prediction.refused else image_warnings(analysis.image))]
     paragraphs = [f"> {quote}" for quote in quotes if quote]
     found = text.describe(prediction, model.predictor.config.thresholds.malignant)
     paragraphs += [analysis.remark, found, " ".join(notes(analysis, prediction)), model.describe()]
@@ -178,14 +181,11 @@ def agreement_in_words(analysis: Analysis, agreement: Agreement | None) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def write_downloads(folder: Path, analysis: Analysis, model: ModelInUse, *, date: str) -> list[Path]:
+def write_downloads(analysis: Analysis, model: ModelInUse) -> list[str]:
     """Write the mask (0 or 255, PNG), the overlay (PNG), the report (JSON) and one page for print (PDF).
 
-    Args:
-        folder: an existing folder.
-        analysis: with the settings to draw it with; its name is how the names of the files begin.
-        model: that it was made with.
-        date: as the files shall show it.
+    Returns:
+        Their paths, in a new folder; the names begin with that of the analysis.
     """
     # reportlab is needed by whoever prints, not by everyone who opens the page.
     from busi_unet.imaging.reports import pdf_report
@@ -195,27 +195,54 @@ def write_downloads(folder: Path, analysis: Analysis, model: ModelInUse, *, date
     alert = model.predictor.config.thresholds.malignant
     summary = (text.describe_flag(prediction, alert), text.describe_set(prediction))
     compared = agreement_in_words(analysis, agreement).replace("**", "").split("\n\n")
-    overlay = draw(analysis.frame.pixels, prediction, analysis.look)
+    overlay = draw(prediction, analysis.look)
     values = report(analysis, model, prediction, agreement)
+    folder, today = answer_folder(), date.today().isoformat()
     kinds = ("mask.png", "overlay.png", "result.json", "report.pdf")
     paths = [folder / f"{analysis.name}_{kind}" for kind in kinds]
-    mask_image(prediction.mask).save(paths[0])
+    _mask_image(prediction).save(paths[0])
     overlay.save(paths[1])
-    paths[2].write_text(json.dumps({**values, "date": date}, indent=2) + "\n", encoding="utf-8")
+    paths[2].write_text(json.dumps({**values, "date": today}, indent=2) + "\n", encoding="utf-8")
     paths[3].write_bytes(
         pdf_report(
-            image=analysis.frame.pixels,
+            image=analysis.image.pixels,
             overlay=overlay,
             prediction=prediction.to_dict(),
             corrected=analysis.corrected is not None,
             model=model.origin_line(),
-            date=date,
+            date=today,
             summary=[*filter(None, summary), *notes(analysis, prediction)],
             comparison=[line for line in compared if line and line != text.AGREEMENT_LEGEND],
             warnings=values["warnings"],
         )
     )
-    return paths
+    return [str(path) for path in paths]
+
+
+def write_training_pair(analysis: Analysis, model: ModelInUse, label: str | None) -> str:
+    """Write a zip with `LABEL/NAME.png` and `LABEL/NAME_mask.png`, laid out as BUSI is; return its path.
+
+    Args:
+        analysis: of the image; its name is that of the files.
+        model: that it was made with.
+        label: one of `CLASS_NAMES`.
+
+    Raises:
+        UsageError: no such class.
+    """
+    if label not in CLASS_NAMES:
+        raise UsageError(text.NO_PAIR_CLASS, f"Choose {', '.join(CLASS_NAMES)}.")
+    image, mask = Image.fromarray(analysis.image.pixels), _mask_image(analysis.predict(model.predictor))
+    path = answer_folder() / f"{analysis.name}_training-pair.zip"
+    with zipfile.ZipFile(path, "w") as pair:
+        for ending, written in (("", image), ("_mask", mask)):
+            with pair.open(f"{label}/{analysis.name}{ending}.png", "w") as file:
+                written.save(file, "PNG")
+    return str(path)
+
+
+def _mask_image(prediction: Prediction) -> Image.Image:
+    return Image.fromarray(prediction.mask.astype(np.uint8) * 255)
 
 
 def _probabilities(probabilities: dict[str, float] | None) -> gr.Label:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,15 @@ from PIL import Image
 
 from busi_unet.app import image_answer, text
 from busi_unet.app.analysis import Analysis, Look
-from busi_unet.app.downloads import answer_folder, result_name, write_training_pair
+from busi_unet.app.answers import shown_errors
 from busi_unet.app.examples import examples
 from busi_unet.app.image_answer import Answer, PublicAnswer
 from busi_unet.app.image_parts import BRUSH_COLOR, BRUSH_OPACITY
 from busi_unet.app.model import ModelInUse
 from busi_unet.app.newest import Newest
-from busi_unet.app.shown_errors import shown_errors
 from busi_unet.errors import BusiUNetError, UsageError
 from busi_unet.imaging.agreement import decode_reference
-from busi_unet.io.decode import DecodedImage, read_image
+from busi_unet.io.decode import EXTENSIONS, DecodedImage, read_image
 
 MAX_IMAGE_MEGABYTES = 50
 
@@ -110,10 +109,10 @@ class ImageHandlers:
             clip_frame: of the clip at hand, from 1; None for a new file.
             remark: as in `Analysis`.
         """
-        frame = _decoded(path, clip_frame)
-        known = clip_frame is None and frame.spacing_mm is not None
+        image = _decoded(path, clip_frame)
+        known = clip_frame is None and image.spacing_mm is not None
         return self._analyse(
-            frame,
+            image,
             pixel_size_mm=None if known else _typed_size(pixel_size_mm),
             look=Look(*look),
             name=result_name(path),
@@ -199,7 +198,7 @@ class ImageHandlers:
             return {"kept": analysis and replace(analysis, reference=None)}
         analysis = _required(analysis)
         return {
-            "kept": replace(analysis, reference=decode_reference(references, analysis.frame.pixels.shape))
+            "kept": replace(analysis, reference=decode_reference(references, analysis.image.pixels.shape))
         }
 
     def open_editor(
@@ -214,7 +213,7 @@ class ImageHandlers:
         mask = analysis.predict(self._model().predictor).mask
         layer = np.zeros((*mask.shape, 4), dtype=np.uint8)
         layer[mask] = (*BRUSH_COLOR, round(255 * BRUSH_OPACITY))
-        background = Image.fromarray(analysis.frame.pixels).convert("RGB")
+        background = Image.fromarray(analysis.image.pixels).convert("RGB")
         return {"editor": {"background": background, "layers": [Image.fromarray(layer)], "composite": None}}
 
     def correct(self, analysis: Analysis | None, painted: dict[str, Any] | None) -> Answer:
@@ -222,7 +221,7 @@ class ImageHandlers:
         analysis = _required(analysis)
         if not _has_image(painted):
             raise UsageError(*text.NOTHING_PAINTED)
-        analysis = replace(analysis, corrected=_painted_mask(painted, analysis.frame.pixels.shape))
+        analysis = replace(analysis, corrected=_painted_mask(painted, analysis.image.pixels.shape))
         return {"kept": analysis, "threshold": gr.Slider(**image_answer.threshold_in_force(analysis))}
 
     def drop_correction(self, analysis: Analysis | None, *settings: Any) -> Answer:
@@ -234,30 +233,30 @@ class ImageHandlers:
     def training_pair(self, analysis: Analysis | None, label: str | None, *settings: Any) -> Answer:
         """Return a zip with the image and its mask in the layout of BUSI."""
         analysis = self._set(analysis, *settings)
-        mask = analysis.predict(self._model().predictor).mask
-        path = write_training_pair(
-            answer_folder(), analysis.name, frame=analysis.frame.pixels, mask=mask, label=label
-        )
-        return {"pair_file": str(path)}
+        return {"pair_file": image_answer.write_training_pair(analysis, self._model(), label)}
 
     def downloads(self, analysis: Analysis | None, *settings: Any) -> Answer:
         """Return mask, overlay, JSON and PDF report of the image under these settings."""
-        analysis = self._set(analysis, *settings)
-        paths = image_answer.write_downloads(
-            answer_folder(), analysis, self._model(), date=date.today().isoformat()
-        )
-        return {"files": [str(path) for path in paths]}
+        return {"files": image_answer.write_downloads(self._set(analysis, *settings), self._model())}
 
-    def _analyse(self, frame: DecodedImage, **settings: Any) -> Analysis:
+    def _analyse(self, image: DecodedImage, **settings: Any) -> Analysis:
         predictor = self._model().predictor
         with self._network:
-            return Analysis(frame, predictor.run([frame.pixels])[0], **settings)
+            return Analysis(image, predictor.run([image.pixels])[0], **settings)
 
     def _set(self, analysis: Analysis | None, threshold: float | None, *look: Any) -> Analysis:
         analysis = _required(analysis)
         own = self._model().predictor.config.thresholds.mask
         by_hand = threshold is not None and abs(threshold - own) > 1e-6
         return replace(analysis, threshold=float(threshold) if by_hand else None, look=Look(*look))
+
+
+def result_name(upload: str | Path) -> str:
+    """Return the name of the results of an upload, without ending: its letters, digits, `.`, `_` and `-`."""
+    path = Path(upload)
+    # A DICOM file may be named by a number with points, which are no ending.
+    stem = path.stem if path.suffix.lower() in EXTENSIONS else path.name
+    return re.sub(r"[^\w.-]+", "_", stem)[:80].strip("._") or "image"
 
 
 def _has_image(painted: dict[str, Any] | None) -> bool:

@@ -11,12 +11,12 @@ import gradio as gr
 
 from busi_unet.app import text
 from busi_unet.app.analysis import Look
+from busi_unet.app.answers import shown_errors
 from busi_unet.app.examples import thumbnails
 from busi_unet.app.image_handlers import ImageHandlers
 from busi_unet.app.image_parts import Parts, lay_out
 from busi_unet.app.model import ModelInUse
 from busi_unet.app.newest import CHECK_JS, NUMBER_JS, of_newest
-from busi_unet.app.shown_errors import shown_errors
 
 # Brings the typed value of each slider into its bounds, as the slider does later: Gradio would answer one
 # beyond them with an error, and leave the image at another value.

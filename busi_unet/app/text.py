@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from busi_unet.imaging.agreement import Agreement
@@ -247,7 +246,7 @@ def describe(prediction: Prediction, alert_threshold: float) -> str:
     if not prediction.calibrated:
         sentences.append("The probabilities are not calibrated and may be overconfident.")
     lesions = prediction.measurements
-    sentences.append(f"{_count(len(lesions))} outlined.")
+    sentences.append(f"{len(lesions) or 'No'} lesion{'s' * (len(lesions) > 1)} outlined.")
     if lesions:
         sentences.append(_lesion(lesions[0], "It" if len(lesions) == 1 else "The largest"))
     if bool(lesions) == (prediction.label == "normal"):
@@ -325,12 +324,6 @@ def describe_millimetres(typed: float | None) -> str:
     """Return where the size of a pixel comes from; None for the file."""
     source = "the file" if typed is None else f"what was typed, {typed:g} mm"
     return f"Millimetres are based on the pixel size from {source}."
-
-
-def _count(number: int) -> str:
-    numbers: Sequence[str] = ("No", "One", "Two", "Three", "Four", "Five")
-    word = numbers[number] if number < len(numbers) else str(number)
-    return f"{word} {'lesion' if number < 2 else 'lesions'}"
 
 
 def _lesion(lesion: Lesion, subject: str) -> str:

@@ -10,14 +10,11 @@ from busi_unet.app.analysis import (
     MEASUREMENT_WIDTHS,
     Look,
     draw,
-    measurement_rows,
+    measurement_row,
 )
 from busi_unet.config import BoundaryBand
-from busi_unet.errors import UsageError
 from busi_unet.imaging.measure import measure_lesions
 from busi_unet.inference.prediction import Prediction
-
-FRAME = np.full((60, 100), 100, dtype=np.uint8)
 
 
 @pytest.fixture
@@ -38,8 +35,8 @@ def prediction() -> Prediction:
 
 
 def _changed(prediction: Prediction, **look: object) -> np.ndarray:
-    """Where the drawing differs from the frame."""
-    drawn = np.asarray(draw(FRAME, prediction, Look(**look))).astype(int)
+    """Where the drawing differs from the image."""
+    drawn = np.asarray(draw(prediction, Look(**look))).astype(int)
     return (drawn != 100).any(axis=2)
 
 
@@ -75,16 +72,9 @@ def test_diameters_are_drawn_when_asked_for(prediction: Prediction) -> None:
     assert drawn.sum() > plain.sum()
 
 
-def test_a_look_that_does_not_exist(prediction: Prediction) -> None:
-    with pytest.raises(UsageError, match="magenta"):
-        draw(FRAME, prediction, Look(color="magenta"))
-    with pytest.raises(UsageError, match="opacity"):
-        draw(FRAME, prediction, Look(opacity=2))
-
-
 def test_every_measurement_names_its_unit(prediction: Prediction) -> None:
-    (row,) = measurement_rows(prediction.measurements)
-    in_mm = measurement_rows(measure_lesions(prediction.mask, spacing_mm=(0.1, 0.2)))[0]
+    row = measurement_row(1, *prediction.measurements)
+    in_mm = measurement_row(1, *measure_lesions(prediction.mask, spacing_mm=(0.1, 0.2)))
 
     assert len(row) == len(text.MEASUREMENT_HEADERS) == len(MEASUREMENT_WIDTHS)
     assert row[:2] == [1, "800 px"]

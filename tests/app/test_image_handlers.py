@@ -18,7 +18,7 @@ from PIL import Image
 from busi_unet.app import image_handlers, text
 from busi_unet.app.analysis import Analysis, Look
 from busi_unet.app.image_answer import whole
-from busi_unet.app.image_handlers import ImageHandlers
+from busi_unet.app.image_handlers import ImageHandlers, result_name
 from busi_unet.app.image_parts import BRUSH_COLOR, BRUSH_OPACITY
 from busi_unet.app.model import LazyModel, ModelInUse
 from busi_unet.app.newest import Newest
@@ -311,7 +311,7 @@ def test_a_pixel_size_typed_before_counts_unless_the_file_has_its_own(
 
     assert plain.spacing_mm == (0.2, 0.2) and _whole(handlers, plain)["pixel_size"].value == 0.2
     answer = _whole(handlers, own)
-    assert own.spacing_mm == own.frame.spacing_mm == (0.1, 0.1)
+    assert own.spacing_mm == own.image.spacing_mm == (0.1, 0.1)
     assert (answer["report"]["pixel_size_from"], answer["pixel_size"].value) == ("file", None)
     assert "0.1 mm across" in answer["pixel_size"].info
 
@@ -420,3 +420,17 @@ def test_the_downloads_say_what_the_page_says(handlers: ImageHandlers, analysis:
     assert result == json.loads(json.dumps(drawing["report"]))
     printed = " ".join(pypdf.PdfReader(paths[3]).pages[0].extract_text().split())
     assert "(0.30)" in printed and "Dice" in printed and "*" not in printed
+
+
+@pytest.mark.parametrize(
+    ("upload", "name"),
+    [
+        ("/tmp/cache/case 7 (left).PNG", "case_7_left"),
+        ("1.2.840.7", "1.2.840.7"),
+        ("größe.tif", "größe"),
+        ("...png", "image"),
+        ("a" * 300 + ".png", "a" * 80),
+    ],
+)
+def test_results_are_named_like_the_upload(upload: str, name: str) -> None:
+    assert result_name(upload) == name

@@ -47,7 +47,7 @@ def test_the_class_comes_before_the_geometry() -> None:
     words = describe(_prediction(LESION, "benign"), ALERT)
 
     assert words.startswith("**Benign (80\u00a0%).**")
-    for value in ("One lesion", "800 px", "4.0\u00a0%", " taller than wide", "20 × 40 px", "45 px"):
+    for value in ("1 lesion outlined", "800 px", "4.0\u00a0%", " taller than wide", "20 × 40 px", "45 px"):
         assert value in words
     assert "disagree" not in words and "calibrated" not in words
 
@@ -61,7 +61,7 @@ def test_a_known_pixel_size_gives_millimetres() -> None:
 def test_of_several_lesions_the_largest_is_described() -> None:
     words = describe(_prediction(_mask((0, 10, 0, 10), (50, 80, 50, 90)), "malignant"), ALERT)
 
-    assert "Two lesions" in words and "1,200 px" in words
+    assert "2 lesions outlined" in words and "1,200 px" in words
 
 
 def test_probabilities_that_are_not_calibrated_are_not_passed_off_as_such() -> None:

@@ -1,0 +1,45 @@
+"""How handlers answer: an error as one sentence, an image as a file that Gradio serves."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from busi_unet.errors import BusiUNetError
+
+
+@contextmanager
+def shown_errors() -> Iterator[None]:
+    """Turn an error of this package into one sentence on the page and in the API, without a traceback."""
+    try:
+        yield
+    except BusiUNetError as error:
+        raise gr.Error(str(error), duration=30, print_exception=False) from error
+
+
+def cache_folder() -> Path:
+    """Return the one folder that Gradio serves files from, and empties when their time is up."""
+    folder = Path(get_upload_folder())
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def answer_folder() -> Path:
+    """Return a new folder in it."""
+    return Path(tempfile.mkdtemp(prefix="answer-", dir=cache_folder()))
+
+
+def as_file(image: Image.Image, name: str) -> str:
+    """Write an image as `name`.png for the page; return its path.
+
+    Gradio would pack it itself, and take longer for it than the network for its answer; this packs lightly.
+    """
+    path = answer_folder() / f"{name}.png"
+    image.save(path, compress_level=1)
+    return str(path)
