@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Answer = dict[str, Any]
 """Values of components by name; those that are not in it stay as they are."""
 
+THRESHOLD_ON = {"interactive": True, "info": text.THRESHOLD_INFO}
+THRESHOLD_OFF = {"interactive": False, "info": text.THRESHOLD_UNUSED}
 _FORGOTTEN: Answer = dict.fromkeys(("reference", "editor", "files", "pair_file"))
 
 
@@ -90,7 +92,7 @@ def whole(analysis: Analysis, model: ModelInUse) -> Answer:
         "clip_frame": gr.Slider(
             value=image.index + 1, maximum=max(2, image.frames), visible=image.frames > 1
         ),
-        "threshold": gr.Slider(value=own, **threshold_in_force(analysis)),
+        "threshold": gr.Slider(value=own, **THRESHOLD_ON),
         "anyway": gr.Button(visible=analysis.predict(model.predictor).label is None),
         "pixel_size": gr.Number(value=analysis.pixel_size_mm, info=info),
     }
@@ -125,16 +127,9 @@ def empty(findings: str) -> Answer:
     return {
         **awaited(),
         "findings": findings,
-        "threshold": gr.Slider(value=Thresholds().mask, **threshold_in_force(None)),
+        "threshold": gr.Slider(value=Thresholds().mask, **THRESHOLD_ON),
         "pixel_size": gr.Number(value=None, info=text.PIXEL_SIZE_INFO),
     }
-
-
-def threshold_in_force(analysis: Analysis | None) -> dict[str, Any]:
-    """Return whether the threshold's slider can be moved, and what it says, for `gr.Slider`."""
-    if analysis is not None and analysis.corrected is not None:
-        return {"interactive": False, "info": text.THRESHOLD_UNUSED}
-    return {"interactive": True, "info": text.THRESHOLD_INFO}
 
 
 def report(

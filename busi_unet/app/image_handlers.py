@@ -222,12 +222,12 @@ class ImageHandlers:
         if not _has_image(painted):
             raise UsageError(*text.NOTHING_PAINTED)
         analysis = replace(analysis, corrected=_painted_mask(painted, analysis.image.pixels.shape))
-        return {"kept": analysis, "threshold": gr.Slider(**image_answer.threshold_in_force(analysis))}
+        return {"kept": analysis, "threshold": gr.Slider(**image_answer.THRESHOLD_OFF)}
 
     def drop_correction(self, analysis: Analysis | None, *settings: Any) -> Answer:
         """Return the kept image with the network's own mask, the threshold in force, and a fresh editor."""
         analysis = replace(_required(analysis), corrected=None)
-        threshold = gr.Slider(**image_answer.threshold_in_force(analysis))
+        threshold = gr.Slider(**image_answer.THRESHOLD_ON)
         return {"kept": analysis, "threshold": threshold, **self.start_correction(analysis, *settings)}
 
     def training_pair(self, analysis: Analysis | None, label: str | None, *settings: Any) -> Answer:

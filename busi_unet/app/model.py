@@ -43,9 +43,8 @@ class ModelInUse:
 
     def describe(self) -> str:
         """Return the origin as one line of Markdown."""
-        if self.kind == "embedded":
-            return text.EMBEDDED_WEIGHTS
-        return f"Weights: {text.WEIGHTS_KINDS[self.kind]} `{self.predictor.source}`"
+        source = "" if self.kind == "embedded" else f" `{self.predictor.source}`"
+        return f"Weights: {text.WEIGHTS_KINDS[self.kind]}{source}"
 
     def origin(self) -> dict[str, str]:
         """Return where the weights are from, by name of the fact, for people."""

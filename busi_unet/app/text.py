@@ -75,7 +75,6 @@ DOWNLOAD, MAKE_FILES, FILES = "Download", "Make the files", "Mask, overlay, valu
 ALL_VALUES, REPORT = "All values", "Report"
 
 # The weights in use.
-EMBEDDED_WEIGHTS = "Weights: embedded in the app."
 WEIGHTS_KINDS = {"embedded": "embedded in the app", "hub": "Hub model", "folder": "folder"}
 
 

@@ -13,7 +13,7 @@ from busi_unet.app.about import about_model, build_about_tab, own_results
 from busi_unet.app.model import ModelInUse, load_predictor
 from busi_unet.config import EVALUATION_NAME
 from busi_unet.inference.predictor import EMBEDDED
-from busi_unet.models.folder import load_config, model_hash, save_config
+from busi_unet.models.folder import model_hash
 
 
 def evaluation() -> dict:
@@ -84,14 +84,6 @@ def test_texts_from_outside_are_escaped(tiny_model: Path, own: dict) -> None:
     page = about_model(model)
     assert "<script>" not in page and "<b>test" not in page and "<i>gone" not in page
     assert "&lt;i&gt;gone" in page
-
-
-def test_a_smallest_region_is_told_where_there_is_one(tiny_model: Path) -> None:
-    config = load_config(tiny_model)
-    for area, told in ((0.0, False), (0.003, True)):
-        thresholds = replace(config.thresholds, min_area=area)
-        save_config(tiny_model, replace(config, thresholds=thresholds))
-        assert ("0.3\u00a0%" in about_model(load_predictor(str(tiny_model)))) == told
 
 
 def test_the_tab_waits_until_it_is_opened() -> None:

@@ -10,16 +10,12 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 import pytest
-from gradio_client import Client, handle_file
 from PIL import Image
 
 from busi_unet.app import batch, text
-from busi_unet.app.batch import DATATYPES, HEADERS, BatchAnswer, BatchHandlers, build_batch_tab
-from busi_unet.app.model import ModelInUse, load_predictor
+from busi_unet.app.batch import DATATYPES, HEADERS, BatchAnswer, BatchHandlers
+from busi_unet.app.model import LazyModel
 from busi_unet.data.phantom import make_phantom
-
-# Gradio's queue uses a pandas option that newer pandas calls deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing")
 
 REQUEST = gr.Request(session_hash="visitor")
 
@@ -32,13 +28,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def model(tiny_model: Path) -> ModelInUse:
-    return load_predictor(str(tiny_model))
-
-
-@pytest.fixture
-def handlers(model: ModelInUse) -> BatchHandlers:
-    return BatchHandlers(lambda: model)
+def handlers(tiny_model: Path) -> BatchHandlers:
+    return BatchHandlers(LazyModel(str(tiny_model)))
 
 
 @pytest.fixture
@@ -141,28 +132,3 @@ def test_a_refused_image_has_no_class(handlers: BatchHandlers, tmp_path: Path) -
     answer = [*run(handlers, [str(tmp_path / "blank.png")])][-1]
 
     assert answer.rows[0][1:6] == ["not analysed", None, None, None, None]
-
-
-def test_the_api_takes_files_and_a_zip(model: ModelInUse, images: list[str], tmp_path: Path) -> None:
-    archive = tmp_path / "more.zip"
-    with zipfile.ZipFile(archive, "w") as zip_file:
-        zip_file.write(images[1], "study/deep/b.png")
-        zip_file.writestr("../../evil.png", b"")
-    with gr.Blocks(analytics_enabled=False) as demo:
-        build_batch_tab(lambda: model)
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True)
-    try:
-        client = Client(url, verbose=False, download_files=tmp_path / "answers")
-        (api,) = client.view_api(return_format="dict")["named_endpoints"].items()
-        assert api[0] == "/predict_many"
-        assert api[1]["returns"][1]["label"] == "Images"
-        files = [handle_file(path) for path in (images[0], archive)]
-        results, table, _, gallery = client.predict(files, api_name="/predict_many")
-    finally:
-        demo.close()
-
-    assert [row[:2] for row in table["data"]][1] == ["more.zip", "not used"]
-    assert "leads out of the archive's folder" in table["data"][1][-1]
-    assert len(gallery) == 1
-    with zipfile.ZipFile(results) as zip_file:
-        assert "a_mask.png" in zip_file.namelist()

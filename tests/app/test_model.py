@@ -33,7 +33,7 @@ def test_embedded_weights_without_a_request(embedded: Path, requested: str | Non
     model = load_predictor(requested)
 
     assert _named(model) == {"kind": "embedded", "source": "embedded", "notice": None}
-    assert model.describe() == "Weights: embedded in the app."
+    assert model.describe() == "Weights: embedded in the app"
 
 
 def test_folder(tiny_model: Path) -> None:

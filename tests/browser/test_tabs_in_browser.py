@@ -94,8 +94,8 @@ def test_cancel_keeps_what_is_done(
 
 
 def test_about_fits_a_phone_and_shows_no_borrowed_results(page: Page) -> None:
-    page.set_viewport_size({"width": 390, "height": 844})
     page.get_by_role("tab", name=text.ABOUT).click()
+    page.set_viewport_size({"width": 390, "height": 844})
     about = page.locator("#about")
     expect(about).to_contain_text("No evaluation came with these weights")
     expect(about).to_contain_text("Not a medical device.")
