@@ -9,6 +9,7 @@ Exit codes: 0 measured, 1 an app did not start or answer, 2 wrong usage.
 import argparse
 import contextlib
 import importlib.util
+import json
 import os
 import shutil
 import socket
@@ -26,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from PIL import Image
 
-from busi_unet.cli.common import command, print_json
+from busi_unet.cli.common import command
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import BusiUNetError, first_line
 
@@ -90,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
         result = measure(Path(scratch), args.rounds, args.predictions, args.model)
     if args.json:
-        print_json(result)
+        print(json.dumps(result, indent=2))
         return
     print(f"{result['cores']} cores, median of {args.rounds}, {result['predictions']} predictions\n")
     print("| measure | value |\n|---|---|")

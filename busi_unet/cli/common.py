@@ -13,10 +13,8 @@ from typing import Any
 
 from busi_unet.errors import BusiUNetError, UsageError
 
-Main = Callable[[Sequence[str] | None], Any]
 
-
-def command(main: Main) -> Callable[..., int]:
+def command(main: Callable[[Sequence[str] | None], Any]) -> Callable[..., int]:
     """Turn a `main(argv)` into one that returns an exit code.
 
     A `BusiUNetError` becomes its message on stderr and its own exit code, a failing operating system one
@@ -65,13 +63,6 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_split(parser: argparse.ArgumentParser) -> None:
-    """Add --split."""
-    parser.add_argument(
-        "--split", choices=("train", "validation", "test", "all"), default="test", help="(%(default)s)"
-    )
-
-
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add --device."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (%(default)s)")
@@ -109,15 +100,10 @@ def warn(message: str) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
-def print_json(result: dict[str, Any]) -> None:
-    """Print one JSON object on stdout.
+def print_result(result: dict[str, Any], text: str, *, as_json: bool) -> None:
+    """Print a result on stdout: text, or one JSON object.
 
     Raises:
         ValueError: a NaN or an infinity, which JSON cannot hold; use None.
     """
-    print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def print_result(result: dict[str, Any], text: str, *, as_json: bool) -> None:
-    """Print a result on stdout: one JSON object, or text."""
-    print_json(result) if as_json else print(text)
+    print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) if as_json else text)

@@ -12,7 +12,6 @@ from busi_unet.cli.common import (
     add_data,
     add_device,
     add_json,
-    add_split,
     add_subgroups,
     print_result,
     seed,
@@ -36,7 +35,9 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "model", metavar="MODEL", help="model folder, Hub id, or 'embedded' for the built-in one"
     )
     add_data(parser)
-    add_split(parser)
+    parser.add_argument(
+        "--split", choices=("train", "validation", "test", "all"), default="test", help="(%(default)s)"
+    )
     add_device(parser)
     parser.add_argument("--seed", type=seed, default=0, help="random seed (%(default)s)")
     add_json(parser)

@@ -10,7 +10,7 @@ import pytest
 
 from busi_unet import cli
 from busi_unet.cli import COMMANDS, main
-from busi_unet.cli.common import command, print_json
+from busi_unet.cli.common import command, print_result
 from busi_unet.errors import BusiUNetError, DataLayoutError, TrainingStopped, UsageError
 from busi_unet.version import __version__
 
@@ -23,14 +23,6 @@ def test_every_command_has_help(name, capsys):
         main([name, "--help"])
     assert stopped.value.code == 0
     assert f"usage: busi-unet {name}" in capsys.readouterr().out
-
-
-def test_help_names_every_command(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(["--help"])
-    assert stopped.value.code == 0
-    printed = capsys.readouterr().out
-    assert all(name in printed for name in COMMANDS)
 
 
 @pytest.mark.parametrize("wrong", [[], ["no-such-command"], ["--data", "train"]])
@@ -96,10 +88,10 @@ def test_faults_of_the_program_keep_their_traceback():
 
 
 def test_json_is_one_object_on_stdout_and_refuses_nan(capsys):
-    print_json({"path": "Größe 3×4", "value": None})
+    print_result({"path": "Größe 3×4", "value": None}, "", as_json=True)
     assert json.loads(capsys.readouterr().out) == {"path": "Größe 3×4", "value": None}
     with pytest.raises(ValueError, match="JSON"):
-        print_json({"value": float("nan")})
+        print_result({"value": float("nan")}, "", as_json=True)
 
 
 def test_a_console_without_the_characters_gets_a_result_all_the_same():

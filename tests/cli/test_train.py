@@ -58,9 +58,7 @@ def test_data_that_are_not_prepared_are_told_in_one_message(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("token", "repo_id", "code"),
     [
-        (None, "me/busi", 1),
         ("hf_read", "me/busi", 1),
-        ("hf_write", "other/busi", 2),
         ("hf_write", "me/public", 2),
     ],
 )
