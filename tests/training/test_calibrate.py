@@ -124,16 +124,6 @@ def test_a_lesion_that_is_barely_touched_does_not_widen_the_boundary_band():
     assert calibrated(sure + touched)[0].boundary_band == calibrated(sure)[0].boundary_band
 
 
-@pytest.fixture
-def trained(tiny_model, prepared):
-    """A model folder whose record says that it was trained on the prepared split."""
-    data = load_prepared(prepared)
-    folds = {name: sorted(set(data[name]["fold"])) for name in data}
-    training = {"data": {"split_sha256": split_hash(data), "folds": folds}}
-    save_config(tiny_model, replace(load_config(tiny_model), training=training))
-    return tiny_model
-
-
 def test_a_model_folder_can_be_calibrated_again(trained, prepared, tmp_path):
     data = load_prepared(prepared)
     config = recalibrate(trained, data)

@@ -1,13 +1,12 @@
 import dataclasses
 import platform
-from pathlib import Path
 
 import pytest
 import torch
 from accelerate.state import AcceleratorState, PartialState
 
 from busi_unet.config import Architecture
-from busi_unet.data.prepared import load_prepared, resplit, split_hash
+from busi_unet.data.prepared import load_prepared, resplit
 from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.models.folder import load_config, load_model, save_config
 from busi_unet.models.unet import UNet
@@ -78,14 +77,6 @@ def test_a_class_without_images_is_named_and_an_empty_split_refused(prepared, ca
     check_data(TrainOptions(no_validation=True), data)
 
 
-@pytest.fixture
-def trained(tiny_model, prepared) -> Path:
-    """A model folder whose record says that it was trained on the prepared split."""
-    training = {"data": {"split_sha256": split_hash(load_prepared(prepared))}}
-    save_config(tiny_model, dataclasses.replace(load_config(tiny_model), training=training))
-    return tiny_model
-
-
 PLAIN = TrainOptions(encoder="plain", width=4, size=64)
 
 
@@ -103,7 +94,7 @@ def test_a_model_folder_gives_the_start_weights(trained, prepared):
 def test_weights_that_may_know_the_test_images_are_refused(trained, prepared):
     data = load_prepared(prepared)
     options = PLAIN.replace(init=str(trained))
-    with pytest.raises(UsageError, match=r"--init .*another split"):
+    with pytest.raises(UsageError, match="another split"):
         build_model(options, resplit(data, 2))
     config = load_config(trained)
     save_config(trained, dataclasses.replace(config, training={}))

@@ -22,7 +22,7 @@ from busi_unet.training.tracking import (
 )
 
 FAKES = Path(__file__).parents[1] / "fakes"
-FIGURES = {"learning_rate", "train_loss", "validation_dice", "validation_accuracy"}
+METRICS = {"learning_rate", "train_loss", "validation_dice", "validation_accuracy"}
 
 
 def run(*command: str, processes: int = 1) -> str:
@@ -67,8 +67,8 @@ def test_tensorboard_has_one_value_per_epoch_though_a_resume_repeats_one(tmp_pat
     track("tensorboard", output, 0, 3, killed=True)
     track("tensorboard", output, 2, 4, killed=False)
     log = read_tensorboard(output)
-    assert set(log.Tags()["scalars"]) == FIGURES
-    for name in FIGURES:
+    assert set(log.Tags()["scalars"]) == METRICS
+    for name in METRICS:
         assert [event.step for event in log.Scalars(name)] == [1, 2, 3, 4]
     # The third epoch counts as the resumed run saw it.
     assert [event.value for event in log.Scalars("learning_rate")] == pytest.approx([0.1, 0.2, 0.3, 0.4])
@@ -94,7 +94,7 @@ def test_trackio_goes_on_with_the_run_that_is_resumed(tmp_path):
         for name in set(row) - {"step", "timestamp"}:
             values.setdefault(name, []).append((row["step"], row[name]))
     overlays = {name for name in values if name.startswith("overlays/")}
-    assert set(values) == FIGURES | overlays
+    assert set(values) == METRICS | overlays
     assert len(overlays) == 4
     for name in values:
         assert sorted({step for step, _ in values[name]}) == [1, 2, 3, 4]
