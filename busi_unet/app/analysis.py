@@ -157,22 +157,14 @@ def _map(prediction: Prediction, view: str) -> tuple[np.ndarray, float, float]:
 
 def measurement_row(number: int, lesion: Lesion) -> list[Any]:
     """Return the row of a lesion in the order of `text.MEASUREMENT_HEADERS`, with units."""
-    unit, digits = lesion.unit, 1 if lesion.unit == "mm" else 0
-
-    def length(name: str) -> str:
-        return f"{getattr(lesion, f'{name}_{unit}'):,.{digits}f}"
-
-    depth = "not known"
-    if lesion.skin_distance_px is not None:
-        depth = f"{'≥ ' if lesion.skin_at_edge else ''}{length('skin_distance')} {unit}"
     left, top, right, bottom = lesion.box
     return [
         number,
-        f"{lesion.area_mm2:,.1f} mm²" if unit == "mm" else f"{lesion.area_px:,} px",
-        f"{length('longest_diameter')} {unit}",
-        f"{length('perpendicular')} {unit}",
-        f"{length('width')} × {length('height')} {unit}",
-        f"{'yes' if lesion.taller_than_wide else 'no'} ({lesion.depth_to_width:.2f})",
-        depth,
+        lesion.area_text,
+        lesion.lengths("longest_diameter"),
+        lesion.lengths("perpendicular"),
+        lesion.lengths("width", "height"),
+        lesion.shape_text,
+        lesion.skin_text,
         f"{left}, {top} – {right}, {bottom} px",
     ]

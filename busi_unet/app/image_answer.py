@@ -200,9 +200,8 @@ def write_downloads(analysis: Analysis, model: ModelInUse) -> list[str]:
     paths[2].write_text(json.dumps({**values, "date": today}, indent=2) + "\n", encoding="utf-8")
     paths[3].write_bytes(
         pdf_report(
-            image=analysis.image.pixels,
+            prediction=prediction,
             overlay=overlay,
-            prediction=prediction.to_dict(),
             corrected=analysis.corrected is not None,
             model=model.origin_line(),
             date=today,

@@ -327,13 +327,8 @@ def describe_millimetres(typed: float | None) -> str:
 
 def _lesion(lesion: Lesion, subject: str) -> str:
     shape = "taller than wide" if lesion.taller_than_wide else "not taller than wide"
-    if lesion.unit == "mm":
-        area, size = f"{lesion.area_mm2:,.1f} mm²", f"{lesion.width_mm:.1f} × {lesion.height_mm:.1f} mm"
-        diameter = f"{lesion.longest_diameter_mm:.1f} mm"
-    else:
-        area, size = f"{lesion.area_px:,} px", f"{lesion.width_px} × {lesion.height_px} px"
-        diameter = f"{lesion.longest_diameter_px:.0f} px"
+    size, diameter = lesion.lengths("width", "height"), lesion.lengths("longest_diameter")
     return (
-        f"{subject} covers {area} ({percent(lesion.area_share, 1)} of the image), is {shape} ({size}), "
-        f"and its longest diameter is {diameter}."
+        f"{subject} covers {lesion.area_text} ({percent(lesion.area_share, 1)} of the image), "
+        f"is {shape} ({size}), and its longest diameter is {diameter}."
     )

@@ -78,6 +78,29 @@ class Lesion:
         """Return the measurements, JSON-ready."""
         return asdict(self)
 
+    def lengths(self, *names: str) -> str:
+        """Return lengths, named without their unit, as people read them: "12.3 × 4.5 mm"."""
+        digits = 1 if self.unit == "mm" else 0
+        values = (f"{getattr(self, f'{name}_{self.unit}'):,.{digits}f}" for name in names)
+        return f"{' × '.join(values)} {self.unit}"
+
+    @property
+    def area_text(self) -> str:
+        """The area with its unit."""
+        return f"{self.area_mm2:,.1f} mm²" if self.unit == "mm" else f"{self.area_px:,} px"
+
+    @property
+    def shape_text(self) -> str:
+        """Whether it is taller than wide, and its depth over its width: "yes (1.20)"."""
+        return f"{'yes' if self.taller_than_wide else 'no'} ({self.depth_to_width:.2f})"
+
+    @property
+    def skin_text(self) -> str:
+        """The distance below the skin line; "≥" where that is the image's edge."""
+        if self.skin_distance_px is None:
+            return "not known"
+        return f"{'≥ ' if self.skin_at_edge else ''}{self.lengths('skin_distance')}"
+
 
 def measure_lesions(
     mask: np.ndarray, image: np.ndarray | None = None, *, spacing_mm: tuple[float, float] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -19,6 +19,8 @@ from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, Frame, KeepInFrame, Paragraph, Spacer, Table
 from reportlab.platypus import Image as PageImage
+
+from busi_unet.imaging.measure import Lesion
 
 # Images as they are: written out in ASCII, the file is a quarter larger and takes seconds longer.
 rl_config.useA85 = 0
@@ -68,9 +70,8 @@ _COLUMNS = {
 
 def pdf_report(
     *,
-    image: np.ndarray,
+    prediction: Any,
     overlay: Image.Image,
-    prediction: Mapping[str, Any],
     model: str,
     date: str,
     corrected: bool = False,
@@ -84,9 +85,8 @@ def pdf_report(
     as a whole is set smaller if it must be. The same input gives the same bytes.
 
     Args:
-        image: uint8 (H, W), as it was analysed.
+        prediction: a `Prediction`; the first 8 of its lesions are listed.
         overlay: RGB of size (W, H).
-        prediction: `Prediction.to_dict()`; of `measurements` the first 8 are listed.
         model: name and version of the weights, and where they came from.
         date: as the page shows it.
         corrected: the outline was corrected by hand, so it is not the model's.
@@ -100,7 +100,7 @@ def pdf_report(
         _text(f"Date: {date}"),
         _text(f"Model: {model}"),
         Spacer(0, 3 * mm),
-        _images(image, overlay, corrected, inner_width),
+        _images(prediction.image, overlay, corrected, inner_width),
         *_result(prediction, summary),
         *_measurements(prediction, inner_width),
         *_section("Comparison with a reference mask", comparison),
@@ -146,66 +146,47 @@ def _scaled(image: Image.Image, width: float) -> PageImage:
     return PageImage(stream, shown.width * scale, shown.height * scale, hAlign="LEFT")
 
 
-def _result(prediction: Mapping[str, Any], summary: Sequence[str]) -> list[Flowable]:
-    if prediction["label"] is None:
-        return _section("Not analysed", [*prediction["reasons"], *summary])
-    refusal = _section("Analysed anyway, not reliable", prediction["reasons"])
-    probabilities = prediction["probabilities"]
+def _result(prediction: Any, summary: Sequence[str]) -> list[Flowable]:
+    if prediction.label is None:
+        return _section("Not analysed", [*prediction.reasons, *summary])
+    refusal = _section("Analysed anyway, not reliable", prediction.reasons)
     rows = [
-        [_text(name, _HEAD_CELL if name == prediction["label"] else _CELL), _text(f"{share:.1%}", _CELL)]
-        for name, share in probabilities.items()
+        [_text(name, _HEAD_CELL if name == prediction.label else _CELL), _text(f"{share:.1%}", _CELL)]
+        for name, share in prediction.probabilities.items()
     ]
     table = Table(rows, colWidths=[40 * mm, 25 * mm], hAlign="LEFT", style=_GRID)
     heading = _text("Class probabilities", _HEADING)
     return [*refusal, heading, table, Spacer(0, 1.5 * mm), *map(_text, summary)]
 
 
-def _measurements(prediction: Mapping[str, Any], width: float) -> list[Flowable]:
-    lesions = prediction["measurements"]
-    if prediction["label"] is None:
+def _measurements(prediction: Any, width: float) -> list[Flowable]:
+    lesions = prediction.measurements
+    if prediction.label is None:
         return []
     if not lesions:
         return _section("Measurements", ["No lesion was outlined."])
     rows = [[_text(head, _HEAD_CELL) for head in _COLUMNS]]
     for number, lesion in enumerate(lesions[:MAX_LESIONS], start=1):
-        rows.append([_text(cell, _CELL) for cell in (str(number), *_cells(lesion))])
+        diameters = lesion.lengths("longest_diameter", "perpendicular")
+        extents = lesion.lengths("width", "height")
+        cells = (f"{number}", diameters, extents, lesion.area_text, lesion.shape_text, lesion.skin_text)
+        rows.append([_text(cell, _CELL) for cell in cells])
     widths = [share * width for share in _COLUMNS.values()]
     table = Table(rows, colWidths=widths, hAlign="LEFT", style=_GRID)
     return [_text("Measurements", _HEADING), table, Spacer(0, 1.5 * mm), *map(_text, _footnotes(lesions))]
 
 
-def _cells(lesion: Mapping[str, Any]) -> tuple[str, ...]:
-    unit = lesion["unit"]
-    digits = 1 if unit == "mm" else 0
-
-    def pair(first: str, second: str) -> str:
-        a, b = lesion[f"{first}_{unit}"], lesion[f"{second}_{unit}"]
-        return f"{a:,.{digits}f} × {b:,.{digits}f} {unit}"
-
-    area = f"{lesion['area_mm2']:,.1f} mm²" if unit == "mm" else f"{lesion['area_px']:,} px"
-    skin, below = lesion[f"skin_distance_{unit}"], "not known"
-    if skin is not None:
-        below = f"{'≥ ' if lesion['skin_at_edge'] else ''}{skin:,.{digits}f} {unit}"
-    return (
-        pair("longest_diameter", "perpendicular"),
-        pair("width", "height"),
-        area,
-        f"{'yes' if lesion['taller_than_wide'] else 'no'} ({lesion['depth_to_width']:.2f})",
-        below,
-    )
-
-
-def _footnotes(lesions: Sequence[Mapping[str, Any]]) -> list[str]:
+def _footnotes(lesions: Sequence[Lesion]) -> list[str]:
     notes = []
     if len(lesions) > MAX_LESIONS:
         notes.append(f"{len(lesions) - MAX_LESIONS} more lesions are not listed here.")
-    if lesions[0]["unit"] == "px":
+    if lesions[0].unit == "px":
         notes.append(
             "px: pixels of the image. The size of a pixel is not known, so there are no millimetres."
         )
     else:
-        down, across = lesions[0]["spacing_mm"]
+        down, across = lesions[0].spacing_mm
         notes.append(f"Lengths assume a pixel size of {across:.4g} mm across and {down:.4g} mm in depth.")
-    if any(lesion["skin_at_edge"] for lesion in lesions[:MAX_LESIONS]):
+    if any(lesion.skin_at_edge for lesion in lesions[:MAX_LESIONS]):
         notes.append("≥: tissue reaches the upper edge of the image, which is taken for the skin line.")
     return notes

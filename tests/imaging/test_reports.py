@@ -1,4 +1,5 @@
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,17 +19,16 @@ def inputs(shape=(120, 160), lesions=1, spacing_mm=None, **others):
     for number in range(lesions):
         top, left = 10 + 12 * (number // 12), 4 + 12 * (number % 12)
         mask[top : top + 9, left : left + 6] = True
-    prediction = {
-        "label": "benign",
-        "probabilities": PROBABILITIES,
-        "refused": False,
-        "reasons": [],
-        "measurements": [lesion.to_dict() for lesion in measure_lesions(mask, image, spacing_mm=spacing_mm)],
-    }
+    prediction = SimpleNamespace(
+        image=image,
+        label="benign",
+        probabilities=PROBABILITIES,
+        reasons=(),
+        measurements=measure_lesions(mask, image, spacing_mm=spacing_mm),
+    )
     return {
-        "image": image,
-        "overlay": draw_overlay(image, mask),
         "prediction": prediction,
+        "overlay": draw_overlay(image, mask),
         "model": "embedded weights 0.1.0",
         "date": "3 March 2026, 14:05",
         **others,
@@ -75,12 +75,12 @@ def test_pixels_are_said_to_be_pixels():
 
 def test_a_refusal_shows_its_reason_and_no_probabilities():
     content = inputs(lesions=0)
-    content["prediction"] |= {"refused": True, "reasons": ["The image is blank."]}
+    content["prediction"].reasons = ("The image is blank.",)
     _, text = parsed(**content)
     assert "Analysed anyway, not reliable The image is blank." in text
     assert "77.9%" in text and "No lesion was outlined." in text
 
-    content["prediction"] |= {"label": None, "probabilities": None}
+    content["prediction"].label = content["prediction"].probabilities = None
     _, text = parsed(**content)
     assert "Not analysed The image is blank." in text
     assert "%" not in text and "No lesion" not in text
