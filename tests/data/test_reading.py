@@ -25,11 +25,6 @@ def refusal_of(archive: Path, scratch: Path) -> DataLayoutError:
     return caught.value
 
 
-def test_source_that_does_not_exist(scratch, tmp_path):
-    with pytest.raises(UsageError, match="no folder or zip called"):
-        fetch(str(tmp_path / "nowhere"), scratch)
-
-
 def test_a_folder_is_used_where_it_lies(phantom_root, scratch):
     assert fetch(str(phantom_root), scratch) == (phantom_root, "folder")
     assert list(scratch.iterdir()) == []
@@ -46,19 +41,6 @@ def test_zip_is_unpacked_byte_by_byte(phantom_root, scratch, tmp_path):
     files = [path.relative_to(phantom_root) for path in phantom_root.rglob("*.png")]
     assert len(files) == 48
     assert all((folder / file).read_bytes() == (phantom_root / file).read_bytes() for file in files)
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["../outside.png", "benign/../../outside.png", "/tmp/outside.png", "C:\\outside.png", "..\\outside.png"],
-)
-def test_zip_that_climbs_out_is_refused(name, scratch, tmp_path):
-    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as zip_file:
-        zip_file.writestr("benign/benign (1).png", b"")
-        zip_file.writestr(name, b"x")
-    (problem,) = refusal_of(tmp_path / "evil.zip", scratch).problems
-    assert "out of the archive" in problem
-    assert not list(tmp_path.rglob("*.png"))
 
 
 def test_zip_with_a_symbolic_link_is_refused(scratch, tmp_path):
@@ -81,7 +63,7 @@ def test_zip_that_would_fill_the_disk_is_refused_before_unpacking(
     assert list(scratch.iterdir()) == []
 
 
-def test_damaged_zips(phantom_root, scratch, tmp_path):
+def test_a_zip_with_a_damaged_entry_is_refused(phantom_root, scratch, tmp_path):
     archive = Path(shutil.make_archive(str(tmp_path / "archive"), "zip", phantom_root))
     data = bytearray(archive.read_bytes())
     with zipfile.ZipFile(archive) as zip_file:
@@ -89,8 +71,6 @@ def test_damaged_zips(phantom_root, scratch, tmp_path):
     data[entry.header_offset + 200] ^= 0xFF
     archive.write_bytes(data)
     assert refusal_of(archive, scratch).problems[0].startswith("benign/benign (2).png: damaged")
-    archive.write_bytes(data[: len(data) // 2])
-    assert "cut short" in refusal_of(archive, scratch).message
 
 
 # --- Kaggle and the Hub ---
