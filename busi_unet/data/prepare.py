@@ -89,9 +89,7 @@ def prepare(
     fold_splits = split_of_fold(test_fold)
     given = [sources] if isinstance(sources, (str, os.PathLike, OwnData)) else list(sources)
     if not given:
-        raise UsageError(
-            "There is no source.", "Name a folder, a zip, 'kaggle' or a Hub data set (USER/NAME)."
-        )
+        raise UsageError("There is no source.", "Name a folder, a zip or a Hub data set (USER/NAME).")
     output = Path(output).expanduser().resolve()
     _check_output(output, given, overwrite)
     import_datasets()
