@@ -73,6 +73,7 @@ def drawing(analysis: Analysis, model: ModelInUse) -> Answer:
         "probabilities": _probabilities(prediction.probabilities),
         "report": report(analysis, model, prediction, agreement),
         "findings": findings(analysis, model, prediction),
+        "anyway": gr.Button(visible=prediction.label is None),
         "measurements": [measurement_row(*each) for each in enumerate(prediction.measurements, start=1)],
         "agreement": agreement_in_words(analysis, agreement),
         "agreement_image": shared,
@@ -93,7 +94,6 @@ def whole(analysis: Analysis, model: ModelInUse) -> Answer:
             value=image.index + 1, maximum=max(2, image.frames), visible=image.frames > 1
         ),
         "threshold": gr.Slider(value=own, **THRESHOLD_ON),
-        "anyway": gr.Button(visible=analysis.predict(model.predictor).label is None),
         "pixel_size": gr.Number(value=analysis.pixel_size_mm, info=info),
     }
 
@@ -105,6 +105,7 @@ def nothing_drawn(findings: str) -> Answer:
         "legend": "",
         "probabilities": _probabilities(None),
         "findings": findings,
+        "anyway": gr.Button(visible=False),
         "measurements": [],
         "agreement": "",
     }
@@ -118,7 +119,6 @@ def awaited() -> Answer:
         "kept": None,
         "original": None,
         "clip_frame": gr.Slider(visible=False),
-        "anyway": gr.Button(visible=False),
     }
 
 

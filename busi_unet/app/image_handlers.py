@@ -186,7 +186,7 @@ class ImageHandlers:
 
     def analyse_again(self, analysis: Analysis | None) -> Answer:
         """Return the kept image, its result to be shown although it was refused."""
-        return {"kept": analysis and replace(analysis, anyway=True), "anyway": gr.Button(visible=False)}
+        return {"kept": analysis and replace(analysis, anyway=True)}
 
     def measure_in_mm(self, analysis: Analysis | None, pixel_size_mm: float | None) -> Answer:
         """Return the kept image with a pixel size that the visitor typed, or without one again."""

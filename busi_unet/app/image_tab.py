@@ -36,13 +36,13 @@ _SHOW_JS = """() => {
 _LOOK = ("view", "color", "opacity", "diameters")
 _SETTINGS = ("threshold", *_LOOK)
 _DRAWN = (
-    *("overlay", "legend", "probabilities", "report", "findings", "measurements"),
-    *("agreement", "agreement_image"),
+    *("overlay", "legend", "probabilities", "report", "findings", "anyway"),
+    *("measurements", "agreement", "agreement_image"),
 )
 # What is made of a result: put away when that changes, so that nothing stale is taken home.
 _MADE = ("files", "pair_file")
 _WHOLE = (
-    *(*_DRAWN, *_MADE, "kept", "original", "clip_frame", "threshold", "anyway", "pixel_size"),
+    *(*_DRAWN, *_MADE, "kept", "original", "clip_frame", "threshold", "pixel_size"),
     *("reference", "editor", "number"),
 )
 
@@ -191,7 +191,7 @@ def _bind_actions(bind: _Binder, handlers: ImageHandlers) -> None:
             bind.redraw(done.then, handlers)
 
     act(parts["pixel_size"].input, handlers.measure_in_mm, ["pixel_size"], "kept")
-    act(parts["anyway"].click, handlers.analyse_again, [], "kept", "anyway")
+    act(parts["anyway"].click, handlers.analyse_again, [], "kept")
     reference = parts["reference"]
     for change in (reference.upload, reference.clear, reference.delete):
         act(change, handlers.compare, ["reference"], "kept")
