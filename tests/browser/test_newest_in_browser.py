@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from fakes.dicom_files import dicom
 from PIL import Image
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, TimeoutError, expect
 
 from busi_unet.app.examples import examples
 from busi_unet.app.text import INVITATION
@@ -103,7 +104,9 @@ class Visitor:
         while not shutter.count():
             source = off if off.count() else self.page.get_by_label("Capture from camera")
             if source.count():
-                source.click()
+                # It may go while it is clicked.
+                with contextlib.suppress(TimeoutError):
+                    source.click(timeout=2000)
             time.sleep(0.1)
         self.page.wait_for_function("document.querySelector('#capture video')?.readyState >= 2")
 
