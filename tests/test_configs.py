@@ -75,7 +75,7 @@ def test_the_cpu_configuration_trains_and_tracks(prepared, tmp_path):
     log = EventAccumulator(str(run / "tensorboard")).Reload()
     for name in ("train_loss", "validation_dice", "validation_accuracy", "learning_rate"):
         assert [event.step for event in log.Scalars(name)] == [1]
-    assert len(log.Tags()["images"]) == 4
+    assert len(log.Tags()["images"]) == 3
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from busi_unet.data.prepared import leave_out, load_prepared, resplit
 from busi_unet.data.torch_dataset import Batch
-from busi_unet.errors import TrainingError, TrainingStopped
+from busi_unet.errors import TrainingError, TrainingStopped, first_line
 from busi_unet.inference.predictor import Predictor
 from busi_unet.inference.runtime import TorchRuntime
 from busi_unet.models.folder import load_model
@@ -50,7 +50,7 @@ from busi_unet.training.setup import (
     check_data,
     load_images,
 )
-from busi_unet.training.tracking import close_trackers, log_epoch, log_overlays, open_trackers
+from busi_unet.training.tracking import close_tracker, log_overlays, open_tracker
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -71,8 +71,8 @@ def train(options: TrainOptions) -> Path | None:
     Raises:
         UsageError: options that do not fit together, the machine or the run folder.
         DataLayoutError: the data set cannot be used.
-        TrainingError: the run cannot be resumed, its folder cannot be written, its loss is not finite, or not
-            even one image at a time fits into memory.
+        TrainingError: the run cannot be resumed, its folder cannot be written, its loss is not finite, or a
+            forward pass does not fit into memory.
         TrainingStopped: SIGTERM or SIGINT came after the first step; the checkpoint holds all steps done.
     """
     accelerator = build_accelerator(options)
@@ -84,66 +84,31 @@ def train(options: TrainOptions) -> Path | None:
             data = leave_out(data, options.leave_out)
         check_data(options, data)
         open_run_folder(options, accelerator, data)
-        run = fit_into_memory(options, accelerator, data)
+        run = build_run(
+            options, accelerator, data, *load_images(options, data, progress=accelerator.is_main_process)
+        )
+        if has_checkpoint(options.output):
+            load_checkpoint(options.output, run.parts())
+        if not accelerator.is_main_process:
+            # The checkpoint counts the images of all processes.
+            run.progress.tally = Tally()
+        open_tracker(options, accelerator, resumed_at=run.progress.epoch)
+        fit(run)
         accelerator.wait_for_everyone()
         if accelerator.is_main_process and not is_finished(options.output):
             finish(run, data)
         accelerator.wait_for_everyone()
-    finally:
-        close_trackers(accelerator)
-    return options.output / "model" if accelerator.is_main_process else None
-
-
-def fit_into_memory(options: TrainOptions, accelerator: Accelerator, data: DatasetDict) -> Run:
-    """Train; where memory runs out, continue from the last checkpoint with half the images per pass.
-
-    Accumulation makes up for it, so that an optimizer step sees as many images as before.
-    """
-    images = load_images(options, data, progress=accelerator.is_main_process)
-    while True:
-        try:
-            run = build_run(options, accelerator, data, *images)
-            if has_checkpoint(options.output):
-                load_checkpoint(options.output, run.parts())
-            if not accelerator.is_main_process:
-                # The checkpoint counts the images of all processes.
-                run.progress.tally = Tally()
-            if not accelerator.trackers:
-                open_trackers(options, accelerator, resumed_at=run.progress.epoch)
-            fit(run)
-            return run
-        except RuntimeError as error:
-            if not should_reduce_batch_size(error):
-                raise
-        run = None
-        accelerator.free_memory()
-        options = halve(options, accelerator)
-
-
-def halve(options: TrainOptions, accelerator: Accelerator) -> TrainOptions:
-    """Return options with at most half the images per pass, and warn of it.
-
-    Raises:
-        TrainingError: there is but one, or other processes wait for gradients that will never come.
-    """
-    per_process = options.batch_size // accelerator.num_processes
-    share = per_process // options.accumulate
-    before = f"Out of memory with {share} images per pass"
-    if share == 1:
-        raise TrainingError(f"{before}.", "Use a smaller --size or a smaller --encoder.")
-    share = max(size for size in range(1, share // 2 + 1) if per_process % size == 0)
-    options = options.replace(accumulate=per_process // share)
-    if accelerator.num_processes > 1:
+    except RuntimeError as error:
+        if not should_reduce_batch_size(error):
+            raise
         raise TrainingError(
-            f"{before} on process {accelerator.process_index}.",
-            f"Continue with --accumulate {options.accumulate}, and --resume if there is a checkpoint.",
-        )
-    print(
-        f"warning: {before}: continuing with {share}, as with --accumulate {options.accumulate}. "
-        "Optimizer steps see as many images as before, batch norm fewer.",
-        file=sys.stderr,
-    )
-    return options
+            f"Out of memory: {first_line(error)}.",
+            f"Use a larger --accumulate than {options.accumulate}, with --resume if there is a checkpoint, "
+            "or a smaller --size or --encoder.",
+        ) from error
+    finally:
+        close_tracker(accelerator)
+    return options.output / "model" if accelerator.is_main_process else None
 
 
 def fit(run: Run) -> None:
@@ -174,7 +139,8 @@ def fit(run: Run) -> None:
             better = progress.finish_epoch(row, validated=not options.no_validation)
             write_epoch(run, selected=better or options.last_epoch)
             # Before the checkpoint: a resumed run logs again what comes after its checkpoint.
-            log_epoch(accelerator, progress.history[-1], progress.epoch)
+            logged = {name: value for name, value in row.items() if value is not None}
+            accelerator.log(logged, step=progress.epoch)
             save(run)
             if run.validation_loader is not None:
                 log_overlays(accelerator, run.ema.module, run.validation_loader.dataset, progress.epoch)

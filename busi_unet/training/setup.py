@@ -91,7 +91,6 @@ class Run:
     """Everything that the stages share, prepared by accelerate.
 
     Attributes:
-        options: with the accumulation that fits into memory.
         steps_per_epoch: optimizer steps.
         model: the network.
         ema: the network's weight average that is validated and saved; its buffers are averaged too.

@@ -215,41 +215,13 @@ def test_training_stops_early_and_the_best_or_last_epoch_becomes_the_model(
         assert torch.allclose(weights.float(), averages[kept - 1][name].float(), rtol=1e-3, atol=1e-6), name
 
 
-def test_out_of_memory_halves_the_images_per_pass_and_keeps_the_batch(options, monkeypatch, capsys):
-    sizes, steps = [], []
-    compute_loss, write_epoch = loop.combined_loss, loop.write_epoch
-
-    def hungry(output, *arguments, **keywords):
-        sizes.append(len(output.mask_logits))
-        # More than one image fits for the first epoch only, as where memory is shared.
-        if len(output.mask_logits) > (1 if steps else 2):
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        return compute_loss(output, *arguments, **keywords)
-
-    def spy(run, **keywords):
-        steps.append((run.scheduler.last_epoch, run.options.accumulate))
-        write_epoch(run, **keywords)
-
-    monkeypatch.setattr(loop, "combined_loss", hungry)
-    monkeypatch.setattr(loop, "write_epoch", spy)
-    monkeypatch.setattr(loop, "validate", lambda run: Tally(1.0, 1, 0.5, 1, 1))
-    monkeypatch.setattr(loop, "finish", lambda *_: None)
-    train(options)
-    printed = capsys.readouterr().err
-    assert "Out of memory with 4 images per pass: continuing with 2" in printed
-    assert "Out of memory with 2 images per pass: continuing with 1, as with --accumulate 4" in printed
-    # The second epoch continues from the checkpoint of the first, with as many steps.
-    assert steps == [(STEPS, 2), (2 * STEPS, 4)]
-    assert sizes == [4, *[2] * 2 * STEPS, 2, *[1] * 4 * STEPS]
-
-
-def test_when_not_one_image_fits_it_is_said(options, monkeypatch):
+def test_out_of_memory_is_one_message_that_says_what_to_do(options, monkeypatch):
     def hungry(*_, **__):
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     monkeypatch.setattr(loop, "combined_loss", hungry)
-    with pytest.raises(TrainingError, match=r"memory with 1 images per pass.*smaller --size"):
-        train(options.replace(batch_size=2))
+    with pytest.raises(TrainingError, match=r"Out of memory: CUDA.*--accumulate"):
+        train(options)
 
 
 def test_a_loss_that_is_not_finite_names_the_images_that_have_it(options, monkeypatch):
