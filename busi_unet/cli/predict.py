@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON line per image instead of text")
     parser.epilog = (
         "The output folder holds NAME_mask.png and NAME_overlay.png of each image, predictions.jsonl, "
-        "predictions.csv and report.html. Exit code 1: some images could not be used (the others were)."
+        "predictions.csv, report.html and written.sha256; files that no earlier run wrote are not replaced. "
+        "Exit code 1: some images could not be used (the others were)."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -111,6 +112,11 @@ def images_below(folder: Path) -> list[Path]:
     return [path for inner in folders(folder) for path in children(inner) if is_image(path)]
 
 
+def composed(name: str) -> str:
+    """Return a name with its accents composed (NFC), as tables have them and macOS may not."""
+    return unicodedata.normalize("NFC", name)
+
+
 def subfolder(folder: Path, name: str) -> Path | None:
     """Return the folder of this name, whatever the case of its letters."""
     return next((path for path in children(folder) if path.is_dir() and path.name.casefold() == name), None)
@@ -152,7 +158,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         )
     padding = [""] * len(header)
     return [
-        dict(zip(header, [cell.strip() for cell in row] + padding, strict=False))
+        dict(zip(header, [composed(cell.strip()) for cell in row] + padding, strict=False))
         for row in rows[1:]
         if any(cell.strip() for cell in row)
     ]

@@ -40,7 +40,7 @@ from busi_unet.errors import (
 )
 from busi_unet.io import files
 from busi_unet.io.decode import EXTENSIONS, decode_image
-from busi_unet.io.masks import check_mask, decode_mask, read_mask
+from busi_unet.io.masks import MAX_VALUES, check_mask, decode_mask, read_mask
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -125,7 +125,7 @@ def fetch(source: str, scratch: Path) -> tuple[Path, str]:
 
     Raises:
         UsageError: no such source.
-        DataLayoutError: a zip that is damaged or not safe to unpack.
+        DataLayoutError: a zip of which not every entry can be unpacked.
         HubAccessError: Kaggle or the Hub cannot be reached or has no such data set.
     """
     path = Path(source).expanduser()
@@ -155,7 +155,8 @@ def _unpack(archive: Path, scratch: Path) -> Path:
         archive, target, max_bytes=MAX_UNPACKED_BYTES, max_files=MAX_UNPACKED_FILES, hint=hint
     )
     if problems:
-        raise DataLayoutError(f"{archive} is damaged:", problems, hint)
+        listed = [f"{entry}: {problem}" for entry, problem in problems.items()]
+        raise DataLayoutError(f"{archive} cannot be unpacked whole:", listed, hint)
     return target
 
 
@@ -236,7 +237,7 @@ def _read_case(source: str, case: Case, base: Path) -> tuple[Row | None, list[st
     remarks: list[tuple[str, str]] = []
 
     def name(path: Path) -> str:
-        return path.relative_to(base).as_posix() if path.is_relative_to(base) else str(path)
+        return files.readable(path.relative_to(base).as_posix() if path.is_relative_to(base) else str(path))
 
     def attempt(read: Callable[..., Any], path: Path, **options: Any) -> Any:
         try:
@@ -245,6 +246,8 @@ def _read_case(source: str, case: Case, base: Path) -> tuple[Row | None, list[st
             problems.append(str(error))
 
     image = attempt(decode_image, case.image)
+    if image is not None and (greys := len(np.unique(image))) <= MAX_VALUES:
+        problems.append(f"{name(case.image)}: has {greys} grey values, as a mask has; move it away")
     masks = []
     for path in case.masks or ():
         read = attempt(read_mask, path, image=image)
@@ -279,7 +282,11 @@ def _read_case(source: str, case: Case, base: Path) -> tuple[Row | None, list[st
     if problem := _lesion_problem(case.label, mask):
         where = name(case.masks[0]) if case.masks else name(case.image)
         return None, [f"{where}: {problem}"], remarks
-    return _row(source, case.image_id, case.label, image, mask, case.patient, case.fold), [], remarks
+    return (
+        _row(source, files.readable(case.image_id), case.label, image, mask, case.patient, case.fold),
+        [],
+        remarks,
+    )
 
 
 def _size_mismatch(mask: np.ndarray, image: np.ndarray) -> str:

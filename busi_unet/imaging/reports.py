@@ -119,8 +119,11 @@ def pdf_report(
 
 
 def _text(text: str, style: ParagraphStyle = _BODY) -> Paragraph:
+    # What the font lacks, such as Chinese in a model's name, would be empty boxes.
+    glyphs = pdfmetrics.getFont(style.fontName).face.charToGlyph
+    known = (char if char.isspace() or ord(char) in glyphs else f"[U+{ord(char):04X}]" for char in text)
     # Escaped: reportlab reads markup, and an <img> in a model's name would fetch a file.
-    return Paragraph(escape(text), style)
+    return Paragraph(escape("".join(known)), style)
 
 
 def _section(heading: str, sentences: Sequence[str]) -> list[Flowable]:

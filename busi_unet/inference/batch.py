@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,10 +19,11 @@ from busi_unet.errors import BusiUNetError, first_line
 from busi_unet.imaging.quality import image_warnings
 from busi_unet.inference.predictor import Predictor
 from busi_unet.io.decode import read_image
+from busi_unet.io.files import check_ours, note_written, write_ours
 from busi_unet.io.find_images import ImageFile
 from busi_unet.io.html import render
 
-JSON_LINES_NAME = "predictions.jsonl"
+JSON_LINES_NAME, _TABLE_NAME, _REPORT_NAME = "predictions.jsonl", "predictions.csv", "report.html"
 FLAGGED = "Flagged: the malignant probability is above the alert threshold."
 COLUMNS = (
     *("image", "label", *(f"p_{name}" for name in CLASS_NAMES)),
@@ -42,21 +45,37 @@ def predict_files(
         predictor: loaded.
         files: as `find_images` lists them.
         output: folder for `NAME_mask.png` (0 or 255, the image's size), `NAME_overlay.png` (original beside
-            overlay) and `predictions.jsonl`; created where missing.
+            overlay), `predictions.jsonl`, and `written.sha256`, by which later runs know what they may
+            replace; created where missing.
         anyway: analyse images that are refused, too; they stay marked.
 
     Yields:
         A record per file, JSON-ready: `image`, and either `error` or the entries of `Prediction.to_dict`
         with `warnings` about the image and the names of `mask` and `overlay` in the output folder.
+
+    Raises:
+        UsageError: it would replace a file that no earlier run wrote; nothing is written.
     """
+    files = list(files)
+    names = (name for file in files if not file.problem for name in _results(file))
+    check_ours(output, (JSON_LINES_NAME, _TABLE_NAME, _REPORT_NAME, *names))
     output.mkdir(parents=True, exist_ok=True)
-    with (output / JSON_LINES_NAME).open("w", encoding="utf-8") as lines:
+    written = hashlib.sha256()
+    note_written(output, JSON_LINES_NAME, written.hexdigest())
+    with (output / JSON_LINES_NAME).open("wb") as lines:
         for file in files:
             try:
-                record = {"image": file.shown, **_predict(predictor, file, output, anyway)}
+                found = _predict(predictor, file, output, anyway)
             except BusiUNetError as error:
-                record = {"image": file.shown, "error": str(error)}
-            lines.write(json.dumps(record, ensure_ascii=False) + "\n")
+                found = {"error": str(error)}
+            except OSError as error:
+                reason = error.strerror or first_line(error)
+                found = {"error": f"{file.shown} could not be read or written ({reason})."}
+            record = {"image": file.shown, **found}
+            line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+            written.update(line)
+            note_written(output, JSON_LINES_NAME, written.hexdigest())
+            lines.write(line)
             # So that a stopped run keeps what it has done.
             lines.flush()
             yield record
@@ -65,16 +84,23 @@ def predict_files(
 def _predict(predictor: Predictor, file: ImageFile, output: Path, anyway: bool) -> dict[str, Any]:
     if file.problem:
         raise BusiUNetError(file.problem)
-    try:
-        image = read_image(file.path, name=file.shown)
-    except OSError as error:
-        raise BusiUNetError(f"{file.shown} could not be read ({first_line(error)}).") from error
+    image = read_image(file.path, name=file.shown)
     prediction = predictor.predict(image.pixels, spacing_mm=image.spacing_mm, anyway=anyway)
-    mask, overlay = f"{file.name}_mask.png", f"{file.name}_overlay.png"
-    Image.fromarray(prediction.mask.astype(np.uint8) * 255).save(output / mask)
-    prediction.overlay(beside=True).save(output / overlay)
+    mask, overlay = _results(file)
+    write_ours(output, mask, _png(Image.fromarray(prediction.mask.astype(np.uint8) * 255)))
+    write_ours(output, overlay, _png(prediction.overlay(beside=True)))
     warnings = list(image_warnings(image))
     return {**prediction.to_dict(), "warnings": warnings, "mask": mask, "overlay": overlay}
+
+
+def _results(file: ImageFile) -> tuple[str, str]:
+    return f"{file.name}_mask.png", f"{file.name}_overlay.png"
+
+
+def _png(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
 
 
 def write_summary(records: Sequence[Mapping[str, Any]], output: Path, *, model: str, date: str) -> None:
@@ -87,10 +113,12 @@ def write_summary(records: Sequence[Mapping[str, Any]], output: Path, *, model: 
         date: as the report shows it.
     """
     rows = [table_row(record) for record in records]
-    with (output / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows({column: _plain(value) for column, value in row.items()} for row in rows)
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, COLUMNS)
+    writer.writeheader()
+    writer.writerows({column: _cell(value) for column, value in row.items()} for row in rows)
+    # Excel takes a table without the mark at its start for the local 8-bit code.
+    write_ours(output, _TABLE_NAME, table.getvalue().encode("utf-8-sig"))
     page = render(
         "predictions.html",
         title="Breast ultrasound: automatic analysis",
@@ -99,7 +127,7 @@ def write_summary(records: Sequence[Mapping[str, Any]], output: Path, *, model: 
         model=model,
         date=date,
     )
-    (output / "report.html").write_text(page, encoding="utf-8")
+    write_ours(output, _REPORT_NAME, page.encode())
 
 
 def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,7 +148,7 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
     remarks = [*record["reasons"], *record["warnings"]]
     if record["label"] is not None:
         lesions = record["measurements"]
-        row |= {f"p_{name}": round(record["probabilities"][name], 4) for name in CLASS_NAMES}
+        row |= {f"p_{name}": record["probabilities"][name] for name in CLASS_NAMES}
         row |= {"label": record["label"], "lesions": len(lesions), "flagged": record["flagged"]}
         if record["prediction_set"] is not None:
             row["prediction_set"] = " ".join(record["prediction_set"])
@@ -130,7 +158,7 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
             row["longest_diameter_px"] = lesions[0]["longest_diameter_px"]
             row["longest_diameter_mm"] = lesions[0]["longest_diameter_mm"]
             if lesions[0]["area_mm2"] is not None:
-                row["lesion_area_mm2"] = round(sum(lesion["area_mm2"] for lesion in lesions), 2)
+                row["lesion_area_mm2"] = sum(lesion["area_mm2"] for lesion in lesions)
     row["remarks"] = " ".join(remarks)
     return row
 
@@ -177,6 +205,9 @@ def _answer(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     return f"{anyway}{record['label'].capitalize()} ({classes}). {found}."
 
 
-def _plain(value: Any) -> Any:
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 4)
     # A spreadsheet runs a cell that begins like this as a formula, and file names are anyone's text.
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if formula else value

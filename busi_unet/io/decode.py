@@ -20,7 +20,9 @@ Spacing = tuple[float, float]
 MAX_PIXELS = 50_000_000
 MIN_SIDE = 16
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".dcm"})
+EXTENSIONS = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".dcm"}
+)
 _COLOUR_GAP, _COLOUR_PIXELS = 60, 20
 _HINT = "Use a PNG, JPEG, WebP, BMP, TIFF or DICOM image."
 
@@ -107,6 +109,8 @@ def load_pixels(
         raise _too_large(name, source.width, source.height)
     try:
         source.load()
+        # The one mode that converts to no grey.
+        source = source.convert("LA") if source.mode == "La" else source
         return ImageOps.exif_transpose(source), None, 1
     except Exception as error:
         raise UnreadableImageError(

@@ -1,21 +1,33 @@
-"""Files and folders that appear whole or not at all, zips from anyone, files of a known form."""
+"""Files that appear whole or not at all, names and zips from anyone, what an earlier run wrote."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
+import io
 import lzma
 import os
+import re
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
 from busi_unet.errors import BusiUNetError, DataLayoutError, UsageError, first_line
 
-_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+WRITTEN = "written.sha256"
+# What zipfile raises on damaged archives.
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, NotImplementedError, ValueError, OverflowError),
+)
+# Control characters; bytes of a name that are no UTF-8, as Python holds them.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 @contextlib.contextmanager
@@ -90,10 +102,74 @@ def reading(path: Path, otherwise: str, hint: str) -> Iterator[None]:
         raise UsageError(f"{path} {otherwise} ({type(error).__name__}: {error}).", hint) from error
 
 
+def readable(name: str) -> str:
+    """Return a name as text for every output: control characters and bytes that are not UTF-8 as \\xNN."""
+    return _UNPRINTABLE.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", name)
+
+
+def shortened(name: str, limit: int = 255) -> str:
+    """Return a name of at most `limit` bytes; the middle of a longer one is a hash of the whole."""
+    data = os.fsencode(name)
+    if len(data) <= limit:
+        return name
+    digest = hashlib.sha256(data).hexdigest()[:8]
+    head, tail = data[: limit - 34], data[-24:]
+    return f"{head.decode(errors='ignore')}~{digest}~{tail.decode(errors='ignore')}"
+
+
+# --- What an earlier run wrote -------------------------------------------------------------------
+
+
+def check_ours(folder: Path, names: Iterable[str]) -> None:
+    """Refuse to write files where others, not written by an earlier run or changed since, have their names.
+
+    Raises:
+        UsageError: there are such files.
+    """
+    record = folder / WRITTEN
+    lines = record.read_text(encoding="utf-8", errors="replace").splitlines() if record.is_file() else []
+    known = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    foreign = [
+        name
+        for name in names
+        if os.path.lexists(path := folder / name)
+        and (not path.is_file() or path.is_symlink() or known.get(name) != _digest(path.read_bytes()))
+    ]
+    if foreign:
+        listed = ", ".join(foreign[:3]) + (", …" if foreign[3:] else "")
+        raise UsageError(
+            f"{len(foreign)} files of {folder} would be overwritten that no earlier run wrote, or that were "
+            f"changed since ({listed}).",
+            "Choose another output folder. Nothing was written.",
+        )
+
+
+def note_written(folder: Path, name: str, digest: str) -> None:
+    """Note the SHA-256 of a file of a folder for `check_ours`, as sha256sum does; the last line counts."""
+    with (folder / WRITTEN).open("a", encoding="utf-8", newline="\n") as record:
+        record.write(f"{digest}  {name}\n")
+
+
+def write_ours(folder: Path, name: str, content: bytes) -> None:
+    """Write a file that later runs may replace."""
+    note_written(folder, name, _digest(content))
+    (folder / name).write_bytes(content)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+# --- Zips ----------------------------------------------------------------------------------------
+
+
 def unpack(
     archive: Path, target: Path, *, max_bytes: int, max_files: int, name: str | None = None, hint: str = ""
-) -> list[str]:
-    """Unpack a zip into a folder, unless any of its entries is not safe.
+) -> dict[str, str]:
+    """Unpack a zip into a folder; one entry that cannot be unpacked never stops the others.
+
+    Backslashes divide folders, as zips made on Windows have them; parts of a path over 255 bytes are
+    shortened.
 
     Args:
         archive: the file.
@@ -103,49 +179,79 @@ def unpack(
         hint: what errors tell to do next.
 
     Returns:
-        "ENTRY: damaged in the archive (why)" for each entry that could not be unpacked; the others were.
+        Why, by the name of the entry, for each that was not unpacked: its path would leave the folder, it is
+        a symbolic link, encrypted or damaged, or another one has its name.
 
     Raises:
-        DataLayoutError: not a zip, or cut short; too large; entries that would leave the folder, are
-            symbolic links or encrypted.
+        DataLayoutError: not a zip, or cut short; too large.
         BusiUNetError: the disk refuses.
     """
     name = name or str(archive)
-    problems = []
+    problems: dict[str, str] = {}
     try:
-        with zipfile.ZipFile(archive) as zip_file:
-            entries = [entry for entry in zip_file.infolist() if not entry.is_dir()]
+        with _open_zip(archive) as zip_file:
+            entries = [(_path_in_zip(entry), entry) for entry in zip_file.infolist()]
+            entries = [(path, entry) for path, entry in entries if not path.endswith("/")]
             # zipfile never reads more of an entry than this, whatever its packed bytes would give.
-            total = sum(entry.file_size for entry in entries)
+            total = sum(entry.file_size for _, entry in entries)
             if total > max_bytes or len(entries) > max_files:
                 raise DataLayoutError(
                     f"{name} would unpack to {total / 1024**3:.2f} GiB in {len(entries)} files; "
                     f"the limits are {max_bytes / 1024**3:.2f} GiB and {max_files} files.",
                     hint=hint,
                 )
-            unsafe = [f"{entry.filename}: {reason}" for entry in entries if (reason := _unsafe(entry))]
-            if unsafe:
-                raise DataLayoutError(f"{name} is not safe to unpack:", unsafe, hint)
             target.mkdir(parents=True, exist_ok=True)
-            for entry in entries:
-                try:
-                    zip_file.extract(entry, target)
-                except _DAMAGED as error:
-                    (target / entry.filename).unlink(missing_ok=True)
-                    problems.append(f"{entry.filename}: damaged in the archive ({first_line(error)})")
-    except zipfile.BadZipFile as error:
-        raise DataLayoutError(f"{name} is not a zip, or is cut short.", hint=hint) from error
+            for path, entry in entries:
+                if problem := _unsafe(path, entry) or _extract(zip_file, path, entry, target):
+                    problems[readable(path)] = problem
     except OSError as error:
         raise BusiUNetError(f"{name} could not be unpacked ({first_line(error)}).", hint) from error
+    except _DAMAGED as error:
+        raise DataLayoutError(f"{name} is not a zip, or is cut short.", hint=hint) from error
     return problems
 
 
-def _unsafe(entry: zipfile.ZipInfo) -> str | None:
-    posix, windows = PurePosixPath(entry.filename), PureWindowsPath(entry.filename)
-    if posix.is_absolute() or windows.drive or windows.root or ".." in (*posix.parts, *windows.parts):
+def _open_zip(archive: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(archive)
+    except UnicodeDecodeError:
+        # A name is flagged as UTF-8 and is not: clear the flag (bit 11) in all headers, so that it is read as
+        # cp437, in which every byte means something.
+        header = re.compile(rb"(PK\x01\x02.{5}|PK\x03\x04.{3})(.)", re.DOTALL)
+        data = header.sub(lambda found: found[1] + bytes([found[2][0] & ~0x08]), archive.read_bytes())
+        return zipfile.ZipFile(io.BytesIO(data))
+
+
+def _path_in_zip(entry: zipfile.ZipInfo) -> str:
+    name = entry.orig_filename.partition("\0")[0]
+    if not entry.flag_bits & 0x800:
+        # Many programs write UTF-8 without its flag; zipfile took it for cp437.
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return "/".join(shortened(part) for part in name.replace("\\", "/").split("/"))
+
+
+def _unsafe(path: str, entry: zipfile.ZipInfo) -> str:
+    if PurePosixPath(path).is_absolute() or PureWindowsPath(path).drive or ".." in PurePosixPath(path).parts:
         return "its path leads out of the archive's folder"
     if stat.S_ISLNK(entry.external_attr >> 16):
         return "is a symbolic link"
-    if entry.flag_bits & 1:
-        return "is encrypted"
-    return None
+    return "is encrypted" if entry.flag_bits & 1 else ""
+
+
+def _extract(zip_file: zipfile.ZipFile, path: str, entry: zipfile.ZipInfo, target: Path) -> str:
+    """Unpack an entry; return why it cannot be, or nothing."""
+    try:
+        if (target / path).exists():
+            return "another entry of the archive has this name, and was taken"
+        entry.filename = path
+        zip_file.extract(entry, target)
+    except (OSError, *_DAMAGED) as error:
+        with contextlib.suppress(OSError):
+            (target / path).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno:
+            if error.errno == errno.ENOSPC:
+                raise
+            return f"could not be unpacked ({error.strerror})"
+        return f"damaged in the archive ({first_line(error)})"
+    return ""

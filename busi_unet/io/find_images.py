@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from busi_unet.errors import BusiUNetError, UnreadableImageError, UsageError
+from busi_unet.errors import BusiUNetError, UsageError
 from busi_unet.io.decode import EXTENSIONS
 from busi_unet.io.dicom import is_dicom
-from busi_unet.io.files import unpack
+from busi_unet.io.files import readable, shortened, unpack
 
-_RESULT = re.compile(r"_(mask(_\d+)?|overlay)$")
+# As results are called, copies of them too ("a_mask - Copy").
+_RESULT = re.compile(r"_(mask(_\d+)?([ (-].*)?|overlay)$", re.IGNORECASE)
+# What Windows does not allow, backslashes among it.
+_NOT_IN_NAMES = re.compile(r'[\\/:*?"<>|]')
+# Leaves room for "-2" and "_overlay.png".
+_NAME_BYTES = 200
 _ENDINGS = f"Images end in {', '.join(sorted(EXTENSIONS))}."
 
 
@@ -24,7 +31,8 @@ class ImageFile:
     Attributes:
         path: where it lies.
         shown: how results and errors name it.
-        name: of its results, without ending; no two of a run are the same, whatever the case of letters.
+        name: of its results, without ending: at most 200 bytes that any file system takes, and no two of a
+            run are the same, whatever the case of letters.
         problem: why it cannot be used, where that is known already; else empty.
     """
 
@@ -45,10 +53,11 @@ def find_images(
 ) -> list[ImageFile]:
     """List the images of files, folders and zips, in their order.
 
-    Folders are searched with all their subfolders, zips are unpacked and then searched like folders. Left
-    out there: files that are neither named like an image nor DICOM, hidden ones, and those named like masks
-    or overlays (`…_mask`, `…_mask_1`, `…_overlay`). A file that is named itself is always listed. A zip that
-    cannot be used, and each damaged entry of one, is listed with its problem.
+    Folders are searched with all their subfolders, zips, also those in folders, are unpacked and then
+    searched like folders. Left out there: files that are neither named like an image nor DICOM, hidden
+    folders, macOS's `._…`, and what is named like masks or overlays (`…_mask`, `…_mask_1`, `…_overlay`). A
+    file that is named itself is always listed. Folders and zips that cannot be used, and each entry of a zip
+    that cannot be unpacked, are listed with their problem.
 
     Args:
         paths: files, folders and zips.
@@ -58,20 +67,25 @@ def find_images(
         show: how a path that was given is called.
 
     Raises:
-        UsageError: a folder without any image, or more images than allowed.
+        UsageError: more images than allowed.
     """
+    limits = {"max_bytes": max_bytes, "max_files": max_files}
+    targets = (scratch / str(number) for number in itertools.count())
     found: list[ImageFile] = []
-    for number, path in enumerate(paths):
-        if path.is_dir():
-            inside = _inside(path, show(path))
-            if not inside:
-                raise UsageError(f"{show(path)} holds no image.", _ENDINGS)
-            found += inside
-        elif path.suffix.lower() == ".zip" and path.is_file():
-            limits = {"max_bytes": max_bytes, "max_files": max_files}
-            found += _from_zip(path, show(path), scratch / str(number), limits)
+
+    def open_zip(path: Path, shown: str) -> list[ImageFile]:
+        return _from_zip(path, shown, next(targets), limits)
+
+    for path in paths:
+        shown = readable(show(path))
+        # Not Path.is_dir, which raises where a name is too long.
+        if os.path.isdir(path):  # noqa: PTH112
+            inside = _inside(path, shown, open_zip)
+            found += inside or [ImageFile(path, shown, path.name, f"{shown} holds no image. {_ENDINGS}")]
+        elif path.suffix.lower() == ".zip":
+            found += open_zip(path, shown)
         else:
-            found.append(ImageFile(path, show(path), path.stem))
+            found.append(ImageFile(path, shown, _stem(path)))
     if max_images is not None and len(found) > max_images:
         raise UsageError(
             f"These are {len(found)} images; one run takes at most {max_images}.",
@@ -83,49 +97,67 @@ def find_images(
 def _from_zip(path: Path, shown: str, target: Path, limits: dict[str, int]) -> list[ImageFile]:
     try:
         hint = "Unpack it by hand and give the images themselves."
-        damaged = unpack(path, target, name=shown, hint=hint, **limits)
-        images = _inside(target, shown)
-        if not images and not damaged:
-            raise UnreadableImageError(f"{shown} holds no image.", _ENDINGS)
+        problems = unpack(path, target, name=shown, hint=hint, **limits)
     except BusiUNetError as error:
-        # The message of an unsafe archive lists its entries on lines of their own.
-        return [ImageFile(path, shown, path.stem, " ".join(str(error).split()))]
-    return images + [
-        ImageFile(path, f"{shown}/{problem.partition(': ')[0]}", path.stem, f"{shown}/{problem}.")
-        for problem in damaged
+        return [ImageFile(path, shown, path.stem, str(error).replace("\n", " "))]
+    found = _inside(target, shown, _nested)
+    found += [
+        ImageFile(path, f"{shown}/{entry}", path.stem, f"{shown}/{entry}: {problem}.")
+        for entry, problem in problems.items()
     ]
+    return found or [ImageFile(path, shown, path.stem, f"{shown} holds no image. {_ENDINGS}")]
 
 
-def _inside(folder: Path, shown: str) -> list[ImageFile]:
+def _nested(path: Path, shown: str) -> list[ImageFile]:
+    return [ImageFile(path, shown, path.stem, f"{shown} is a zip inside a zip. Unpack it by hand.")]
+
+
+def _inside(folder: Path, shown: str, open_zip: Callable[[Path, str], list[ImageFile]]) -> list[ImageFile]:
+    closed: list[Path] = []
+    paths: list[Path] = []
+    for inner, folders, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        paths += [Path(inner, name) for name in names if not name.startswith("._")]
     found = []
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(paths + closed):
         parts = path.relative_to(folder).parts
-        if any(part.startswith((".", "__MACOSX")) for part in parts) or not _is_image(path):
-            continue
-        # Two subfolders may hold files of one name. Unknown endings, as a UID's last number, belong to it.
-        last = path.stem if path.suffix.lower() in EXTENSIONS else path.name
-        found.append(ImageFile(path, str(PurePosixPath(shown, *parts)), "__".join((*parts[:-1], last))))
+        called = readable(str(PurePosixPath(shown, *parts)))
+        # Two subfolders may hold files of one name.
+        name = "__".join((*parts[:-1], _stem(path)))
+        if path in closed:
+            found.append(ImageFile(path, called, name, f"{called} cannot be searched."))
+        elif path.suffix.lower() == ".zip":
+            found += open_zip(path, called)
+        elif _is_image(path):
+            found.append(ImageFile(path, called, name))
     return found
 
 
+def _stem(path: Path) -> str:
+    # Unknown endings, as a UID's last number, belong to the name.
+    return path.stem if path.suffix.lower() in EXTENSIONS else path.name
+
+
 def _is_image(path: Path) -> bool:
-    if not path.is_file() or _RESULT.search(path.stem):
+    if _RESULT.search(_stem(path)):
         return False
     if path.suffix.lower() in EXTENSIONS:
         return True
     # Scanners often name DICOM files without an ending; DICOMDIR is their table of contents.
     try:
-        return path.name.upper() != "DICOMDIR" and is_dicom(path)
+        return path.is_file() and path.name.upper() != "DICOMDIR" and is_dicom(path)
     except OSError:
         return False
 
 
 def _named_apart(files: list[ImageFile]) -> list[ImageFile]:
-    # Case does not count: some file systems take A.png and a.png for one file.
+    # Case and composition of letters do not count: some file systems take A.png and a.png for one file.
     taken: set[str] = set()
     unique = []
     for file in files:
-        numbered = (file.name if number == 1 else f"{file.name}-{number}" for number in itertools.count(1))
+        name = _NOT_IN_NAMES.sub("_", readable(unicodedata.normalize("NFC", file.name)))
+        name = shortened(name.lstrip(".") or "image", _NAME_BYTES)
+        numbered = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
         free = next(candidate for candidate in numbered if candidate.casefold() not in taken)
         taken.add(free.casefold())
         unique.append(replace(file, name=free))

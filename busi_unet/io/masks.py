@@ -20,7 +20,7 @@ from PIL import Image
 from busi_unet.errors import UnreadableImageError
 from busi_unet.io.decode import ImageSource, load_pixels, name_of, over_black
 
-_MAX_VALUES = 8
+MAX_VALUES = 8
 _MAX_SHARE = 0.6
 _END = 0.04  # of the range, beside each end of it
 _MAX_BETWEEN = 0.2  # share of the pixels that are at neither end
@@ -67,7 +67,7 @@ def read_mask(source: ImageSource, *, image: np.ndarray | None = None, name: str
     noisy = ((distinct > low) & (distinct <= low + margin)).any() and (
         (distinct < high) & (distinct >= high - margin)
     ).any()
-    if len(distinct) <= _MAX_VALUES and not noisy:
+    if len(distinct) <= MAX_VALUES and not noisy:
         background = min(low, 0) if len(distinct) == 1 else low
         mask = values != background
         remark = "several values, all but the background taken as lesion" if len(distinct) > 2 else ""
@@ -122,7 +122,8 @@ def _values(pixels: Image.Image | np.ndarray, name: str) -> tuple[np.ndarray, bo
 
 
 def _array(image: Image.Image) -> np.ndarray:
-    if image.mode == "1" or (image.mode.startswith(("L", "I", "F")) and not image.has_transparency_data):
+    # Pillow cannot lay 16 and 32 bits over black.
+    if image.mode[0] in "1IF" or (image.mode == "L" and not image.has_transparency_data):
         return np.asarray(image)
     if image.has_transparency_data:
         layers = image.convert("RGBA")

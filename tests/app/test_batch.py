@@ -72,11 +72,12 @@ def test_one_bad_file_is_a_row_and_the_zip_holds_the_others(
     with zipfile.ZipFile(answer.archive) as zip_file:
         assert zip_file.testzip() is None
         stems = {f"{name}_{kind}.png" for name in "abc" for kind in ("mask", "overlay")}
-        assert set(zip_file.namelist()) == {*stems, "predictions.jsonl", "predictions.csv", "report.html"}
+        others = {"predictions.jsonl", "predictions.csv", "report.html", "written.sha256"}
+        assert set(zip_file.namelist()) == stems | others
         with zip_file.open("a_mask.png") as file:
             mask = np.asarray(Image.open(io.BytesIO(file.read()))) > 0
         lines = zip_file.read("predictions.jsonl").decode().splitlines()
-        table = list(csv.DictReader(zip_file.read("predictions.csv").decode().splitlines()))
+        table = list(csv.DictReader(zip_file.read("predictions.csv").decode("utf-8-sig").splitlines()))
         report = zip_file.read("report.html").decode()
     np.testing.assert_array_equal(mask, handlers._model().predictor.predict(images[0]).mask)
     assert [json.loads(line)["image"] for line in lines] == [row["image"] for row in table]

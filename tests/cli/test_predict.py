@@ -1,4 +1,5 @@
 import json
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -43,8 +44,40 @@ def test_a_folder_and_a_zip_with_a_bad_file_each(image, tiny_model, tmp_path, ca
     assert "error: 2 of 4 images could not be used; the others were." in printed.err
     assert {path.name for path in out.iterdir()} == {
         *("deep__a_mask.png", "deep__a_overlay.png", "study__b_mask.png", "study__b_overlay.png"),
-        *("predictions.jsonl", "predictions.csv", "report.html"),
+        *("predictions.jsonl", "predictions.csv", "report.html", "written.sha256"),
     }
+
+
+def test_masks_that_it_did_not_write_are_refused_before_any_work(image, tiny_model, capsys):
+    reference = image.with_name("a_mask.png")
+    reference.write_bytes(b"drawn by hand")
+    folder = str(image.parent)
+    assert main(["predict", folder, "--model", str(tiny_model), "--output", folder]) == 2
+    assert "a_mask.png" in capsys.readouterr().err
+    assert {path.name for path in image.parent.iterdir()} == {"a.png", "a_mask.png"}
+    assert reference.read_bytes() == b"drawn by hand"
+
+
+def test_names_of_any_kind_get_a_row_each(image, tiny_model, tmp_path):
+    """Exit code 1 exactly if a row has an error."""
+    content, root = image.read_bytes(), tmp_path / "names"
+    names = ("1.2.7.1", "1.2.7.10", ".hidden", "a\\b", "e\u0301", "\u00e9", "x" * 250, "line\nend")
+    for folder in (root, root / ("y" * 200)):
+        folder.mkdir()
+        for name in names:
+            (folder / f"{name}.png").write_bytes(content)
+    Path(os.fsdecode(os.fsencode(root) + b"/\xff\xfe.png")).write_bytes(content)
+    with zipfile.ZipFile(root / "study.zip", "w") as archive:
+        for name in ("z" * 300, "back\\slash", "\u00e9"):
+            archive.writestr(f"{name}.png", content)
+    arguments = ["predict", str(root), "--model", str(tiny_model), "--output", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    lines = (tmp_path / "out" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    assert len(records) == len({record["mask"].casefold() for record in records}) == 2 * len(names) + 1 + 3
+    assert all((tmp_path / "out" / record["overlay"]).is_file() for record in records)
+    (root / "broken.png").write_bytes(content[:100])
+    assert main(arguments) == 1
 
 
 def test_a_model_that_is_not_there_is_wrong_usage(image, tmp_path, capsys):

@@ -119,6 +119,8 @@ def test_markup_is_text_and_letters_beyond_ascii_are_kept():
     assert len(reader.pages[0].images) == 2
     _, text = parsed(**inputs() | {"model": "Müller/größe ≤ 3 – “x”"})
     assert "Müller/größe ≤ 3 – “x”" in text
+    _, text = parsed(**inputs() | {"model": "模 x"})
+    assert "[U+6A21] x" in text
 
 
 def test_no_clock_is_read():

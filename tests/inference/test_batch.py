@@ -9,6 +9,7 @@ from fakes.dicom_files import dicom, region
 from PIL import Image
 
 from busi_unet.data.phantom import make_phantom
+from busi_unet.errors import UsageError
 from busi_unet.imaging.measure import measure_lesions
 from busi_unet.imaging.overlay import draw_overlay
 from busi_unet.inference.batch import (
@@ -97,6 +98,20 @@ class TestPredictFiles:
         assert len((tmp_path / "out" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()) == 4
         assert (tmp_path / "out" / "c_mask.png").exists()
 
+    def test_a_file_that_no_earlier_run_wrote_is_never_replaced(self, predictor, files, tmp_path):
+        out = tmp_path / "out"
+        for _ in range(2):
+            list(predict_files(predictor, files, out))
+        (out / "c_mask.png").write_bytes(b"corrected by hand")
+        before = {path.name: path.read_bytes() for path in out.iterdir()}
+        with pytest.raises(UsageError, match=r"1 files of .* \(c_mask\.png\)"):
+            next(predict_files(predictor, files, out))
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+        list(predict_files(predictor, files[:1], out))
+        (out / "written.sha256").unlink()
+        with pytest.raises(UsageError, match=r"a_mask\.png"):
+            next(predict_files(predictor, files[:1], out))
+
     def test_a_dicom_file_is_measured_in_millimetres(self, predictor, tmp_path):
         path = tmp_path / "IM1"
         pixels = make_phantom("malignant", seed=0, size=(64, 90)).image
@@ -136,6 +151,12 @@ class TestTable:
         assert FLAGGED not in table_row(malignant)["remarks"]
         assert table_row(malignant)["prediction_set"] is None
 
+    def test_a_probability_is_rounded_once(self, tmp_path):
+        close = {**record(), "probabilities": {"normal": 0.12346, "benign": 0.87654, "malignant": 0.0}}
+        assert table_row(close)["p_normal"] == 0.12346
+        write_summary([close], tmp_path, model="m", date="today")
+        assert ",0.1235,0.8765,0.0," in (tmp_path / "predictions.csv").read_text(encoding="utf-8")
+
     def test_counting(self):
         records = [record(), record(), FAILED, record(refused=True)]
         assert count_by_outcome(records) == "4 images: 2 benign, 1 not analysed, 1 that could not be used."
@@ -145,7 +166,7 @@ class TestTable:
 class TestSummary:
     def test_a_name_cannot_become_a_formula(self, tmp_path):
         write_summary([record("=1+1.png"), record("-x.png")], tmp_path, model="m", date="today")
-        with (tmp_path / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        with (tmp_path / "predictions.csv").open(encoding="utf-8-sig", newline="") as file:
             assert [row["image"] for row in csv.DictReader(file)] == ["'=1+1.png", "'-x.png"]
 
     def test_the_report_escapes_names_and_loads_nothing_from_elsewhere(self, tmp_path):

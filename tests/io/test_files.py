@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -65,16 +66,39 @@ def test_a_kill_in_the_middle_of_writing_leaves_the_file_before(tmp_path):
 
 def test_entries_keep_their_folders(tmp_path):
     archive = pack(tmp_path / "a.zip", {"x/y/a.png": b"a", "b.png": b"b"})
-    assert unpack(archive, tmp_path / "out", **LIMITS) == []
+    assert unpack(archive, tmp_path / "out", **LIMITS) == {}
     assert (tmp_path / "out" / "x" / "y" / "a.png").read_bytes() == b"a"
 
 
 @pytest.mark.parametrize("name", ["../a.png", "x/../../a.png", "/a.png", "C:\\a.png", "..\\a.png"])
-def test_a_climbing_path_unpacks_nothing(name, tmp_path):
+def test_a_climbing_path_is_not_unpacked_and_stops_no_other(name, tmp_path):
     archive = pack(tmp_path / "a.zip", {"fine.png": b"", name: b"x"})
-    with pytest.raises(DataLayoutError, match=r"^upload\.zip is not safe"):
-        unpack(archive, tmp_path / "out", name="upload.zip", **LIMITS)
-    assert list(tmp_path.rglob("*.png")) == []
+    assert set(unpack(archive, tmp_path / "out", **LIMITS)) == {name.replace("\\", "/")}
+    assert [path.name for path in tmp_path.rglob("*.png")] == ["fine.png"]
+
+
+def test_names_of_entries(tmp_path):
+    """Backslashes, over 255 bytes, bytes that are not UTF-8 though flagged so."""
+    names = ("x\\y\\a.png", f"{'n' * 300}_mask.png", "\u00e9.png", "ab\u00e9.png")
+    archive = pack(tmp_path / "a.zip", dict.fromkeys(names, b"x"))
+    data = archive.read_bytes().replace("ab\u00e9".encode(), b"ab\xff\xfe")
+    archive.write_bytes(data)
+    assert unpack(archive, tmp_path / "out", **LIMITS) == {}
+    found = sorted(
+        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")
+    )
+    assert {"x/y/a.png", "\u00e9.png"} < set(found) and len(found) == 4
+    (long,) = (name for name in found if name.startswith("nnn"))
+    assert len(long) <= 255 and long.endswith("_mask.png")
+
+
+def test_an_entry_that_is_there_twice_is_taken_once_and_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        for content in ("first", "second"):
+            archive.writestr("a.png", content)
+    problems = unpack(tmp_path / "a.zip", tmp_path / "out", **LIMITS)
+    assert list(problems) == ["a.png"] and "another entry" in problems["a.png"]
+    assert (tmp_path / "out" / "a.png").read_text() == "first"
 
 
 @pytest.mark.parametrize("files", [{"a": bytes(10_001)}, {str(index): b"" for index in range(6)}])
@@ -90,8 +114,7 @@ def test_a_bomb_that_lies_about_its_size_stays_small(tmp_path):
     true, told = (size.to_bytes(4, "little") for size in (5_000_000, 10))
     assert data.count(true) == 2
     archive.write_bytes(data.replace(true, told))
-    (problem,) = unpack(archive, tmp_path / "out", **LIMITS)
-    assert problem.startswith("a: damaged")
+    assert unpack(archive, tmp_path / "out", **LIMITS)["a"].startswith("damaged")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -100,8 +123,7 @@ def test_a_damaged_entry_is_named_and_the_others_are_there(tmp_path):
     data = bytearray(archive.read_bytes())
     data[60] ^= 0xFF
     archive.write_bytes(data)
-    (problem,) = unpack(archive, tmp_path / "out", **LIMITS)
-    assert problem.startswith("a.png: damaged")
+    assert unpack(archive, tmp_path / "out", **LIMITS)["a.png"].startswith("damaged")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.png"]
 
 

@@ -43,7 +43,7 @@ def test_names_differ_by_more_than_the_case_of_letters(scratch, tmp_path):
 
 def test_a_zip_is_searched_like_a_folder(scratch, tmp_path):
     files = {"study/b.png": PNG, "study/deep/a.PNG": PNG, "study/b_mask.png": PNG, "notes.txt": b"x"}
-    files |= {"__MACOSX/study/._b.png": b"x", "inner.zip": b"x"}
+    files |= {"__MACOSX/study/._b.png": b"x", "study/b_mask - Copy.png": PNG}
     found = find_images([pack(tmp_path / "s.zip", files)], scratch, show=lambda path: path.name)
     assert [file.shown for file in found] == ["s.zip/study/b.png", "s.zip/study/deep/a.PNG"]
     assert [file.name for file in found] == ["study__b", "study__deep__a"]
@@ -59,7 +59,8 @@ def test_dicom_needs_no_ending(scratch, tmp_path):
 @pytest.mark.parametrize(
     ("files", "problem"),
     [
-        ({"../a.png": b"x"}, "s.zip is not safe to unpack: - ../a.png: its path leads out"),
+        ({"../a.png": b"x"}, "s.zip/../a.png: its path leads out"),
+        ({"inner.zip": b"x"}, "s.zip/inner.zip is a zip inside a zip"),
         ({"a.png": bytes(3000)}, "s.zip would unpack to"),
         ({"notes.txt": b""}, "s.zip holds no image"),
     ],
@@ -82,10 +83,32 @@ def test_damaged_entries_are_listed_behind_the_good_ones(scratch, tmp_path):
     assert "damaged in the archive" in bad.problem
 
 
-def test_an_empty_folder_and_too_many_images_are_wrong_usage(scratch, tmp_path):
+@pytest.mark.parametrize("ending", [".jfif", ".JPE", ".gif"])
+def test_rarer_endings(ending, scratch, tmp_path):
+    write(tmp_path / "in" / f"a{ending}")
+    assert [file.name for file in find_images([tmp_path / "in"], scratch)] == ["a"]
+
+
+def test_names_of_results_are_short_and_apart(scratch, tmp_path):
+    names = ("1.2.7.1", "1.2.7.10", "e\u0301.png", "\u00e9.png", ".hid.png", "a\\b.png", "a:b.png")
+    paths = [write(tmp_path / "in" / name) for name in names]
+    found = find_images([*paths, tmp_path / ("x" * 300)], scratch)
+    assert [file.name for file in found[:-1]] == [
+        *("1.2.7.1", "1.2.7.10", "\u00e9", "\u00e9-2", "hid", "a_b", "a_b-2")
+    ]
+    assert len(found[-1].name) <= 200
+
+
+def test_zips_in_folders_are_searched(scratch, tmp_path):
     (tmp_path / "in").mkdir()
-    with pytest.raises(UsageError, match="holds no image"):
-        find_images([tmp_path / "in"], scratch)
+    pack(tmp_path / "in" / "s.zip", {"b.png": PNG})
+    assert [file.name for file in find_images([tmp_path / "in"], scratch)] == ["b"]
+
+
+def test_an_empty_folder_is_one_entry_and_too_many_images_are_wrong_usage(scratch, tmp_path):
+    (tmp_path / "in").mkdir()
+    (found,) = find_images([tmp_path / "in"], scratch)
+    assert "holds no image" in found.problem
     paths = [write(tmp_path / f"{index}.png") for index in range(3)]
     with pytest.raises(UsageError, match=r"These are 3 images; one run takes at most 2\."):
         find_images(paths, scratch, max_images=2)

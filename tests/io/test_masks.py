@@ -70,6 +70,13 @@ def test_a_lesion_on_transparent_ground():
     np.testing.assert_array_equal(decode_mask(encoded(Image.fromarray(layers))), LESION)
 
 
+def test_rare_forms_of_transparency():
+    image = Image.fromarray(LESION.astype(np.uint8) * 255)
+    np.testing.assert_array_equal(decode_mask(image.convert("LA").convert("La")), LESION)
+    deep = Image.fromarray(LESION.astype(np.uint16) * 300)
+    np.testing.assert_array_equal(decode_mask(encoded(deep, transparency=0)), LESION)
+
+
 def test_smoothed_masks_and_jpeg_are_read_at_half():
     image = Image.fromarray(LESION.astype(np.uint8) * 255)
     smooth = read_mask(image.filter(ImageFilter.GaussianBlur(1.5)))

@@ -18,6 +18,7 @@ from busi_unet.data.layout import (
     Layout,
     Scan,
     children,
+    composed,
     folders,
     images_below,
     is_image,
@@ -81,18 +82,18 @@ def _scan_class(folder: Path, label: str, masked: bool, found: Scan) -> None:
     images: dict[str, Path] = {}
     masks: dict[str, list[Path]] = defaultdict(list)
     for path in children(folder):
-        name = f"{folder.name}/{path.name}"
+        name, stem = f"{folder.name}/{path.name}", composed(path.stem)
         if not is_image(path):
             inside = f" with its {len(images_below(path))} images" if path.is_dir() else ""
             found.warnings.append(f"{name}: not an image, left out{inside}")
-        elif match := MASK_STEM.fullmatch(path.stem):
+        elif match := MASK_STEM.fullmatch(stem):
             masks[match["image"]].append(path)
-        elif COPY_OF_MASK.fullmatch(path.stem):
+        elif COPY_OF_MASK.fullmatch(stem):
             found.warnings.append(f"{name}: named like a copy of a mask, left out")
-        elif path.stem in images:
-            found.problems.append(f"{name}: same name as {images[path.stem].name}; keep one of the two")
+        elif stem in images:
+            found.problems.append(f"{name}: same name as {images[stem].name}; keep one of the two")
         else:
-            images[path.stem] = path
+            images[stem] = path
     # A normal image without a mask file is one without a lesion; any other was not outlined.
     none = () if label == "normal" else None
     found.cases += [Case(stem, path, label, tuple(masks[stem]) or none) for stem, path in images.items()]

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.layout import Case, Layout, Scan, children, folders, images_below, is_image
+from busi_unet.data.layout import Case, Layout, Scan, children, composed, folders, images_below, is_image
 from busi_unet.errors import DataLayoutError, first_line
 
 _KEYS = ("images", "annotations", "categories")
@@ -64,7 +64,7 @@ def _scan_file(path: Path, found: Scan) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     category = {item["id"]: str(item["name"]).lower() for item in content["categories"]}
     has_classes = bool(set(category.values()) & set(CLASS_NAMES))
-    files = {file.name: file for file in images_below(path.parent)}
+    files = {composed(file.name): file for file in images_below(path.parent)}
     annotations = defaultdict(list)
     for item in content["annotations"]:
         annotations[item["image_id"]].append(item)
@@ -73,7 +73,7 @@ def _scan_file(path: Path, found: Scan) -> None:
         name = Path(str(entry["file_name"]).replace("\\", "/"))
         image = path.parent / name
         if not is_image(image):
-            image = files.get(name.name, image)
+            image = files.get(composed(name.name), image)
         if not is_image(image):
             found.problems.append(f"{path.name}: the image {entry['file_name']} is not beside it")
             continue

@@ -6,6 +6,7 @@ Without a table, a mask belongs to the image of its name, with or without `_mask
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from busi_unet.data.layout import (
     Layout,
     Scan,
     children,
+    composed,
     folders,
     images_below,
     is_image,
@@ -26,6 +28,7 @@ from busi_unet.data.layout import (
     subfolder,
 )
 from busi_unet.errors import UsageError
+from busi_unet.io.decode import EXTENSIONS
 
 TABLE = "labels.csv"
 
@@ -64,13 +67,17 @@ def scan_own(own: OwnData) -> Scan:
         raise UsageError("--masks alone does not name any image.", "Add --images FOLDER or --table FILE.csv.")
     base = (own.images or own.table.parent).resolve()
     found = Scan(base)
-    images = {_key(path, base): path for path in images_below(base) if not COPY_OF_MASK.fullmatch(path.stem)}
     mask_folder = (own.masks or base).resolve()
-    masks = {_key(path, mask_folder): path for path in images_below(mask_folder)}
+    files = [path for path in images_below(base) if not COPY_OF_MASK.fullmatch(path.stem)]
+    images, outlines = _by_key(files, base, found), images_below(mask_folder)
     if mask_folder == base:
-        masks = {key: path for key, path in masks.items() if MASK_STEM.fullmatch(path.stem)}
+        named_so = [path for path in outlines if COPY_OF_MASK.fullmatch(path.stem)]
+        outlines = [path for path in named_so if MASK_STEM.fullmatch(path.stem)]
+        if copies := [path.name for path in named_so if not MASK_STEM.fullmatch(path.stem)]:
+            found.warnings.append(f"{len(copies)} copies of masks, left out ({named(copies)})")
     elif mask_folder.is_relative_to(base):
         images = {key: path for key, path in images.items() if not path.is_relative_to(mask_folder)}
+    masks = _by_key(outlines, mask_folder, found)
     if own.table is not None:
         _scan_table(own, images, masks, found)
     else:
@@ -82,7 +89,16 @@ def scan_own(own: OwnData) -> Scan:
 
 def _key(path: Path, base: Path) -> str:
     """Return the name of a file within a folder, without its ending."""
-    return (path.relative_to(base) if path.is_relative_to(base) else path).with_suffix("").as_posix()
+    inside = path.relative_to(base) if path.is_relative_to(base) else path
+    return composed(inside.with_suffix("").as_posix())
+
+
+def _by_key(paths: Iterable[Path], base: Path, found: Scan) -> dict[str, Path]:
+    by_key: dict[str, Path] = {}
+    for path in paths:
+        if (other := by_key.setdefault(_key(path, base), path)) != path:
+            found.problems.append(f"{path.name}: same name as {other.name}; keep one of the two")
+    return by_key
 
 
 def _masks_by_image(
@@ -168,7 +184,10 @@ def _scan_table(own: OwnData, images: dict[str, Path], masks: dict[str, Path], f
 def _file(name: str, known: dict[str, Path], base: Path) -> Path | None:
     """Return the file of a name in a table, which may lack the ending."""
     path = base / name
-    return path if name and path.is_file() else known.get(name)
+    if name and path.is_file():
+        return path
+    # Its accents may be written otherwise on the disk.
+    return known.get(name) or (known.get(_key(path, base)) if path.suffix.lower() in EXTENSIONS else None)
 
 
 def _own_at(folder: Path) -> OwnData | None:
