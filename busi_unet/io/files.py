@@ -145,7 +145,7 @@ def check_ours(folder: Path, names: Iterable[str]) -> None:
 
 
 def note_written(folder: Path, name: str, digest: str) -> None:
-    """Note the SHA-256 of a file of a folder for `check_ours`, as sha256sum does; the last line counts."""
+    """Note the SHA-256 of a file of a folder for `check_ours`; the last line of a file counts."""
     with (folder / WRITTEN).open("a", encoding="utf-8", newline="\n") as record:
         record.write(f"{digest}  {name}\n")
 
