@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Callable
@@ -79,14 +80,16 @@ class ImageHandlers:
             gr.Error: no image, or one that cannot be used; an argument out of its range; or no weights can
                 be loaded.
         """
+        threshold = _number(threshold, "threshold")
+        opacity = _number(Look.opacity if opacity is None else opacity, "opacity")
         if threshold is not None and not 0 < threshold < 1:
             raise UsageError(f"The threshold is {threshold:g}.", "Choose it between 0 and 1.")
         analysis = self._analyse(
-            _decoded(image, clip_frame),
-            anyway=bool(analyse_anyway),
-            pixel_size_mm=_pixel_size(pixel_size_mm),
+            _decoded(image, _number(clip_frame, "clip_frame")),
+            anyway=_switch(analyse_anyway, "analyse_anyway"),
+            pixel_size_mm=_pixel_size(_number(pixel_size_mm, "pixel_size_mm")),
             threshold=threshold,
-            look=Look(view, color, opacity, diameters),
+            look=Look(view, color, opacity, _switch(diameters, "diameters")),
         )
         return image_answer.public_answer(analysis, self._model())
 
@@ -283,6 +286,25 @@ def _decoded(path: str | Path | None, clip_frame: float | None) -> DecodedImage:
     index = 0 if clip_frame is None else round(clip_frame) - 1
     # Named neutrally: an upload's own name is a stranger's text, and the page renders errors as HTML.
     return read_image(Path(path).read_bytes(), index=index, name="The file")
+
+
+def _number(value: Any, name: str) -> float | None:
+    """Return a number that a caller of the API may have sent as text."""
+    try:
+        number = None if value is None else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if number is not None and not math.isfinite(number):
+        raise UsageError(f"{name} is {str(value)[:20]!r}, not a number.", "Send a number, such as 0.5.")
+    return number
+
+
+def _switch(value: Any, name: str) -> bool:
+    """Return a truth value that a caller of the API may have sent as text."""
+    switch = {"true": True, "1": True, "false": False, "0": False, "none": False}.get(str(value).lower())
+    if switch is None:
+        raise UsageError(f"{name} is {str(value)[:20]!r}.", "Send true or false.")
+    return switch
 
 
 def _pixel_size(value: float | None) -> float | None:

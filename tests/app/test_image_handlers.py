@@ -172,6 +172,9 @@ def test_a_new_image_is_shown_in_one_go(handlers: ImageHandlers, upload: Callabl
         ({"pixel_size_mm": 0}, "0 mm"),
         ({"clip_frame": 9}, "9"),
         ({"color": "mauve"}, "mauve"),
+        ({"pixel_size_mm": "1 mm"}, "pixel_size_mm is '1 mm', not a number"),
+        ({"clip_frame": "inf"}, "clip_frame is 'inf'"),
+        ({"analyse_anyway": "perhaps"}, "analyse_anyway is 'perhaps'"),
     ],
 )
 def test_an_argument_out_of_range_is_one_sentence(
@@ -180,6 +183,16 @@ def test_an_argument_out_of_range_is_one_sentence(
     with pytest.raises(gr.Error, match=sentence) as caught:
         handlers.predict(upload(IMAGE), **wrong)
     assert caught.value.print_exception is False
+
+
+def test_numbers_and_switches_may_be_text(handlers: ImageHandlers, upload: Callable[..., str]) -> None:
+    numbers = {"pixel_size_mm": 0.1, "threshold": 0.4, "opacity": 0.5, "clip_frame": 1}
+    texts = {name: str(value) for name, value in numbers.items()}
+    assert (
+        handlers.predict(upload(IMAGE), **texts).report == handlers.predict(upload(IMAGE), **numbers).report
+    )
+    assert handlers.predict(upload(BLANK), analyse_anyway="false").probabilities is None
+    assert handlers.predict(upload(BLANK), analyse_anyway="True").probabilities
 
 
 def test_no_weights_at_all_is_one_sentence(upload: Callable[..., str]) -> None:
