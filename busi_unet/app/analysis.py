@@ -10,7 +10,7 @@ from PIL import Image
 
 from busi_unet.app import text
 from busi_unet.imaging.agreement import Agreement, compare_masks
-from busi_unet.imaging.measure import Lesion, measure_lesions
+from busi_unet.imaging.measure import Lesion, measure_image
 from busi_unet.imaging.overlay import COLORS, annotate_lesions, draw_band, draw_heatmap, draw_overlay
 from busi_unet.io.decode import DecodedImage
 from busi_unet.io.masks import Mask
@@ -72,11 +72,9 @@ class Analysis:
     number: int = 0
 
     @property
-    def spacing_mm(self) -> tuple[float, float] | None:
-        """(between rows, between columns), or None where neither the file nor the visitor tells."""
-        if self.pixel_size_mm is not None:
-            return (self.pixel_size_mm, self.pixel_size_mm)
-        return self.image.spacing_mm
+    def _typed_mm(self) -> tuple[float, float] | None:
+        """(between rows, between columns), from the width of a pixel that was typed."""
+        return self.pixel_size_mm and (self.pixel_size_mm * self.image.aspect, self.pixel_size_mm)
 
     def predict(self, predictor: Predictor) -> Prediction:
         """Return the prediction under these settings; a correction by hand replaces its mask."""
@@ -85,30 +83,34 @@ class Analysis:
             # Whoever moves the threshold wants to see what it does, also where the model would draw nothing.
             thresholds = replace(predictor.config.thresholds, mask=self.threshold, lesion=0.0)
         prediction = predictor.interpret(
-            self.image.pixels,
+            self.image,
             self.raw,
-            spacing_mm=self.spacing_mm,
+            spacing_mm=self._typed_mm,
             thresholds=thresholds,
             anyway=self.anyway,
         )
         if self.corrected is None:
             return prediction
+        measurements, remarks = measure_image(self.corrected, self.image, self._typed_mm)
         return replace(
             prediction,
             mask=self.corrected,
             boundary_band=None,  # fitted to the network's outlines
-            measurements=measure_lesions(self.corrected, self.image.pixels, spacing_mm=self.spacing_mm),
+            measurements=measurements,
+            remarks=self.image.remarks + remarks,
         )
 
     def compare(self, prediction: Prediction) -> Agreement | None:
         """Return the agreement of its mask with the reference, if there is one."""
         if self.reference is None:
             return None
-        return compare_masks(prediction.mask, self.reference.pixels, spacing_mm=self.spacing_mm)
+        spacing_mm = self._typed_mm or self.image.spacing_of(prediction.mask)[0]
+        return compare_masks(prediction.mask, self.reference.pixels, spacing_mm=spacing_mm)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings that a report has to name beside the prediction; JSON-ready."""
-        source = "typed" if self.pixel_size_mm is not None else "file" if self.spacing_mm else None
+    def to_dict(self, prediction: Prediction) -> dict[str, Any]:
+        """Return the settings that a report has to name beside their prediction; JSON-ready."""
+        from_file = self.image.spacing_of(prediction.mask)[0] is not None
+        source = "typed" if self.pixel_size_mm is not None else "file" if from_file else None
         return {
             "analysed_anyway": self.anyway,
             "threshold_by_hand": self.threshold,

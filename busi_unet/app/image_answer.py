@@ -138,7 +138,7 @@ def report(
     """Return all values of a result, JSON-ready."""
     return {
         **prediction.to_dict(),
-        **analysis.to_dict(),
+        **analysis.to_dict(prediction),
         "agreement": agreement and agreement.to_dict(),
         "warnings": list(image_warnings(analysis.image)),
         "weights": model.to_dict(),
@@ -147,7 +147,8 @@ def report(
 
 def findings(analysis: Analysis, model: ModelInUse, prediction: Prediction) -> str:
     """Return a result in words, Markdown: notices, where the image is from, what was found, with what."""
-    quotes = [model.notice, *(() if prediction.refused else image_warnings(analysis.image))]
+    warnings = () if prediction.refused else image_warnings(analysis.image)
+    quotes = [model.notice, *prediction.remarks, *warnings]
     paragraphs = [f"> {quote}" for quote in quotes if quote]
     found = text.describe(prediction, model.predictor.config.thresholds.malignant)
     paragraphs += [analysis.remark, found, " ".join(notes(analysis, prediction)), model.describe()]
@@ -163,7 +164,7 @@ def notes(analysis: Analysis, prediction: Prediction) -> list[str]:
         found.append(text.CORRECTED)
     elif analysis.threshold is not None:
         found.append(text.describe_threshold(analysis.threshold, prediction))
-    if prediction.measurements and analysis.spacing_mm is not None:
+    if prediction.measurements and prediction.measurements[0].unit == "mm":
         found.append(text.describe_millimetres(analysis.pixel_size_mm))
     return found
 
@@ -207,7 +208,7 @@ def write_downloads(analysis: Analysis, model: ModelInUse) -> list[str]:
             date=today,
             summary=[*filter(None, summary), *notes(analysis, prediction)],
             comparison=[line for line in compared if line and line != text.AGREEMENT_LEGEND],
-            warnings=values["warnings"],
+            warnings=[*prediction.remarks, *values["warnings"]],
         )
     )
     return [str(path) for path in paths]

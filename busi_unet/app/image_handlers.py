@@ -25,6 +25,7 @@ from busi_unet.app.newest import Newest
 from busi_unet.errors import BusiUNetError, UsageError
 from busi_unet.imaging.agreement import decode_reference
 from busi_unet.io.decode import EXTENSIONS, DecodedImage, read_image
+from busi_unet.io.scale import is_plausible
 
 MAX_IMAGE_MEGABYTES = 50
 
@@ -113,7 +114,7 @@ class ImageHandlers:
             remark: as in `Analysis`.
         """
         image = _decoded(path, clip_frame)
-        known = clip_frame is None and image.spacing_mm is not None
+        known = clip_frame is None and bool(image.spacing_mm or image.regions)
         return self._analyse(
             image,
             pixel_size_mm=None if known else _typed_size(pixel_size_mm),
@@ -310,7 +311,7 @@ def _switch(value: Any, name: str) -> bool:
 def _pixel_size(value: float | None) -> float | None:
     if value is None:
         return None
-    if not 0.001 <= value <= 10:
+    if not is_plausible((value, value)):
         raise UsageError(f"A pixel of {value:g} mm is not plausible.", "Type millimetres, such as 0.08.")
     return float(value)
 

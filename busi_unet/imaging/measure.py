@@ -12,6 +12,8 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist, squareform
 
 from busi_unet.errors import UsageError
+from busi_unet.io.decode import DecodedImage
+from busi_unet.io.scale import MAX_PIXEL_MM, MIN_PIXEL_MM, is_plausible
 
 Point = tuple[float, float]
 Line = tuple[Point, Point]
@@ -39,7 +41,7 @@ class Lesion:
             the lesion's convex hull holds, as the second pair of calipers is set.
         calipers: ends of the longest diameter, then of its perpendicular, as measured in `unit`.
         equivalent_diameter_px, equivalent_diameter_mm: of a circle of the same area.
-        depth_to_width: height over width, in `unit`.
+        depth_to_width: height over width, in `unit`, or by the pixels' aspect where that alone is known.
         taller_than_wide: higher than wide, a sign that counts toward malignancy (BI-RADS).
         centroid: mean point.
         deepest: middle of the pixel farthest from the outline; unlike the centroid always in the lesion.
@@ -103,7 +105,11 @@ class Lesion:
 
 
 def measure_lesions(
-    mask: np.ndarray, image: np.ndarray | None = None, *, spacing_mm: tuple[float, float] | None = None
+    mask: np.ndarray,
+    image: np.ndarray | None = None,
+    *,
+    spacing_mm: tuple[float, float] | None = None,
+    aspect: float = 1.0,
 ) -> tuple[Lesion, ...]:
     """Return the connected regions (8-neighbourhood) of a mask, largest first.
 
@@ -111,9 +117,10 @@ def measure_lesions(
         mask: bool (H, W).
         image: uint8 (H, W), the image under the mask; without it there are no skin distances.
         spacing_mm: size of a pixel (between rows, between columns), where it is known.
+        aspect: height of a pixel by its width, for the shape where there is no spacing.
 
     Raises:
-        UsageError: a spacing that is not two positive numbers, or an image of another size.
+        UsageError: a spacing that is not two numbers from 0.001 to 10 mm, or an image of another size.
     """
     if image is not None and image.shape != mask.shape:
         raise UsageError(
@@ -124,10 +131,27 @@ def measure_lesions(
         spacing_mm = _checked(spacing_mm)
     regions, _ = ndimage.label(mask, structure=np.ones((3, 3)))
     lesions = [
-        _measure(regions[box] == index, box, mask.shape, image, spacing_mm)
+        _measure(regions[box] == index, box, mask.shape, image, spacing_mm, aspect)
         for index, box in enumerate(ndimage.find_objects(regions), start=1)
     ]
     return tuple(sorted(lesions, key=lambda lesion: -lesion.area_px))
+
+
+def measure_image(
+    mask: np.ndarray, image: DecodedImage, spacing_mm: tuple[float, float] | None = None
+) -> tuple[tuple[Lesion, ...], tuple[str, ...]]:
+    """Return the lesions of a mask, bool (H, W), in the scale of its place in the image, and remarks on that.
+
+    Args:
+        mask: of the lesions.
+        image: under the mask.
+        spacing_mm: counts instead of what the image's file says.
+
+    Raises:
+        UsageError: as for `measure_lesions`.
+    """
+    spacing, remarks = (spacing_mm, ()) if spacing_mm is not None else image.spacing_of(mask)
+    return measure_lesions(mask, image.pixels, spacing_mm=spacing, aspect=image.aspect), remarks
 
 
 def skin_row(image: np.ndarray, box: tuple[int, int, int, int]) -> int | None:
@@ -158,6 +182,7 @@ def _measure(
     shape: tuple[int, ...],
     image: np.ndarray | None,
     spacing: tuple[float, float] | None,
+    aspect: float,
 ) -> Lesion:
     rows, columns = place
     box = (columns.start, rows.start, columns.stop, rows.stop)
@@ -165,7 +190,7 @@ def _measure(
     area = int(region.sum())
     corners = _corners(region) + np.array([columns.start, rows.start])
     in_px, diameters_px = _calipers(corners, (1.0, 1.0))
-    down, across = spacing or (1.0, 1.0)
+    down, across = spacing or (aspect, 1.0)
     # Where pixels are not square the longest line in millimetres can be another one than in pixels.
     calipers, diameters = _calipers(corners, (across, down)) if spacing else (in_px, diameters_px)
     skin = skin_row(image, box) if image is not None else None
@@ -256,13 +281,10 @@ def _calipers(corners: np.ndarray, scale: tuple[float, float]) -> tuple[tuple[Li
 
 
 def _checked(spacing: tuple[float, float]) -> tuple[float, float]:
-    try:
-        down, across = map(float, spacing)
-    except (TypeError, ValueError):
-        down = across = math.nan
-    if not (0 < down < math.inf and 0 < across < math.inf):
+    if not is_plausible(spacing):
         raise UsageError(
             f"The pixel spacing is {spacing}.",
-            "Give two positive lengths in mm: between rows, between columns.",
+            f"Give two lengths from {MIN_PIXEL_MM} to {MAX_PIXEL_MM} mm: between rows, between columns.",
         )
+    down, across = map(float, spacing)
     return down, across

@@ -85,7 +85,7 @@ def _predict(predictor: Predictor, file: ImageFile, output: Path, anyway: bool) 
     if file.problem:
         raise BusiUNetError(file.problem)
     image = read_image(file.path, name=file.shown)
-    prediction = predictor.predict(image.pixels, spacing_mm=image.spacing_mm, anyway=anyway)
+    prediction = predictor.predict(image, anyway=anyway)
     mask, overlay = _results(file)
     write_ours(output, mask, _png(Image.fromarray(prediction.mask.astype(np.uint8) * 255)))
     write_ours(output, overlay, _png(prediction.overlay(beside=True)))
@@ -135,7 +135,7 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
 
     Lengths are those of the largest lesion; areas are of all lesions together. `prediction_set` holds its
     classes with blanks between; `remarks` the error, or the reasons of a refusal, a flag beside another class
-    than malignant, and the warnings about the image.
+    than malignant, how the file was read, and the warnings about the image.
     """
     row = dict.fromkeys(COLUMNS)
     row["image"] = record["image"]
@@ -145,7 +145,7 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
     row |= {
         name: record[name] for name in ("width", "height", "refused", "lesion_area_px", "mask", "overlay")
     }
-    remarks = [*record["reasons"], *record["warnings"]]
+    remarks = [*record["reasons"], *record["remarks"], *record["warnings"]]
     if record["label"] is not None:
         lesions = record["measurements"]
         row |= {f"p_{name}": record["probabilities"][name] for name in CLASS_NAMES}

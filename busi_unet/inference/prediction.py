@@ -56,6 +56,7 @@ class Prediction:
         boundary_band: how far from the outline the true boundary is stated to lie, or None; see `inner`.
         flagged: whether the malignant probability reaches the model's threshold, whatever the label.
         calibrated: whether the probabilities were calibrated.
+        remarks: how the file was read and measured, one sentence each; empty where that was as usual.
     """
 
     image: np.ndarray
@@ -72,6 +73,7 @@ class Prediction:
     boundary_band: BoundaryBand | None = None
     flagged: bool = False
     calibrated: bool = False
+    remarks: tuple[str, ...] = ()
 
     @property
     def inner(self) -> np.ndarray | None:
@@ -136,6 +138,7 @@ class Prediction:
             "coverage": self.coverage,
             "refused": self.refused,
             "reasons": list(self.reasons),
+            "remarks": list(self.remarks),
             "height": height,
             "width": width,
             "lesion_area_px": int(self.mask.sum()),

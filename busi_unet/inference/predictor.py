@@ -12,12 +12,12 @@ import numpy as np
 
 from busi_unet.config import ModelConfig, Thresholds
 from busi_unet.errors import HubAccessError, UsageError
-from busi_unet.imaging.measure import measure_lesions
+from busi_unet.imaging.measure import measure_image
 from busi_unet.inference.calibration import calibrated_probabilities, map_peak, prediction_set
 from busi_unet.inference.postprocess import mask_from_probability
 from busi_unet.inference.prediction import Prediction, RawOutput
 from busi_unet.inference.preprocess import Preprocessor
-from busi_unet.io.decode import ImageSource, read_image
+from busi_unet.io.decode import DecodedImage, ImageSource, read_image
 from busi_unet.models.ood import OodDetector
 
 EMBEDDED = Path(__file__).parents[1] / "weights"
@@ -99,7 +99,11 @@ class Predictor:
         return cls(TorchRuntime(model, device), config, ood, source=name, folder=folder)
 
     def predict(
-        self, image: ImageSource, *, spacing_mm: tuple[float, float] | None = None, anyway: bool = False
+        self,
+        image: ImageSource | DecodedImage,
+        *,
+        spacing_mm: tuple[float, float] | None = None,
+        anyway: bool = False,
     ) -> Prediction:
         """Segment and classify one image.
 
@@ -107,20 +111,21 @@ class Predictor:
         mask, and `reasons` says why.
 
         Args:
-            image: PIL image, array, path, encoded bytes or open file; see `io.decode.read_image`.
+            image: PIL image, array, path, encoded bytes or open file; see `io.decode.read_image`. Or what it
+                returns.
             spacing_mm: size of a pixel (between rows, between columns), so that lesions are measured in
                 millimetres too; by default what a DICOM file says of itself.
             anyway: analyse also an image that is refused; it stays `refused`.
 
         Raises:
             UnreadableImageError: not an image, or too small or large.
-            UsageError: a spacing that is not two positive numbers.
+            UsageError: a spacing that is not two numbers from 0.001 to 10 mm.
         """
         return self.predict_batch([image], spacing_mm=spacing_mm, anyway=anyway)[0]
 
     def predict_batch(
         self,
-        images: Iterable[ImageSource],
+        images: Iterable[ImageSource | DecodedImage],
         *,
         batch_size: int = 8,
         spacing_mm: tuple[float, float] | None = None,
@@ -132,11 +137,13 @@ class Predictor:
         images = list(images)
         predictions = []
         for start in range(0, len(images), batch_size):
-            decoded = [read_image(image) for image in images[start : start + batch_size]]
+            decoded = [
+                image if isinstance(image, DecodedImage) else read_image(image)
+                for image in images[start : start + batch_size]
+            ]
             raw_outputs = self.run([image.pixels for image in decoded])
             for image, raw in zip(decoded, raw_outputs, strict=True):
-                spacing = image.spacing_mm if spacing_mm is None else spacing_mm
-                predictions.append(self.interpret(image.pixels, raw, spacing_mm=spacing, anyway=anyway))
+                predictions.append(self.interpret(image, raw, spacing_mm=spacing_mm, anyway=anyway))
         return predictions
 
     def run(self, images: Sequence[np.ndarray]) -> list[RawOutput]:
@@ -154,7 +161,7 @@ class Predictor:
 
     def interpret(
         self,
-        image: np.ndarray,
+        image: np.ndarray | DecodedImage,
         raw: RawOutput,
         *,
         spacing_mm: tuple[float, float] | None = None,
@@ -164,11 +171,13 @@ class Predictor:
         """Apply calibration, thresholds and measurements to a raw output, without running the network.
 
         Args:
-            image: uint8 (H, W).
+            image: uint8 (H, W), or with what its file says.
             raw: what `run` gave for it.
             spacing_mm, anyway: as for `predict`.
             thresholds: others than those of the model; no boundary band is stated for other outlines.
         """
+        decoded = image if isinstance(image, DecodedImage) else DecodedImage(image)
+        image = decoded.pixels
         reasons = self._reasons_to_refuse(image, raw)
         if reasons and not anyway:
             return Prediction(
@@ -181,6 +190,7 @@ class Predictor:
                 reasons=reasons,
                 measurements=(),
                 coarse_activation_map=np.zeros((1, 1), dtype=np.float32),
+                remarks=decoded.remarks,
             )
         own_thresholds, calibration = self.config.thresholds, self.config.calibration
         thresholds = thresholds or own_thresholds
@@ -191,6 +201,7 @@ class Predictor:
         probabilities = dict(zip(names, classes.tolist(), strict=True))
         label = max(probabilities, key=probabilities.__getitem__)
         mask = mask_from_probability(probability, 1 - probabilities["normal"], thresholds)
+        measurements, remarks = measure_image(mask, decoded, spacing_mm)
         own = names.index(label)
         others = np.delete(raw.class_activation_maps, own, axis=0)
         # Fitted to outlines at the model's own thresholds.
@@ -204,7 +215,7 @@ class Predictor:
             flagged=probabilities["malignant"] >= thresholds.malignant,
             refused=bool(reasons),
             reasons=reasons,
-            measurements=measure_lesions(mask, image, spacing_mm=spacing_mm),
+            measurements=measurements,
             coarse_activation_map=self._preprocess.crop_map(
                 raw.class_activation_maps[own] - others.mean(axis=0), image.shape
             ),
@@ -212,6 +223,7 @@ class Predictor:
             coverage=sets and sets.coverage,
             boundary_band=calibration.boundary_band if outlined_as_fitted else None,
             calibrated=calibration.fitted,
+            remarks=decoded.remarks + remarks,
         )
 
     def map_peak(self, raw: RawOutput, shape: tuple[int, int]) -> float:

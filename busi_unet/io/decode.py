@@ -9,13 +9,23 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from busi_unet.errors import UnreadableImageError
-from busi_unet.io.dicom import check_index, is_dicom, read_dicom
+from busi_unet.io.dicom import Loaded, check_index, is_dicom, read_dicom
+from busi_unet.io.dicom_pixels import usual_depth
+from busi_unet.io.pillow_files import (
+    ALL_TRANSPARENT,
+    BAD_METADATA,
+    choose_page,
+    is_all_transparent,
+    load_upright,
+    over_black,
+    png_without_metadata,
+)
+from busi_unet.io.scale import Region, Spacing, spacing_in_regions
 
 ImageSource = Image.Image | np.ndarray | str | os.PathLike | bytes | IO[bytes]
-Spacing = tuple[float, float]
 
 MAX_PIXELS = 50_000_000
 MIN_SIDE = 16
@@ -33,11 +43,14 @@ class DecodedImage:
 
     Attributes:
         pixels: uint8 (H, W), 0 black to 255 white.
-        spacing_mm: (between rows, between columns), or None: only DICOM files tell it.
-        frames: how many the file holds; 1 unless it is a DICOM clip.
+        spacing_mm: (between rows, between columns) of most of the image, or None: only DICOM files tell it.
+        frames: how many the file holds: a DICOM clip, pages of one size, an animation.
         index: which of them this is, from 0.
         coloured: the file shows colour, such as Doppler or coloured annotations: the channels of at least
             20 pixels differ by more than 60 of 255.
+        regions: parts of the image with scales of their own; empty where the file names none.
+        aspect: height of a pixel by its width, where there is no spacing.
+        remarks: one sentence for each thing about how the file was read that a reader should know.
     """
 
     pixels: np.ndarray
@@ -45,10 +58,20 @@ class DecodedImage:
     frames: int = 1
     index: int = 0
     coloured: bool = False
+    regions: tuple[Region, ...] = ()
+    aspect: float = 1.0
+    remarks: tuple[str, ...] = ()
+
+    def spacing_of(self, mask: np.ndarray) -> tuple[Spacing | None, tuple[str, ...]]:
+        """Return the spacing where a mask, bool (H, W), lies, and a remark where its regions give none."""
+        if not self.regions or not mask.any():
+            return self.spacing_mm, ()
+        spacing, remark = spacing_in_regions(self.regions, mask)
+        return spacing, (remark,) if remark else ()
 
 
 def decode_image(source: ImageSource, *, name: str | None = None) -> np.ndarray:
-    """Return an image as grey pixels uint8 (H, W), of a DICOM clip the first frame; see `read_image`."""
+    """Return an image as grey pixels uint8 (H, W), of several frames the first; see `read_image`."""
     return read_image(source, name=name).pixels
 
 
@@ -56,14 +79,15 @@ def read_image(source: ImageSource, *, index: int = 0, name: str | None = None) 
     """Read an image as grey pixels, upright, the way both training and serving see it.
 
     Colour becomes luma (ITU-R 601); transparency is laid over black, the background of an
-    ultrasound screen; EXIF rotation is applied; palettes are resolved. Images of more than
-    8 bits are scaled from the smallest usual bit depth (8, 10, 12, 14, 16) that holds their
-    largest value, because neither PNG nor TIFF says how many of the 16 bits are in use.
+    ultrasound screen, unless all is; EXIF rotation is applied; palettes are resolved. Of pages of
+    different sizes the largest is taken. Images of more than 8 bits are scaled from the smallest usual
+    bit depth (8, 10, 12, 14, 16) that holds their largest value, because neither PNG nor TIFF says how
+    many of the 16 bits are in use.
 
     Args:
         source: PIL image, array, path, encoded bytes or binary file. Arrays are (H, W), (H, W, 1), (H, W, 3)
             or (H, W, 4); bool, uint8, uint16, or float in [0, 1].
-        index: of the frame of a DICOM clip, from 0.
+        index: of the frame or page, from 0.
         name: how errors name this image; by default its path.
 
     Raises:
@@ -72,22 +96,26 @@ def read_image(source: ImageSource, *, index: int = 0, name: str | None = None) 
         UsageError: there is no frame of this index.
     """
     name = name or name_of(source)
-    pixels, spacing_mm, frames = load_pixels(source, index=index, name=name)
-    to_grey = _grey_from_array if isinstance(pixels, np.ndarray) else _grey_from_pil
-    grey, coloured = to_grey(pixels, name)
+    loaded = load_pixels(source, index=index, name=name)
+    to_grey = _grey_from_array if isinstance(loaded.pixels, np.ndarray) else _grey_from_pil
+    grey, coloured = to_grey(loaded.pixels, name)
+    remarks = loaded.remarks
+    if isinstance(loaded.pixels, Image.Image) and is_all_transparent(loaded.pixels):
+        remarks = (*remarks, ALL_TRANSPARENT)
     height, width = grey.shape
     if min(height, width) < MIN_SIDE:
         raise UnreadableImageError(
             f"{name} is {width}×{height} pixels, too small to analyse.",
             f"Use an image of at least {MIN_SIDE} pixels a side.",
         )
-    return DecodedImage(grey, spacing_mm, frames, index, coloured)
+    if loaded.frames > 1:
+        remarks = (f"This is frame {index + 1} of {loaded.frames}.", *remarks)
+    told = loaded._replace(pixels=grey, remarks=remarks)
+    return DecodedImage(index=index, coloured=coloured, **told._asdict())
 
 
-def load_pixels(
-    source: ImageSource, *, index: int = 0, name: str
-) -> tuple[Image.Image | np.ndarray, Spacing | None, int]:
-    """Return what a file holds, upright, before it becomes grey; its spacing and its number of frames.
+def load_pixels(source: ImageSource, *, index: int = 0, name: str) -> Loaded:
+    """Return what a file holds, upright, before it becomes grey.
 
     Raises:
         UnreadableImageError, UsageError: as for `read_image`, without the lower size limit.
@@ -96,26 +124,46 @@ def load_pixels(
         stream = _stream(source, name)
         if is_dicom(stream):
             return read_dicom(stream, index=index, name=name, max_pixels=MAX_PIXELS)
+        return _load_file(stream, index, name)
+    check_index(index, 1, name)
+    if isinstance(source, np.ndarray):
+        return Loaded(source)
+    pixels, remarks = _upright(source, None, name)
+    return Loaded(pixels, remarks=remarks)
+
+
+def _load_file(stream: Path | io.BytesIO, index: int, name: str) -> Loaded:
+    try:
         try:
-            source = Image.open(stream, formats=FORMATS)
+            opened = Image.open(stream, formats=FORMATS)
         except Image.DecompressionBombError as error:
             raise _too_large(name) from error
         except Exception as error:
             raise UnreadableImageError(f"{name} is not an image that can be read.", _HINT) from error
-    check_index(index, 1, name)
-    if isinstance(source, np.ndarray):
-        return source, None, 1
-    if source.width * source.height > MAX_PIXELS:
-        raise _too_large(name, source.width, source.height)
+        try:
+            frames, remarks = choose_page(opened, index)
+        except Exception as error:
+            raise _damaged(name) from error
+        check_index(index, frames, name)
+        pixels, more = _upright(opened, stream, name)
+        return Loaded(pixels, frames=frames, remarks=remarks + more)
+    except UnreadableImageError:
+        bare = png_without_metadata(stream)
+        if bare is None:
+            raise
+    loaded = _load_file(bare, index, name)
+    return loaded._replace(remarks=(*loaded.remarks, BAD_METADATA))
+
+
+def _upright(
+    image: Image.Image, stream: Path | io.BytesIO | None, name: str
+) -> tuple[Image.Image | np.ndarray, tuple[str, ...]]:
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large(name, image.width, image.height)
     try:
-        source.load()
-        # The one mode that converts to no grey.
-        source = source.convert("LA") if source.mode == "La" else source
-        return ImageOps.exif_transpose(source), None, 1
+        return load_upright(image, stream)
     except Exception as error:
-        raise UnreadableImageError(
-            f"{name} is damaged or cut short.", "Export or copy the image again."
-        ) from error
+        raise _damaged(name) from error
 
 
 def name_of(source: ImageSource) -> str:
@@ -144,6 +192,10 @@ def _stream(source: Any, name: str) -> Path | io.BytesIO:
     return stream
 
 
+def _damaged(name: str) -> UnreadableImageError:
+    return UnreadableImageError(f"{name} is damaged or cut short.", "Export or copy the image again.")
+
+
 def _too_large(name: str, width: int | None = None, height: int | None = None) -> UnreadableImageError:
     size = f" ({width}×{height} pixels)" if width else ""
     return UnreadableImageError(
@@ -162,14 +214,6 @@ def _grey_from_pil(image: Image.Image, name: str) -> tuple[np.ndarray, bool]:
         channels = np.asarray(image)
         coloured = bool(np.count_nonzero(np.ptp(channels, axis=2) > _COLOUR_GAP) >= _COLOUR_PIXELS)
     return np.array(image.convert("L")), coloured
-
-
-def over_black(image: Image.Image) -> Image.Image:
-    """Return the image with what is transparent laid over black; one without transparency as it is."""
-    if not image.has_transparency_data:
-        return image
-    layer = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
 
 
 def _grey_from_array(array: np.ndarray, name: str) -> tuple[np.ndarray, bool]:
@@ -192,8 +236,7 @@ def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
         return array.astype(np.uint8) * 255
     low, high = array.min(), array.max()
     if np.issubdtype(array.dtype, np.integer) and low >= 0 and high < 2**16:
-        depth = next(bits for bits in (8, 10, 12, 14, 16) if high < 2**bits)
-        return np.round(array * (255.0 / (2**depth - 1))).astype(np.uint8)
+        return np.round(array * (255.0 / (2 ** usual_depth(high) - 1))).astype(np.uint8)
     if np.issubdtype(array.dtype, np.floating) and low >= 0 and high <= 1:
         return np.round(array * 255.0).astype(np.uint8)
     raise UnreadableImageError(

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from busi_unet.errors import MissingDependencyError, UnreadableImageError, UsageError
+from busi_unet.io.dicom_pixels import read_pixels
+from busi_unet.io.dicom_scale import read_scale
+from busi_unet.io.scale import Region, Spacing
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_MAGIC_OFFSET = 128
+_PREAMBLE = bytes(128) + b"DICM"
+_HEAD_BYTES = len(_PREAMBLE) + 12
 # The only elements that are parsed; whatever names a patient is skipped over.
 _TAGS = [
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration"),
     *("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction"),
+    *("ModalityLUTSequence", "VOILUTSequence", "PixelAspectRatio"),
     *(f"{colour}PaletteColorLookupTable{part}" for colour in ("Red", "Green", "Blue")
       for part in ("Descriptor", "Data")),
     *(f"Segmented{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")),
@@ -30,27 +36,63 @@ _TAGS = [
 ]  # fmt: skip
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-_CENTIMETRE = 3
+_EXPLICIT, _IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
+# The first elements of data sets: length, specific characters, type, instance, dates.
+_FIRST_ELEMENTS = (0x00, 0x01, 0x05, 0x08, 0x12, 0x13, 0x14, 0x16, 0x18, 0x20)
+_VALUE_TYPES = (b"UL", b"CS", b"UI", b"DA", b"TM", b"SH")
+# warnings.catch_warnings is not safe between threads.
+_LOCK = threading.Lock()
 _EXPORT = "Export the image again, uncompressed or as JPEG, RLE or PNG."
 
 
+class Loaded(NamedTuple):
+    """What a file holds before it becomes grey.
+
+    Attributes:
+        pixels: a PIL image, or an array (H, W) or (H, W, channels).
+        spacing_mm: as in `io.decode.DecodedImage`, and so are the rest.
+    """
+
+    pixels: Image.Image | np.ndarray
+    spacing_mm: Spacing | None = None
+    frames: int = 1
+    regions: tuple[Region, ...] = ()
+    aspect: float = 1.0
+    remarks: tuple[str, ...] = ()
+
+
 def is_dicom(stream: Path | io.BytesIO) -> bool:
-    """Return whether a file starts as DICOM Part 10 asks: "DICM" after a preamble of 128 bytes."""
+    """Return whether a file starts as DICOM does, with or without preamble and file meta information."""
     if isinstance(stream, Path):
         with stream.open("rb") as file:
-            head = file.read(_MAGIC_OFFSET + 4)
+            head = file.read(_HEAD_BYTES)
     else:
-        head = bytes(stream.getbuffer()[: _MAGIC_OFFSET + 4])
-    return head[_MAGIC_OFFSET:] == b"DICM"
+        head = bytes(stream.getbuffer()[:_HEAD_BYTES])
+    return _missing_start(head) is not None
 
 
-def read_dicom(
-    stream: Path | io.BytesIO, *, index: int, name: str, max_pixels: int
-) -> tuple[np.ndarray, tuple[float, float] | None, int]:
+def _missing_start(head: bytes) -> bytes | None:
+    """Return what a DICOM file that starts so lacks of what Part 10 asks; None if it is no DICOM file."""
+    if head[128:132] == b"DICM":
+        return b""
+    if head[:6] == b"\x02\0\0\0UL":
+        return _PREAMBLE
+    explicit = head[4:6] in _VALUE_TYPES
+    if len(head) < 16 or head[:2] != b"\x08\0" or head[2] not in _FIRST_ELEMENTS or head[3]:
+        return None
+    if not explicit and int.from_bytes(head[4:8], "little") > 128:
+        return None
+    syntax = (_EXPLICIT if explicit else _IMPLICIT).encode()
+    syntax += b"\0" * (len(syntax) % 2)
+    return _PREAMBLE + b"\x02\0\x10\0UI" + len(syntax).to_bytes(2, "little") + syntax
+
+
+def read_dicom(stream: Path | io.BytesIO, *, index: int, name: str, max_pixels: int) -> Loaded:
     """Read one frame; of a clip, no other frame is decoded.
 
     MONOCHROME1 is turned the usual way round, palettes and YBR become RGB, and more than 8 bits are
-    brought to 8 by the file's own window, else by its full range (`BitsStored`).
+    brought to 8 by the file's own lookup tables or window, else by the fewest usual bits that hold them.
+    What the header says is not used where it contradicts the pixels; remarks say so.
 
     Args:
         stream: a file for which `is_dicom` holds.
@@ -59,8 +101,7 @@ def read_dicom(
         max_pixels: a larger frame is refused before it is decoded.
 
     Returns:
-        Pixels uint8 (H, W) or RGB (H, W, 3), 0 black; the size of a pixel in mm (between rows, between
-        columns), or None where the file does not tell it; how many frames the file holds.
+        Pixels uint8 (H, W) or RGB (H, W, 3), 0 black, and what the file says of them.
 
     Raises:
         UnreadableImageError: damaged, without an image, too large, or in a form that cannot be decoded.
@@ -73,18 +114,18 @@ def read_dicom(
             f"{name} is a DICOM file; reading one needs pydicom.", 'Run: pip install "busi-unet[dicom]"'
         ) from error
 
-    opened = contextlib.nullcontext(stream) if isinstance(stream, io.BytesIO) else stream.open("rb")
-    with opened as file, warnings.catch_warnings():
-        # pydicom's warnings can quote what stands in the file; Pillow's stands for a bomb inside a JPEG.
-        warnings.simplefilter("ignore")
+    with _LOCK, _whole(stream) as file, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        # Pillow's stands for a bomb inside a JPEG.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
+        remarks: list[str] = []
         try:
             _check_syntax(file, name)
             file.seek(0)
             header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
             frames = _check_header(header, index, name, max_pixels)
-            file.seek(0)
-            pixels = _eight_bit(pydicom.pixels.pixel_array(file, index=index), header)
+            length = _skip_to_value(file, header)
+            pixels = read_pixels(file, header, index, length, remarks)
         except (UnreadableImageError, UsageError):
             raise
         except Exception:
@@ -92,11 +133,30 @@ def read_dicom(
             raise UnreadableImageError(
                 f"{name} is a DICOM file that is damaged, cut short or coded in an unusual way.", _EXPORT
             ) from None
-        spacing_mm = None
-        # Malformed elements: the size of a pixel is unknown, but the image is there.
-        with contextlib.suppress(AttributeError, TypeError, ValueError):
-            spacing_mm = _spacing(header)
-        return pixels, spacing_mm, frames
+        spacing_mm, regions, aspect = read_scale(header, remarks)
+    if any("pydicom" in warning.filename for warning in caught):
+        # Not quoted, for the same reason.
+        remarks.append("The file departs from the DICOM standard; compare the image with that of a viewer.")
+    return Loaded(pixels, spacing_mm, frames, regions, aspect, tuple(remarks))
+
+
+@contextlib.contextmanager
+def _whole(stream: Path | io.BytesIO) -> Iterator[BinaryIO]:
+    """Open a file as Part 10 has it, with what is missing at its start."""
+    with stream.open("rb") if isinstance(stream, Path) else contextlib.nullcontext(stream) as file:
+        file.seek(0)
+        missing = _missing_start(file.read(_HEAD_BYTES))
+        file.seek(0)
+        yield io.BytesIO(missing + file.read()) if missing else file
+
+
+def _skip_to_value(file: BinaryIO, header: Dataset) -> int:
+    """Move from the element of the pixel data to its value; return its length, as stated."""
+    syntax = header.file_meta.TransferSyntaxUID
+    length = file.read(8 if syntax.is_implicit_VR else 12)[-4:]
+    if len(length) < 4 or (length == b"\xff" * 4 and not syntax.is_encapsulated):
+        raise ValueError
+    return int.from_bytes(length, "little" if syntax.is_little_endian else "big")
 
 
 def _check_syntax(file: Any, name: str) -> None:
@@ -145,67 +205,3 @@ def check_index(index: int, frames: int, name: str) -> None:
             f"{name} has no frame number {index + 1}, counted from 1.",
             f"It has {frames}." if frames > 1 else "It has one.",
         )
-
-
-def _eight_bit(stored: np.ndarray, header: Dataset) -> np.ndarray:
-    from pydicom.pixels import apply_color_lut, apply_rescale, apply_windowing
-
-    photometric = header.PhotometricInterpretation
-    if photometric == "PALETTE COLOR":
-        colours = apply_color_lut(stored, header)
-        return colours if colours.dtype == np.uint8 else np.round(colours / 257.0).astype(np.uint8)
-    bits = header.BitsStored
-    if photometric in _COLOUR:
-        return stored if stored.dtype == np.uint8 else _scaled(stored, 0, 2**bits - 1)
-    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if header.PixelRepresentation else (0, 2**bits - 1)
-    slope, intercept = float(header.get("RescaleSlope") or 1), float(header.get("RescaleIntercept") or 0)
-    values = apply_rescale(stored, header)
-    # A file may offer several windows; the first is the one to show.
-    if np.ravel(header.get("WindowWidth") or 0)[0] >= 1 and header.get("WindowCenter") is not None:
-        # It maps the window onto the whole range of the stored values.
-        values = apply_windowing(values, header)
-    grey = _scaled(values, low * slope + intercept, high * slope + intercept)
-    return 255 - grey if photometric == "MONOCHROME1" else grey
-
-
-def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    return np.clip(np.round((values - float(low)) * (255.0 / (high - low))), 0, 255).astype(np.uint8)
-
-
-def _spacing(header: Dataset) -> tuple[float, float] | None:
-    """Return (rows, columns) in mm: of the largest ultrasound region, else as radiographs give it.
-
-    None where the largest region is not in centimetres on both axes, or where another region at least
-    half as large has a scale of its own (a split screen): one size would be wrong on part of the image.
-    """
-    regions = header.get("SequenceOfUltrasoundRegions")
-    if regions:
-        ranked = sorted(((_area(region), _region_spacing(region)) for region in regions), key=lambda r: -r[0])
-        largest, spacing = ranked[0]
-        rivals = [other for area, other in ranked if 2 * area >= largest]
-        known = None not in rivals and np.allclose(rivals, spacing, rtol=0.01)
-        return spacing if known else None
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
-        if values := header.get(keyword):
-            return _positive(*values)
-    return None
-
-
-def _area(region: Dataset) -> int:
-    width = region.get("RegionLocationMaxX1", 0) - region.get("RegionLocationMinX0", 0)
-    height = region.get("RegionLocationMaxY1", 0) - region.get("RegionLocationMinY0", 0)
-    return max(0, width) * max(0, height)
-
-
-def _region_spacing(region: Dataset) -> tuple[float, float] | None:
-    units = (region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection"))
-    if units != (_CENTIMETRE, _CENTIMETRE):
-        return None
-    # The sign only says which way an axis points.
-    across, down = abs(region.get("PhysicalDeltaX") or 0), abs(region.get("PhysicalDeltaY") or 0)
-    return _positive(down * 10, across * 10)
-
-
-def _positive(row: Any, column: Any) -> tuple[float, float] | None:
-    spacing = (float(row), float(column))
-    return spacing if all(math.isfinite(value) and value > 0 for value in spacing) else None

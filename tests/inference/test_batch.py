@@ -40,6 +40,7 @@ def record(image="a.png", *, spacing_mm=None, refused=False, anyway=False) -> di
         "probabilities": None if hidden else {"normal": 0.1, "benign": 0.7, "malignant": 0.2},
         "refused": refused,
         "reasons": ["It is blank."] if refused else [],
+        "remarks": [],
         "warnings": ["It is small."],
         "height": 50,
         "width": 80,
