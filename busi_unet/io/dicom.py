@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ _EXPLICIT, _IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
 # The first elements of data sets: length, specific characters, type, instance, dates.
 _FIRST_ELEMENTS = (0x00, 0x01, 0x05, 0x08, 0x12, 0x13, 0x14, 0x16, 0x18, 0x20)
 _VALUE_TYPES = (b"UL", b"CS", b"UI", b"DA", b"TM", b"SH")
+# Of single values, such as numbers of too many digits; those that do not serve get remarks of their own.
+_HARMLESS = re.compile("The value length|Invalid value for VR")
 # warnings.catch_warnings is not safe between threads.
 _LOCK = threading.Lock()
 _EXPORT = "Export the image again, uncompressed or as JPEG, RLE or PNG."
@@ -134,7 +137,7 @@ def read_dicom(stream: Path | io.BytesIO, *, index: int, name: str, max_pixels: 
                 f"{name} is a DICOM file that is damaged, cut short or coded in an unusual way.", _EXPORT
             ) from None
         spacing_mm, regions, aspect = read_scale(header, remarks)
-    if any("pydicom" in warning.filename for warning in caught):
+    if any("pydicom" in each.filename and not _HARMLESS.match(str(each.message)) for each in caught):
         # Not quoted, for the same reason.
         remarks.append("The file departs from the DICOM standard; compare the image with that of a viewer.")
     return Loaded(pixels, spacing_mm, frames, regions, aspect, tuple(remarks))
@@ -151,10 +154,18 @@ def _whole(stream: Path | io.BytesIO) -> Iterator[BinaryIO]:
 
 
 def _skip_to_value(file: BinaryIO, header: Dataset) -> int:
-    """Move from the element of the pixel data to its value; return its length, as stated."""
-    syntax = header.file_meta.TransferSyntaxUID
-    length = file.read(8 if syntax.is_implicit_VR else 12)[-4:]
-    if len(length) < 4 or (length == b"\xff" * 4 and not syntax.is_encapsulated):
+    """Move from the element of the pixel data to its value; return its length, as stated.
+
+    A file that is coded with value representations but says without, or the reverse, is put right.
+    """
+    meta, start = header.file_meta, file.read(12)
+    syntax, explicit = meta.TransferSyntaxUID, start[4:6] in (b"OB", b"OW", b"UN")
+    if explicit == syntax.is_implicit_VR:
+        meta.TransferSyntaxUID = _EXPLICIT if explicit else _IMPLICIT
+    length = start[8:] if explicit else start[4:8]
+    if not explicit:
+        file.seek(-4, io.SEEK_CUR)
+    if len(start) < 12 or (length == b"\xff" * 4 and not syntax.is_encapsulated):
         raise ValueError
     return int.from_bytes(length, "little" if syntax.is_little_endian else "big")
 

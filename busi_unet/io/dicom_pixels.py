@@ -73,7 +73,7 @@ def _jpeg(file: Any, header: Dataset, index: int, remarks: list[str]) -> np.ndar
 def _stored(file: Any, header: Dataset, index: int, length: int, remarks: list[str]) -> np.ndarray:
     import pydicom.pixels
 
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"transfer_syntax_uid": header.file_meta.TransferSyntaxUID}
     native = not header.file_meta.TransferSyntaxUID.is_encapsulated
     frames = int(header.get("NumberOfFrames") or 1)
     mislabelled = (

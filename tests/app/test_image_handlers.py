@@ -323,6 +323,11 @@ def test_a_clip_is_read_at_the_frame_asked_for(handlers: ImageHandlers, upload: 
     np.testing.assert_array_equal(_pixels(answer["original"]), frames[1])
     slider = answer["clip_frame"]
     assert (slider.value, slider.maximum, slider.visible) == (2, 3, True)
+    printed = (
+        pypdf.PdfReader(handlers.downloads(answer["kept"], None, *LOOK)["files"][3]).pages[0].extract_text()
+    )
+    for output in (answer["findings"], " ".join(answer["report"]["remarks"]), printed):
+        assert "frame 2 of 3" in output
     newest = Newest()
     waiting = handlers.take(handlers.analyse, 1, newest, clip, None, *LOOK, frame_moves=True)
     handlers.run(newest)

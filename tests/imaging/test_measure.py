@@ -113,7 +113,9 @@ def test_the_longest_line_can_be_another_one_in_millimetres():
     assert abs(y1 - y0) > 4 * abs(x1 - x0)
 
 
-@pytest.mark.parametrize("spacing", [(0, 0.1), np.array([0.1, -1]), (0.1, float("nan")), (0.1,), 0.1, "ab"])
+@pytest.mark.parametrize(
+    "spacing", [(0, 0.1), np.array([0.1, -1]), (0.1, float("nan")), (50, 50), (0.1,), "ab"]
+)
 def test_a_spacing_must_be_two_lengths(spacing):
     with pytest.raises(UsageError, match="The pixel spacing is"):
         measure_lesions(np.ones((4, 4), dtype=bool), spacing_mm=spacing)

@@ -15,6 +15,7 @@ from busi_unet.imaging.overlay import draw_overlay
 from busi_unet.inference.batch import (
     COLUMNS,
     FLAGGED,
+    JSON_LINES_NAME,
     count_by_outcome,
     predict_files,
     summary_line,
@@ -77,6 +78,17 @@ class TestPredictFiles:
         assert json.loads(line) == json.loads(json.dumps(found))
         assert (found["image"], found["mask"]) == ("a.png", "a_mask.png")
         run.close()
+
+    def test_which_frame_of_a_clip_it_is_stands_in_every_output(self, predictor, files, tmp_path):
+        clip = np.stack([make_phantom("benign", seed=0, size=(64, 90)).image] * 3)
+        (tmp_path / "clip.dcm").write_bytes(dicom(clip, frames=3))
+        (record,) = predict_files(
+            predictor, [ImageFile(tmp_path / "clip.dcm", "clip.dcm", "clip")], tmp_path / "out"
+        )
+        write_summary([record], tmp_path / "out", model="tiny", date="2026-01-01")
+        written = [(tmp_path / "out" / name) for name in (JSON_LINES_NAME, "predictions.csv", "report.html")]
+        for text in (summary_line(record), *(path.read_text(encoding="utf-8") for path in written)):
+            assert "frame 1 of 3" in text
 
     def test_several_lesions_are_numbered(self, predictor, files, tmp_path, monkeypatch):
         mask = np.zeros((64, 90), dtype=bool)

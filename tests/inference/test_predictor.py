@@ -62,6 +62,10 @@ def test_lesions_are_measured_in_millimetres_where_the_pixel_size_is_known(predi
     (overruled,) = predictor.predict(content, spacing_mm=(0.1, 0.2)).measurements
     assert overruled.area_mm2 == given.area_mm2
 
+    halves = [region((0, 0, 39, 63)), region((40, 0, 79, 63), delta=(0.02, 0.02))]
+    split = predictor.predict(dicom(image, SequenceOfUltrasoundRegions=halves))
+    assert split.measurements[0].unit == "px" and "No millimetres" in split.to_dict()["remarks"][0]
+
 
 def test_other_thresholds_have_no_boundary_band_and_their_own_malignant_threshold(predictor):
     config = dataclasses.replace(

@@ -1,13 +1,16 @@
 import io
+import zlib
 
 import numpy as np
 import pytest
 from fakes.image_files import encoded
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from busi_unet.errors import UnreadableImageError
+from busi_unet.errors import UnreadableImageError, UsageError
 from busi_unet.io import decode
-from busi_unet.io.decode import decode_image
+from busi_unet.io.decode import decode_image, read_image
+from busi_unet.io.masks import decode_mask
 
 
 @pytest.fixture
@@ -111,3 +114,95 @@ def test_an_image_beyond_pillows_own_limit_is_refused_too(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50_000)
     with pytest.raises(UnreadableImageError, match="far too large"):
         decode_image(bomb)
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+
+
+def png16(samples: np.ndarray, colour_type: int) -> bytes:
+    """A PNG of 16 bits with (H, W, channels), which Pillow does not write."""
+    height, width, _ = samples.shape
+    rows = np.ascontiguousarray(samples, ">u2").view(np.uint8).reshape(height, -1)
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([16, colour_type, 0, 0, 0])
+    lines = zlib.compress(np.pad(rows, ((0, 0), (1, 0))).tobytes())
+    chunks = ((b"IHDR", header), (b"IDAT", lines), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize(("channels", "colour_type"), [(2, 4), (3, 2), (4, 6)], ids=["LA", "RGB", "RGBA"])
+def test_png_colours_of_16_bits_that_hold_fewer(grey, bits, channels, colour_type):
+    grey[0, 0] = 255
+    wide = np.round(grey / 255.0 * (2**bits - 1)).astype(np.uint16)
+    samples = np.repeat(wide[..., None], channels, axis=2)
+    if channels % 2 == 0:
+        samples[..., -1] = 65535
+    np.testing.assert_allclose(decode_image(png16(samples, colour_type)).astype(int), grey, atol=1)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("read", [decode_image, decode_mask], ids=["image", "mask"])
+def test_white_is_zero_in_tiff_of_any_depth(grey, dtype, read):
+    if read is decode_mask:
+        grey = np.zeros((40, 60), np.uint8)
+        grey[10:20, 10:20] = 255
+    stored = 1 - grey / 255.0 if dtype == "float32" else (255 - grey.astype(np.uint16)) * 257
+    content = encoded(Image.fromarray(stored.astype(dtype)), "TIFF", tiffinfo={262: 0})
+    np.testing.assert_array_equal(read(content), grey if read is decode_image else grey > 0)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "GIF", "WEBP", "PNG"])
+def test_frames_are_counted_and_chosen(kind):
+    pages = [Image.fromarray(np.full((20, 30), level, np.uint8)) for level in (0, 128, 255)]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    content = encoded(pages[0], kind, save_all=True, append_images=pages[1:], **options)
+    for index, level in enumerate((0, 128, 255)):
+        found = read_image(content, index=index)
+        assert (found.frames, found.index, found.remarks) == (3, index, (f"This is frame {index + 1} of 3.",))
+        assert (found.pixels == level).all()
+    with pytest.raises(UsageError, match="It has 3"):
+        read_image(content, index=3)
+
+
+def test_of_tiff_pages_of_different_sizes_the_largest_is_taken(grey):
+    thumbnail, label = Image.new("L", (16, 16)), Image.new("L", (60, 20))
+    content = encoded(thumbnail, "TIFF", save_all=True, append_images=[Image.fromarray(grey), label])
+    found = read_image(content)
+    np.testing.assert_array_equal(found.pixels, grey)
+    assert (found.frames, found.remarks) == (1, ("This is page 2 of 3, the largest.",))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "La"])
+def test_alpha_that_is_0_everywhere_is_not_used(grey, mode):
+    if mode == "La":
+        image = Image.merge("LA", [Image.fromarray(grey), Image.new("L", (60, 40), 255)]).convert("La")
+        np.testing.assert_array_equal(decode_image(image), grey)
+        return
+    layers = [Image.fromarray(grey)] * (len(mode) - 1) + [Image.new("L", (60, 40))]
+    found = read_image(encoded(Image.merge(mode, layers), "PNG"))
+    np.testing.assert_array_equal(found.pixels, grey)
+    assert len(found.remarks) == 1
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("damage", ["text of a wrong checksum", "text far too large", "exif"])
+def test_good_pixels_with_damaged_metadata_are_read(grey, damage, place):
+    whole = encoded(Image.fromarray(grey), "PNG")
+    text = png_chunk(b"tEXt", b"Comment\0fine")
+    chunk = {
+        "text of a wrong checksum": text[:-1] + bytes([text[-1] ^ 1]),
+        "text far too large": png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(3_000_000))),
+        "exif": png_chunk(b"eXIf", b"not exif at all"),
+    }[damage]
+    split = 33 if place == "before" else len(whole) - 12
+    np.testing.assert_array_equal(decode_image(whole[:split] + chunk + whole[split:]), grey)
+
+
+def test_damaged_pixels_are_refused_whatever_the_metadata(grey):
+    info = PngInfo()
+    info.add_text("Comment", "fine")
+    whole = bytearray(encoded(Image.fromarray(grey), "PNG", pnginfo=info))
+    whole[whole.index(b"IDAT") + 40] ^= 1
+    with pytest.raises(UnreadableImageError):
+        read_image(bytes(whole))

@@ -159,6 +159,47 @@ class TestSpacing:
     def test_without_regions(self, keyword):
         assert read_image(dicom(GREY, **{keyword: [0.2, 0.3]})).spacing_mm == (0.2, 0.3)
 
+    @pytest.mark.parametrize(
+        ("regions", "spacing"),
+        [
+            ([region((0, 0, 25, 23), (0.02, 0.02)), region((26, 0, 39, 23), (0.005, 0.005))], (0.05, 0.05)),
+            ([region((0, 0, 19, 23), (0.02, 0.02)), region((20, 0, 39, 23), (0.005, 0.005))], (0.05, 0.05)),
+            ([region((0, 0, 39, 23), (0.02, 0.02)), region((24, 0, 39, 9), (0.005, 0.005))], (0.05, 0.05)),
+            ([region((0, 0, 31, 23)), region((32, 0, 39, 23))], (0.1, 0.1)),
+            ([region((0, 0, 31, 23)), region((32, 0, 39, 23), (0.02, 0.02))], None),
+            ([region((0, 0, 25, 23)), region((26, 0, 39, 23), units=(4, 7))], None),
+            ([region((0, 0, 25, 23))], None),
+        ],
+        ids=["beside", "split", "inset", "one scale", "across scales", "no length", "outside"],
+    )
+    def test_of_the_region_that_holds_the_mask(self, regions, spacing):
+        mask = np.zeros(GREY.shape, dtype=bool)
+        mask[2:8, 28:36] = True
+        image = read_image(dicom(GREY, SequenceOfUltrasoundRegions=regions))
+        found, remarks = image.spacing_of(mask)
+        assert found == (None if spacing is None else pytest.approx(spacing))
+        assert bool(remarks) == (spacing is None)
+        assert image.spacing_of(np.zeros_like(mask)) == (image.spacing_mm, ())
+
+    @pytest.mark.parametrize(
+        "elements",
+        [
+            {"SequenceOfUltrasoundRegions": [region((0, 0, 39, 23), (5, 5))]},
+            {"SequenceOfUltrasoundRegions": [region((0, 0, 39, 23), (1e-6, 1e-6))]},
+            {"PixelSpacing": [50, 50]},
+        ],
+    )
+    def test_a_size_that_no_scanner_has_is_not_used(self, elements):
+        image = read_image(dicom(GREY, **elements))
+        assert image.spacing_mm is None and not image.regions
+        assert len(image.remarks) == 1 and "plausible" in image.remarks[0]
+
+    def test_the_aspect_alone(self):
+        image = read_image(dicom(GREY, PixelAspectRatio=[1, 2]))
+        assert (image.spacing_mm, image.aspect, len(image.remarks)) == (None, 0.5, 1)
+        assert read_image(dicom(GREY, PixelAspectRatio=[1, 2], PixelSpacing=[0.2, 0.3])).aspect == 1
+        assert read_image(dicom(GREY, PixelAspectRatio=[0, 2])).aspect == 1
+
     def test_malformed_or_unknown(self):
         half = region((0, 0, 39, 23))
         half.RegionLocationMaxX1 = None
