@@ -113,6 +113,11 @@ def test_the_longest_line_can_be_another_one_in_millimetres():
     assert abs(y1 - y0) > 4 * abs(x1 - x0)
 
 
+def test_the_shape_follows_the_aspect_of_the_pixels():
+    (lesion,) = measure_lesions(np.ones((30, 20), dtype=bool), aspect=0.5)
+    assert (lesion.unit, lesion.depth_to_width, lesion.taller_than_wide) == ("px", 0.75, False)
+
+
 @pytest.mark.parametrize(
     "spacing", [(0, 0.1), np.array([0.1, -1]), (0.1, float("nan")), (50, 50), (0.1,), "ab"]
 )
