@@ -24,6 +24,7 @@ MAX_VALUES = 8
 _MAX_SHARE = 0.6
 _END = 0.04  # of the range, beside each end of it
 _MAX_BETWEEN = 0.2  # share of the pixels that are at neither end
+_SEVERAL = "several values, all but the background taken as lesion"
 _HINT = "Bring a mask with the lesion white and the rest black, or each lesion in a value of its own."
 
 
@@ -57,9 +58,15 @@ def read_mask(source: ImageSource, *, image: np.ndarray | None = None, name: str
         UnreadableImageError: as for `decode_image`, without the lower size limit; or it is not a mask.
     """
     name = name or name_of(source)
-    values, coloured = _values(load_pixels(source, name=name)[0], name)
+    values = _values(load_pixels(source, name=name)[0], name)
     if image is not None and values.shape == image.shape and image.any() and np.array_equal(values, image):
         raise UnreadableImageError(f"{name} is the image itself, not a mask.", _HINT)
+    mask = _from_greys(values, name) if values.ndim == 2 else _from_colours(values, name)
+    check_mask(mask.pixels, name)
+    return mask
+
+
+def _from_greys(values: np.ndarray, name: str) -> Mask:
     distinct = np.unique(values)
     # JPEG of a black-and-white mask leaves values beside both ends, not only at them.
     low, high = float(distinct[0]), float(distinct[-1])
@@ -69,18 +76,33 @@ def read_mask(source: ImageSource, *, image: np.ndarray | None = None, name: str
     ).any()
     if len(distinct) <= MAX_VALUES and not noisy:
         background = min(low, 0) if len(distinct) == 1 else low
-        mask = values != background
-        remark = "several values, all but the background taken as lesion" if len(distinct) > 2 else ""
-    else:
-        between = ((values > low + margin) & (values < high - margin)).mean()
-        if coloured or between > _MAX_BETWEEN:
-            raise UnreadableImageError(
-                f"{name} is not a mask: it has {len(distinct)} values, as an image has.", _HINT
-            )
-        mask = values > (low + high) / 2
-        remark = "grey edges, what is lighter than half taken as lesion"
-    check_mask(mask, name)
-    return Mask(mask, remark)
+        return Mask(values != background, _SEVERAL if len(distinct) > 2 else "")
+    if ((values > low + margin) & (values < high - margin)).mean() > _MAX_BETWEEN:
+        raise UnreadableImageError(
+            f"{name} is not a mask: it has {len(distinct)} values, as an image has.", _HINT
+        )
+    return Mask(values > (low + high) / 2, "grey edges, what is lighter than half taken as lesion")
+
+
+def _from_colours(pixels: np.ndarray, name: str) -> Mask:
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise UnreadableImageError(f"{name} holds colours as {pixels.dtype}.", _HINT)
+    bits = 8 * pixels.itemsize
+    codes = pixels[:, :, 0].astype(np.uint32 if bits == 8 else np.uint64)
+    for channel in (1, 2):
+        codes <<= bits
+        codes |= pixels[:, :, channel]
+    # Up to one too many; np.unique sorts them all, for minutes where an image is large.
+    found, left = [], codes.ravel()
+    while left.size and len(found) <= MAX_VALUES:
+        found.append(int(left[0]))
+        left = left[left != left[0]]
+    if left.size:
+        raise UnreadableImageError(f"{name} is not a mask: it has many colours, as an image has.", _HINT)
+    darkest = min(
+        found, key=lambda code: sum(code >> shift & (1 << bits) - 1 for shift in (0, bits, 2 * bits))
+    )
+    return Mask(codes != (darkest if len(found) > 1 else 0), _SEVERAL if len(found) > 2 else "")
 
 
 def check_mask(mask: np.ndarray, name: str) -> None:
@@ -96,8 +118,8 @@ def check_mask(mask: np.ndarray, name: str) -> None:
         raise UnreadableImageError(f"{name} reaches all four borders of its image. Is it inverted?", _HINT)
 
 
-def _values(pixels: Image.Image | np.ndarray, name: str) -> tuple[np.ndarray, bool]:
-    """Return grey values (H, W), or a number for each colour, 0 for black; and whether they are colours."""
+def _values(pixels: Image.Image | np.ndarray, name: str) -> np.ndarray:
+    """Return grey values (H, W), or colours (H, W, 3)."""
     if isinstance(pixels, np.ndarray) and pixels.shape[2:] == (4,) and pixels.dtype == np.uint8:
         pixels = Image.fromarray(pixels)
     if isinstance(pixels, Image.Image):
@@ -107,18 +129,12 @@ def _values(pixels: Image.Image | np.ndarray, name: str) -> tuple[np.ndarray, bo
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or pixels.size == 0:
         raise UnreadableImageError(f"{name} is an array of shape {pixels.shape}.", _HINT)
     if pixels.dtype == bool:
-        return pixels.astype(np.uint8), False
+        return pixels.astype(np.uint8)
     if not np.isfinite(pixels).all():
         raise UnreadableImageError(f"{name} holds values that are not finite.", _HINT)
-    if pixels.ndim == 2:
-        return pixels, False
-    red, green, blue = (pixels[:, :, channel] for channel in range(3))
-    if np.array_equal(red, green) and np.array_equal(green, blue):
-        return red, False
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise UnreadableImageError(f"{name} holds colours as {pixels.dtype}.", _HINT)
-    red, green, blue = (channel.astype(np.uint64) for channel in (red, green, blue))
-    return red << np.uint64(32) | green << np.uint64(16) | blue, True
+    if pixels.ndim == 3 and all(np.array_equal(pixels[:, :, 0], pixels[:, :, other]) for other in (1, 2)):
+        return pixels[:, :, 0]
+    return pixels
 
 
 def _array(image: Image.Image) -> np.ndarray:

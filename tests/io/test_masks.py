@@ -55,6 +55,13 @@ def test_several_values_or_colours_are_several_lesions_and_remarked_upon(first, 
     assert "several values" in mask.remark
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_the_darkest_colour_is_the_background(kind):
+    pixels = np.full((60, 80, 3), 10, kind)
+    pixels[LESION] = (0, 200, 0)
+    np.testing.assert_array_equal(decode_mask(pixels), LESION)
+
+
 def test_palettes_count_by_their_colours():
     image = two_values(1, 2, "P")
     image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
