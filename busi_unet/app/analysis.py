@@ -11,7 +11,14 @@ from PIL import Image
 from busi_unet.app import text
 from busi_unet.imaging.agreement import Agreement, compare_masks
 from busi_unet.imaging.measure import Lesion, measure_image
-from busi_unet.imaging.overlay import COLORS, annotate_lesions, draw_band, draw_heatmap, draw_overlay
+from busi_unet.imaging.overlay import (
+    COLORS,
+    annotate_lesions,
+    draw_band,
+    draw_banner,
+    draw_heatmap,
+    draw_overlay,
+)
 from busi_unet.io.decode import DecodedImage
 from busi_unet.io.masks import Mask
 
@@ -143,7 +150,10 @@ def draw(prediction: Prediction, look: Look) -> Image.Image:
             opacity=0.0 if look.view == _LINE else look.opacity,
             contour=look.view != _TINT,
         )
-    return annotate_lesions(image, prediction.measurements, calipers=look.diameters)
+    image = annotate_lesions(image, prediction.measurements, calipers=look.diameters)
+    if prediction.refused:
+        image = draw_banner(image, text.NOT_ANALYSED if prediction.label is None else text.ANALYSED_ANYWAY)
+    return image
 
 
 def _map(prediction: Prediction, view: str) -> tuple[np.ndarray, float, float]:

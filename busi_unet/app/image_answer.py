@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,7 @@ from busi_unet.errors import UsageError
 from busi_unet.imaging.agreement import Agreement
 from busi_unet.imaging.overlay import draw_agreement
 from busi_unet.imaging.quality import image_warnings
+from busi_unet.io.html import render
 
 if TYPE_CHECKING:
     from busi_unet.inference.prediction import Prediction
@@ -51,11 +53,12 @@ class PublicAnswer(NamedTuple):
 def public_answer(analysis: Analysis, model: ModelInUse) -> PublicAnswer:
     """Return an analysis as the API gives it."""
     prediction = analysis.predict(model.predictor)
+    found = text.describe(prediction, model.predictor.config.thresholds.malignant)
     return PublicAnswer(
         overlay=as_file(draw(prediction, analysis.look), "overlay"),
         probabilities=prediction.probabilities,
         report=report(analysis, model, prediction, analysis.compare(prediction)),
-        findings=findings(analysis, model, prediction),
+        findings=findings(analysis, model, prediction, found),
     )
 
 
@@ -70,9 +73,9 @@ def drawing(analysis: Analysis, model: ModelInUse) -> Answer:
     return {
         "overlay": as_file(draw(prediction, analysis.look), "overlay"),
         "legend": text.describe_view(prediction, analysis.look.view),
-        "probabilities": _probabilities(prediction.probabilities),
         "report": report(analysis, model, prediction, agreement),
-        "findings": findings(analysis, model, prediction),
+        "verdict": verdict(analysis, model, prediction),
+        "findings": findings(analysis, model, prediction, text.details(prediction)),
         "anyway": gr.Button(visible=prediction.label is None),
         "measurements": [measurement_row(*each) for each in enumerate(prediction.measurements, start=1)],
         "agreement": agreement_in_words(analysis, agreement),
@@ -98,13 +101,18 @@ def whole(analysis: Analysis, model: ModelInUse) -> Answer:
     }
 
 
-def nothing_drawn(findings: str) -> Answer:
-    """Return a page that shows no result, so that none stays beside an image it does not belong to."""
+def nothing_drawn(*sentences: str, headline: str = "") -> Answer:
+    """Return a page that shows no result, so that none stays beside an image it does not belong to.
+
+    Args:
+        sentences: that stand in the place of the verdict.
+        headline: above them, of an image that cannot be used.
+    """
     return {
         **dict.fromkeys(("overlay", "report", "agreement_image")),
         "legend": "",
-        "probabilities": _probabilities(None),
-        "findings": findings,
+        "verdict": card("refused" if headline else "empty", headline, sentences),
+        "findings": "",
         "anyway": gr.Button(visible=False),
         "measurements": [],
         "agreement": "",
@@ -122,11 +130,11 @@ def awaited() -> Answer:
     }
 
 
-def empty(findings: str) -> Answer:
-    """Return a page without an image, its controls as at the start."""
+def empty(error: str = "") -> Answer:
+    """Return a page without an image, its controls as at the start; it invites, or tells the error."""
     return {
         **awaited(),
-        "findings": findings,
+        **(nothing_drawn(error, headline=text.NOT_ANALYSED) if error else nothing_drawn(text.INVITATION)),
         "threshold": gr.Slider(value=Thresholds().mask, **THRESHOLD_ON),
         "pixel_size": gr.Number(value=None, info=text.PIXEL_SIZE_INFO),
     }
@@ -145,12 +153,26 @@ def report(
     }
 
 
-def findings(analysis: Analysis, model: ModelInUse, prediction: Prediction) -> str:
+def verdict(analysis: Analysis, model: ModelInUse, prediction: Prediction) -> str:
+    """Return class, probabilities, flag and lesions at a glance, HTML."""
+    image = analysis.image
+    # In the order of `CLASS_NAMES`, whichever is the most probable.
+    shares = (prediction.probabilities or {}).items()
+    return card(
+        prediction.label or "refused",
+        text.headline(prediction),
+        text.explain(prediction, model.predictor.config.thresholds.malignant),
+        name=text.image_name(analysis.name, image.index, image.frames),
+        flagged=prediction.flagged,
+        bars=[(name, f"{100 * share:.1f}", text.percent(share)) for name, share in shares],
+    )
+
+
+def findings(analysis: Analysis, model: ModelInUse, prediction: Prediction, found: str) -> str:
     """Return a result in words, Markdown: notices, where the image is from, what was found, with what."""
     warnings = () if prediction.refused else image_warnings(analysis.image)
     quotes = [model.notice, *prediction.remarks, *warnings]
     paragraphs = [f"> {quote}" for quote in quotes if quote]
-    found = text.describe(prediction, model.predictor.config.thresholds.malignant)
     paragraphs += [analysis.remark, found, " ".join(notes(analysis, prediction)), model.describe()]
     return "\n\n".join(filter(None, paragraphs))
 
@@ -240,6 +262,23 @@ def _mask_image(prediction: Prediction) -> Image.Image:
     return Image.fromarray(prediction.mask.astype(np.uint8) * 255)
 
 
-def _probabilities(probabilities: dict[str, float] | None) -> gr.Label:
-    # Without them, the verdict and the reason take their place.
-    return gr.Label(value=probabilities, visible=probabilities is not None)
+def card(
+    kind: str,
+    headline: str,
+    lines: Sequence[str],
+    *,
+    name: str = "",
+    flagged: bool = False,
+    bars: Sequence[tuple[str, str, str]] = (),
+) -> str:
+    """Return the verdict as HTML; every text is escaped."""
+    return render(
+        "verdict.html",
+        kind=kind,
+        headline=headline,
+        lines=lines,
+        name=name,
+        flagged=flagged,
+        bars=bars,
+        label=text.PROBABILITIES,
+    )

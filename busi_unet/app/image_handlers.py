@@ -135,7 +135,7 @@ class ImageHandlers:
         newest: Newest,
         *inputs: Any,
         frame_moves: bool = False,
-        findings: str = text.INVITATION,
+        error: str = "",
     ) -> Answer:
         """Answer an event that sets the image: the one before is forgotten, the new one waits for `run`.
 
@@ -145,7 +145,7 @@ class ImageHandlers:
             newest: of the page.
             inputs: of `analyse`.
             frame_moves: whether it is the clip's frame that was chosen, whose slider may be moving on.
-            findings: what a page without an image says, Markdown.
+            error: that a page without an image tells.
 
         Returns:
             A page that waits, or an empty one; nothing if a newer event was here first.
@@ -155,7 +155,7 @@ class ImageHandlers:
             try:
                 shown = image_answer.whole(replace(analyse(*inputs), number=number), self._model())
             except BusiUNetError as error:
-                shown = {**image_answer.empty(text.not_analysed(str(error))), "error": str(error)}
+                shown = {**image_answer.empty(str(error)), "error": str(error)}
             return without_slider(shown)
 
         def without_slider(answer: Answer) -> Answer:
@@ -163,12 +163,12 @@ class ImageHandlers:
 
         if not newest.take(number, analyse and answer):
             return {}
-        waiting = image_answer.empty(findings) if analyse is None else image_answer.awaited()
+        waiting = image_answer.empty(error) if analyse is None else image_answer.awaited()
         return {**without_slider(waiting), "number": newest.number}
 
     def run(self, newest: Newest) -> None:
         """Analyse the newest image, unless that is done; those that it replaced are never analysed."""
-        newest.run(lambda number: image_answer.empty(text.not_analysed(text.TRY_AGAIN)))
+        newest.run(lambda number: image_answer.empty(text.TRY_AGAIN))
 
     def show(self, newest: Newest) -> Answer:
         """Return what the page shows and keeps of the newest image, once, with its number."""

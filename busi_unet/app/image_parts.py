@@ -8,6 +8,7 @@ import gradio as gr
 
 from busi_unet.app import text
 from busi_unet.app.analysis import MEASUREMENT_WIDTHS, Look
+from busi_unet.app.image_answer import card
 from busi_unet.app.newest import Newest
 from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.imaging.overlay import COLORS
@@ -27,7 +28,7 @@ def lay_out() -> Parts:
         "number": gr.Number(visible="hidden"),
     }
     with gr.Row(equal_height=False, elem_id="one-image"):
-        with gr.Column(scale=2, min_width=280):
+        with gr.Column(scale=2, min_width=280, elem_id="sources"):
             parts |= {**_sources(), **_display()}
         with gr.Column(scale=5, min_width=320):
             parts |= _result()
@@ -108,25 +109,19 @@ def _display() -> Parts:
 
 
 def _result() -> Parts:
+    parts: Parts = {
+        "verdict": gr.HTML(
+            card("empty", "", [text.INVITATION]), label=text.VERDICT, padding=False, elem_id="verdict"
+        ),
+        "anyway": gr.Button(text.ANYWAY, visible=False, size="sm", elem_id="anyway"),
+    }
     with gr.Row(elem_id="shown"):
-        parts: Parts = {
-            name: _shown_image(name, label, height=360, min_width=150)
+        parts |= {
+            name: _shown_image(name, label, min_width=150)
             for name, label in (("original", text.ORIGINAL), ("overlay", text.OVERLAY))
         }
     parts["legend"] = gr.Markdown("", elem_id="legend")
-    with gr.Row():
-        parts["probabilities"] = gr.Label(
-            label=text.PROBABILITIES,
-            num_top_classes=3,
-            show_heading=False,
-            scale=2,
-            min_width=240,
-            visible=False,
-            elem_id="probabilities",
-        )
-        with gr.Column(scale=3, min_width=280):
-            parts["findings"] = gr.Markdown(text.INVITATION, label=text.FINDINGS, elem_id="findings")
-            parts["anyway"] = gr.Button(text.ANYWAY, visible=False, size="sm", elem_id="anyway")
+    parts["findings"] = gr.Markdown("", label=text.FINDINGS, elem_id="findings")
     return parts
 
 

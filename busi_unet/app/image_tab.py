@@ -30,13 +30,13 @@ _BOUNDED_JS = """(...values) => {
 # On a phone the result lies below what was touched.
 _SHOW_JS = """() => {
     const shown = window.innerWidth <= 640 && document.querySelector("#overlay img");
-    if (shown) document.querySelector("#shown").scrollIntoView({ behavior: "smooth" });
+    if (shown) document.querySelector("#verdict").scrollIntoView({ behavior: "smooth" });
 }"""
 
 _LOOK = ("view", "color", "opacity", "diameters")
 _SETTINGS = ("threshold", *_LOOK)
 _DRAWN = (
-    *("overlay", "legend", "probabilities", "report", "findings", "anyway"),
+    *("overlay", "legend", "report", "verdict", "findings", "anyway"),
     *("measurements", "agreement", "agreement_image"),
 )
 # What is made of a result: put away when that changes, so that nothing stale is taken home.
@@ -134,13 +134,13 @@ def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> None:
     """Bind what sets the image, or takes it away."""
     parts = bind.parts
 
-    def clear(event: Any, *, findings: str, **options: Any) -> Any:
-        handler = functools.partial(handlers.take, None, findings=findings)
+    def clear(event: Any, *, error: str = "", **options: Any) -> Any:
+        handler = functools.partial(handlers.take, None, error=error)
         return bind(event, handler, ("number", "newest"), _WHOLE, js=NUMBER_JS, **options)
 
     def failed(event: Any) -> None:
         """The queue is full: nothing is shown of what was there before."""
-        clear(event.failure, findings=text.not_analysed(text.TRY_AGAIN), **_HELPER)
+        clear(event.failure, error=text.TRY_AGAIN, **_HELPER)
 
     def sets_image(event: Any, take: Callable[..., Any], *inputs: str, others: Sequence[str] = ()) -> Any:
         """Analyse what an event sets, and show it, if nothing newer has come by then.
@@ -175,7 +175,7 @@ def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> None:
     chosen = sets_image(parts["examples"].select, take_example, others=["image", "capture"])
     chosen.then(lambda: gr.Gallery(selected_index=None), outputs=parts["examples"], **_HELPER)
     for name in ("image", "capture"):
-        failed(clear(parts[name].clear, findings=text.INVITATION, **_IN_ORDER))
+        failed(clear(parts[name].clear, **_IN_ORDER))
     parts["number"].change(None, parts["number"], js=CHECK_JS, **_PRIVATE)
 
 
@@ -207,6 +207,7 @@ def _build_call(handlers: ImageHandlers, parts: Parts) -> None:
     """Add `/predict`, with inputs that have no bounds: a value out of range gets the handler's sentence."""
     with gr.Row(visible=False):
         call = gr.Button("Predict")
+        probabilities = gr.Label(label=text.PROBABILITIES)
         unbounded = {
             "clip_frame": gr.Number(1, label=text.CLIP_FRAME),
             "pixel_size": gr.Number(None, label=text.PIXEL_SIZE),
@@ -220,7 +221,7 @@ def _build_call(handlers: ImageHandlers, parts: Parts) -> None:
     call.click(
         handlers.predict,
         [unbounded.get(name) or parts[name] for name in inputs],
-        [parts[name] for name in ("overlay", "probabilities", "report", "findings")],
+        [parts["overlay"], probabilities, parts["report"], parts["findings"]],
         api_name="predict",
         queue=False,
     )

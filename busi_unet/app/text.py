@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # The page.
 TITLE = "Breast ultrasound: lesion outline and class"
 INTRODUCTION = (
-    "A U-Net outlines lesions and gives the probabilities of three classes: normal, benign, malignant. "
+    "A U-Net outlines lesions and tells normal, benign and malignant. "
     "**Research use only, not a medical device.**"
 )
 ONE_IMAGE, MANY_IMAGES, ABOUT = "One image", "Many images", "About this model"
@@ -48,23 +48,27 @@ VIEWS = (
     "Class activation map",
 )
 ORIGINAL, OVERLAY = "Original", "Overlay"
-PROBABILITIES, FINDINGS, ANYWAY = "Class probabilities", "Findings", "Analyse anyway"
-ANALYSING = "Analysing…"
-NOT_ANALYSED = "Not analysed"
+PROBABILITIES, VERDICT, FINDINGS = "Class probabilities", "Verdict", "Findings"
+ANYWAY, ANALYSING, NOT_ANALYSED, ANALYSED_ANYWAY = (
+    *("Analyse anyway", "Analysing…", "Not analysed", "Analysed anyway, not reliable"),
+)
+REFUSED_HELP = (
+    "If it is a breast ultrasound image, crop it to the scan alone and choose it again, or analyse it anyway."
+)
 
 # One image: what can be done with it.
-MEASUREMENTS, MEASUREMENTS_LABEL = "Measurements", "Lesions, the largest first"
+MEASUREMENTS, MEASUREMENTS_LABEL = "Measure", "Lesions, the largest first"
 MEASUREMENT_HEADERS = (
     *("No.", "Area", "Longest diameter", "Perpendicular", "Width × height"),
     *("Taller than wide", "Below the skin", "Left, top – right, bottom"),
 )
-REFERENCE = "Compare with a mask"
+REFERENCE = "Compare"
 REFERENCE_LABEL = "Reference masks of the image's size, white is lesion; several are united"
 AGREEMENT, AGREEMENT_LEGEND = (
     "Agreement",
     "Blue: in both. Vermillion: predicted only. Yellow: in the reference only.",
 )
-CORRECT, CORRECT_START, CORRECT_APPLY = "Correct the mask", "Start from this mask", "Measure it"
+CORRECT, CORRECT_START, CORRECT_APPLY = "Correct", "Start from this mask", "Measure it"
 CORRECT_DROP, EDITOR = "Undo all", "Paint the lesion, erase what is not lesion"
 PAIR_CLASS, MAKE_PAIR, PAIR_FILE = (
     "Class of the training pair",
@@ -72,7 +76,7 @@ PAIR_CLASS, MAKE_PAIR, PAIR_FILE = (
     "Image and mask in the layout of BUSI",
 )
 DOWNLOAD, MAKE_FILES, FILES = "Download", "Make the files", "Mask, overlay, values, report"
-ALL_VALUES, REPORT = "All values", "Report"
+ALL_VALUES, REPORT = "Values", "Report"
 
 # The weights in use.
 WEIGHTS_KINDS = {"embedded": "embedded in the app", "hub": "Hub model", "folder": "folder"}
@@ -206,9 +210,9 @@ def spacing_info(down_mm: float, across_mm: float) -> str:
     )
 
 
-def not_analysed(reason: str) -> str:
-    """Return the verdict on an image that was not analysed."""
-    return f"**{NOT_ANALYSED}.** {reason}"
+def image_name(name: str, index: int, frames: int) -> str:
+    """Return which image is shown: its name, and the frame of a clip."""
+    return name if frames == 1 else f"{name}, frame {index + 1} of {frames}"
 
 
 def too_many_megabytes(megabytes: float, most: int) -> tuple[str, str]:
@@ -224,38 +228,59 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f}\u00a0%"
 
 
-def describe(prediction: Prediction, alert_threshold: float) -> str:
-    """Return the finding as a few sentences of Markdown: class, then prediction set, then lesions.
+def headline(prediction: Prediction) -> str:
+    """Return the verdict: class, probability, flag, number and size of lesions."""
+    if prediction.label is None:
+        return NOT_ANALYSED
+    flag = (
+        "" if not prediction.flagged else ", flagged" if prediction.label == "malignant" else ", but flagged"
+    )
+    lesions = prediction.measurements
+    found = f"{len(lesions)} lesion{'s' * (len(lesions) > 1)}, " if lesions else "no lesion outlined"
+    if lesions:
+        size = lesions[0].lengths("longest_diameter", "perpendicular")
+        found += size if len(lesions) == 1 else f"the largest {size}"
+    share = percent(prediction.probabilities[prediction.label])
+    return f"{prediction.label.capitalize()} ({share}){flag} · {found}"
+
+
+def explain(prediction: Prediction, alert_threshold: float) -> list[str]:
+    """Return the sentences below the headline: why an image is refused or flagged.
 
     Args:
         prediction: of one image.
         alert_threshold: malignant probability from which an image is flagged.
     """
-    reasons = " ".join(prediction.reasons)
     if prediction.label is None:
-        return not_analysed(reasons)
-    sentences = [f"**Analysed anyway, not reliable.** {reasons}"] if prediction.refused else []
-    verdict = f"{prediction.label.capitalize()} ({percent(prediction.probabilities[prediction.label])})"
-    flag = describe_flag(prediction, alert_threshold)
-    if prediction.label == "normal" and flag:
-        sentences.append(f"**{verdict}, but flagged**{flag.removeprefix('Flagged')}")
-    else:
-        sentences += [f"**{verdict}.**", flag]
-    sentences.append(describe_set(prediction))
+        return [*prediction.reasons, REFUSED_HELP]
+    reasons = [f"{ANALYSED_ANYWAY}. {' '.join(prediction.reasons)}"] if prediction.refused else []
+    return list(filter(None, [*reasons, describe_flag(prediction, alert_threshold)]))
+
+
+def details(prediction: Prediction) -> str:
+    """Return what else there is to say of a finding: prediction set, calibration, shape of the lesion."""
+    if prediction.label is None:
+        return ""
+    sentences = [describe_set(prediction)]
     if not prediction.calibrated:
         sentences.append("The probabilities are not calibrated and may be overconfident.")
     lesions = prediction.measurements
-    sentences.append(f"{len(lesions) or 'No'} lesion{'s' * (len(lesions) > 1)} outlined.")
     if lesions:
-        sentences.append(_lesion(lesions[0], "It" if len(lesions) == 1 else "The largest"))
+        sentences.append(_lesion(lesions[0], "The lesion" if len(lesions) == 1 else "The largest lesion"))
     if bool(lesions) == (prediction.label == "normal"):
         # The mask follows a threshold of its own, so the two can differ.
         sentences.append("Mask and class disagree: check this image with special care.")
     return " ".join(filter(None, sentences))
 
 
+def describe(prediction: Prediction, alert_threshold: float) -> str:
+    """Return the finding as a few sentences of Markdown: `headline`, `explain`, `details`."""
+    sentences = (f"**{headline(prediction)}.**", *explain(prediction, alert_threshold), details(prediction))
+    return " ".join(filter(None, sentences))
+
+
 def describe_flag(prediction: Prediction, alert_threshold: float) -> str:
-    """Return that an image is flagged; empty where it is not, or where its class is malignant anyway."""
+    """Return why an image is flagged; empty where it is not, or where its class is malignant anyway."""
     if not prediction.flagged or prediction.label == "malignant":
         return ""
     return (
@@ -327,8 +352,7 @@ def describe_millimetres(typed: float | None) -> str:
 
 def _lesion(lesion: Lesion, subject: str) -> str:
     shape = "taller than wide" if lesion.taller_than_wide else "not taller than wide"
-    size, diameter = lesion.lengths("width", "height"), lesion.lengths("longest_diameter")
     return (
-        f"{subject} covers {lesion.area_text} ({percent(lesion.area_share, 1)} of the image), "
-        f"is {shape} ({size}), and its longest diameter is {diameter}."
+        f"{subject} covers {lesion.area_text} ({percent(lesion.area_share, 1)} of the image) "
+        f"and is {shape} ({lesion.lengths('width', 'height')})."
     )

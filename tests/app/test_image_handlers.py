@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import html
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -134,7 +136,7 @@ def test_a_bad_file_is_one_sentence(
     handlers.run(newest)
     with pytest.warns(UserWarning):
         answer = handlers.show(newest)
-    assert answer["findings"] == text.not_analysed(caught.value.message)
+    assert text.NOT_ANALYSED in answer["verdict"] and html.escape(caught.value.message) in answer["verdict"]
     assert answer["overlay"] is answer["kept"] is answer["original"] is None
 
 
@@ -151,7 +153,7 @@ def test_an_image_has_a_size_limit_of_its_own(
 def test_a_new_image_is_shown_in_one_go(handlers: ImageHandlers, upload: Callable[..., str]) -> None:
     newest, inputs = Newest(), (upload(IMAGE), 0.1, *LOOK)
     waiting = handlers.take(handlers.analyse, 1, newest, *inputs)
-    assert waiting["findings"] == text.ANALYSING and waiting["kept"] is None
+    assert text.ANALYSING in waiting["verdict"] and waiting["kept"] is None
     assert handlers.take(handlers.analyse, 0, newest, *inputs) == {}, "an older event"
 
     handlers.run(newest)
@@ -209,19 +211,21 @@ def test_a_refused_image_is_analysed_only_when_the_visitor_insists(
     refused = handlers.analyse(upload(BLANK), None, *LOOK)
     answer = _whole(handlers, refused)
 
-    assert answer["anyway"].visible is True and answer["probabilities"].visible is False
+    assert answer["anyway"].visible is True
     for name in ("label", "probabilities", "prediction_set", "coverage"):
         assert answer["report"][name] is None
     assert answer["report"]["refused"] is True and not answer["report"]["flagged"]
-    assert answer["report"]["reasons"][0] in answer["findings"]
-    assert not any(name in answer["findings"] for name in CLASS_NAMES)
-    assert (_pixels(answer["overlay"]) == 90).all()
+    for sentence in (text.NOT_ANALYSED, answer["report"]["reasons"][0], text.REFUSED_HELP):
+        assert html.escape(sentence) in answer["verdict"]
+    assert not any(name in answer["verdict"] + answer["findings"] for name in CLASS_NAMES)
+    drawn = _pixels(answer["overlay"])
+    assert (drawn[:10] != 90).any() and (drawn[20:] == 90).all()
 
     insisted = handlers.analyse_again(refused)["kept"]
     shown = _redraw(handlers, insisted)
     assert shown["anyway"].visible is False
     assert sum(shown["report"]["probabilities"].values()) == pytest.approx(1)
-    assert shown["report"]["refused"] is True and shown["report"]["reasons"][0] in shown["findings"]
+    assert shown["report"]["refused"] is True and text.ANALYSED_ANYWAY in shown["verdict"]
     assert handlers.predict(upload(BLANK), analyse_anyway=True).report == shown["report"]
 
     hidden, told = (
@@ -229,6 +233,19 @@ def test_a_refused_image_is_analysed_only_when_the_visitor_insists(
         for each in (refused, insisted)
     )
     assert "malignant" not in hidden and "malignant" in told
+
+
+def test_every_image_has_its_three_bars_in_the_same_order(
+    handlers: ImageHandlers, analysis: Analysis
+) -> None:
+    for likely in range(3):
+        logits = np.eye(3, dtype=np.float32)[likely] * 9
+        verdict = _redraw(handlers, replace(analysis, raw=replace(analysis.raw, class_logits=logits)))[
+            "verdict"
+        ]
+
+        assert f'<div class="verdict {CLASS_NAMES[likely]}' in verdict
+        assert re.findall('<th scope="row">(.*?)</th>', verdict) == list(CLASS_NAMES)
 
 
 def test_what_is_odd_about_an_image_is_said(handlers: ImageHandlers, upload: Callable[..., str]) -> None:
@@ -337,7 +354,7 @@ def test_a_clip_is_read_at_the_frame_asked_for(handlers: ImageHandlers, upload: 
 def test_without_an_image_the_controls_are_as_at_the_start(handlers: ImageHandlers) -> None:
     emptied = handlers.take(None, 1, Newest())
 
-    assert emptied["findings"] == text.INVITATION and emptied["measurements"] == []
+    assert text.INVITATION in emptied["verdict"] and emptied["measurements"] == []
     assert emptied["overlay"] is emptied["kept"] is emptied["original"] is None
     assert not emptied["clip_frame"].visible and not emptied["anyway"].visible
     assert (emptied["threshold"].value, emptied["threshold"].interactive) == (Thresholds().mask, True)

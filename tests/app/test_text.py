@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from busi_unet.app import text
-from busi_unet.app.text import describe, describe_agreement, describe_flag, describe_set
+from busi_unet.app.text import describe, describe_agreement, describe_flag, describe_set, headline
 from busi_unet.imaging.agreement import compare_masks
 from busi_unet.imaging.measure import measure_lesions
 from busi_unet.inference.prediction import Prediction
@@ -46,8 +46,8 @@ LESION = _mask((10, 50, 10, 30))
 def test_the_class_comes_before_the_geometry() -> None:
     words = describe(_prediction(LESION, "benign"), ALERT)
 
-    assert words.startswith("**Benign (80\u00a0%).**")
-    for value in ("1 lesion outlined", "800 px", "4.0\u00a0%", " taller than wide", "20 × 40 px", "45 px"):
+    assert words.startswith("**Benign (80\u00a0%) · 1 lesion, 45 × 22 px.**")
+    for value in ("800 px", "4.0\u00a0%", " taller than wide", "20 × 40 px"):
         assert value in words
     assert "disagree" not in words and "calibrated" not in words
 
@@ -61,7 +61,7 @@ def test_a_known_pixel_size_gives_millimetres() -> None:
 def test_of_several_lesions_the_largest_is_described() -> None:
     words = describe(_prediction(_mask((0, 10, 0, 10), (50, 80, 50, 90)), "malignant"), ALERT)
 
-    assert "2 lesions outlined" in words and "1,200 px" in words
+    assert "2 lesions, the largest 50 × " in words and "1,200 px" in words
 
 
 def test_probabilities_that_are_not_calibrated_are_not_passed_off_as_such() -> None:
@@ -82,12 +82,11 @@ def test_a_flag_beside_another_class_names_probability_and_threshold() -> None:
     assert describe_flag(_prediction(LESION, "malignant", flagged=True), ALERT) == ""
 
 
-def test_normal_and_flagged_are_one_sentence() -> None:
-    words = describe(_prediction(_mask(), "normal", flagged=True), ALERT)
+@pytest.mark.parametrize(("label", "flag"), [("normal", ", but flagged"), ("malignant", ", flagged")])
+def test_class_and_flag_are_one_headline(label: str, flag: str) -> None:
+    words = headline(_prediction(_mask(), label, flagged=True))
 
-    verdict = words.split("**")[1]
-    assert verdict.startswith("Normal (80\u00a0%), but flagged") and "." not in verdict
-    assert words.count("lagged") == 1
+    assert words == f"{label.capitalize()} (80\u00a0%){flag} · no lesion outlined"
 
 
 def test_the_prediction_set_in_words() -> None:
@@ -103,8 +102,8 @@ def test_a_refused_image_gets_the_reason_and_no_finding() -> None:
     none = replace(_prediction(_mask(), "benign", **refused), label=None, probabilities=None)
     anyway = _prediction(_mask(), "benign", **refused)
 
-    assert describe(none, ALERT) == text.not_analysed("The image is blank.")
-    assert describe(anyway, ALERT).index("The image is blank.") < describe(anyway, ALERT).index("Benign")
+    assert describe(none, ALERT) == f"**{text.NOT_ANALYSED}.** The image is blank. {text.REFUSED_HELP}"
+    assert f"{text.ANALYSED_ANYWAY}. The image is blank." in describe(anyway, ALERT)
 
 
 def test_agreement_with_a_reference() -> None:

@@ -56,7 +56,7 @@ _SHOWN = """() => {
     return {
         box: seen("#image .file-preview")?.textContent.replace(/\\s+/g, "") ?? "",
         capture: !!document.querySelector("#capture .image-frame img"),
-        findings: seen("#findings")?.textContent ?? "",
+        verdict: seen("#verdict")?.textContent ?? "",
         original: seen("#original img")?.src ?? null,
         overlay: seen("#overlay img")?.src ?? null,
     };
@@ -145,7 +145,7 @@ class Visitor:
 
     def clear(self) -> dict[str, Any]:
         self.make_room()
-        return {"findings": INVITATION}
+        return {"verdict": INVITATION}
 
     def differs(self, expected: dict[str, Any]) -> str:
         """What is shown that is not of the event; empty if all is."""
@@ -154,9 +154,9 @@ class Visitor:
             return f"the box says {shown['box']!r}"
         if shown["capture"] != expected.get("capture", False):
             return "another place to choose an image is full"
-        if expected.get("findings", "") not in shown["findings"]:
-            return f"the findings say {shown['findings']!r}"
-        if expected.get("findings") == INVITATION:
+        if expected.get("verdict", "") not in shown["verdict"]:
+            return f"the verdict is {shown['verdict']!r}"
+        if expected.get("verdict") == INVITATION:
             return "there is an image" if shown["original"] or shown["overlay"] else ""
         if not shown["original"] or not shown["overlay"]:
             return "there is no image"
@@ -166,8 +166,8 @@ class Visitor:
         if not np.array_equal(original, overlay):
             return "the overlay is of another image"
         label = CLASS_NAMES[_label(original)]
-        named = f"{label.capitalize()} (" in shown["findings"]
-        return "" if named else f"not {label}: {shown['findings']!r}"
+        named = f"{label.capitalize()} (" in shown["verdict"]
+        return "" if named else f"not {label}: {shown['verdict']!r}"
 
     def pixels(self, address: str) -> np.ndarray:
         """The image of a panel, grey."""
