@@ -8,23 +8,11 @@ from pathlib import Path
 
 from busi_unet.cli.common import print_result
 from busi_unet.cli.evaluate import add_model, load
-from busi_unet.evaluation.disturbances import DISTURBANCES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
-    parser.add_argument(
-        "--only",
-        nargs="+",
-        choices=tuple(DISTURBANCES),
-        metavar="NAME",
-        help="try these disturbances alone; they are listed below",
-    )
     parser.add_argument("--output", type=Path, help="report folder (reports/MODEL-robustness)")
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = "disturbances:\n" + "\n".join(
-        f"  {name:<20} {each.kind}: {each.meaning}" for name, each in DISTURBANCES.items()
-    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -36,7 +24,6 @@ def run(args: argparse.Namespace) -> None:
     found = measure_robustness(
         predictor,
         images,
-        disturbances=[each for name, each in DISTURBANCES.items() if args.only is None or name in args.only],
         seed=args.seed,
         output=output,
         provenance=provenance,

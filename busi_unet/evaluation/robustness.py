@@ -1,7 +1,10 @@
 """Robustness: how a model's answers change when its images are disturbed.
 
 Every disturbance leaves the lesion and its class what they are, so that a model that looks at the lesion
-should answer as before. The report folder shows no pixel of the data set:
+should answer as before. Text and calipers are those of training (`busi_unet.data.annotations`): to withstand
+them tells that it worked, not what other annotations would do. The imitations of another scanner
+are not among the augmentations, and do not replace images from another hospital. The report folder shows no
+pixel of the data set:
 
     robustness.html   what each disturbance does, as a table
     robustness.json   every metric with its interval, and where it comes from
@@ -10,20 +13,23 @@ should answer as before. The report folder shows no pixel of the data set:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import ndimage
 from tqdm import tqdm
 
-from busi_unet.evaluation.disturbances import DISTURBANCES, Disturbance, generator_for
+from busi_unet.data.annotations import draw_calipers, draw_text, paint_out
 from busi_unet.evaluation.evaluate import decode_pair, score
 from busi_unet.evaluation.metrics import shown_in
 from busi_unet.evaluation.report import table, write_csv, write_json
 from busi_unet.evaluation.rows import ImageResult, Table, count_classes
 from busi_unet.evaluation.statistics import Bootstrap, Estimate, Statistic, mean
+from busi_unet.imaging.quality import has_annotations
 from busi_unet.io.html import render
 from busi_unet.version import commit, versions
 
@@ -31,6 +37,108 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from busi_unet.inference.predictor import Predictor
+
+Pair = tuple[np.ndarray, np.ndarray]
+Disturbance = Callable[[np.ndarray, np.ndarray, np.random.Generator], Pair | None]
+"""Takes an image, uint8 (H, W), its mask, bool (H, W), and a generator; its docstring is its meaning.
+
+Returns both changed, perhaps in another size, or None where there is nothing to change.
+"""
+
+_BORDER = 0.12
+_NEARLY_BLACK, _LIT_SHARE, _MARGIN = 8, 0.02, 0.02
+_TRIES = 30
+
+
+def text_in(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
+    """A side and a place burnt in, anywhere."""
+    return draw_text(image, generator), mask
+
+
+def calipers_on_lesion(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair | None:
+    """The lesion measured: dotted lines between crosses."""
+    return (draw_calipers(image, mask, generator), mask) if mask.any() else None
+
+
+def calipers_elsewhere(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
+    """The same, beside the lesion or without one."""
+    # A lesion can fill the image so far that every place touches it: then the best of those tried.
+    tries = (draw_calipers(image, None, generator) for _ in range(_TRIES))
+    return min(tries, key=lambda candidate: ((candidate != image) & mask).sum()), mask
+
+
+def strokes_out(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair | None:
+    """Text, calipers and pictograms painted out, where there are some."""
+    return (paint_out(image), mask) if has_annotations(image) else None
+
+
+def borders_in(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
+    """Black bars at the left and the right, 12 % each."""
+    columns = ((0, 0), (round(_BORDER * image.shape[1]),) * 2)
+    return np.pad(image, columns), np.pad(mask, columns)
+
+
+def borders_out(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair | None:
+    """Black margins cut away, where there are some."""
+    lit = []
+    for axis in (1, 0):
+        # A lesion never lies in the margin.
+        used = ((image > _NEARLY_BLACK).mean(axis) >= _LIT_SHARE) | mask.any(axis)
+        places = np.flatnonzero(used)
+        lit.append(slice(places[0], places[-1] + 1) if places.size else slice(None))
+    kept = image[tuple(lit)]
+    narrower = any(side <= (1 - _MARGIN) * whole for side, whole in zip(kept.shape, image.shape, strict=True))
+    return (kept, mask[tuple(lit)]) if narrower else None
+
+
+def scanner_convex(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
+    """Another scanner: fanned out as by a convex probe, black outside; nothing is lost."""
+    height, width = image.shape
+    half_angle = generator.uniform(0.3, 0.5)
+    # At half depth a beam is as far from the next as before; a tall image gets a face of some size still.
+    face = max(width / (2 * half_angle) - height / 2, 0.3 * height)
+    reach, top = face + height - 1, face * np.cos(half_angle)
+    sideways = int(np.ceil(reach * np.sin(half_angle)))
+    y, x = np.mgrid[top : reach + 1, -sideways : sideways + 1]
+    depth = np.hypot(x, y) - face
+    beam = (np.arctan2(x, y) / half_angle + 1) / 2 * (width - 1)
+    fan = [
+        ndimage.map_coordinates(plane.astype(np.float32), [depth, beam], order=1) for plane in (image, mask)
+    ]
+    return np.round(fan[0]).astype(np.uint8), fan[1] >= 0.5
+
+
+def scanner_greys(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> Pair:
+    """Another scanner: S-shaped grey map and local contrast (CLAHE; Zuiderveld, Graphics Gems IV, 1994)."""
+    import cv2
+
+    middle, slope = generator.uniform(0.3, 0.45), generator.uniform(3.5, 5.5)
+    curve = 1 / (1 + np.exp(-slope * (np.arange(256) / 255 - middle)))
+    curve = np.round(255 * (curve - curve[0]) / (curve[-1] - curve[0])).astype(np.uint8)
+    local = cv2.createCLAHE(clipLimit=generator.uniform(0.8, 1.4), tileGridSize=(4, 4)).apply(image)
+    # What was not scanned stays black.
+    return np.where(image == 0, np.uint8(0), curve[local]), mask
+
+
+DISTURBANCES: dict[str, Disturbance] = {
+    each.__name__: each
+    for each in (
+        text_in,
+        calipers_on_lesion,
+        calipers_elsewhere,
+        strokes_out,
+        borders_in,
+        borders_out,
+        scanner_convex,
+        scanner_greys,
+    )
+}
+
+
+def generator_for(seed: int, name: str, image_id: str) -> np.random.Generator:
+    """Return the generator of one disturbance of one image, whatever else is disturbed before it."""
+    digest = sha256(f"{seed}\t{name}\t{image_id}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8]))
 
 
 @dataclass(frozen=True)
@@ -64,13 +172,13 @@ class Robustness:
     """What `measure_robustness` found.
 
     Attributes:
-        disturbances: those tried.
+        meanings: what each disturbance does, by its name.
         effects: by the name of the disturbance.
         rows: by the name of the disturbance, of the images that it applies to; first "none", of all images.
         provenance: seed, versions, and whatever the caller added.
     """
 
-    disturbances: Sequence[Disturbance]
+    meanings: dict[str, str]
     effects: dict[str, Effect]
     rows: dict[str, list[ImageResult]]
     provenance: dict[str, Any]
@@ -79,9 +187,7 @@ class Robustness:
     def summary(self) -> dict[str, Any]:
         """Everything but the rows, ready for JSON."""
         return {
-            "disturbances": [
-                {"name": each.name, "kind": each.kind, "meaning": each.meaning} for each in self.disturbances
-            ],
+            "disturbances": self.meanings,
             "effects": {name: asdict(effect) for name, effect in self.effects.items()},
             "images": count_classes(self.rows["none"]),
             "groups": len({(row.source, row.group) for row in self.rows["none"]}),
@@ -93,7 +199,7 @@ def measure_robustness(
     predictor: Predictor,
     split: Dataset,
     *,
-    disturbances: Sequence[Disturbance] = tuple(DISTURBANCES.values()),
+    disturbances: Mapping[str, Disturbance] = DISTURBANCES,
     seed: int = 0,
     output: str | Path | None = None,
     progress: bool = True,
@@ -104,7 +210,7 @@ def measure_robustness(
     Args:
         predictor: the model.
         split: images of the prepared data set; those without an outlined reference are left out.
-        disturbances: those to try.
+        disturbances: those to try, by name.
         seed: of the disturbances and of the bootstrap.
         output: folder for the report, see the head of this module; nothing is written without it.
         progress: shows a progress bar on stderr.
@@ -123,20 +229,20 @@ def measure_robustness(
         "versions": versions("datasets", "numpy", "opencv-python-headless", "pillow", "scipy", "torch"),
     }
     undisturbed: list[ImageResult] = []
-    pairs: dict[str, list[tuple[ImageResult, ImageResult]]] = {each.name: [] for each in disturbances}
+    pairs: dict[str, list[tuple[ImageResult, ImageResult]]] = {name: [] for name in disturbances}
     for item in tqdm(split, desc="robustness", unit="image", disable=not progress):
         pixels, target = decode_pair(item)
         if target is None:
             continue
         before = score(predictor.predict(pixels), target, item)
         undisturbed.append(before)
-        for each in disturbances:
-            changed = each.change(pixels, target, generator_for(seed, each.name, item["image_id"]))
+        for name, disturb in disturbances.items():
+            changed = disturb(pixels, target, generator_for(seed, name, item["image_id"]))
             if changed is not None:
                 after = score(predictor.predict(changed[0]), changed[1], item)
-                pairs[each.name].append((before, after))
+                pairs[name].append((before, after))
     found = Robustness(
-        disturbances=disturbances,
+        meanings={name: disturb.__doc__ for name, disturb in disturbances.items()},
         effects={name: _effect_of(own, seed=seed) for name, own in pairs.items()},
         rows={"none": undisturbed, **{name: [after for _, after in own] for name, own in pairs.items()}},
         provenance={**made_with, **(provenance or {})},
@@ -210,6 +316,6 @@ def to_markdown(found: Robustness) -> str:
             f"each metric changes when the images are disturbed; in parentheses "
             f"{found.provenance['bootstrap']['level']:.0%} bootstrap intervals over groups.",
             table([*header, "Malignant probability", "Share with another class"], rows),
-            "\n".join(f"- {each.name} ({each.kind}): {each.meaning}" for each in found.disturbances),
+            "\n".join(f"- {name}: {meaning}" for name, meaning in found.meanings.items()),
         ]
     )

@@ -10,28 +10,31 @@ import numpy as np
 import pytest
 from fakes.made_up import CASES, PIXELS, MadeUpPredictor, make_answer, make_split
 from fakes.pages import Page
+from scipy import ndimage
 
-from busi_unet.evaluation.disturbances import DISTURBANCES, Disturbance
-from busi_unet.evaluation.robustness import measure_robustness, to_markdown
-
-BURN = Disturbance(
-    "burn",
-    "shortcut",
-    "a corner turns over where there is a lesion",
-    lambda image, mask, generator: (_burnt(image), mask) if mask.any() else None,
-)
-MOVE = Disturbance(
-    "move",
-    "scanner",
-    "one column to the right",
-    lambda image, mask, generator: (np.roll(image, 1, axis=1), np.roll(mask, 1, axis=1)),
+from busi_unet.data.annotations import find_strokes
+from busi_unet.evaluation.robustness import (
+    DISTURBANCES,
+    generator_for,
+    measure_robustness,
+    scanner_convex,
+    text_in,
+    to_markdown,
 )
 
+SHAPE = (200, 260)
 
-def _burnt(image):
+
+def burn(image, mask, generator):
+    """A corner turns over where there is a lesion."""
     image = image.copy()
     image[0, 0] ^= 255
-    return image
+    return (image, mask) if mask.any() else None
+
+
+def move(image, mask, generator):
+    """One column to the right."""
+    return np.roll(image, 1, axis=1), np.roll(mask, 1, axis=1)
 
 
 class Shortcut:
@@ -57,7 +60,7 @@ def made(tmp_path_factory):
     found = measure_robustness(
         predictor,
         make_split(),
-        disturbances=[BURN, MOVE],
+        disturbances={"burn": burn, "move": move},
         output=folder,
         progress=False,
         seed=3,
@@ -108,7 +111,7 @@ def test_probability_and_class_shift(made):
 
 
 def test_a_disturbance_that_applies_to_nothing_has_no_metrics():
-    found = measure_robustness(Shortcut(), make_split(CASES[4:]), disturbances=[BURN], progress=False)
+    found = measure_robustness(Shortcut(), make_split(CASES[4:]), disturbances={"burn": burn}, progress=False)
     effect = found.effects["burn"]
     assert (effect.images, effect.metrics, effect.class_changed.value) == (0, {}, None)
     assert "–" in to_markdown(found)
@@ -122,7 +125,7 @@ def test_seed_and_image_decide_not_the_order():
 
     def after(cases, seed=0):
         found = measure_robustness(
-            Bright(), make_split(cases), disturbances=[DISTURBANCES["text_in"]], seed=seed, progress=False
+            Bright(), make_split(cases), disturbances={"text_in": text_in}, seed=seed, progress=False
         )
         return {row.image_id: row.probabilities for row in found.rows["text_in"]}
 
@@ -137,7 +140,7 @@ def test_report_folder(made):
     assert stored == found.summary
     assert set(stored["provenance"]) >= {"commit", "versions", "command", "seed", "bootstrap"}
     page = Page((folder / "robustness.html").read_text(encoding="utf-8"))
-    assert BURN.meaning in page.words and "0.750 → 0.500" in page.words
+    assert burn.__doc__ in page.words and "0.750 → 0.500" in page.words
     with (folder / "per_image.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["disturbance"] for row in rows] == ["none"] * 6 + ["burn"] * 4 + ["move"] * 6
@@ -148,11 +151,119 @@ def test_report_folder(made):
     )
 
 
-def test_every_disturbance_can_be_measured():
-    class Blank:
-        def predict(self, image):
-            return make_answer(np.zeros(image.shape, bool), "normal", (1.0, 0.0, 0.0))
+def smooth_tissue(shape: tuple[int, int] = SHAPE, seed: int = 0) -> np.ndarray:
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(shape), 3)
+    return np.clip(90 + 20 * noise / noise.std(), 20, 160).astype(np.uint8)
 
-    found = measure_robustness(Blank(), make_split(), progress=False)
-    assert list(found.effects) == list(DISTURBANCES)
-    assert all(effect.malignant_shift.value == 0 for effect in found.effects.values() if effect.images)
+
+def burn_in(image: np.ndarray) -> np.ndarray:
+    """A cross and a bar, as sharp as a screen draws them."""
+    image = image.copy()
+    image[160:180, 200:202] = image[169:171, 190:212] = image[130:132, 30:90] = 250
+    return image
+
+
+@pytest.fixture
+def pair() -> tuple[np.ndarray, np.ndarray]:
+    """A dark lesion in tissue."""
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[60:110, 70:150] = True
+    return np.where(mask, np.uint8(12), smooth_tissue()), mask
+
+
+@pytest.fixture
+def with_everything(pair) -> tuple[np.ndarray, np.ndarray]:
+    """A pair to which every disturbance applies."""
+    image, mask = pair
+    image = burn_in(image)
+    image, mask = (np.pad(plane, ((0, 0), (20, 20))) for plane in (image, mask))
+    return image, mask
+
+
+@pytest.mark.parametrize("name", DISTURBANCES)
+def test_every_one_changes_the_image_and_leaves_what_it_was_given(name, with_everything):
+    image, mask = with_everything
+    before = image.copy(), mask.copy()
+    changed, moved = DISTURBANCES[name](image, mask, generator_for(0, name, "a"))
+    np.testing.assert_array_equal(image, before[0])
+    np.testing.assert_array_equal(mask, before[1])
+    assert (changed.dtype, moved.dtype) == (np.uint8, bool)
+    assert changed.shape == moved.shape
+    assert changed.shape != image.shape or (changed != image).any()
+
+
+@pytest.mark.parametrize("name", [*DISTURBANCES])
+def test_the_mask_moves_with_the_image(name):
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[60:110, 70:150] = True
+    image = np.where(mask, 240, 20).astype(np.uint8)
+    result = DISTURBANCES[name](image, mask, generator_for(0, name, "a"))
+    if result is None:
+        assert name == "borders_out" or name == "strokes_out"
+        return
+    changed, moved = result
+    bright = ndimage.binary_opening(changed > 130, iterations=2)
+    assert (bright & moved).sum() / (bright | moved).sum() > 0.9
+
+
+def test_a_fan_keeps_the_whole_lesion_and_is_black_outside(pair):
+    changed, moved = scanner_convex(*pair, np.random.default_rng(0))
+    assert moved.any() and not (moved[0].any() or moved[-1].any() or moved[:, 0].any() or moved[:, -1].any())
+    corners = changed[:4, :4], changed[:4, -4:], changed[-4:, :4], changed[-4:, -4:]
+    assert not np.concatenate(corners).any()
+    middle = changed.shape[1] // 2
+    assert changed[changed.shape[0] // 2, middle - 5 : middle + 5].any()
+
+
+def test_what_does_not_apply_is_none(pair):
+    image, mask = pair
+    for name, kept in [
+        ("calipers_on_lesion", np.zeros_like(mask)),
+        ("borders_out", mask),
+        ("strokes_out", mask),
+    ]:
+        assert DISTURBANCES[name](image, kept, generator_for(0, name, "a")) is None
+
+
+def test_strokes_are_found_and_painted_out_and_bright_tissue_is_not(pair):
+    image, mask = pair
+    band = np.zeros(SHAPE)
+    band[150:154, 40:220] = 1
+    image = np.clip(image + 160 * ndimage.gaussian_filter(band, 2), 0, 255).astype(np.uint8)
+    assert not find_strokes(image).any()
+    written = burn_in(image)
+    text = np.abs(written.astype(int) - image) > 60
+    assert find_strokes(written)[text].mean() > 0.9
+    painted, _ = DISTURBANCES["strokes_out"](written, mask, np.random.default_rng(0))
+    assert np.abs(painted.astype(int) - image)[text].mean() < 30
+    beside = ~ndimage.binary_dilation(text, iterations=8)
+    np.testing.assert_array_equal(painted[beside], written[beside])
+
+
+def test_calipers_elsewhere_do_not_touch_the_lesion(pair):
+    image, mask = pair
+    for number in range(10):
+        changed, _ = DISTURBANCES["calipers_elsewhere"](
+            image, mask, generator_for(0, "calipers", str(number))
+        )
+        assert (changed != image).any()
+        assert not ((changed != image) & mask).any()
+
+
+def test_borders_come_and_go(pair):
+    image, mask = pair
+    wide = DISTURBANCES["borders_in"](image, mask, np.random.default_rng(0))
+    assert wide[0].shape == (200, 260 + 2 * 31)
+    assert not wide[0][:, :31].any() and not wide[0][:, -31:].any()
+    back = DISTURBANCES["borders_out"](*wide, np.random.default_rng(0))
+    np.testing.assert_array_equal(back[0], image)
+    np.testing.assert_array_equal(back[1], mask)
+
+
+def test_margins_are_never_cut_into_a_lesion(pair):
+    image, mask = pair
+    black = image.copy()
+    black[:80] = 0  # The lesion begins at row 60.
+    changed, moved = DISTURBANCES["borders_out"](black, mask, np.random.default_rng(0))
+    assert changed.shape == (140, 260)
+    assert moved.sum() == mask.sum()
