@@ -18,9 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from busi_unet.cli.common import command
 from busi_unet.data.folds import assign_folds, group_images, pixel_hash
-from busi_unet.data.layout import natural_order
 from busi_unet.data.published import FoldRow
-from busi_unet.data.readers import recognise
+from busi_unet.data.readers import natural_order, recognise
 from busi_unet.errors import DataLayoutError
 from busi_unet.io.decode import decode_image
 from busi_unet.io.files import replace_file

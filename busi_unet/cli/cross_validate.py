@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
     options = TrainOptions.from_arguments(args)
     # After the arguments, so that --help and a wrong flag are answered at once.
     from busi_unet.evaluation.report import to_markdown
-    from busi_unet.evaluation.subgroups import read_subgroups
+    from busi_unet.evaluation.rows import read_subgroups
     from busi_unet.training.cross_validation import cross_validate, results_folder
 
     evaluation = cross_validate(

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from busi_unet.hub import checked_id, page_of
-    from busi_unet.publish.folder import dry_run
+    from busi_unet.publish import dry_run
     from busi_unet.publish.space import build_space_folder, deploy_space, space_variables
 
     require(args.dry_run or not args.output, "--output needs --dry-run.")

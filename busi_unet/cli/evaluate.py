@@ -59,7 +59,7 @@ def load(args: argparse.Namespace) -> tuple[Any, Any, dict[str, Any]]:
 def run(args: argparse.Namespace) -> None:
     from busi_unet.evaluation.evaluate import evaluate
     from busi_unet.evaluation.report import default_folder, to_markdown
-    from busi_unet.evaluation.subgroups import read_subgroups
+    from busi_unet.evaluation.rows import read_subgroups
 
     output = args.output or default_folder(args.model, args.split)
     subgroups = read_subgroups(args.by[0], args.by[1:]) if args.by else None

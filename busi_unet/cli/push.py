@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from busi_unet.publish.folder import dry_run
+    from busi_unet.publish import dry_run
     from busi_unet.publish.model import build_model_folder, push_model
 
     require(args.dry_run or not args.output, "--output needs --dry-run.")

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from busi_unet.data.layout import natural_order
+from busi_unet.data.readers import natural_order
 
 N_FOLDS = 5
 

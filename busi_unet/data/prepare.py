@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.folds import N_FOLDS, assign_folds, group_images
-from busi_unet.data.layout import named
 from busi_unet.data.prepared import (
     COLUMNS,
     IMAGE_BY_IMAGE,
@@ -32,6 +31,7 @@ from busi_unet.data.prepared import (
     split_without,
 )
 from busi_unet.data.published import PUBLISHED, Placed, departures, read_published_folds
+from busi_unet.data.readers import named
 from busi_unet.data.readers.own import OwnData
 from busi_unet.data.reading import FIX_HINT, Row, Source, read_source
 from busi_unet.errors import DataLayoutError, UsageError

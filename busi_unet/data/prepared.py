@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.folds import N_FOLDS, random_split_leak
-from busi_unet.data.layout import natural_order
+from busi_unet.data.readers import natural_order
 from busi_unet.errors import DataLayoutError, MissingDependencyError, UsageError, first_line
 
 if TYPE_CHECKING:

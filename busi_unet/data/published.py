@@ -10,7 +10,7 @@ from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
-from busi_unet.data.layout import named
+from busi_unet.data.readers import named
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from tqdm import tqdm
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.folds import N_FOLDS, pixel_hash
-from busi_unet.data.layout import Case, Scan, folders, named
 from busi_unet.data.prepared import (
     COLUMNS,
     IMAGE_BY_IMAGE,
@@ -29,7 +28,7 @@ from busi_unet.data.prepared import (
     load_prepared,
     read_record,
 )
-from busi_unet.data.readers import layouts, recognise
+from busi_unet.data.readers import Case, Scan, folders, layouts, named, recognise
 from busi_unet.data.readers.own import OwnData, scan_own
 from busi_unet.errors import (
     DataLayoutError,

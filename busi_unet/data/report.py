@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from busi_unet.data.layout import natural_order
 from busi_unet.data.prepared import class_name, split_of_fold, summarise
+from busi_unet.data.readers import natural_order
 from busi_unet.imaging.overlay import draw_overlay
 from busi_unet.io.decode import decode_image
 from busi_unet.io.files import replace_file

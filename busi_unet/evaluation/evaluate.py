@@ -15,9 +15,16 @@ from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.metrics import METRICS, score_image
 from busi_unet.evaluation.report import require_matplotlib, write_report
-from busi_unet.evaluation.rows import ImageResult, Table, by_source, count_classes
+from busi_unet.evaluation.rows import (
+    ImageResult,
+    Subgroups,
+    Table,
+    by_source,
+    check_subgroups,
+    count_classes,
+    rows_by_subgroup,
+)
 from busi_unet.evaluation.statistics import Bootstrap, Estimate
-from busi_unet.evaluation.subgroups import Subgroups, check_subgroups, rows_by_subgroup
 from busi_unet.io.decode import decode_image
 from busi_unet.io.masks import decode_mask
 from busi_unet.version import commit, versions
@@ -69,7 +76,7 @@ class Evaluation:
         sources: those of each source.
         confusion: counts, rows: true class, columns: predicted, in the order of CLASS_NAMES.
         provenance: split, seed, data fingerprint, versions, and whatever the caller added.
-        subgroups: parts of the images by name; see `busi_unet.evaluation.subgroups`.
+        subgroups: parts of the images by name; see `rows_by_subgroup`.
     """
 
     rows: tuple[ImageResult, ...]

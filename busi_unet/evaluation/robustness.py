@@ -1,7 +1,7 @@
 """Robustness: how a model's answers change when its images are disturbed.
 
 Every disturbance leaves the lesion and its class what they are, so that a model that looks at the lesion
-should answer as before. Text and calipers are those of training (`busi_unet.data.annotations`): to withstand
+should answer as before. Text and calipers are those of training (`busi_unet.data.augment`): to withstand
 them tells that it worked, not what other annotations would do. The imitations of another scanner
 are not among the augmentations, and do not replace images from another hospital. The report folder shows no
 pixel of the data set:
@@ -23,7 +23,7 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
-from busi_unet.data.annotations import draw_calipers, draw_text, paint_out
+from busi_unet.data.augment import draw_calipers, draw_text, paint_out
 from busi_unet.evaluation.evaluate import decode_pair, score
 from busi_unet.evaluation.metrics import shown_in
 from busi_unet.evaluation.report import table, write_csv, write_json

@@ -1,17 +1,24 @@
-"""What an evaluation keeps of each image, row by row, and the same as columns."""
+"""What an evaluation keeps of each image: rows, the same as columns, and subgroups of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import csv
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from busi_unet.config import CLASS_NAMES
+from busi_unet.errors import UsageError
+from busi_unet.io.files import reading
 
 MISSED_DICE = 0.05
 """A lesion whose mask has a lower Dice counts as missed."""
+
+Subgroups = Mapping[str, Set[str]]
+"""Image ids by the name of the subgroup."""
 
 
 @dataclass(frozen=True)
@@ -168,3 +175,54 @@ def _floats(values: Iterable[float | None]) -> np.ndarray:
 
 def _class_indices(labels: Iterable[str | None]) -> np.ndarray:
     return np.array([-1 if label is None else CLASS_NAMES.index(label) for label in labels], dtype=int)
+
+
+# --- Subgroups -----------------------------------------------------------------------------------
+
+
+def read_subgroups(table: str | Path, columns: Sequence[str]) -> Subgroups:
+    """Return which images have an entry in a table, by column.
+
+    Args:
+        table: CSV with a column `image` (or `image_id`) of image ids.
+        columns: names of other columns, at least one.
+
+    Raises:
+        UsageError: no such file or column, none named, or it is not a table.
+    """
+    path, hint = Path(table), "Name a CSV with a row per image."
+    # Spreadsheets put a mark at the head of a file.
+    with reading(path, "is not a CSV in UTF-8", hint), path.open(newline="", encoding="utf-8-sig") as stream:
+        rows = list(csv.DictReader(stream))
+    known = rows[0].keys() if rows else ()
+    key = next((name for name in ("image", "image_id") if name in known), "image")
+    missing = next((name for name in (key, *columns) if name not in known), None)
+    if missing or not columns:
+        raise UsageError(
+            f"{path} has no column {missing}." if missing else f"No column of {path} is named.",
+            f"It has: {', '.join(known) or 'no rows'}.",
+        )
+    # A row may be shorter than the head.
+    return {name: frozenset(row[key] for row in rows if (row[name] or "").strip()) for name in columns}
+
+
+def check_subgroups(subgroups: Subgroups | None, image_ids: Iterable[str]) -> None:
+    """Raise UsageError where no image is in any of the subgroups: the table is about others."""
+    known = set(image_ids)
+    if subgroups and not any(known & images for images in subgroups.values()):
+        raise UsageError(
+            f"The table has none of these {len(known)} images under {', '.join(subgroups)}.",
+            f"Name them as the data set does, such as {min(known)!r}, or leave out --by.",
+        )
+
+
+def rows_by_subgroup(
+    rows: Sequence[ImageResult], subgroups: Subgroups | None
+) -> dict[str, list[ImageResult]]:
+    """Return the rows without and with each subgroup, as "NAME: none" and "NAME: any"; no part is empty."""
+    parts = {
+        f"{name}: {'any' if inside else 'none'}": [row for row in rows if (row.image_id in images) == inside]
+        for name, images in (subgroups or {}).items()
+        for inside in (False, True)
+    }
+    return {name: part for name, part in parts.items() if part}

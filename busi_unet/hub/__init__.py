@@ -4,8 +4,14 @@ It loads the client of the Hub: import it where it is needed.
 """
 
 from busi_unet.hub.errors import checked_id, is_hub_id, page_of
-from busi_unet.hub.pull import fetch_dataset, fetch_model
-from busi_unet.hub.push import PushResult, check_push, is_private, push_folder
+from busi_unet.hub.transfer import (
+    PushResult,
+    check_push,
+    fetch_dataset,
+    fetch_model,
+    is_private,
+    push_folder,
+)
 
 __all__ = [
     "PushResult",

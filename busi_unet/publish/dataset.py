@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,9 @@ from huggingface_hub import DatasetCard, DatasetCardData
 
 from busi_unet.data.prepared import SPLITS, load_prepared, split_hash, summarise
 from busi_unet.data.published import citation_of
-from busi_unet.hub import PushResult, checked_id, push_folder
+from busi_unet.hub import PushResult, checked_id
 from busi_unet.io.html import render
-from busi_unet.publish.folder import repository_folder, resumable, scratch_folder
+from busi_unet.publish import push_built, repository_folder
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -63,15 +64,16 @@ def push_dataset(
         DataLayoutError: as from `build_dataset_folder`.
         HubAccessError: the push failed; says where the data are and how to resume.
     """
-    with resumable(command, intact=f"The data set is intact in {data}."), scratch_folder() as scratch:
-        return push_folder(
-            build_dataset_folder(data, scratch / "repository", repo_id=repo_id),
-            repo_id,
-            repo_type="dataset",
-            private=not public,
-            message="Prepared data set",
-            delete_patterns=["data/*"],
-        )
+    return push_built(
+        partial(build_dataset_folder, data, repo_id=repo_id),
+        repo_id,
+        command=command,
+        intact=f"The data set is intact in {data}.",
+        repo_type="dataset",
+        private=not public,
+        message="Prepared data set",
+        delete_patterns=["data/*"],
+    )
 
 
 def _card(prepared: DatasetDict, repo_id: str) -> str:

@@ -15,18 +15,10 @@ from huggingface_hub import SpaceCardData
 
 from busi_unet.config import CONFIG_NAME, WEIGHTS_NAME
 from busi_unet.errors import UsageError
-from busi_unet.hub import (
-    PushResult,
-    check_push,
-    checked_id,
-    fetch_model,
-    is_private,
-    page_of,
-    push_folder,
-)
+from busi_unet.hub import PushResult, check_push, checked_id, fetch_model, is_private, page_of
 from busi_unet.io.html import render
 from busi_unet.models.folder import load_model
-from busi_unet.publish.folder import NOT_A_DEVICE, repository_folder, resumable, scratch_folder
+from busi_unet.publish import NOT_A_DEVICE, push_built, repository_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 _ROOT_FILES = ("app.py", "requirements.txt", "LICENSE")
@@ -90,22 +82,27 @@ def deploy_space(repo_id: str, *, model: str | None = None, private: bool = Fals
     command = ["busi-unet", "deploy", repo_id]
     command += ["--model", model] if model else []
     command += ["--private"] * private
-    with resumable(command), scratch_folder() as scratch:
+    needs_token = False
+
+    def build(folder: Path) -> Path:
+        nonlocal needs_token
         check_push(repo_id, repo_type="space", private=private)
-        needs_token = False
         if model:
             # The app would fall back to the embedded weights, which is not what was asked for.
             load_model(fetch_model(model))
             needs_token = is_private(model)
-        result = push_folder(
-            build_space_folder(scratch / "space", model=model),
-            repo_id,
-            repo_type="space",
-            private=private or None,
-            message="Deploy the app",
-            delete_patterns=["*"],
-            space_variables=space_variables(model),
-        )
+        return build_space_folder(folder, model=model)
+
+    result = push_built(
+        build,
+        repo_id,
+        command=command,
+        repo_type="space",
+        private=private or None,
+        message="Deploy the app",
+        delete_patterns=["*"],
+        space_variables=space_variables(model),
+    )
     if needs_token:
         logging.getLogger(__name__).warning(
             "The model %s is private, and the app uses the embedded weights until the Space has a token. "

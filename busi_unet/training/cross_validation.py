@@ -21,7 +21,7 @@ from busi_unet.errors import TrainingStopped, UsageError
 from busi_unet.evaluation.evaluate import Evaluation, evaluate, merge
 from busi_unet.evaluation.leakage import hashes
 from busi_unet.evaluation.report import require_matplotlib, write_report
-from busi_unet.evaluation.subgroups import Subgroups, check_subgroups
+from busi_unet.evaluation.rows import Subgroups, check_subgroups
 from busi_unet.inference.predictor import Predictor
 from busi_unet.training.loop import train
 from busi_unet.training.options import TrainOptions

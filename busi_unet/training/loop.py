@@ -34,10 +34,13 @@ from busi_unet.training.losses import Tally, combined_loss
 from busi_unet.training.options import TrainOptions
 from busi_unet.training.run_folder import (
     SELECTED_NAME,
+    close_tracker,
     has_checkpoint,
     is_finished,
     load_checkpoint,
+    log_overlays,
     open_run_folder,
+    open_tracker,
     save_checkpoint,
     write_epoch,
     write_model,
@@ -50,7 +53,6 @@ from busi_unet.training.setup import (
     check_data,
     load_images,
 )
-from busi_unet.training.tracking import close_tracker, log_overlays, open_tracker
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

@@ -6,7 +6,10 @@ run folder
 ├── history.csv, curves.png
 ├── selected/         model folder of the selected epoch so far, not calibrated
 ├── model/            the result: weights of the selected epoch, calibrated
-└── manifest.json     options, data, hardware, time, metrics on validation, versions
+├── manifest.json     options, data, hardware, time, metrics on validation, versions
+└── tensorboard/ or trackio/ (TRACKIO_DIR names another place): curves, and overlays on an image of each class
+
+A resumed run continues there; TensorBoard drops what was logged after the checkpoint, trackio keeps both.
 """
 
 from __future__ import annotations
@@ -17,17 +20,22 @@ import io
 import json
 import os
 import platform
+import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from torch import nn
 
-from busi_unet.config import ModelConfig
+from busi_unet.config import CLASS_NAMES, ModelConfig
 from busi_unet.data.prepared import split_hash
-from busi_unet.errors import TrainingError, UsageError, first_line
+from busi_unet.data.torch_dataset import LesionDataset
+from busi_unet.errors import MissingDependencyError, TrainingError, UsageError, first_line
+from busi_unet.imaging.overlay import draw_agreement
 from busi_unet.io.files import replace_file
 from busi_unet.models.folder import save_model
 from busi_unet.models.ood import OodDetector
@@ -256,3 +264,67 @@ def build_manifest(run: Run) -> dict[str, Any]:
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
     text = json.dumps(values, indent=2) + "\n"
     replace_file(path, lambda file: file.write(text.encode()))
+
+
+# --- TensorBoard and trackio ---------------------------------------------------------------------
+
+
+def open_tracker(options: TrainOptions, accelerator: Accelerator, *, resumed_at: int) -> None:
+    """Start the tracker that was asked for, if any; `resumed_at` counts the epochs of the checkpoint.
+
+    Raises:
+        MissingDependencyError: the tracker is not installed.
+    """
+    if options.tracker == "none":
+        return
+    if not accelerator.log_with:
+        raise MissingDependencyError(
+            f"The tracker {options.tracker} is not installed.", 'Run: pip install "busi-unet[trackers]"'
+        )
+    # trackio reads it when it is first imported.
+    os.environ.setdefault("TRACKIO_DIR", str((options.output / "trackio").resolve()))
+    settings = {
+        "tensorboard": {"purge_step": resumed_at + 1},
+        # Where several runs share a folder, one of the same name may be another run.
+        "trackio": {
+            "name": options.output.resolve().name,
+            "resume": "allow" if options.resume else "never",
+            "config": options.to_dict(),
+        },
+    }
+    name = "tensorboard" if options.tracker == "tensorboard" else "busi_unet"
+    with contextlib.redirect_stdout(sys.stderr):
+        accelerator.init_trackers(name, init_kwargs=settings)
+
+
+@torch.inference_mode()
+def log_overlays(accelerator: Accelerator, model: nn.Module, dataset: LesionDataset, epoch: int) -> None:
+    """Log where prediction and reference agree on the first image of every class."""
+    if not (accelerator.trackers and accelerator.is_main_process):
+        return
+    (tracker,) = accelerator.trackers
+    for label, name in enumerate(CLASS_NAMES):
+        for index in np.flatnonzero(dataset.labels == label)[:1]:
+            item = dataset[index]
+            with accelerator.autocast():
+                mask_logits, _ = model(item.image[None].to(accelerator.device))
+            predicted = (mask_logits[0, 0] > 0).cpu().numpy()
+            overlay = draw_agreement(dataset.images[index], predicted, item.mask[0].numpy() > 0)
+            if tracker.name == "tensorboard":
+                tracker.log_images({f"overlays/{name}": np.asarray(overlay)[None]}, epoch, dataformats="NHWC")
+            else:
+                import trackio
+
+                tracker.log({f"overlays/{name}": trackio.Image(overlay)}, epoch)
+
+
+def close_tracker(accelerator: Accelerator) -> None:
+    """Write out what is still held back and end the run; stdout is kept for results."""
+    names = [tracker.name for tracker in accelerator.trackers]
+    with contextlib.redirect_stdout(sys.stderr):
+        accelerator.end_training()
+        if "trackio" in names and accelerator.is_main_process:
+            import trackio
+
+            # It would otherwise finish the run once more at exit, and say so on stdout.
+            trackio.finish()

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from busi_unet.data.layout import Scan
 from busi_unet.data.prepare import prepare
-from busi_unet.data.readers import recognise
+from busi_unet.data.readers import Scan, recognise
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from busi_unet.data.annotations import draw_calipers, draw_text, find_strokes, paint_out
+from busi_unet.data.augment import draw_calipers, draw_text, find_strokes, paint_out
 
 
 @pytest.fixture

@@ -337,7 +337,7 @@ def test_hub_data_set_that_was_prepared_and_pushed(prepared, tmp_path, monkeypat
     original = load_prepared(prepared)
     for split, part in original.items():
         part.to_parquet(pushed / "data" / f"{split}-00000-of-00001.parquet")
-    monkeypatch.setattr("busi_unet.hub.pull.snapshot_download", lambda repo_id, **options: str(pushed))
+    monkeypatch.setattr("busi_unet.hub.transfer.snapshot_download", lambda repo_id, **options: str(pushed))
     dataset = prepare("someone/busi-prepared", tmp_path / "out", progress=False)
     assert read_record(tmp_path / "out")["folds_from"] == "prepared"
     for split, part in original.items():
@@ -350,7 +350,9 @@ def test_hub_data_set_with_other_columns(tmp_path, monkeypatch):
     (tmp_path / "snapshot").mkdir()
     other = datasets.Dataset.from_dict({"image_id": ["a"], "label": [0]})
     other.to_parquet(tmp_path / "snapshot" / "train-00000-of-00001.parquet")
-    monkeypatch.setattr("busi_unet.hub.pull.snapshot_download", lambda *a, **k: str(tmp_path / "snapshot"))
+    monkeypatch.setattr(
+        "busi_unet.hub.transfer.snapshot_download", lambda *a, **k: str(tmp_path / "snapshot")
+    )
     found = problems_of("someone/other", tmp_path)
     assert "train: the column mask is missing" in found
     assert "train: the column image is missing" in found

@@ -6,7 +6,7 @@ from dataclasses import replace
 from importlib import resources
 
 from busi_unet.data.published import FoldRow, Placed, departures, read_published_folds
-from busi_unet.evaluation.subgroups import read_subgroups
+from busi_unet.evaluation.rows import read_subgroups
 
 ROWS = read_published_folds("busi")
 STRANGER = Placed("scan 7", "benign", "0" * 64, 3)

@@ -12,7 +12,7 @@ from fakes.made_up import CASES, PIXELS, MadeUpPredictor, make_answer, make_spli
 from fakes.pages import Page
 from scipy import ndimage
 
-from busi_unet.data.annotations import find_strokes
+from busi_unet.data.augment import find_strokes
 from busi_unet.evaluation.robustness import (
     DISTURBANCES,
     generator_for,

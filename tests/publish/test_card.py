@@ -16,7 +16,7 @@ from busi_unet.config import (
 )
 from busi_unet.data.published import CITATIONS
 from busi_unet.errors import UsageError
-from busi_unet.publish.card import model_card, read_result, results_of
+from busi_unet.publish.model import model_card, read_result, results_of
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "busi_unet" / "weights"
 OURS, OTHERS = "a" * 64, "b" * 64

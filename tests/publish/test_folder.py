@@ -1,7 +1,7 @@
 import pytest
 
 from busi_unet.errors import HubAccessError, UsageError
-from busi_unet.publish.folder import dry_run, repository_folder, resumable
+from busi_unet.publish import dry_run, push_built, repository_folder
 
 
 def build(output):
@@ -30,13 +30,23 @@ def test_what_is_there_is_never_replaced(tmp_path, output):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
-def test_a_failure_says_what_is_intact_and_which_command_resumes():
-    command = ["push", "runs/my run", "--private"]
-    with pytest.raises(HubAccessError) as caught, resumable(command, intact="The weights are intact."):
-        raise HubAccessError("It broke.", "Fix it.")
-    assert str(caught.value) == (
-        "It broke. The weights are intact. Fix it. Then resume with: push 'runs/my run' --private"
-    )
-    with pytest.raises(UsageError) as caught, resumable(command, intact="The weights are intact."):
-        raise UsageError("No such name.", "Use another.")
-    assert str(caught.value) == "No such name. Use another.", "it would be wrong again"
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            HubAccessError("It broke.", "Fix it."),
+            "It broke. The weights are intact. Fix it. Then resume with: push 'runs/my run' --private",
+        ),
+        (UsageError("No such name.", "Use another."), "No such name. Use another."),
+    ],
+    ids=["may work later", "would be wrong again"],
+)
+def test_a_failure_says_what_is_intact_and_which_command_resumes(error, says):
+    def fail(_folder):
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        push_built(
+            fail, "me/x", command=["push", "runs/my run", "--private"], intact="The weights are intact."
+        )
+    assert str(caught.value) == says

@@ -14,7 +14,7 @@ from busi_unet.data.torch_dataset import LesionDataset
 from busi_unet.errors import MissingDependencyError
 from busi_unet.inference.preprocess import Preprocessor
 from busi_unet.training.options import TrainOptions
-from busi_unet.training.tracking import close_tracker, log_overlays, open_tracker
+from busi_unet.training.run_folder import close_tracker, log_overlays, open_tracker
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = {"overlays/normal", "overlays/benign", "overlays/malignant"}

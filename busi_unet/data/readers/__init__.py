@@ -1,13 +1,82 @@
-"""One module per layout. A module of this folder that defines `LAYOUT` is found without being listed."""
+"""One module per layout, found by its `LAYOUT`; and what they share: cases, files, tables."""
 
 from __future__ import annotations
 
+import csv
+import io
 import pkgutil
+import re
+import unicodedata
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
-from busi_unet.data.layout import Layout
+import numpy as np
+
+from busi_unet.errors import DataLayoutError, first_line
+from busi_unet.io.decode import EXTENSIONS
+
+MASK_STEM = re.compile(r"(?P<image>.+)_mask(?:_[0-9]+)?", re.IGNORECASE)
+# "normal (1)_mask - Copy", "normal (1)_mask(1)": neither an image nor one more lesion.
+COPY_OF_MASK = re.compile(r".+_mask(?![a-z]).*", re.IGNORECASE)
+_HIDDEN = (".", "__MACOSX", "Thumbs.db", "desktop.ini")
+_SEARCH_DEPTH = 4
+_MAX_BYTES = 100 * 1024**2
+_SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """An image, the files that belong to it, and what its source says about it; not yet opened."""
+
+    image_id: str  # unique within its source
+    image: Path
+    label: str | None = None  # one of `CLASS_NAMES`; None where it is not known
+    # One file per lesion, their union is the mask; () where the image is known to show no lesion, None where
+    # nobody outlined the lesions.
+    masks: tuple[Path, ...] | None = None
+    # Draws the mask, bool (H, W) from (H, W), where it does not come from files.
+    outline: Callable[[tuple[int, int]], np.ndarray] | None = None
+    scale_mask: bool = False  # scale a mask of another size than its image instead of refusing it
+    patient: str | None = None
+    fold: int | None = None  # the published one, 0 to 4
+
+
+@dataclass
+class Scan:
+    """What a folder holds: the cases, every problem, every oddity let pass."""
+
+    base: Path
+    cases: list[Case] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def compare(self, table: str, listed: Sequence[str], images: Mapping[str, Path]) -> None:
+        """Report images of a table that are not here, and images, by stem, that are not in the table."""
+        absent = [stem for stem in listed if stem not in images]
+        if absent:
+            self.warnings.append(f"{table}: {len(absent)} of its images are not here ({named(absent)})")
+        strays = [images[stem] for stem in images.keys() - set(listed)]
+        self.problems += [
+            f"{path.relative_to(self.base).as_posix()}: is not in {table}" for path in sorted(strays)
+        ]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one published data set, or one common form, lies on disk."""
+
+    name: str  # in messages
+    wanted: str  # what a folder of this layout holds, in a few words
+    find: Callable[[Path], Path | None]  # returns the folder at or below another one that has this layout
+    scan: Callable[[Path], Scan]  # lists what that folder holds
+    source: str | None = None  # what the column `source` says; None for the name of the folder
+    general: bool = False  # tried after the layouts that are not
 
 
 @cache
@@ -27,3 +96,135 @@ def recognise(root: Path) -> tuple[Layout, Path] | None:
         if (base := layout.find(root)) is not None:
             return layout, base
     return None
+
+
+# --- Files ---------------------------------------------------------------------------------------
+
+
+def natural_order(text: str) -> list[Any]:
+    """Sort key that puts "benign (2)" before "benign (10)"."""
+    # Digits and other text alternate, so that numbers only ever meet numbers.
+    return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"([0-9]+)", text))]
+
+
+def children(folder: Path) -> list[Path]:
+    """Return what a folder holds, without hidden files and archive leftovers; nothing where it is closed."""
+    try:
+        found = [child for child in folder.iterdir() if not child.name.startswith(_HIDDEN)]
+    except PermissionError:
+        return []
+    return sorted(found, key=lambda child: natural_order(child.name))
+
+
+def folders(root: Path) -> Iterator[Path]:
+    """Yield the folder and those up to four levels below it, nearest first, without hidden ones."""
+    level = [root]
+    for _ in range(_SEARCH_DEPTH + 1):
+        yield from level
+        level = [child for folder in level for child in children(folder) if child.is_dir()]
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is named like an image."""
+    return path.suffix.lower() in EXTENSIONS and path.is_file()
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Return the images in a folder and those below it."""
+    return [path for inner in folders(folder) for path in children(inner) if is_image(path)]
+
+
+def composed(name: str) -> str:
+    """Return a name with its accents composed (NFC), as tables have them and macOS may not."""
+    return unicodedata.normalize("NFC", name)
+
+
+def subfolder(folder: Path, name: str) -> Path | None:
+    """Return the folder of this name, whatever the case of its letters."""
+    return next((path for path in children(folder) if path.is_dir() and path.name.casefold() == name), None)
+
+
+def named(names: Sequence[str]) -> str:
+    """Return the first three of several names, for a message."""
+    return ", ".join(names[:3]) + (", …" if names[3:] else "")
+
+
+# --- Tables --------------------------------------------------------------------------------------
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Read a CSV or Excel table with a header.
+
+    Args:
+        path: .csv (separated by commas, semicolons or tabs) or .xlsx, of which the first sheet is read.
+        columns: those that must be there, whatever the case of their letters.
+
+    Returns:
+        A dictionary per row: values without surrounding blanks by column, lower case; "" for an empty cell.
+
+    Raises:
+        DataLayoutError: the file cannot be read or lacks a column.
+    """
+    try:
+        rows = _xlsx_rows(path) if path.suffix.lower() == ".xlsx" else _csv_rows(path)
+    except (OSError, ValueError, KeyError, csv.Error, zipfile.BadZipFile, ElementTree.ParseError) as error:
+        raise DataLayoutError(
+            f"The table {path} cannot be read ({first_line(error)}).", hint="Save it as CSV in UTF-8."
+        ) from error
+    header = [name.strip().lower() for name in rows[0]] if rows else []
+    missing = [name for name in columns if name.lower() not in header]
+    if missing:
+        raise DataLayoutError(
+            f"The table {path} has no column {' and no column '.join(missing)}.",
+            hint=f"Its columns are: {', '.join(rows[0]) if rows else 'none'}.",
+        )
+    padding = [""] * len(header)
+    return [
+        dict(zip(header, [composed(cell.strip()) for cell in row] + padding, strict=False))
+        for row in rows[1:]
+        if any(cell.strip() for cell in row)
+    ]
+
+
+def _csv_rows(path: Path) -> list[list[str]]:
+    if path.stat().st_size > _MAX_BYTES:
+        raise ValueError("larger than 100 MiB")
+    text = path.read_text(encoding="utf-8-sig")
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+
+
+def _xlsx_rows(path: Path) -> list[list[str]]:
+    with zipfile.ZipFile(path) as book:
+
+        def xml(name: str) -> ElementTree.Element:
+            if book.getinfo(name).file_size > _MAX_BYTES:
+                raise ValueError(f"{name} is larger than 100 MiB")
+            return ElementTree.fromstring(book.read(name))
+
+        shared = []
+        if "xl/sharedStrings.xml" in book.namelist():
+            strings = xml("xl/sharedStrings.xml").iter(f"{_SHEET}si")
+            shared = ["".join(text.text or "" for text in item.iter(f"{_SHEET}t")) for item in strings]
+        rows = []
+        for row in xml("xl/worksheets/sheet1.xml").iter(f"{_SHEET}row"):
+            cells: dict[int, str] = {}
+            for cell in row.iter(f"{_SHEET}c"):
+                texts = [text.text or "" for tag in "vt" for text in cell.iter(f"{_SHEET}{tag}")]
+                value = "".join(texts)
+                place = _column(cell.get("r", ""))
+                cells[place] = shared[int(value)] if cell.get("t") == "s" and value else value
+            rows.append([cells.get(index, "") for index in range(max(cells, default=-1) + 1)])
+    return rows
+
+
+def _column(reference: str) -> int:
+    """Return the index of a cell's column: 0 for "A7", 26 for "AA7"."""
+    letters = re.match("[A-Z]{1,3}", reference)
+    if letters is None:
+        raise ValueError(f"no such cell: {reference!r}")
+    index = 0
+    for letter in letters[0]:
+        index = 26 * index + ord(letter) - ord("A") + 1
+    return index - 1

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.layout import Case, Layout, Scan, children, folders, images_below, read_table
 from busi_unet.data.published import read_published_folds
+from busi_unet.data.readers import Case, Layout, Scan, children, folders, images_below, read_table
 
 
 def _tables(folder: Path) -> Iterable[Path]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.layout import Case, Layout, Scan, folders, images_below, read_table
+from busi_unet.data.readers import Case, Layout, Scan, folders, images_below, read_table
 
 _TABLE, _FOLDS = "bus_data.csv", "5-fold-cv.csv"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.layout import Case, Layout, Scan, folders, images_below, read_table, subfolder
+from busi_unet.data.readers import Case, Layout, Scan, folders, images_below, read_table, subfolder
 
 _TABLE = "INFO.csv"
 _PATIENT_LETTERS = 4

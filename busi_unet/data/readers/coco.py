@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.layout import Case, Layout, Scan, children, composed, folders, images_below, is_image
+from busi_unet.data.readers import Case, Layout, Scan, children, composed, folders, images_below, is_image
 from busi_unet.errors import DataLayoutError, first_line
 
 _KEYS = ("images", "annotations", "categories")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.folds import N_FOLDS
-from busi_unet.data.layout import (
+from busi_unet.data.readers import (
     COPY_OF_MASK,
     MASK_STEM,
     Case,

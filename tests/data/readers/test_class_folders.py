@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.layout import natural_order
+from busi_unet.data.readers import natural_order
 from busi_unet.data.reading import read_source
 from busi_unet.errors import DataLayoutError
 

@@ -3,7 +3,7 @@ from fakes.made_up import MadeUpPredictor, make_split
 
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.evaluate import evaluate
-from busi_unet.evaluation.subgroups import check_subgroups, read_subgroups
+from busi_unet.evaluation.rows import check_subgroups, read_subgroups
 
 TABLE = """image,objection,annotations
 benign (1),axilla,
