@@ -101,16 +101,16 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _as_text(result: Mapping[str, Any]) -> str:
+    from busi_unet.evaluation.report import table
+
     names = list(result["classes"])
     columns = ["images", "groups", *names]
-    table = [("split", "fold", columns)]
-    for split, part in (*result["splits"].items(), ("all", {**result, **result["classes"]})):
-        table.append((split, _folds_of(split, result), [part[name] for name in columns]))
-    lines = [f"{result['images']} images written to {result['output']}", ""]
-    lines += [
-        f"{name:<11}{fold:<9}" + "".join(f"{cell:>11}" for cell in cells) for name, fold, cells in table
+    rows = [
+        [split, _folds_of(split, result), *(str(part[name]) for name in columns)]
+        for split, part in (*result["splits"].items(), ("all", {**result, **result["classes"]}))
     ]
-    lines.append("")
+    lines = [f"{result['images']} images written to {result['output']}", ""]
+    lines += [table(["split", "fold", *columns], rows), ""]
     for name, part in result["by_source"].items():
         classes = ", ".join(f"{part[label]} {label}" for label in names if part[label])
         unmasked = f"; {part['without_mask']} without mask" if part["without_mask"] else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -68,7 +67,6 @@ def citation_of(source: str) -> Citation:
 
 # Sources whose folds come with the package as a table, and how messages call them. BUS-BRA brings its own.
 PUBLISHED = {"busi": "BUSI", "breast": "BrEaST"}
-_NOT_COMPARABLE = "results on these data cannot be compared with results on the published folds."
 
 
 @dataclass(frozen=True)
@@ -123,30 +121,16 @@ def departures(images: Sequence[Placed], source: str) -> list[str]:
         At most one sentence; none for its images in their published folds, and for data that share neither
         pixels nor names with it.
     """
-    published, name, count = read_published_folds(source), PUBLISHED[source], len(images)
-    fold_of = {row.pixel_sha256: row.fold for row in published}
+    published = read_published_folds(source)
     # BUSI itself holds some images twice, under two classes: then either is the published one.
-    labels_of = defaultdict(set)
-    for row in published:
-        labels_of[row.pixel_sha256].add(row.label)
+    known = {(row.pixel_sha256, row.label, row.fold) for row in published}
+    pixels = {row.pixel_sha256 for row in published}
     names = {(row.image_id, row.label) for row in published}
-    others = [image for image in images if image.pixel_sha256 not in fold_of]
-    altered = [image.image_id for image in others if (image.image_id, image.label) in names]
-    if altered:
-        return [
-            f"{len(altered)} of {count} images are called as in {name} but have other pixels "
-            f"({named(altered)}): other images, or saved anew, scaled or altered; {_NOT_COMPARABLE}"
-        ]
-    if len(others) == count:
+    others = [i.image_id for i in images if (i.pixel_sha256, i.label, i.fold) not in known]
+    if not others or not any(i.pixel_sha256 in pixels or (i.image_id, i.label) in names for i in images):
         return []
-    if others:
-        return [f"{count - len(others)} of {count} images are {name}'s, the others not: {_NOT_COMPARABLE}"]
-    relabelled = [image.image_id for image in images if image.label not in labels_of[image.pixel_sha256]]
-    if relabelled:
-        return [
-            f"{len(relabelled)} of {count} images are {name}'s but have another class there "
-            f"({named(relabelled)}): {_NOT_COMPARABLE}"
-        ]
-    if any(image.fold != fold_of[image.pixel_sha256] for image in images):
-        return [f"The images are {name}'s, their folds are not the published ones: {_NOT_COMPARABLE}"]
-    return []
+    return [
+        f"{len(others)} of {len(images)} images are not those of {PUBLISHED[source]} in its published folds "
+        f"({named(others)}): other images, pixels, classes or folds. Results on these data cannot be "
+        "compared with results on the published folds."
+    ]

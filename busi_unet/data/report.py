@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,12 +17,11 @@ from busi_unet.data.readers import natural_order
 from busi_unet.imaging.overlay import draw_overlay
 from busi_unet.io.decode import decode_image
 from busi_unet.io.files import replace_file
-from busi_unet.io.html import data_uri, jpeg_uri, png_of, render
+from busi_unet.io.html import jpeg_uri, render
 from busi_unet.io.masks import decode_mask
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from matplotlib.figure import Figure
 
 # Near Okabe and Ito's palette, told apart with any colour vision.
 _COLORS = {"normal": "#1a9e77", "benign": "#3f8fd4", "malignant": "#e0652a", "unknown": "#8a8a8a"}
@@ -35,7 +34,6 @@ _THUMBNAIL_PX = 180
 class _Facts(NamedTuple):
     """What is kept of an image once its pixels are gone; the area in % of the image, 0 without a mask."""
 
-    label: str
     source: str
     width: int
     height: int
@@ -84,7 +82,6 @@ def write_data_report(
             name: {**part, **_medians([image for image in facts if name in (image.source, "all")])}
             for name, part in (*summary["by_source"].items(), ("all", {**summary, **summary["classes"]}))
         },
-        plot=data_uri(png_of(_plot(facts)), "image/png"),
         samples=samples,
         thumbnails=thumbnails,
         label_of=label_of,
@@ -135,7 +132,7 @@ def _look(
         mask = np.zeros(pixels.shape, bool) if row["mask"] is None else decode_mask(row["mask"])
         height, width = pixels.shape
         brightness, area = float(pixels.mean()), float(mask.mean()) * 100
-        facts.append(_Facts(class_name(row["label"]), row["source"], width, height, brightness, area))
+        facts.append(_Facts(row["source"], width, height, brightness, area))
         if row["image_id"] in wanted:
             thumbnails[row["image_id"]] = _thumbnail(pixels, mask)
     return facts, thumbnails
@@ -151,35 +148,6 @@ def _thumbnail(pixels: np.ndarray, mask: np.ndarray) -> str:
 
 
 def _medians(images: Iterable[_Facts]) -> dict[str, float | None]:
-    columns = {name: [getattr(image, name) for image in images] for name in _Facts._fields[2:]}
+    columns = {name: [getattr(image, name) for image in images] for name in _Facts._fields[1:]}
     columns["area"] = [area for area in columns["area"] if area]
     return {name: float(np.median(values)) if values else None for name, values in columns.items()}
-
-
-def _plot(facts: list[_Facts]) -> Figure:
-    """Draw size, brightness and lesion area by class."""
-    from matplotlib.figure import Figure
-
-    # Made without pyplot, a figure draws with Agg: no display, no state shared with the caller.
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    sizes, brightness, area = figure.subplots(1, 3)
-    present = [name for name in _COLORS if any(image.label == name for image in facts)]
-    for name in present:
-        images = [image for image in facts if image.label == name]
-        widths, heights = [image.width for image in images], [image.height for image in images]
-        sizes.scatter(widths, heights, s=14, alpha=0.55, color=_COLORS[name], label=name, linewidths=0)
-    sizes.set(xlim=(0, None), ylim=(0, None), xlabel="width (px)", ylabel="height (px)", title="Size")
-    sizes.legend()
-
-    def histogram(axes: Any, value: Callable[[_Facts], float], bins: np.ndarray) -> None:
-        for name in present:
-            values = [value(image) for image in facts if image.label == name and value(image)]
-            weights = np.full(len(values), 100 / max(1, len(values)))
-            axes.hist(values, bins, weights=weights, histtype="step", lw=1.8, color=_COLORS[name])
-        axes.set_ylabel("% of the class")
-
-    histogram(brightness, lambda image: image.brightness, np.linspace(0, 255, 40))
-    brightness.set(xlabel="mean grey level (0 to 255)", title="Brightness")
-    histogram(area, lambda image: image.area, np.geomspace(0.05, 100, 30))
-    area.set(xscale="log", xlabel="% of the image (log scale)", title="Lesion area")
-    return figure

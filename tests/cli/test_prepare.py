@@ -13,10 +13,11 @@ def test_prints_the_splits_and_writes_the_report(phantom_root, tmp_path, capsys)
     arguments = ["prepare", str(source), "--output", str(tmp_path / "busi"), "--test-fold", "2"]
     assert main(arguments) == 0
     printed = capsys.readouterr()
-    table = [line.split() for line in printed.out.splitlines()[2:7]]
-    assert table[0] == ["split", "fold", "images", "groups", "normal", "benign", "malignant"]
-    assert [row[0] for row in table[1:]] == ["train", "validation", "test", "all"]
-    assert (table[3][1], table[4][1]) == ("2", "24")
+    table = [line.strip("| ").split(" | ") for line in printed.out.splitlines() if line.startswith("|")]
+    header, _, *rows = [[cell.strip() for cell in line] for line in table]
+    assert header == ["split", "fold", "images", "groups", "normal", "benign", "malignant"]
+    assert [row[0] for row in rows] == ["train", "validation", "test", "all"]
+    assert (rows[2][1], rows[3][2]) == ("2", "24")
     assert (tmp_path / "busi" / "report.html").is_file()
     assert "warning: readme.txt" in printed.err
 

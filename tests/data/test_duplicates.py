@@ -84,6 +84,7 @@ def test_the_same_text_and_frame_make_no_copies(originals: list[np.ndarray]) -> 
 def test_equal_pixels_are_identical_even_without_features() -> None:
     black, grey = np.zeros((40, 60), np.uint8), np.full((60, 40), 128, np.uint8)
     assert find_copies([black, grey, black.copy(), grey[:40]]) == [CopyPair(0, 2, 1.0, flipped=False)]
+    assert find_copies([]) == find_copies([black]) == []
 
 
 def test_a_copy_of_identical_images_joins_them(originals: list[np.ndarray]) -> None:
@@ -100,22 +101,6 @@ def test_order_and_repetition_change_nothing(originals: list[np.ndarray]) -> Non
     shuffled = find_copies([images[index] for index in order])
     named = {tuple(sorted((int(order[pair.first]), int(order[pair.second])))) for pair in shuffled}
     assert named == {(pair.first, pair.second) for pair in pairs}
-
-
-@pytest.mark.parametrize("count", [0, 1])
-def test_too_few_images_have_no_copies(originals: list[np.ndarray], count: int) -> None:
-    assert find_copies(originals[:count]) == []
-
-
-def test_progress_goes_to_stderr_only_when_asked(
-    originals: list[np.ndarray], capsys: pytest.CaptureFixture[str]
-) -> None:
-    find_copies(originals[:2])
-    assert capsys.readouterr() == ("", "")
-    find_copies(originals[:2], progress=True)
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert "describe" in shown.err
 
 
 def test_groups_are_chains() -> None:

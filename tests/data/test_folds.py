@@ -78,19 +78,6 @@ def test_leak_is_nought_without_copies_and_known_for_pairs() -> None:
     assert random_split_leak([index // 2 for index in range(10)]) == pytest.approx(8 / 9)
 
 
-def test_leak_agrees_with_simulated_splits() -> None:
-    _, groups = random_groups(3)
-    count = len(groups)
-    tested = round(count / 5)
-    rng = np.random.default_rng(0)
-    shares = []
-    for _ in range(400):
-        order = rng.permutation(count)
-        trained = {groups[index] for index in order[tested:]}
-        shares.append(np.mean([groups[index] in trained for index in order[:tested]]))
-    assert random_split_leak(groups) == pytest.approx(np.mean(shares), abs=0.01)
-
-
 def test_hash_tells_shape_and_values() -> None:
     pixels = np.arange(6, dtype=np.uint8).reshape(2, 3)
     assert pixel_hash(pixels) == hashlib.sha256(b"2x3:" + bytes(range(6))).hexdigest()

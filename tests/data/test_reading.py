@@ -33,16 +33,6 @@ def test_a_folder_is_used_where_it_lies(phantom_root, scratch):
 # --- Zip ---
 
 
-def test_zip_is_unpacked_byte_by_byte(phantom_root, scratch, tmp_path):
-    archive = shutil.make_archive(str(tmp_path / "archive"), "zip", phantom_root)
-    folder, kind = fetch(archive, scratch)
-    assert kind == "zip"
-    assert folder.is_relative_to(scratch)
-    files = [path.relative_to(phantom_root) for path in phantom_root.rglob("*.png")]
-    assert len(files) == 48
-    assert all((folder / file).read_bytes() == (phantom_root / file).read_bytes() for file in files)
-
-
 def test_zip_with_a_symbolic_link_is_refused(scratch, tmp_path):
     link = zipfile.ZipInfo("benign/benign (1).png")
     link.external_attr = 0o120777 << 16

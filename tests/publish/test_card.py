@@ -7,11 +7,9 @@ from huggingface_hub import ModelCard
 
 from busi_unet.config import (
     Architecture,
-    BoundaryBand,
     Calibration,
     ClassCalibration,
     ModelConfig,
-    PredictionSets,
     Thresholds,
 )
 from busi_unet.data.published import CITATIONS
@@ -92,52 +90,15 @@ def test_sources_are_named_with_licence_and_citation_and_no_others():
     assert "Not recorded" in unrecorded.text
 
 
-def test_the_embedded_weights_name_their_three_sources():
-    parsed = card(ModelConfig.from_json((WEIGHTS / "config.json").read_bytes()))
-    assert parsed.data.datasets == ["breast", "busbra", "busi"]
-    for source in parsed.data.datasets:
-        assert CITATIONS[source].citation in parsed.text
-        assert all(limit in parsed.text for limit in CITATIONS[source].limits)
-
-
-def test_training_without_validation_says_what_it_was_calibrated_on():
-    sets = Calibration(prediction_sets=PredictionSets(coverage=0.9, threshold=0.2))
-    whole = trained(data={**DATA, "trained_on": ["train", "validation"]})
-    assert "sibling networks" in card(replace(whole, calibration=sets)).text
-    assert "sibling networks" not in card().text
-
-
 def test_a_model_whose_folds_ignore_duplicates_is_marked():
     assert "all results leak" in card(trained(data={**DATA, "folds_from": "image by image"})).text
     assert "all results leak" not in card().text
-
-
-def test_config_is_told_as_it_is():
-    text = card(trained(options={"encoder": "plain", "init": "imagenet"})).text
-    assert "Options: encoder plain, init random;" in text, "there are no other weights for it"
-    assert "Encoder `plain`, width 16" in text
-    for row in ("| mask | 0.43 |", "| lesion | 0.37 |", "| min_area | 0.002 |", "| test | 6 | 0 |"):
-        assert row in text
-    assert "Not a medical device" in text
 
 
 def test_weights_without_calibration_never_look_calibrated(result):
     uncalibrated = "**The class probabilities are not calibrated**"
     assert uncalibrated in card(replace(CONFIG, calibration=Calibration()), results=[result]).text
     assert uncalibrated not in card().text
-
-
-def test_what_the_weights_state_is_told_and_nothing_else():
-    stated = Calibration(
-        prediction_sets=PredictionSets(coverage=0.9, threshold=0.2345),
-        boundary_band=BoundaryBand(coverage=0.8, inner=0.31, outer=0.42),
-        ood_threshold=2.34,
-    )
-    text = card(replace(CONFIG, calibration=stated)).text
-    for part in ("at least 0.2345", "about 90%", "about 80%", "0.31 inside and 0.42 outside", "above 2.34"):
-        assert part in text
-    for part in ("Prediction sets:", "Boundary band:", "Out of distribution:"):
-        assert part in text and part not in card().text
 
 
 def test_an_evaluation_of_this_repository_is_read():

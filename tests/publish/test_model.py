@@ -98,10 +98,3 @@ def test_a_second_push_removes_the_results_of_earlier_weights_and_nothing_else(h
     files = hub.files("me/busi")
     assert not {"evaluation/test-ab12cd34.json", EVALUATION_NAME, "curves.png"} & files.keys()
     assert files["LICENSE"] == b"added by hand"
-
-
-def test_a_branch_and_privacy(hub, run):
-    push_model(run, "me/busi", private=True, revision="v2")
-    assert hub.repo("me/busi").private
-    assert "model.safetensors" in hub.files("me/busi", revision="v2")
-    assert "model.safetensors" not in hub.files("me/busi")
