@@ -86,10 +86,12 @@ class PredictionSets:
     Args:
         coverage: that share.
         threshold: probability at and above which a class is in the set.
+        elsewhere: by source, the share of its images covered when the sets are fitted to the other sources.
     """
 
     coverage: Share
     threshold: Probability
+    elsewhere: dict[str, Probability] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -139,7 +139,12 @@ def _describe_calibration(calibration: Calibration) -> str:
         if calibration.fitted
         else "none: the probabilities may be overconfident"
     ]
-    parts += [f"prediction sets of {percent(sets.coverage)} coverage"] if sets else []
+    if sets:
+        shares = ", ".join(f"{percent(share)} in {source}" for source, share in sets.elsewhere.items())
+        parts.append(
+            f"prediction sets of {percent(sets.coverage)} coverage"
+            + (f" (at a hospital that they were not fitted to: {shares})" if shares else "")
+        )
     parts += [f"boundary band of {percent(band.coverage)} coverage"] if band else []
     refuses = "refuses" if calibration.ood_threshold is not None else "does not refuse"
     return "; ".join([*parts, f"{refuses} images out of distribution"])

@@ -1,16 +1,22 @@
-"""busi-unet calibrate: what a model learns from its validation images after training."""
+"""busi-unet calibrate: what a model learns after training, from images that it was not trained on."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from busi_unet.cli.common import add_data
+from busi_unet.cli.common import add_data, require
+
+if TYPE_CHECKING:
+    from busi_unet.config import ModelConfig
+    from busi_unet.training.local_threshold import LocalThreshold
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", type=Path, help="model folder, which is replaced")
+    parser.add_argument("model", metavar="MODEL", help="model folder, Hub id, or 'embedded'")
     add_data(parser)
+    parser.add_argument("--output", metavar="DIR", type=Path, help="new model folder (replaces MODEL)")
     parser.add_argument(
         "--left-out",
         metavar="OTHER",
@@ -19,21 +25,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="model folders of siblings, trained without some of the images: fit to what they say of those",
     )
+    parser.add_argument(
+        "--refuse",
+        metavar="DIR",
+        type=Path,
+        help="folder with a subfolder for each kind of image to refuse as no breast ultrasound",
+    )
+    parser.add_argument(
+        "--sensitivity",
+        type=float,
+        default=0.95,
+        help="own hospital: share of the malignant images to be flagged (%(default)s)",
+    )
     parser.epilog = (
-        "All but the out-of-distribution threshold are fitted on the model's own validation images. A model "
-        "that was trained on those too has none left: name siblings, as train --leave-out makes them."
+        "On the data that the model was made on: everything but the network is fitted again, to its "
+        "validation images. A model that was trained on those too has none left: name siblings, as train "
+        "--leave-out makes them. On data of another hospital: only the threshold for flagging is set."
     )
 
 
 def run(args: argparse.Namespace) -> None:
     from busi_unet.data.prepared import load_prepared
+    from busi_unet.evaluation.leakage import ALL, model_and_images, split_for
+    from busi_unet.models.folder import save_model
     from busi_unet.training.calibrate import recalibrate
+    from busi_unet.training.local_threshold import calibrate_to_hospital
 
-    config = recalibrate(args.model, load_prepared(args.data), left_out=args.left_out)
+    require(args.output or Path(args.model).is_dir(), f"{args.model} is not a folder: add --output DIR.")
+    require(0 < args.sensitivity <= 1, "--sensitivity is a share above 0, up to 1.")
+    data = load_prepared(args.data)
+    predictor, images, _ = model_and_images(args.model, data, ALL)
+    if split_for(predictor.config, data).foreign:
+        config, found = calibrate_to_hospital(predictor, images, sensitivity=args.sensitivity)
+        ood, rows = predictor.ood, _local_rows(found)
+    else:
+        refused = _images_by_kind(args.refuse) if args.refuse else {}
+        config, ood = recalibrate(predictor, data, left_out=args.left_out, others=refused)
+        rows = _rows(config)
+    save_model(args.output or args.model, predictor.runtime.model, config, ood)
+    for name, value in rows.items():
+        print(f"{name:24} {value or 'none'}")
+
+
+def _images_by_kind(folder: Path) -> dict[str, list[Path]]:
+    kinds = {kind.name: sorted(kind.iterdir()) for kind in sorted(folder.iterdir()) if kind.is_dir()}
+    require(kinds and all(kinds.values()), f"{folder} needs a subfolder with images for each kind of image.")
+    return kinds
+
+
+def _rows(config: ModelConfig) -> dict[str, str | None]:
     thresholds, classes = config.thresholds, config.calibration.classes
     sets, band = config.calibration.prediction_sets, config.calibration.boundary_band
     limit = config.calibration.ood_threshold
-    rows = {
+    elsewhere = sets and ", ".join(f"{share:.0%} on {source}" for source, share in sets.elsewhere.items())
+    return {
         "lesion": f"{classes.lesion_head:.2f} × head + {classes.lesion_map:.2f} × mask "
         f"{classes.lesion_bias:+.2f}",
         "malignant": f"{classes.malignant_head:.2f} × head {classes.malignant_bias:+.2f}",
@@ -42,8 +87,22 @@ def run(args: argparse.Namespace) -> None:
         "smallest lesion": f"{thresholds.min_area:.2%} of the image",
         "malignant threshold": f"{thresholds.malignant:.2f}",
         "prediction sets": sets and f"{sets.coverage:.0%}, from {sets.threshold:.3f}",
+        "fitted to the others": elsewhere,
         "boundary band": band and f"{band.coverage:.0%} from -{band.inner:.2f} to +{band.outer:.2f} radii",
         "out of distribution from": limit and f"{limit:.2f} of the usual distance",
     }
-    for name, value in rows.items():
-        print(f"{name:24} {value or 'none'}")
+
+
+def _local_rows(found: LocalThreshold) -> dict[str, str]:
+    low, high = found.threshold_range
+    return {
+        "images": f"{found.malignant} malignant, {found.other} other",
+        "malignant threshold": f"{found.threshold:.3f} ({low:.3f} to {high:.3f} in 95% of resamples)",
+        "sensitivity": _share(found.sensitivity),
+        "specificity": _share(found.specificity),
+    }
+
+
+def _share(values: tuple[float, float, float]) -> str:
+    mean, low, high = values
+    return f"{mean:.0%} ({low:.0%} to {high:.0%}) on the images left out of a resample"

@@ -5,7 +5,7 @@ Only the out-of-distribution threshold is fitted on the training images, too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,12 +25,12 @@ from busi_unet.inference.calibration import (
     fit_calibration,
     fit_set_threshold,
     group_votes,
+    prediction_set,
 )
 from busi_unet.inference.postprocess import mask_from_probability
 from busi_unet.inference.predictor import Predictor
-from busi_unet.io.decode import decode_image
+from busi_unet.io.decode import ImageSource, decode_image
 from busi_unet.io.masks import decode_mask
-from busi_unet.models.folder import save_model
 from busi_unet.models.ood import OodDetector, fit_ood
 
 if TYPE_CHECKING:
@@ -96,7 +96,10 @@ def collect_answers(pairs: Sequence[tuple[Predictor, Dataset]]) -> Answers:
 
 
 def calibrate_model(
-    predictor: Predictor, data: DatasetDict, answers: Answers | None
+    predictor: Predictor,
+    data: DatasetDict,
+    answers: Answers | None,
+    others: Mapping[str, Sequence[Path]] | None = None,
 ) -> tuple[ModelConfig, OodDetector | None]:
     """Fit all that is fitted after training.
 
@@ -104,6 +107,7 @@ def calibrate_model(
         predictor: the trained network.
         data: prepared, split as for the training.
         answers: to fit calibration and thresholds to; None keeps those of the predictor.
+        others: image files to refuse, by the name of their kind.
 
     Returns:
         The predictor's config with what was fitted, and what detects images out of distribution; None where
@@ -111,7 +115,7 @@ def calibrate_model(
     """
     config = predictor.config
     fitted = (config.calibration, config.thresholds) if answers is None else calibrate(answers)
-    ood, limit = _fit_ood(predictor, data) or (None, None)
+    ood, limit = _fit_ood(predictor, data, others or {}) or (None, None)
     return replace(config, calibration=replace(fitted[0], ood_threshold=limit), thresholds=fitted[1]), ood
 
 
@@ -151,9 +155,10 @@ def calibrate(answers: Answers) -> tuple[Calibration, Thresholds]:
             distances.append(boundary_distances(mask, reference))
             groups.append(group)
     band = fit_boundary_band(distances, groups, COVERAGE)
+    sets = fit_prediction_sets(probabilities, answers)
     calibration = Calibration(
         classes,
-        prediction_sets=fit_prediction_sets(probabilities, answers),
+        prediction_sets=sets and replace(sets, elsewhere=coverage_elsewhere(labelled)),
         boundary_band=band and BoundaryBand(COVERAGE, *band),
     )
     return calibration, thresholds
@@ -172,6 +177,24 @@ def fit_prediction_sets(probabilities: np.ndarray, answers: Answers) -> Predicti
                 fit_set_threshold(probabilities[own], answers.labels[own], answers.groups[own], COVERAGE)
             )
     return PredictionSets(COVERAGE, min(thresholds)) if thresholds else None
+
+
+def coverage_elsewhere(labelled: Answers) -> dict[str, float]:
+    """Return by source how many of its images, copies sharing one vote, sets fitted to the others cover."""
+    shares = {}
+    for source in sorted(set(labelled.sources)) if len(set(labelled.sources)) > 1 else ():
+        own = labelled.select(np.flatnonzero(labelled.sources == source))
+        rest = labelled.select(np.flatnonzero(labelled.sources != source))
+        classes = fit_calibration(rest.class_logits, rest.peaks, rest.labels, rest.sources)
+        sets = fit_prediction_sets(calibrated_probabilities(rest.class_logits, rest.peaks, classes), rest)
+        covered = [
+            label in prediction_set(row, sets.threshold)
+            for row, label in zip(
+                calibrated_probabilities(own.class_logits, own.peaks, classes), own.labels, strict=True
+            )
+        ]
+        shares[source] = round(float(np.average(covered, weights=group_votes(own.groups))), 4)
+    return shares
 
 
 def _fit_mask_threshold(lesions: Answers, thresholds: Thresholds) -> Thresholds:
@@ -229,40 +252,56 @@ def nearest_half(grid: np.ndarray, scores: Sequence[float], tolerance: float) ->
     return float(good[np.argmin(np.abs(good - 0.5))])
 
 
-def _fit_ood(predictor: Predictor, data: DatasetDict) -> tuple[OodDetector, float] | None:
+def _fit_ood(
+    predictor: Predictor, data: DatasetDict, others: Mapping[str, Sequence[Path]]
+) -> tuple[OodDetector, float] | None:
     """Return `fit_ood` on all images but those for testing; None where they are too few."""
-    features, groups = [], []
+
+    def features(image: ImageSource) -> np.ndarray:
+        return predictor.run([decode_image(image)])[0].features
+
+    usual, groups = [], []
     for name in ("train", "validation"):
         for row in tqdm(data[name], f"out of distribution, {name}", unit="image"):
-            features.append(predictor.run([decode_image(row["image"])])[0].features)
+            usual.append(features(row["image"]))
             groups.append(row["group"])
-    return fit_ood(np.stack(features), groups)
+    refused = {
+        kind: np.stack([features(file) for file in tqdm(files, f"out of distribution, {kind}", unit="image")])
+        for kind, files in others.items()
+    }
+    return fit_ood(np.stack(usual), groups, refused)
 
 
-def recalibrate(folder: Path, data: DatasetDict, *, left_out: Sequence[Path] = ()) -> ModelConfig:
-    """Fit all that is fitted after training again, and replace it in a model folder.
+def recalibrate(
+    predictor: Predictor,
+    data: DatasetDict,
+    *,
+    left_out: Sequence[Path] = (),
+    others: Mapping[str, Sequence[Path]] | None = None,
+) -> tuple[ModelConfig, OodDetector | None]:
+    """Fit all that is fitted after training again.
 
     Args:
-        folder: written by `busi_unet.training.loop.train`.
+        predictor: of a model folder that `busi_unet.training.loop.train` wrote.
         data: the prepared data set that it was made on, whatever fold it was prepared for.
         left_out: model folders of sibling networks, trained by the same recipe on other parts of the data:
             what they say of the images that each has not seen is what is fitted to. None: the model's own
             validation images.
+        others: image files that are no breast ultrasound, by the name of their kind: to be refused.
 
     Returns:
-        The new config.
+        As `calibrate_model` does.
 
     Raises:
         UsageError: a model was made on other data or does not tell on which, was trained on the images to
             calibrate on, or a sibling has another network or preprocessing.
         IncompatibleModelError: a folder holds no model of this package.
     """
-    predictor = Predictor.from_pretrained(folder)
-    own = _own_split(folder, predictor, data)
+    name, own = predictor.source, _own_split(predictor, data)
     if not left_out:
         if "validation" in trained_on(predictor.config.training):
             raise UsageError(
-                f"{folder} was trained on its validation images too: nothing unseen is left to fit to.",
+                f"{name} was trained on its validation images too: nothing unseen is left to fit to.",
                 "Name siblings that have not seen some of the images: --left-out RUN/model …",
             )
         pairs = [(predictor, own["validation"])]
@@ -270,24 +309,22 @@ def recalibrate(folder: Path, data: DatasetDict, *, left_out: Sequence[Path] = (
         pairs = []
         for other in left_out:
             sibling = Predictor.from_pretrained(other)
-            for name in ("architecture", "preprocess"):
-                if getattr(sibling.config, name) != getattr(predictor.config, name):
-                    raise UsageError(f"{other} has another {name} than {folder}.", "Name its siblings.")
-            unseen = _own_split(other, sibling, data)["test"]
+            for part in ("architecture", "preprocess"):
+                if getattr(sibling.config, part) != getattr(predictor.config, part):
+                    raise UsageError(f"{other} has another {part} than {name}.", "Name its siblings.")
+            unseen = _own_split(sibling, data)["test"]
             # The model's own test images stay out of everything that is fitted for it.
             usable = np.flatnonzero(~np.isin(unseen["image_id"], list(own["test"]["image_id"])))
             if not len(usable):
                 raise UsageError(
-                    f"{other} has seen all images but the test images of {folder}.",
+                    f"{other} has seen all images but the test images of {name}.",
                     "Name siblings that were trained without other images.",
                 )
             pairs.append((sibling, unseen.select(usable)))
-    config, ood = calibrate_model(predictor, own, collect_answers(pairs))
-    save_model(folder, predictor.runtime.model, config, ood)
-    return config
+    return calibrate_model(predictor, own, collect_answers(pairs), others)
 
 
-def _own_split(folder: Path, predictor: Predictor, data: DatasetDict) -> DatasetDict:
+def _own_split(predictor: Predictor, data: DatasetDict) -> DatasetDict:
     own = split_for(predictor.config, data).data
-    require_unseen(str(folder), predictor.config, own, validates=False)
+    require_unseen(predictor.source, predictor.config, own, validates=False)
     return own

@@ -23,3 +23,25 @@ def test_a_model_without_a_record_of_its_data_is_refused(tiny_model, prepared, c
     assert main(["calibrate", str(tiny_model), "--data", str(prepared)]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert load_config(tiny_model) == before
+
+
+def test_at_another_hospital_only_the_threshold_for_flagging_is_set(tiny_model, prepared, tmp_path, capsys):
+    before = load_config(tiny_model)
+    made_on = {"sources": {"train": {"elsewhere": 9}}, "split_sha256": "1" * 64}
+    save_config(tiny_model, replace(before, training={"data": made_on}))
+    words = ["calibrate", str(tiny_model), "--data", str(prepared), "--output", str(tmp_path / "local")]
+
+    assert main(words) == 0
+
+    local, shown = load_config(tmp_path / "local"), capsys.readouterr().out
+    assert local.calibration == before.calibration
+    assert replace(local.thresholds, malignant=before.thresholds.malignant) == before.thresholds
+    assert f"{local.thresholds.malignant:.3f}" in shown and "specificity" in shown
+
+
+def test_what_is_to_be_refused_lies_in_a_folder_for_each_kind(tiny_model, prepared, tmp_path, capsys):
+    assert (
+        main(["calibrate", str(tiny_model), "--data", str(prepared), "--refuse", str(tmp_path / "model")])
+        == 2
+    )
+    assert "subfolder" in capsys.readouterr().err

@@ -36,6 +36,17 @@ def test_images_of_the_same_kind_pass_and_others_do_not(mixing):
     assert ood.distance(unlike[0]).shape == ()
 
 
+def test_another_kind_that_looks_usual_is_refused_once_it_was_shown(mixing):
+    usual, towards = drawn(300, 0, mixing), 6 * mixing[0] * np.linspace(0.01, 10, FEATURES)
+    alike = drawn(40, 1, mixing) + towards.astype(np.float32)
+    ood, limit = fit_ood(usual, names(300))
+    assert (ood.distance(alike) > limit).mean() < 0.5
+
+    ood, limit = fit_ood(usual, names(300), {"shown": alike[:20], "far": alike[:5] + 100})
+    assert (ood.distance(alike[20:]) > limit).all()
+    assert (ood.distance(drawn(500, 2, mixing)) > limit).mean() < 0.02
+
+
 def test_the_arrays_have_the_shapes_that_a_file_is_checked_for(mixing):
     ood, _ = fit_ood(drawn(200, 0, mixing), names(200))
 

@@ -9,7 +9,8 @@ from busi_unet.config import Calibration, ClassCalibration, Preprocess, Threshol
 from busi_unet.data.prepared import load_prepared, resplit, split_hash
 from busi_unet.errors import UsageError
 from busi_unet.inference.calibration import calibrated_probabilities, map_peak
-from busi_unet.models.folder import load_config, save_config
+from busi_unet.inference.predictor import Predictor
+from busi_unet.models.folder import save_config
 from busi_unet.training.calibrate import Answers, calibrate, nearest_half, recalibrate
 
 
@@ -31,7 +32,7 @@ def case(label: int, *, inside: float, outside: float, logits: tuple[float, floa
     return Case(mask, label, probability, logits)
 
 
-def calibrated(cases: list[Case]) -> tuple[Calibration, Thresholds]:
+def calibrated(cases: list[Case], sources: list[str] | None = None) -> tuple[Calibration, Thresholds]:
     answers = Answers(
         class_logits=np.array([each.logits for each in cases], dtype=float),
         peaks=np.array([map_peak(each.probability) for each in cases]),
@@ -39,7 +40,7 @@ def calibrated(cases: list[Case]) -> tuple[Calibration, Thresholds]:
         masks=[each.mask for each in cases],
         labels=np.array([each.label for each in cases]),
         groups=np.array([str(number) for number in range(len(cases))]),
-        sources=np.array(["here"] * len(cases)),
+        sources=np.array(sources or ["here"] * len(cases)),
     )
     return calibrate(answers)
 
@@ -124,37 +125,59 @@ def test_a_lesion_that_is_barely_touched_does_not_widen_the_boundary_band():
     assert calibrated(sure + touched)[0].boundary_band == calibrated(sure)[0].boundary_band
 
 
-def test_a_model_folder_can_be_calibrated_again(trained, prepared, tmp_path):
+def test_the_coverage_at_a_hospital_is_that_of_sets_fitted_to_the_others():
+    generator = np.random.default_rng(0)
+
+    def cases(sure: float) -> list[Case]:
+        """Images of three classes whose logits are more or less sure of the right one."""
+        labels = generator.integers(0, 3, 300)
+        logits = sure * np.eye(3)[labels] + generator.normal(size=(300, 3))
+        return [
+            case(y, inside=0.9, outside=0.1, logits=tuple(z)) for y, z in zip(labels, logits, strict=True)
+        ]
+
+    sources = ["a"] * 300 + ["b"] * 300 + ["unlike"] * 300
+    calibration, _ = calibrated(cases(3) + cases(3) + cases(-1), sources)
+    elsewhere = calibration.prediction_sets.elsewhere
+    assert set(elsewhere) == {"a", "b", "unlike"}
+    assert elsewhere["unlike"] < 0.6 < 0.85 < elsewhere["a"]
+    assert calibrated(cases(3))[0].prediction_sets.elsewhere == {}
+
+
+def again(folder, data, **options):
+    return recalibrate(Predictor.from_pretrained(folder), data, **options)[0]
+
+
+def test_a_model_can_be_calibrated_again(trained, prepared, tmp_path):
     data = load_prepared(prepared)
-    config = recalibrate(trained, data)
-    assert config == load_config(trained)
+    config = again(trained, data)
     assert config.calibration.fitted
     save_config(
         trained,
         replace(config, calibration=Calibration(ClassCalibration(3.0)), thresholds=Thresholds(mask=0.9)),
     )
-    assert recalibrate(trained, resplit(data, 2)) == config, "the split is the model's own"
+    assert again(trained, resplit(data, 2)) == config, "the split is the model's own"
 
     whole = shutil.copytree(trained, tmp_path / "whole")
     record = {**config.training["data"], "trained_on": ["train", "validation"]}
     save_config(whole, replace(config, calibration=Calibration(), training={"data": record}))
     with pytest.raises(UsageError, match="validation images too"):
-        recalibrate(whole, data)
+        again(whole, data)
     other = resplit(data, 1)
     folds = {name: sorted(set(other[name]["fold"])) for name in other}
     sibling = shutil.copytree(trained, tmp_path / "sibling")
-    save_config(
-        sibling, replace(config, training={"data": {"split_sha256": split_hash(other), "folds": folds}})
-    )
-    again = recalibrate(whole, data, left_out=[sibling])
-    assert again.calibration.fitted
-    assert again.training["data"] == record
+    unseen = {"data": {"split_sha256": split_hash(other), "folds": folds}}
+    save_config(sibling, replace(config, calibration=Calibration(), training=unseen))
+    by_sibling = again(whole, data, left_out=[sibling])
+    assert by_sibling.calibration.fitted
+    assert by_sibling.training["data"] == record
 
-    save_config(whole, replace(config, training={"data": {**record, "split_sha256": "other"}}))
+    broken = replace(config, calibration=Calibration())
+    save_config(whole, replace(broken, training={"data": {**record, "split_sha256": "other"}}))
     with pytest.raises(UsageError, match="on another split"):
-        recalibrate(whole, data)
-    save_config(whole, replace(config, preprocess=Preprocess(size=96)))
+        again(whole, data)
+    save_config(whole, replace(broken, preprocess=Preprocess(size=96)))
     with pytest.raises(UsageError, match="has another preprocess than"):
-        recalibrate(trained, data, left_out=[whole])
+        again(trained, data, left_out=[whole])
     with pytest.raises(UsageError, match="has seen all images but the test images of"):
-        recalibrate(trained, data, left_out=[trained])
+        again(trained, data, left_out=[trained])
