@@ -141,8 +141,4 @@ def _array(image: Image.Image) -> np.ndarray:
     # Pillow cannot lay 16 and 32 bits over black.
     if image.mode[0] in "1IF" or (image.mode == "L" and not image.has_transparency_data):
         return np.asarray(image)
-    if image.has_transparency_data:
-        layers = image.convert("RGBA")
-        # Where all is transparent the mask is in the colours alone.
-        image = layers if layers.getchannel("A").getextrema() == (0, 0) else over_black(layers)
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(over_black(image).convert("RGB"))
