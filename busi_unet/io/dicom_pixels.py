@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 _LIBJPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")  # JPEG baseline and extended
 _UNFIT = "The file's window or lookup table does not fit its pixels and was not used."
 _DEPTHS = (8, 10, 12, 14, 16)
-_MALFORMED = (AttributeError, TypeError, ValueError, ArithmeticError, LookupError)
 
 
 def usual_depth(high: float) -> int:
@@ -149,7 +148,7 @@ def _shown(stored: np.ndarray, header: Dataset, remarks: list[str]) -> np.ndarra
         return (
             _by_table(stored, header, remarks) if _has_table(header) else _by_window(stored, header, remarks)
         )
-    except _MALFORMED:
+    except Exception:
         remarks.append(_UNFIT)
         return None
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 _CENTIMETRE = 3
 _MAX_ASPECT = 10
-_MALFORMED = (AttributeError, TypeError, ValueError, ArithmeticError, LookupError)
 
 
 def read_scale(header: Dataset, remarks: list[str]) -> tuple[Spacing | None, tuple[Region, ...], float]:
@@ -39,7 +38,7 @@ def read_scale(header: Dataset, remarks: list[str]) -> tuple[Spacing | None, tup
                     f"Pixels are not square: {down:g} high to {across:g} wide, as the file has it."
                 )
             return None, (), down / across
-    except _MALFORMED:
+    except Exception:
         # The image is there all the same.
         remarks.append("No millimetres: what the file says of the size of a pixel is malformed.")
     return None, (), 1.0
