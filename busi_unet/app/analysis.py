@@ -63,6 +63,7 @@ class Analysis:
         corrected: bool (H, W), the mask after a correction by hand, or None.
         reference: what to compare the outline with, or None.
         look: how it is drawn.
+        in_box: whether its file is in the page's box, so that another frame of it can be read.
         number: of the event that set the image on its page, see `newest.py`.
     """
 
@@ -76,6 +77,7 @@ class Analysis:
     corrected: np.ndarray | None = None
     reference: Mask | None = None
     look: Look = Look()
+    in_box: bool = True
     number: int = 0
 
     @property

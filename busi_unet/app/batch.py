@@ -26,13 +26,10 @@ MAX_MEGABYTES = 500
 MAX_SHOWN = 100
 ARCHIVE_NAME = "busi-unet-results.zip"
 
-HEADERS = [
-    *text.BATCH_HEADERS[:2],
-    *(name.capitalize() for name in CLASS_NAMES),
-    *text.BATCH_HEADERS[2:],
-]
-DATATYPES = ["str", "str", *["number"] * len(CLASS_NAMES), *["number"] * 3, "str", "str"]
-_COLUMN_WIDTHS = [f"{width}px" for width in (185, 112, 76, 76, 98, 84, 76, 84, 76, 200)]
+HEADERS = list(text.BATCH_HEADERS)
+_NUMBERS = {"No.", *(name.capitalize() for name in CLASS_NAMES), "Lesions", "Longest"}
+DATATYPES = ["number" if name in _NUMBERS else "str" for name in HEADERS]
+_COLUMN_WIDTHS = [f"{width}px" for width in (60, 220, 125, 110, 90, 90, 110, 130, 90, 95, 70, 260)]
 
 _INVITATION = text.batch_invitation(MAX_IMAGES, MAX_MEGABYTES)
 _THUMBNAIL = (640, 480)
@@ -46,13 +43,13 @@ class BatchAnswer(NamedTuple):
 
     Attributes:
         archive: path of the zip with masks, overlays, CSV, JSON lines and report; None until all is done.
-        rows: a list per image, see `HEADERS`.
+        rows: `data` with a list per image, see `HEADERS`, and how it is coloured.
         status: one sentence of Markdown.
         gallery: (path of a PNG, caption) of the first overlays.
     """
 
     archive: str | None
-    rows: list[list[Any]]
+    rows: dict[str, Any]
     status: str
     gallery: list[tuple[str, str]]
 
@@ -120,7 +117,7 @@ class BatchHandlers:
         start = shown = time.monotonic()
         for record in predict_files(model.predictor, files, output):
             records.append(record)
-            rows.append(_row(record))
+            rows.append(_row(len(records), record))
             if "error" not in record and len(gallery) < MAX_SHOWN:
                 gallery.append(_thumbnail(output / record["overlay"], kept, record))
             now = time.monotonic()
@@ -131,29 +128,34 @@ class BatchHandlers:
             if now - shown > _SECONDS_BETWEEN_UPDATES and len(records) < len(files):
                 shown = now
                 done = text.batch_running(len(records), len(files), left)
-                yield BatchAnswer(None, list(rows), done, list(gallery))
+                yield BatchAnswer(None, _table(rows), done, list(gallery))
         status = text.batch_ended(
             count_by_outcome(records),
             len(files),
+            flagged=sum(record.get("flagged", False) for record in records),
             cancelled=stopped,
             shown=MAX_SHOWN if len(gallery) == MAX_SHOWN < len(records) else None,
         )
         if model.notice:
             status = f"{model.notice}\n\n{status}"
         write_summary(records, output, model=model.origin_line(), date=date.today().isoformat())
-        yield BatchAnswer(str(_pack(output, kept / ARCHIVE_NAME)), rows, status, gallery)
+        yield BatchAnswer(str(_pack(output, kept / ARCHIVE_NAME)), _table(rows), status, gallery)
 
 
-def build_batch_tab(model: Callable[[], ModelInUse]) -> None:
+def build_batch_tab(model: Callable[[], ModelInUse]) -> tuple[gr.Dataframe, gr.File]:
     """Build the tab inside the caller's `gr.Tab`; its one public event is `/predict_many`.
 
     Args:
         model: gives the weights in use; called when the first batch runs, not before.
+
+    Returns:
+        The table and the files that it is of.
     """
     handlers = BatchHandlers(model)
     images, buttons, answer = _lay_out()
-    start, cancel, _ = buttons
-    archive, _, status, _ = answer
+    start, cancel, _, shown = buttons
+    _, table, status, _ = answer
+    rows = gr.State([], time_to_live=7200)
     private = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     begun = start.click(handlers.begin, outputs=status, **private)
     begun.then(lambda: _active(False, True, False), outputs=buttons, **private)
@@ -169,15 +171,18 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> None:
         concurrency_limit=1,
     )
     done.success(lambda: _active(True, False, True), outputs=buttons, **private)
+    done.success(lambda rows: rows, table, rows, **private)
+    shown.input(lambda rows, choice: _table(filtered(rows, choice)), [rows, shown], table, **private)
     done.failure(lambda: _active(True, False, False), outputs=buttons, **private)
-    done.failure(lambda: BatchAnswer(None, [], text.BATCH_FAILED, []), outputs=answer, **private)
+    done.failure(lambda: BatchAnswer(None, _table([]), text.BATCH_FAILED, []), outputs=answer, **private)
     cancel.click(handlers.cancel, outputs=status, **private)
-    images.clear(lambda: BatchAnswer(None, [], _INVITATION, []), outputs=answer, **private)
-    images.clear(lambda: gr.DownloadButton(interactive=False), outputs=archive, **private)
+    images.clear(lambda: BatchAnswer(None, _table([]), _INVITATION, []), outputs=answer, **private)
+    images.clear(lambda: _active(True, False, False), outputs=buttons, **private)
+    return table, images
 
 
 def _lay_out() -> tuple[gr.File, list[Any], list[Any]]:
-    """Return where images are chosen; start, cancel and download; and the components of a `BatchAnswer`."""
+    """Return where images are chosen; start, cancel, download and filter; the parts of a `BatchAnswer`."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=280):
             # DICOM files often have no ending, so every file may be chosen; a bad one gives a row.
@@ -212,7 +217,17 @@ def _lay_out() -> tuple[gr.File, list[Any], list[Any]]:
                 buttons=["fullscreen"],
                 elem_id="batch-gallery",
             )
-    gr.Markdown(text.BATCH_TABLE_HINT, elem_id="batch-hint")
+    with gr.Row():
+        shown = gr.Radio(
+            [text.BATCH_ALL, text.BATCH_FLAGGED, text.BATCH_REFUSED],
+            value=text.BATCH_ALL,
+            label=text.BATCH_FILTER,
+            show_label=False,
+            container=False,
+            interactive=False,
+            elem_id="batch-filter",
+        )
+        gr.Markdown(text.BATCH_TABLE_HINT, elem_id="batch-hint")
     table = gr.Dataframe(
         label=text.BATCH_TABLE,
         headers=HEADERS,
@@ -225,14 +240,15 @@ def _lay_out() -> tuple[gr.File, list[Any], list[Any]]:
         buttons=["copy", "fullscreen"],
         elem_id="batch-table",
     )
-    return images, [start, cancel, archive], [archive, table, status, gallery]
+    return images, [start, cancel, archive, shown], [archive, table, status, gallery]
 
 
-def _active(start: bool, cancel: bool, archive: bool) -> tuple[gr.Button, gr.Button, gr.DownloadButton]:
+def _active(start: bool, cancel: bool, archive: bool) -> tuple[gr.Component, ...]:
     return (
         gr.Button(interactive=start),
         gr.Button(interactive=cancel),
         gr.DownloadButton(interactive=archive),
+        gr.Radio(value=text.BATCH_ALL, interactive=archive),
     )
 
 
@@ -244,16 +260,48 @@ def _check_size(paths: Sequence[Path]) -> None:
         raise UsageError(*text.batch_too_large(len(paths), megabytes, MAX_IMAGES, MAX_MEGABYTES))
 
 
-def _row(record: dict[str, Any]) -> list[Any]:
+def find_row(row: Sequence[Any], images: list[str] | None, unpacked: Path) -> Path:
+    """Return the file of a row, by its number and name, unpacked to an existing folder where it is in a zip.
+
+    Raises:
+        UsageError: other files are chosen by now, or the file cannot be used.
+    """
+    number, shown = row[:2]
+    files = find_images(map(Path, images or ()), unpacked, show=lambda path: path.name, **_LIMITS)
+    if number > len(files) or files[number - 1].shown != shown:
+        raise UsageError(*text.BATCH_CHANGED)
+    if files[number - 1].problem:
+        raise UsageError(files[number - 1].problem)
+    return files[number - 1].path
+
+
+def _table(rows: Sequence[list[Any]]) -> dict[str, Any]:
+    """Return rows as the table takes them, the class marked by its colour."""
+
+    def style(row: list[Any], name: str) -> str:
+        marked = (row[2] in CLASS_NAMES and name == "Class") or (row[3] and name == "Flag")
+        color = row[2] if name == "Class" else "malignant"
+        return f"box-shadow: inset 8px 0 var(--{color})" if marked else ""
+
+    styling = [[style(row, name) for name in HEADERS] for row in rows]
+    return {"headers": HEADERS, "data": list(rows), "metadata": {"styling": styling}}
+
+
+def filtered(rows: Sequence[list[Any]], choice: str) -> list[list[Any]]:
+    if choice == text.BATCH_FLAGGED:
+        return [row for row in rows if row[3]]
+    return [row for row in rows if row[2] not in CLASS_NAMES or choice == text.BATCH_ALL]
+
+
+def _row(number: int, record: dict[str, Any]) -> list[Any]:
     row = table_row(record)
     unit = "px" if row["longest_diameter_mm"] is None else "mm"
     shares = [None if row[f"p_{name}"] is None else round(100 * row[f"p_{name}"], 1) for name in CLASS_NAMES]
     label = text.BATCH_NOT_USED if "error" in record else row["label"] or text.NOT_ANALYSED.lower()
-    measured = [None, None, None]
-    if row["lesions"]:
-        area, length = row[f"lesion_area_{'px' if unit == 'px' else 'mm2'}"], row[f"longest_diameter_{unit}"]
-        measured = [round(area, 1), round(length, 1), "px" if unit == "px" else "mm², mm"]
-    return [row["image"], label, *shares, row["lesions"], *measured, row["remarks"] or ""]
+    length = [round(row[f"longest_diameter_{unit}"], 1), unit] if row["lesions"] else [None, None]
+    classes = (row["prediction_set"] or "").replace(" ", ", ")
+    found = [label, text.BATCH_FLAG if row["flagged"] else "", *shares, classes, row["lesions"], *length]
+    return [number, row["image"], *found, row["remarks"] or ""]
 
 
 def _thumbnail(overlay: Path, folder: Path, record: dict[str, Any]) -> tuple[str, str]:

@@ -94,7 +94,9 @@ def whole(analysis: Analysis, model: ModelInUse) -> Answer:
         "kept": analysis,
         "original": as_file(Image.fromarray(image.pixels), "original"),
         "clip_frame": gr.Slider(
-            value=image.index + 1, maximum=max(2, image.frames), visible=image.frames > 1
+            value=image.index + 1,
+            maximum=max(2, image.frames),
+            visible=image.frames > 1 and analysis.in_box,
         ),
         "threshold": gr.Slider(value=own, **THRESHOLD_ON),
         "pixel_size": gr.Number(value=analysis.pixel_size_mm, info=info),

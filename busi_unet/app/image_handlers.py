@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,12 +17,14 @@ from PIL import Image
 
 from busi_unet.app import image_answer, text
 from busi_unet.app.analysis import Analysis, Look
-from busi_unet.app.answers import shown_errors
+from busi_unet.app.answers import cache_folder, shown_errors
+from busi_unet.app.batch import find_row
 from busi_unet.app.examples import examples
 from busi_unet.app.image_answer import Answer, PublicAnswer
 from busi_unet.app.image_parts import BRUSH_COLOR, BRUSH_OPACITY
 from busi_unet.app.model import ModelInUse
 from busi_unet.app.newest import Newest
+from busi_unet.app.recent import Recent
 from busi_unet.errors import BusiUNetError, UsageError
 from busi_unet.imaging.agreement import decode_reference
 from busi_unet.io.decode import EXTENSIONS, DecodedImage, read_image
@@ -44,6 +47,7 @@ class ImageHandlers:
         self._model = model
         # Calls that come past the queue take their turn here.
         self._network = threading.Lock()
+        self.recent = Recent()
 
     @shown_errors()
     def predict(
@@ -128,6 +132,16 @@ class ImageHandlers:
         example = examples()[event.index]
         return self.analyse(example.path, *inputs, remark=text.example(example.case, example.label))
 
+    def analyse_row(self, event: gr.SelectData, paths: list[str] | None, *inputs: Any) -> Analysis:
+        """Analyse the image of the row of a batch that was clicked; `inputs` as for `analyse`."""
+        with tempfile.TemporaryDirectory(dir=cache_folder(), ignore_cleanup_errors=True) as folder:
+            path = find_row(event.row_value, paths, Path(folder))
+            return replace(self.analyse(path, *inputs), in_box=False)
+
+    def go_back(self, request: gr.Request, event: gr.SelectData, *_inputs: Any) -> Analysis:
+        """Return the analysis that was clicked among the last images; the network is not asked again."""
+        return replace(self.recent.get(request.session_hash, event.index), in_box=False)
+
     def take(
         self,
         analyse: Callable[..., Analysis] | None,
@@ -170,13 +184,15 @@ class ImageHandlers:
         """Analyse the newest image, unless that is done; those that it replaced are never analysed."""
         newest.run(lambda number: image_answer.empty(text.TRY_AGAIN))
 
-    def show(self, newest: Newest) -> Answer:
+    def show(self, newest: Newest, request: gr.Request) -> Answer:
         """Return what the page shows and keeps of the newest image, once, with its number."""
         answer = newest.hand_over()
         if answer is None:
             return {}
         if error := answer.pop("error", None):
             gr.Warning(error, title=text.NOT_ANALYSED, duration=30)
+        if kept := answer.get("kept"):
+            answer["recent"] = gr.Gallery(self.recent.add(request.session_hash, kept), visible=True)
         return {**answer, "number": newest.number}
 
     def redraw(self, analysis: Analysis | None, *settings: Any) -> Answer:

@@ -61,6 +61,18 @@ def _sources() -> Parts:
         elem_id="examples",
     )
     gr.Markdown(text.EXAMPLES_SOURCE, elem_id="examples-source")
+    recent = gr.Gallery(
+        label=text.RECENT,
+        columns=4,
+        height="auto",
+        allow_preview=False,
+        format="png",
+        object_fit="cover",
+        interactive=False,
+        visible=False,
+        buttons=[],
+        elem_id="recent",
+    )
     with gr.Accordion(text.OTHER_SOURCES, open=False):
         capture = gr.Image(
             label=text.CAPTURE,
@@ -77,6 +89,7 @@ def _sources() -> Parts:
     return {
         "image": image,
         "examples": examples,
+        "recent": recent,
         "capture": capture,
         "clip_frame": gr.Slider(
             *(1, 2, 1), step=1, label=text.CLIP_FRAME, visible=False, buttons=[], elem_id="clip-frame"

@@ -33,6 +33,8 @@ _SHOW_JS = """() => {
     if (shown) document.querySelector("#verdict").scrollIntoView({ behavior: "smooth" });
 }"""
 
+_FIRST_TAB_JS = """() => document.querySelector("button[role=tab]").click()"""
+
 _LOOK = ("view", "color", "opacity", "diameters")
 _SETTINGS = ("threshold", *_LOOK)
 _DRAWN = (
@@ -43,7 +45,7 @@ _DRAWN = (
 _MADE = ("files", "pair_file")
 _WHOLE = (
     *(*_DRAWN, *_MADE, "kept", "original", "clip_frame", "threshold", "pixel_size"),
-    *("reference", "editor", "number"),
+    *("reference", "editor", "number", "recent"),
 )
 
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
@@ -68,16 +70,20 @@ _HELPER: dict[str, Any] = {**_PRIVATE, "show_progress": "hidden", "queue": False
 _ACTION: dict[str, Any] = {**_PRIVATE, "show_progress": "minimal", "concurrency_limit": None}
 
 
-def build_image_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
+def build_image_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> Callable[..., None]:
     """Build the tab inside the caller's `gr.Tab`; its one public event is `/predict`.
 
     Args:
         model: gives the weights in use; called when the first image arrives, not before.
         demo: the page.
+
+    Returns:
+        What lets the rows of a batch open here, of its table and the component with its files.
     """
     handlers, parts = ImageHandlers(model), lay_out()
     bind = _Binder(parts)
-    _bind_sources(bind, handlers)
+    open_row = _bind_sources(bind, handlers)
+    demo.unload(handlers.recent.forget)
     for name in _SETTINGS:
         bind.redraw(parts[name].input, handlers, trigger_mode="always_last")
         bind.empty(parts[name].input, _MADE)
@@ -86,6 +92,7 @@ def build_image_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> None:
     # Gradio shows a number that is not set as 0.
     bind.empty(demo.load, ["pixel_size"])
     _build_call(handlers, parts)
+    return open_row
 
 
 class _Binder:
@@ -130,8 +137,8 @@ class _Binder:
         return _BOUNDED_JS % json.dumps([self.parts[name].elem_id for name in inputs])
 
 
-def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> None:
-    """Bind what sets the image, or takes it away."""
+def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> Callable[..., None]:
+    """Bind what sets the image, or takes it away; return what binds the rows of a batch."""
     parts = bind.parts
 
     def clear(event: Any, *, error: str = "", **options: Any) -> Any:
@@ -168,15 +175,31 @@ def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> None:
     def take_example(event: gr.SelectData, number: float, newest: Any, *inputs: Any) -> Any:
         return handlers.take(handlers.analyse_example, number, newest, event, *inputs)
 
+    def take_row(event: gr.SelectData, number: float, newest: Any, paths: Any, *inputs: Any) -> Any:
+        return handlers.take(handlers.analyse_row, number, newest, event, paths, *inputs)
+
+    def take_recent(
+        request: gr.Request, event: gr.SelectData, number: float, newest: Any, *inputs: Any
+    ) -> Any:
+        return handlers.take(handlers.go_back, number, newest, request, event, *inputs)
+
+    def open_row(table: gr.Dataframe, images: gr.File) -> None:
+        parts["batch"] = images
+        sets_image(table.select, take_row, "batch", others=["image", "capture"])
+        table.select(None, js=_FIRST_TAB_JS, **_PRIVATE)
+
     take = functools.partial(handlers.take, handlers.analyse)
     sets_image(parts["image"].upload, take, "image", others=["capture"])
     sets_image(parts["capture"].upload, take, "capture", others=["image"])
     sets_image(parts["clip_frame"].input, take_frame, "image", "clip_frame")
     chosen = sets_image(parts["examples"].select, take_example, others=["image", "capture"])
     chosen.then(lambda: gr.Gallery(selected_index=None), outputs=parts["examples"], **_HELPER)
+    back = sets_image(parts["recent"].select, take_recent, others=["image", "capture"])
+    back.then(lambda: gr.Gallery(selected_index=None), outputs=parts["recent"], **_HELPER)
     for name in ("image", "capture"):
         failed(clear(parts[name].clear, **_IN_ORDER))
     parts["number"].change(None, parts["number"], js=CHECK_JS, **_PRIVATE)
+    return open_row
 
 
 def _bind_actions(bind: _Binder, handlers: ImageHandlers) -> None:

@@ -14,6 +14,34 @@
             if (caption) example.setAttribute("aria-label", `Example, ${caption}`);
         }
     };
+    // A file that is dropped on the panels, or chosen by a click on them, goes where one is uploaded.
+    const input = () => document.querySelector("#image input[type=file]");
+    const replace = async (files) => {
+        if (!files.length) return;
+        if (!input()) document.querySelector("#image button[aria-label='Clear']")?.click();
+        for (let tries = 0; !input() && tries < 100; tries++) {
+            await new Promise((done) => setTimeout(done, 20));
+        }
+        if (!input()) return;
+        input().files = files;
+        input().dispatchEvent(new Event("change", { bubbles: true }));
+    };
+    const chooser = Object.assign(document.createElement("input"), { type: "file" });
+    chooser.addEventListener("change", () => replace(chooser.files).then(() => { chooser.value = ""; }));
+    const on = (event) => event.target.closest?.("#original, #overlay");
+    document.addEventListener("click", (event) => {
+        // The buttons of a panel keep their own meaning; an image in full screen is looked at.
+        const own = event.target.closest?.("button:not(:has(> .image-frame)), a");
+        if (on(event) && !own && !on(event).querySelector(".fullscreen") && !document.fullscreenElement) {
+            chooser.click();
+        }
+    });
+    document.addEventListener("dragover", (event) => { if (on(event)) event.preventDefault(); });
+    document.addEventListener("drop", (event) => {
+        if (!on(event)) return;
+        event.preventDefault();
+        replace(event.dataTransfer.files);
+    });
     new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
     name();
 }

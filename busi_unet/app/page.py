@@ -76,9 +76,9 @@ def build_page(requested: str | None = None) -> Page:
     with Page(title=text.TITLE, analytics_enabled=False, delete_cache=(_HOUR, _HOUR)) as demo:
         gr.Markdown(f"# {text.TITLE}\n{text.INTRODUCTION}", elem_id="intro")
         with gr.Tab(text.ONE_IMAGE):
-            build_image_tab(model, demo)
+            open_row = build_image_tab(model, demo)
         with gr.Tab(text.MANY_IMAGES):
-            build_batch_tab(model)
+            open_row(*build_batch_tab(model))
         with gr.Tab(text.ABOUT) as about:
             build_about_tab(model, about)
     return demo.queue(max_size=MAX_WAITING)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from busi_unet.config import CLASS_NAMES
 from busi_unet.imaging.agreement import Agreement
 from busi_unet.imaging.measure import Lesion
 
@@ -30,6 +31,8 @@ EXAMPLES_SOURCE = (
     "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/). Pawłowska A, et al. Curated benchmark "
     "dataset for ultrasound based breast lesion analysis. Scientific Data 11:148 (2024)."
 )
+RECENT = "Last images"
+RECENT_GONE = ("That image is no longer kept.", "Choose its file again.")
 OTHER_SOURCES, CAPTURE = "Or paste it, or use the camera", "Paste or camera"
 CLIP_FRAME = "Frame of the clip"
 PIXEL_SIZE, PIXEL_SIZE_INFO = "Pixel size, mm", "If you know it: lesions are then measured in millimetres."
@@ -159,8 +162,16 @@ NO_PAIR_CLASS = "The class of the training pair is not chosen."
 # Many images.
 BATCH_FILES, BATCH_START, BATCH_CANCEL = "Images or a zip", "Analyse all", "Cancel"
 BATCH_DOWNLOAD, BATCH_PROGRESS, BATCH_OVERLAYS = "Download all results", "Progress", "Overlays"
-BATCH_TABLE, BATCH_TABLE_HINT = "Images", "Classes in percent; the ⋮ of a heading sorts."
-BATCH_HEADERS = ("Image", "Class", "Lesions", "Area", "Longest", "Unit", "Remarks")
+BATCH_TABLE, BATCH_TABLE_HINT = (
+    *("Images", "Classes in percent. The ⋮ of a heading sorts; a click on a row opens its image."),
+)
+BATCH_HEADERS = (
+    *("No.", "Image", "Class", "Flag", *(name.capitalize() for name in CLASS_NAMES)),
+    *("Prediction set", "Lesions", "Longest", "Unit", "Remarks"),
+)
+BATCH_FLAG = "⚑ flagged"
+BATCH_FILTER, BATCH_ALL, BATCH_FLAGGED, BATCH_REFUSED = "Show", "All", "Flagged", "Not analysed"
+BATCH_CHANGED = ("The files are not those of this table any more.", "Analyse them again.")
 BATCH_STOPPING = "Stopping after this image…"
 BATCH_NOT_USED = "not used"
 BATCH_FAILED = "Nothing was analysed."
@@ -194,8 +205,9 @@ def batch_running(done: int, of: int, seconds_left: float) -> str:
     return f"{done} of {of} images done, {left}."
 
 
-def batch_ended(outcome: str, of: int, *, cancelled: bool, shown: int | None) -> str:
+def batch_ended(outcome: str, of: int, *, flagged: int, cancelled: bool, shown: int | None) -> str:
     """Return how a batch ended; `shown` is the number of overlays on the page where that is not all."""
+    outcome = f"{outcome} **{flagged} flagged.**"
     status = (
         f"**Cancelled.** Of {of} images, these are done: {outcome}" if cancelled else f"**Done.** {outcome}"
     )

@@ -55,11 +55,13 @@ def test_one_bad_file_is_a_row_and_the_zip_holds_the_others(
     bad.write_text("no image")
     *updates, answer = run(handlers, [images[0], str(bad), *images[1:]])
 
-    assert [len(update.rows) for update in updates] == [1, 2, 3]
+    assert [len(update.rows["data"]) for update in updates] == [1, 2, 3]
     assert all(update.archive is None for update in updates)
     assert "1 of 4" in updates[0].status
-    assert all(len(row) == len(HEADERS) == len(DATATYPES) for row in answer.rows)
-    rows = {row[0]: dict(zip(HEADERS, row, strict=True)) for row in answer.rows}
+    assert len(DATATYPES) == len(HEADERS)
+    rows = {row[1]: dict(zip(HEADERS, row, strict=True)) for row in answer.rows["data"]}
+    assert [row["No."] for row in rows.values()] == [1, 2, 3, 4]
+    assert f"{sum(bool(row['Flag']) for row in rows.values())} flagged" in answer.status
     assert rows["bad.png"]["Class"] == "not used"
     assert rows["bad.png"]["Remarks"].startswith("bad.png")
     assert sum(rows["a.png"][name] for name in ("Normal", "Benign", "Malignant")) == pytest.approx(
@@ -92,20 +94,20 @@ def test_cancelling_keeps_what_is_done(handlers: BatchHandlers, images: list[str
     running = run(handlers, images)
     next(running)
     handlers.cancel(gr.Request(session_hash="somebody else"))
-    assert len(next(running).rows) == 2
+    assert len(next(running).rows["data"]) == 2
     handlers.begin(REQUEST)
 
     running = run(handlers, images)
     next(running)
     handlers.cancel(REQUEST)
     (answer,) = running
-    assert len(answer.rows) == 2
+    assert len(answer.rows["data"]) == 2
     assert answer.status.startswith("**Cancelled.**")
     with zipfile.ZipFile(answer.archive) as zip_file:
         assert {"a_mask.png", "b_mask.png", "report.html"} < set(zip_file.namelist())
 
     handlers.begin(REQUEST)
-    assert len([*run(handlers, images)][-1].rows) == 3, "the next run is not stopped"
+    assert len([*run(handlers, images)][-1].rows["data"]) == 3, "the next run is not stopped"
 
 
 def test_a_visitor_who_leaves_takes_the_scratch_files_along(
@@ -132,4 +134,7 @@ def test_a_refused_image_has_no_class(handlers: BatchHandlers, tmp_path: Path) -
     Image.new("L", (64, 64), 90).save(tmp_path / "blank.png")
     answer = [*run(handlers, [str(tmp_path / "blank.png")])][-1]
 
-    assert answer.rows[0][1:6] == ["not analysed", None, None, None, None]
+    row = answer.rows["data"][0]
+    assert row[2:7] == ["not analysed", "", None, None, None]
+    assert batch.filtered([row], text.BATCH_REFUSED) == [row]
+    assert batch.filtered([row], text.BATCH_FLAGGED) == []

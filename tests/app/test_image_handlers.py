@@ -34,6 +34,7 @@ IMAGE = Image.fromarray(make_phantom("benign", seed=1, size=(72, 120)).image)
 BLANK = Image.new("L", (60, 40), 90)
 EMPTY_EDITOR = {"background": None, "layers": [], "composite": None}
 LOOK = tuple(asdict(Look()).values())
+REQUEST = gr.Request(session_hash="visitor")
 
 
 def _encode(image: Image.Image, format: str, **options: Any) -> bytes:
@@ -135,7 +136,7 @@ def test_a_bad_file_is_one_sentence(
     handlers.take(handlers.analyse, 1, newest, path, None, *LOOK)
     handlers.run(newest)
     with pytest.warns(UserWarning):
-        answer = handlers.show(newest)
+        answer = handlers.show(newest, REQUEST)
     assert text.NOT_ANALYSED in answer["verdict"] and html.escape(caught.value.message) in answer["verdict"]
     assert answer["overlay"] is answer["kept"] is answer["original"] is None
 
@@ -157,12 +158,12 @@ def test_a_new_image_is_shown_in_one_go(handlers: ImageHandlers, upload: Callabl
     assert handlers.take(handlers.analyse, 0, newest, *inputs) == {}, "an older event"
 
     handlers.run(newest)
-    answer = handlers.show(newest)
+    answer = handlers.show(newest, REQUEST)
     assert answer["number"] == answer["kept"].number == 1
     assert Image.open(answer["overlay"]).size == Image.open(answer["original"]).size == IMAGE.size
     assert answer["kept"].pixel_size_mm == answer["pixel_size"].value == 0.1
     assert answer["reference"] is answer["editor"] is answer["files"] is None
-    assert handlers.show(newest) == {}
+    assert handlers.show(newest, REQUEST) == {}
 
 
 @pytest.mark.parametrize(
@@ -268,6 +269,24 @@ def test_a_notice_comes_first_and_is_in_the_report(
     assert "someone/busi" in answer.report["weights"]["notice"]
 
 
+def test_a_row_of_a_batch_opens_its_own_image(
+    handlers: ImageHandlers, upload: Callable[..., str], tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "study.zip", "w") as study:
+        study.write(upload(IMAGE), "a.png")
+        study.write(upload(BLANK), "b.png")
+    paths = [upload(IMAGE), str(tmp_path / "study.zip")]
+
+    def row(*values: Any) -> gr.SelectData:
+        return gr.SelectData(None, {"index": (0, 0), "value": None, "row_value": values})
+
+    opened = handlers.analyse_row(row(3, "study.zip/b.png"), paths, None, *LOOK)
+    np.testing.assert_array_equal(opened.image.pixels, BLANK)
+    for other in (row(2, "study.zip/b.png"), row(4, "c.png")):
+        with pytest.raises(UsageError, match=re.escape(text.BATCH_CHANGED[0])):
+            handlers.analyse_row(other, paths, None, *LOOK)
+
+
 @pytest.mark.parametrize("index", range(3))
 def test_an_example_says_its_label(handlers: ImageHandlers, index: int) -> None:
     event = gr.SelectData(None, {"index": index, "value": None})
@@ -348,7 +367,7 @@ def test_a_clip_is_read_at_the_frame_asked_for(handlers: ImageHandlers, upload: 
     newest = Newest()
     waiting = handlers.take(handlers.analyse, 1, newest, clip, None, *LOOK, frame_moves=True)
     handlers.run(newest)
-    assert "clip_frame" not in waiting and "clip_frame" not in handlers.show(newest)
+    assert "clip_frame" not in waiting and "clip_frame" not in handlers.show(newest, REQUEST)
 
 
 def test_without_an_image_the_controls_are_as_at_the_start(handlers: ImageHandlers) -> None:

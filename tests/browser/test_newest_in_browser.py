@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import Browser, TimeoutError, expect
 
 from busi_unet.app.examples import examples
-from busi_unet.app.text import INVITATION
+from busi_unet.app.text import BATCH_START, INVITATION, MANY_IMAGES, ONE_IMAGE
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.phantom import make_phantom
 from busi_unet.inference.predictor import Predictor
@@ -36,17 +36,24 @@ IMAGES = {
     f"{name}.png": make_phantom("malignant", seed=9, size=(80, 110 + n)).image for n, name in enumerate("ab")
 }
 PASTED = make_phantom("normal", seed=4, size=(84, 120)).image
-FIRST = ("upload", "paste", "photo", "example", "frame", "clear")
+ANYTIME = ("upload", "drop", "paste", "photo", "example", "recent", "row")
+FIRST = (*ANYTIME, "frame", "clear")
 # There is no × where the box is empty, and no frame to choose where no clip is.
 SECOND = {
-    **dict.fromkeys(FIRST, ("upload", "paste", "photo", "example")),
-    **dict.fromkeys(("upload", "paste", "photo"), ("upload", "paste", "photo", "example", "clear")),
-    "frame": ("upload", "paste", "photo", "example", "clear", "frame"),
+    **dict.fromkeys(FIRST, ANYTIME),
+    **dict.fromkeys(("upload", "drop", "paste", "photo"), (*ANYTIME, "clear")),
+    "frame": (*ANYTIME, "clear", "frame"),
 }
 PAIRS = [(first, second) for first in FIRST for second in SECOND[first]]
 _COPY = """async (bytes) => {
     const blob = new Blob([new Uint8Array(bytes)], { type: "image/png" });
     await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
+}"""
+_DROP = """([name, bytes]) => {
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([new Uint8Array(bytes)], name));
+    const drop = new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true });
+    document.querySelector("#overlay").dispatchEvent(drop);
 }"""
 _SHOWN = """() => {
     const seen = (name) => {
@@ -88,6 +95,14 @@ class Visitor:
         self.make_room()
         if "photo" in events:
             self.camera()
+        if "row" in events and not self.page.locator("#batch-table").get_by_text("b.png").count():
+            self.page.get_by_role("tab", name=MANY_IMAGES).click()
+            self.page.set_input_files(
+                "#batch-images input[type=file]", [self.folder / name for name in IMAGES]
+            )
+            self.page.get_by_role("button", name=BATCH_START).click()
+            expect(self.page.get_by_text("Done.")).to_be_visible()
+            self.page.get_by_role("tab", name=ONE_IMAGE).click()
         self.page.set_input_files("#image input[type=file]", self.folder / "clip.dcm")
         expect(self.page.locator("#clip-frame")).to_be_visible()
         expect(self.page.locator("#findings")).to_contain_text("Weights")
@@ -116,6 +131,22 @@ class Visitor:
         self.uploads += 1
         self.page.set_input_files("#image input[type=file]", self.folder / name)
         return {"box": name, "pixels": IMAGES[name]}
+
+    def drop(self) -> dict[str, Any]:
+        name = list(IMAGES)[self.uploads % 2]
+        self.uploads += 1
+        self.page.evaluate(_DROP, [name, list((self.folder / name).read_bytes())])
+        return {"box": name, "pixels": IMAGES[name]}
+
+    def recent(self) -> dict[str, Any]:
+        # The clip's first frame was analysed last.
+        self.page.locator("#recent .thumbnail-item").first.click()
+        return {"pixels": CLIP[0]}
+
+    def row(self) -> dict[str, Any]:
+        self.page.get_by_role("tab", name=MANY_IMAGES).click()
+        self.page.locator("#batch-table").get_by_text("b.png").click()
+        return {"pixels": IMAGES["b.png"]}
 
     def paste(self) -> dict[str, Any]:
         if self.page.locator("#capture .image-frame img").count():

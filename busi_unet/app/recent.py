@@ -1,0 +1,70 @@
+"""The last images of each page, to go back to: in memory, deleted when the page closes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from busi_unet.app import text
+from busi_unet.app.analysis import Analysis
+from busi_unet.app.answers import as_file
+from busi_unet.errors import UsageError
+
+MAX_RECENT = 12
+# Should the server not be told of a page that closes, those of longest ago make room.
+MAX_PAGES = 200
+_THUMBNAIL = (160, 120)
+_Thumbnail = tuple[str, str]
+
+
+class Recent:
+    """Analyses with the thumbnail and name of each, the newest first, by session."""
+
+    def __init__(self) -> None:
+        self._pages: dict[str | None, list[tuple[Analysis, _Thumbnail]]] = {}
+
+    def add(self, session: str | None, analysis: Analysis) -> list[_Thumbnail]:
+        """Keep an analysis, unless its image is kept already; return (path of a PNG, name) of all."""
+        entries = self._pages.pop(session, [])
+        self._pages[session] = entries
+        if not any(_same(kept, analysis) for kept, _ in entries):
+            small = Image.fromarray(analysis.image.pixels)
+            small.thumbnail(_THUMBNAIL)
+            entries.insert(0, (analysis, (as_file(small, "recent"), analysis.name)))
+        for _, thumbnail in entries[MAX_RECENT:]:
+            _delete(thumbnail)
+        del entries[MAX_RECENT:]
+        while len(self._pages) > MAX_PAGES:
+            self._forget(next(iter(self._pages)))
+        return [thumbnail for _, thumbnail in entries]
+
+    def get(self, session: str | None, index: int) -> Analysis:
+        """Return a kept analysis.
+
+        Raises:
+            UsageError: it is no longer kept.
+        """
+        entries = self._pages.get(session, [])
+        if index >= len(entries):
+            raise UsageError(*text.RECENT_GONE)
+        return entries[index][0]
+
+    def forget(self, request: gr.Request) -> None:
+        """Delete what is kept of a page that closes."""
+        self._forget(request.session_hash)
+
+    def _forget(self, session: str | None) -> None:
+        for _, thumbnail in self._pages.pop(session, []):
+            _delete(thumbnail)
+
+
+def _same(one: Analysis, other: Analysis) -> bool:
+    return one.name == other.name and np.array_equal(one.image.pixels, other.image.pixels)
+
+
+def _delete(thumbnail: _Thumbnail) -> None:
+    shutil.rmtree(Path(thumbnail[0]).parent, ignore_errors=True)

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pytest
+
+from busi_unet.app.analysis import Analysis
+from busi_unet.app.recent import MAX_RECENT, Recent
+from busi_unet.errors import UsageError
+from busi_unet.io.decode import DecodedImage
+
+
+def _analysis(name: str) -> Analysis:
+    return Analysis(DecodedImage(np.zeros((300, 400), dtype=np.uint8)), raw=None, name=name)
+
+
+def test_the_last_images_of_a_page_are_kept_until_it_closes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    recent, analyses = Recent(), [_analysis(str(number)) for number in range(MAX_RECENT + 1)]
+    for analysis in analyses:
+        recent.add("page", analysis)
+    shown = recent.add("page", analyses[-1])
+
+    assert [name for _, name in shown] == [str(number) for number in range(MAX_RECENT, 0, -1)]
+    assert len(list(tmp_path.iterdir())) == MAX_RECENT
+    assert recent.get("page", 1) is analyses[-2]
+    with pytest.raises(UsageError):
+        recent.get("another page", 0)
+
+    recent.forget(gr.Request(session_hash="page"))
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UsageError):
+        recent.get("page", 0)
