@@ -53,7 +53,7 @@ class PublicAnswer(NamedTuple):
 def public_answer(analysis: Analysis, model: ModelInUse) -> PublicAnswer:
     """Return an analysis as the API gives it."""
     prediction = analysis.predict(model.predictor)
-    found = text.describe(prediction, model.predictor.config.thresholds.malignant)
+    found = text.describe(prediction, model.predictor.config)
     return PublicAnswer(
         overlay=as_file(draw(prediction, analysis.look), "overlay"),
         probabilities=prediction.probabilities,
@@ -75,7 +75,9 @@ def drawing(analysis: Analysis, model: ModelInUse) -> Answer:
         "legend": text.describe_view(prediction, analysis.look.view),
         "report": report(analysis, model, prediction, agreement),
         "verdict": verdict(analysis, model, prediction),
-        "findings": findings(analysis, model, prediction, text.details(prediction)),
+        "findings": findings(
+            analysis, model, prediction, text.details(prediction, model.predictor.config.calibration)
+        ),
         "anyway": gr.Button(visible=prediction.label is None),
         "measurements": [measurement_row(*each) for each in enumerate(prediction.measurements, start=1)],
         "agreement": agreement_in_words(analysis, agreement),
@@ -212,8 +214,9 @@ def write_downloads(analysis: Analysis, model: ModelInUse) -> list[str]:
 
     prediction = analysis.predict(model.predictor)
     agreement = analysis.compare(prediction)
-    alert = model.predictor.config.thresholds.malignant
-    summary = (text.describe_flag(prediction, alert), text.describe_set(prediction))
+    config = model.predictor.config
+    flag = text.describe_flag(prediction, config.thresholds.malignant)
+    summary = (flag, text.describe_set(prediction, config.calibration))
     compared = agreement_in_words(analysis, agreement).replace("**", "").split("\n\n")
     overlay = draw(prediction, analysis.look)
     values = report(analysis, model, prediction, agreement)

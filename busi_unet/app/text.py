@@ -274,11 +274,11 @@ def explain(prediction: Prediction, alert_threshold: float) -> list[str]:
     return list(filter(None, [*reasons, describe_flag(prediction, alert_threshold)]))
 
 
-def details(prediction: Prediction) -> str:
+def details(prediction: Prediction, calibration: Calibration) -> str:
     """Return what else there is to say of a finding: prediction set, calibration, shape of the lesion."""
     if prediction.label is None:
         return ""
-    sentences = [describe_set(prediction)]
+    sentences = [describe_set(prediction, calibration)]
     if not prediction.calibrated:
         sentences.append("The probabilities are not calibrated and may be overconfident.")
     lesions = prediction.measurements
@@ -290,9 +290,10 @@ def details(prediction: Prediction) -> str:
     return " ".join(filter(None, sentences))
 
 
-def describe(prediction: Prediction, alert_threshold: float) -> str:
+def describe(prediction: Prediction, config: ModelConfig) -> str:
     """Return the finding as a few sentences of Markdown: `headline`, `explain`, `details`."""
-    sentences = (f"**{headline(prediction)}.**", *explain(prediction, alert_threshold), details(prediction))
+    reasons = explain(prediction, config.thresholds.malignant)
+    sentences = (f"**{headline(prediction)}.**", *reasons, details(prediction, config.calibration))
     return " ".join(filter(None, sentences))
 
 
@@ -306,11 +307,23 @@ def describe_flag(prediction: Prediction, alert_threshold: float) -> str:
     )
 
 
-def describe_set(prediction: Prediction) -> str:
-    """Return the prediction set in words; empty where the weights are not calibrated for it."""
+def describe_set(prediction: Prediction, calibration: Calibration) -> str:
+    """Return the prediction set in words, and how many hold the class; empty where there is none."""
     if prediction.prediction_set is None:
         return ""
-    return f"{percent(prediction.coverage)} prediction set: {', '.join(prediction.prediction_set)}."
+    sets = (
+        f"Prediction set: {', '.join(prediction.prediction_set)}. "
+        f"Such sets are made to hold the class of {_of_100(prediction.coverage)} images."
+    )
+    measured = calibration.prediction_sets and calibration.prediction_sets.elsewhere
+    if not measured:
+        return sets
+    shares = ", ".join(f"{_of_100(share)} ({name})" for name, share in measured.items())
+    return f"{sets} Measured at hospitals they were not fitted to: {shares}."
+
+
+def _of_100(share: float) -> str:
+    return f"{100 * share:.0f} of 100"
 
 
 def describe_agreement(agreement: Agreement) -> str:

@@ -7,11 +7,13 @@ import pytest
 
 from busi_unet.app import text
 from busi_unet.app.text import describe, describe_agreement, describe_flag, describe_set, headline
+from busi_unet.config import Calibration, ModelConfig, PredictionSets, Thresholds
 from busi_unet.imaging.agreement import compare_masks
 from busi_unet.imaging.measure import measure_lesions
 from busi_unet.inference.prediction import Prediction
 
 ALERT = 0.1
+CONFIG = ModelConfig(thresholds=Thresholds(malignant=ALERT))
 
 
 def _prediction(
@@ -44,7 +46,7 @@ LESION = _mask((10, 50, 10, 30))
 
 
 def test_the_class_comes_before_the_geometry() -> None:
-    words = describe(_prediction(LESION, "benign"), ALERT)
+    words = describe(_prediction(LESION, "benign"), CONFIG)
 
     assert words.startswith("**Benign (80\u00a0%) · 1 lesion, 45 × 22 px.**")
     for value in ("800 px", "4.0\u00a0%", " taller than wide", "20 × 40 px"):
@@ -53,31 +55,31 @@ def test_the_class_comes_before_the_geometry() -> None:
 
 
 def test_a_known_pixel_size_gives_millimetres() -> None:
-    words = describe(_prediction(LESION, "benign", spacing_mm=(0.1, 0.2)), ALERT)
+    words = describe(_prediction(LESION, "benign", spacing_mm=(0.1, 0.2)), CONFIG)
 
     assert "16.0 mm²" in words and "4.0 × 4.0 mm" in words and " px" not in words
 
 
 def test_of_several_lesions_the_largest_is_described() -> None:
-    words = describe(_prediction(_mask((0, 10, 0, 10), (50, 80, 50, 90)), "malignant"), ALERT)
+    words = describe(_prediction(_mask((0, 10, 0, 10), (50, 80, 50, 90)), "malignant"), CONFIG)
 
     assert "2 lesions, the largest 50 × " in words and "1,200 px" in words
 
 
 def test_probabilities_that_are_not_calibrated_are_not_passed_off_as_such() -> None:
-    assert "not calibrated" in describe(_prediction(_mask(), "normal", calibrated=False), ALERT)
+    assert "not calibrated" in describe(_prediction(_mask(), "normal", calibrated=False), CONFIG)
 
 
 @pytest.mark.parametrize(("mask", "label"), [(LESION, "normal"), (_mask(), "malignant")])
 def test_disagreement_of_mask_and_class_is_said(mask: np.ndarray, label: str) -> None:
-    assert "disagree" in describe(_prediction(mask, label), ALERT)
+    assert "disagree" in describe(_prediction(mask, label), CONFIG)
 
 
 def test_a_flag_beside_another_class_names_probability_and_threshold() -> None:
     benign = _prediction(LESION, "benign", flagged=True, probabilities={"benign": 0.86, "malignant": 0.14})
 
     flag = describe_flag(benign, ALERT)
-    assert "14\u00a0%" in flag and "10\u00a0%" in flag and flag in describe(benign, ALERT)
+    assert "14\u00a0%" in flag and "10\u00a0%" in flag and flag in describe(benign, CONFIG)
     assert describe_flag(replace(benign, flagged=False), ALERT) == ""
     assert describe_flag(_prediction(LESION, "malignant", flagged=True), ALERT) == ""
 
@@ -89,12 +91,17 @@ def test_class_and_flag_are_one_headline(label: str, flag: str) -> None:
     assert words == f"{label.capitalize()} (80\u00a0%){flag} · no lesion outlined"
 
 
-def test_the_prediction_set_in_words() -> None:
+def test_a_prediction_set_says_what_was_measured_elsewhere() -> None:
     prediction = _prediction(LESION, "benign", prediction_set=("benign", "malignant"), coverage=0.9)
+    sets = PredictionSets(coverage=0.9, threshold=0.1, elsewhere={"breast": 0.838})
+    measured, stated = (
+        describe_set(prediction, Calibration(prediction_sets=each))
+        for each in (sets, replace(sets, elsewhere={}))
+    )
 
-    assert describe_set(prediction) == "90\u00a0% prediction set: benign, malignant."
-    assert describe_set(prediction) in describe(prediction, ALERT)
-    assert describe_set(_prediction(_mask(), "benign")) == ""
+    assert "benign, malignant." in stated and "90 of 100" in stated
+    assert "90 of 100" in measured and "84 of 100 (breast)" in measured
+    assert describe_set(_prediction(_mask(), "benign"), Calibration()) == ""
 
 
 def test_a_refused_image_gets_the_reason_and_no_finding() -> None:
@@ -102,8 +109,8 @@ def test_a_refused_image_gets_the_reason_and_no_finding() -> None:
     none = replace(_prediction(_mask(), "benign", **refused), label=None, probabilities=None)
     anyway = _prediction(_mask(), "benign", **refused)
 
-    assert describe(none, ALERT) == f"**{text.NOT_ANALYSED}.** The image is blank. {text.REFUSED_HELP}"
-    assert f"{text.ANALYSED_ANYWAY}. The image is blank." in describe(anyway, ALERT)
+    assert describe(none, CONFIG) == f"**{text.NOT_ANALYSED}.** The image is blank. {text.REFUSED_HELP}"
+    assert f"{text.ANALYSED_ANYWAY}. The image is blank." in describe(anyway, CONFIG)
 
 
 def test_agreement_with_a_reference() -> None:
