@@ -281,7 +281,7 @@ def _table(rows: Sequence[list[Any]]) -> dict[str, Any]:
     def style(row: list[Any], name: str) -> str:
         marked = (row[2] in CLASS_NAMES and name == "Class") or (row[3] and name == "Flag")
         color = row[2] if name == "Class" else "malignant"
-        return f"box-shadow: inset 8px 0 var(--{color})" if marked else ""
+        return f"box-shadow: inset 8px 0 var(--{color}); padding-left: 16px" if marked else ""
 
     styling = [[style(row, name) for name in HEADERS] for row in rows]
     return {"headers": HEADERS, "data": list(rows), "metadata": {"styling": styling}}
