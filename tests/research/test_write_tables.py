@@ -38,7 +38,10 @@ def test_a_column_per_hospital_between_the_marks_and_nothing_else_changes(tmp_pa
     assert dice.count("0.612 (0.551 to 0.673)") == 2 and "BUSI" in readme and "clinic" in readme
     assert readme.startswith("# Page\n") and readme.endswith("rest\n") and "\nold\n" not in readme
     assert results.count("\nold\n") == 1, "no evaluation of folds held out"
-    assert "scripts/evaluate.py runs/busi/model" in results and "images/results/unseen-busi.png" in results
+    command = json.loads((tmp_path / "busi" / "metrics.json").read_text(encoding="utf-8"))["provenance"][
+        "command"
+    ]
+    assert command in results and "images/results/unseen-busi.png" in results
     again = results
     write(tmp_path)
     assert (tmp_path / "docs/results.md").read_text(encoding="utf-8") == again
