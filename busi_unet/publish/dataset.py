@@ -51,18 +51,16 @@ def build_dataset_folder(data: str | os.PathLike, output: str | os.PathLike, *, 
 def push_dataset(
     data: str | os.PathLike, repo_id: str, *, command: Sequence[str], public: bool = False
 ) -> PushResult:
-    """Push a prepared data set in one commit.
+    """Push what `build_dataset_folder` lays out of a data set, which is only read, in one commit.
 
     Args:
-        data: as for `build_dataset_folder`; it is only read.
+        data: folder of the prepared data set.
         repo_id: USER/NAME of the data set repository; created where missing.
         command: the program and its arguments that do this again after a failure.
         public: create it public; private otherwise, and then refuse a public one that exists.
 
     Raises:
-        UsageError: as from `push_folder`.
-        DataLayoutError: as from `build_dataset_folder`.
-        HubAccessError: the push failed; says where the data are and how to resume.
+        UsageError, DataLayoutError, HubAccessError: as from `build_dataset_folder` and `push_built`.
     """
     return push_built(
         partial(build_dataset_folder, data, repo_id=repo_id),

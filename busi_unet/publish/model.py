@@ -105,18 +105,10 @@ def push_model(
     revision: str | None = None,
     evaluations: Sequence[str | os.PathLike] = (),
 ) -> PushResult:
-    """Push a run, or a model folder, in one commit.
+    """Push what `build_model_folder` lays out of a run, which is only read, in one commit.
 
-    Args:
-        run: as for `build_model_folder`; it is only read.
-        repo_id: USER/NAME of the model repository; created where missing.
-        private: as for `push_folder`.
-        revision: branch to commit to.
-        evaluations: as for `build_model_folder`.
-
-    Raises:
-        UsageError, IncompatibleModelError: as from `build_model_folder` and `push_folder`.
-        HubAccessError: the push failed; says where the weights are and how to resume.
+    Repository, `private`, `revision` and errors are as for `push_folder`; where a push fails, the error says
+    where the weights are and how to resume.
     """
     model = _model_folder_of(run)
     command = ["busi-unet", "push", str(run), repo_id]

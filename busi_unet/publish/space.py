@@ -69,14 +69,11 @@ def package_files(package: Path) -> list[Path]:
 def deploy_space(repo_id: str, *, model: str | None = None, private: bool = False) -> PushResult:
     """Create or update the Space: its variables, then its files in one commit; those gone here are deleted.
 
-    Args:
-        repo_id: USER/SPACE.
-        model: as for `build_space_folder`. A warning says that a private one needs a token in the Space.
-        private: as for `push_folder`.
+    The arguments are those of `build_space_folder` and `push_folder`. A warning says that a private model
+    needs a token in the Space.
 
     Raises:
-        UsageError: as from `build_space_folder` and `push_folder`.
-        HubAccessError: the Hub refuses or cannot be reached, or has no such model; says how to resume.
+        UsageError, HubAccessError: as from `build_space_folder` and `push_built`, or there is no such model.
         IncompatibleModelError: the model cannot be used with this version of the package.
     """
     command = ["busi-unet", "deploy", repo_id]
