@@ -140,7 +140,7 @@ class ImageHandlers:
 
     def go_back(self, request: gr.Request, event: gr.SelectData, *_inputs: Any) -> Analysis:
         """Return the analysis that was clicked among the last images; the network is not asked again."""
-        return replace(self.recent.get(request.session_hash, event.index), in_box=False)
+        return replace(self.recent.get(request.session_hash, event.value["image"]["path"]), in_box=False)
 
     def take(
         self,

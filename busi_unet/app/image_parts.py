@@ -32,7 +32,7 @@ def lay_out() -> Parts:
             parts |= {**_sources(), **_display()}
         with gr.Column(scale=5, min_width=320):
             parts |= _result()
-            with gr.Tabs(elem_id="more"):
+            with gr.Tabs(overflow_behavior="wrap", elem_id="more"):
                 parts |= {**_measurements(), **_comparison(), **_correction(), **_downloads()}
                 with gr.Tab(text.ALL_VALUES):
                     parts["report"] = gr.JSON(label=text.REPORT, show_label=False, elem_id="report")

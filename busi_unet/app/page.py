@@ -75,10 +75,11 @@ def build_page(requested: str | None = None) -> Page:
     model = LazyModel(requested)
     with Page(title=text.TITLE, analytics_enabled=False, delete_cache=(_HOUR, _HOUR)) as demo:
         gr.Markdown(f"# {text.TITLE}\n{text.INTRODUCTION}", elem_id="intro")
-        with gr.Tab(text.ONE_IMAGE):
-            open_row = build_image_tab(model, demo)
-        with gr.Tab(text.MANY_IMAGES):
-            open_row(*build_batch_tab(model))
-        with gr.Tab(text.ABOUT) as about:
-            build_about_tab(model, about)
+        with gr.Tabs(overflow_behavior="wrap"):
+            with gr.Tab(text.ONE_IMAGE):
+                open_row = build_image_tab(model, demo)
+            with gr.Tab(text.MANY_IMAGES):
+                open_row(*build_batch_tab(model))
+            with gr.Tab(text.ABOUT) as about:
+                build_about_tab(model, about)
     return demo.queue(max_size=MAX_WAITING)

@@ -42,16 +42,16 @@ class Recent:
             self._forget(next(iter(self._pages)))
         return [thumbnail for _, thumbnail in entries]
 
-    def get(self, session: str | None, index: int) -> Analysis:
-        """Return a kept analysis.
+    def get(self, session: str | None, path: str) -> Analysis:
+        """Return the analysis of a thumbnail, by its path: its place may change while it is clicked.
 
         Raises:
             UsageError: it is no longer kept.
         """
-        entries = self._pages.get(session, [])
-        if index >= len(entries):
-            raise UsageError(*text.RECENT_GONE)
-        return entries[index][0]
+        for analysis, thumbnail in self._pages.get(session, []):
+            if thumbnail[0] == path:
+                return analysis
+        raise UsageError(*text.RECENT_GONE)
 
     def forget(self, request: gr.Request) -> None:
         """Delete what is kept of a page that closes."""

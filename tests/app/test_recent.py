@@ -27,11 +27,12 @@ def test_the_last_images_of_a_page_are_kept_until_it_closes(
 
     assert [name for _, name in shown] == [str(number) for number in range(MAX_RECENT, 0, -1)]
     assert len(list(tmp_path.iterdir())) == MAX_RECENT
-    assert recent.get("page", 1) is analyses[-2]
+    path = shown[1][0]
+    assert recent.get("page", path) is analyses[-2]
     with pytest.raises(UsageError):
-        recent.get("another page", 0)
+        recent.get("another page", path)
 
     recent.forget(gr.Request(session_hash="page"))
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UsageError):
-        recent.get("page", 0)
+        recent.get("page", path)
