@@ -9,9 +9,11 @@
         for (const empty of document.querySelectorAll("div.empty[aria-label]:not([role])")) {
             empty.setAttribute("role", "img");
         }
-        for (const example of document.querySelectorAll("#examples .thumbnail-item")) {
-            const caption = example.querySelector(".caption-label")?.textContent.trim();
-            if (caption) example.setAttribute("aria-label", `Example, ${caption}`);
+        for (const [gallery, kind] of [["#examples", "Example"], ["#recent", "Last image"]]) {
+            for (const item of document.querySelectorAll(`${gallery} .thumbnail-item`)) {
+                const caption = item.querySelector(".caption-label")?.textContent.trim();
+                if (caption) item.setAttribute("aria-label", `${kind}, ${caption}`);
+            }
         }
     };
     // A file that is dropped on the panels, or chosen by a click on them, goes where one is uploaded.
