@@ -132,7 +132,7 @@ class BatchHandlers:
         status = text.batch_ended(
             count_by_outcome(records),
             len(files),
-            flagged=sum(record.get("flagged", False) for record in records),
+            flagged=sum(bool(record.get("flagged")) for record in records),
             cancelled=stopped,
             shown=MAX_SHOWN if len(gallery) == MAX_SHOWN < len(records) else None,
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from busi_unet.errors import BusiUNetError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="model folder or Hub id (default: the embedded weights)")
@@ -15,4 +17,13 @@ def run(args: argparse.Namespace) -> None:
     from busi_unet.app.page import LAUNCH_OPTIONS, build_page
 
     # What is not given here is left to gradio's own variables, such as GRADIO_SERVER_PORT.
-    build_page(args.model).launch(**LAUNCH_OPTIONS, server_name=args.host, server_port=args.port)
+    try:
+        build_page(args.model).launch(**LAUNCH_OPTIONS, server_name=args.host, server_port=args.port)
+    except ValueError as error:
+        # gradio asks its own page once; on a busy machine, or through a proxy, that gets no answer.
+        if "localhost" not in str(error):
+            raise
+        raise BusiUNetError(
+            "The page did not answer itself in time.",
+            "Start it again; if a proxy is set, except this machine: NO_PROXY=localhost,127.0.0.1.",
+        ) from error

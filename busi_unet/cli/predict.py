@@ -50,8 +50,6 @@ def run(args: argparse.Namespace) -> None:
             "the model's probabilities are not calibrated, they may be far too sure: "
             "use the folder model/ of a finished run."
         )
-    if (args.output / JSON_LINES_NAME).exists():
-        warn(f"{args.output} holds an earlier run: masks and overlays of other images stay in it.")
     records = []
     with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
         files = find_images(args.images, Path(scratch))

@@ -51,7 +51,8 @@ def predict_files(
 
     Yields:
         A record per file, JSON-ready: `image`, and either `error` or the entries of `Prediction.to_dict`
-        with `warnings` about the image and the names of `mask` and `overlay` in the output folder.
+        with `warnings` about the image and the names of `mask` and `overlay` in the output folder; a refused
+        image has no mask.
 
     Raises:
         UsageError: it would replace a file that no earlier run wrote; nothing is written.
@@ -87,8 +88,12 @@ def _predict(predictor: Predictor, file: ImageFile, output: Path, anyway: bool) 
     image = read_image(file.path, name=file.shown)
     prediction = predictor.predict(image, anyway=anyway)
     mask, overlay = _results(file)
-    write_ours(output, mask, _png(Image.fromarray(prediction.mask.astype(np.uint8) * 255)))
     write_ours(output, overlay, _png(prediction.overlay(beside=True)))
+    if prediction.label is None:
+        # No file: one without lesions would look like that of a normal image.
+        (output / mask).unlink(missing_ok=True)
+        return {**prediction.to_dict(), "warnings": [], "mask": None, "overlay": overlay}
+    write_ours(output, mask, _png(Image.fromarray(prediction.mask.astype(np.uint8) * 255)))
     warnings = list(image_warnings(image))
     return {**prediction.to_dict(), "warnings": warnings, "mask": mask, "overlay": overlay}
 
@@ -122,7 +127,7 @@ def write_summary(records: Sequence[Mapping[str, Any]], output: Path, *, model: 
     page = render(
         "predictions.html",
         title="Breast ultrasound: automatic analysis",
-        outcome=count_by_outcome(records),
+        outcome=f"{count_by_outcome(records)} {sum(bool(row['flagged']) for row in rows)} flagged.",
         predictions=[(record, row, _answer(record, row)) for record, row in zip(records, rows, strict=True)],
         model=model,
         date=date,
@@ -134,8 +139,8 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record of `predict_files` as one flat row of `COLUMNS`; what is not known is None.
 
     Lengths are those of the largest lesion; areas are of all lesions together. `prediction_set` holds its
-    classes with blanks between; `remarks` the error, or the reasons of a refusal, a flag beside another class
-    than malignant, how the file was read, and the warnings about the image.
+    classes with blanks between; `remarks` the error, or the reasons of a refusal, a flag, how the file was
+    read, and the warnings about the image.
     """
     row = dict.fromkeys(COLUMNS)
     row["image"] = record["image"]
@@ -152,7 +157,7 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
         row |= {"label": record["label"], "lesions": len(lesions), "flagged": record["flagged"]}
         if record["prediction_set"] is not None:
             row["prediction_set"] = " ".join(record["prediction_set"])
-        if record["flagged"] and record["label"] != "malignant":
+        if record["flagged"]:
             remarks.insert(0, FLAGGED)
         if lesions:
             row["longest_diameter_px"] = lesions[0]["longest_diameter_px"]
@@ -202,7 +207,10 @@ def _answer(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
         length = f"{row['longest_diameter_mm']:.1f} mm" if in_mm else f"{row['longest_diameter_px']:,.0f} px"
         found += f"; area {area}, longest diameter {length}"
     anyway = "Refused, analysed anyway. " if record["refused"] else ""
-    return f"{anyway}{record['label'].capitalize()} ({classes}). {found}."
+    sets = ""
+    if record["prediction_set"] is not None:
+        sets = f" {record['coverage']:.0%} prediction set: {', '.join(record['prediction_set'])}."
+    return f"{anyway}{record['label'].capitalize()} ({classes}).{sets} {found}."
 
 
 def _cell(value: Any) -> Any:

@@ -116,22 +116,24 @@ class Prediction:
     def save(self, folder: str | os.PathLike) -> Path:
         """Write `mask.png` (0 or 255, the image's size), `overlay.png` and `prediction.json` to a folder.
 
-        It is created where missing, and returned.
+        It is created where missing, and returned. A refused image has no mask file.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(self.mask.astype(np.uint8) * 255).save(folder / "mask.png")
+        if self.label is not None:
+            Image.fromarray(self.mask.astype(np.uint8) * 255).save(folder / "mask.png")
         self.overlay(beside=True).save(folder / "overlay.png")
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
         (folder / "prediction.json").write_text(text, encoding="utf-8")
         return folder
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a summary without the arrays, JSON-ready."""
+        """Return a summary without the arrays, JSON-ready; None is what a refused image does not tell."""
         height, width = self.mask.shape
+        answered = self.label is not None
         return {
             "label": self.label,
-            "flagged": self.flagged,
+            "flagged": self.flagged if answered else None,
             "probabilities": self.probabilities and dict(self.probabilities),
             "calibrated": self.calibrated,
             "prediction_set": self.prediction_set and list(self.prediction_set),
@@ -141,8 +143,8 @@ class Prediction:
             "remarks": list(self.remarks),
             "height": height,
             "width": width,
-            "lesion_area_px": int(self.mask.sum()),
-            "measurements": [lesion.to_dict() for lesion in self.measurements],
+            "lesion_area_px": int(self.mask.sum()) if answered else None,
+            "measurements": [lesion.to_dict() for lesion in self.measurements] if answered else None,
         }
 
     def __repr__(self) -> str:

@@ -138,8 +138,8 @@ def check_ours(folder: Path, names: Iterable[str]) -> None:
     if foreign:
         listed = ", ".join(foreign[:3]) + (", …" if foreign[3:] else "")
         raise UsageError(
-            f"{len(foreign)} files of {folder} would be overwritten that no earlier run wrote, or that were "
-            f"changed since ({listed}).",
+            f"This run would overwrite files in {folder} that no earlier run wrote, or that somebody changed "
+            f"since ({listed}).",
             "Choose another output folder. Nothing was written.",
         )
 

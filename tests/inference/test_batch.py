@@ -36,8 +36,9 @@ def record(image="a.png", *, spacing_mm=None, refused=False, anyway=False) -> di
     return {
         "image": image,
         "label": None if hidden else "benign",
-        "flagged": False,
+        "flagged": None if hidden else False,
         "prediction_set": None if hidden else ["benign", "malignant"],
+        "coverage": None if hidden else 0.9,
         "probabilities": None if hidden else {"normal": 0.1, "benign": 0.7, "malignant": 0.2},
         "refused": refused,
         "reasons": ["It is blank."] if refused else [],
@@ -45,9 +46,11 @@ def record(image="a.png", *, spacing_mm=None, refused=False, anyway=False) -> di
         "warnings": ["It is small."],
         "height": 50,
         "width": 80,
-        "lesion_area_px": int(mask.sum()),
-        "measurements": [lesion.to_dict() for lesion in measure_lesions(mask, spacing_mm=spacing_mm)],
-        "mask": "a_mask.png",
+        "lesion_area_px": None if hidden else int(mask.sum()),
+        "measurements": None
+        if hidden
+        else [lesion.to_dict() for lesion in measure_lesions(mask, spacing_mm=spacing_mm)],
+        "mask": None if hidden else "a_mask.png",
         "overlay": "a_overlay.png",
     }
 
@@ -78,6 +81,15 @@ class TestPredictFiles:
         assert json.loads(line) == json.loads(json.dumps(found))
         assert (found["image"], found["mask"]) == ("a.png", "a_mask.png")
         run.close()
+
+    def test_a_refused_image_has_no_mask_and_none_of_an_earlier_run(self, predictor, tmp_path):
+        Image.new("L", (64, 64), 90).save(tmp_path / "blank.png")
+        files, out = [ImageFile(tmp_path / "blank.png", "blank.png", "blank")], tmp_path / "out"
+        (anyway,) = predict_files(predictor, files, out, anyway=True)
+        assert (out / anyway["mask"]).exists()
+        (record,) = predict_files(predictor, files, out)
+        assert record["refused"] and record["mask"] is None and record["warnings"] == []
+        assert not (out / "blank_mask.png").exists() and (out / record["overlay"]).exists()
 
     def test_which_frame_of_a_clip_it_is_stands_in_every_output(self, predictor, files, tmp_path):
         clip = np.stack([make_phantom("benign", seed=0, size=(64, 90)).image] * 3)
@@ -117,7 +129,7 @@ class TestPredictFiles:
             list(predict_files(predictor, files, out))
         (out / "c_mask.png").write_bytes(b"corrected by hand")
         before = {path.name: path.read_bytes() for path in out.iterdir()}
-        with pytest.raises(UsageError, match=r"1 files of .* \(c_mask\.png\)"):
+        with pytest.raises(UsageError, match=r"\(c_mask\.png\)"):
             next(predict_files(predictor, files, out))
         assert {path.name: path.read_bytes() for path in out.iterdir()} == before
         list(predict_files(predictor, files[:1], out))
@@ -146,7 +158,8 @@ class TestTable:
         row = table_row(FAILED)
         assert row == {**dict.fromkeys(COLUMNS), "image": "bad.png", "remarks": FAILED["error"]}
         refused = table_row(record(refused=True))
-        assert (refused["label"], refused["p_benign"]) == (None, None)
+        for column in ("label", "p_benign", "flagged", "lesions", "lesion_area_px", "mask"):
+            assert refused[column] is None, column
         assert refused["remarks"].startswith("It is blank.")
 
     def test_a_refused_image_analysed_anyway_is_marked(self):
@@ -154,15 +167,16 @@ class TestTable:
         assert (row["label"], row["refused"]) == ("benign", True)
         assert row["remarks"].startswith("It is blank.")
 
-    def test_a_flag_is_told_beside_another_class(self):
+    def test_a_flag_and_the_prediction_set_are_told(self):
         flagged = {**record(), "flagged": True}
         row = table_row(flagged)
         assert (row["flagged"], row["prediction_set"]) == (True, "benign malignant")
         assert row["remarks"] == f"{FLAGGED} It is small."
         assert FLAGGED in summary_line(flagged)
+        assert "90% prediction set: benign, malignant." in summary_line(flagged)
         malignant = {**flagged, "label": "malignant", "prediction_set": None}
-        assert FLAGGED not in table_row(malignant)["remarks"]
-        assert table_row(malignant)["prediction_set"] is None
+        assert FLAGGED in table_row(malignant)["remarks"]
+        assert "prediction set" not in summary_line(malignant)
 
     def test_a_probability_is_rounded_once(self, tmp_path):
         close = {**record(), "probabilities": {"normal": 0.12346, "benign": 0.87654, "malignant": 0.0}}
