@@ -1,6 +1,6 @@
 () => {
-    // Names for what Gradio leaves without one, for screen readers: the button around an image, the place where
-    // one is missing, and the examples.
+    // What Gradio leaves out for screen readers and the keyboard: names of the button around an image, of the
+    // place where one is missing, and of the examples; a way to scroll a table without a mouse.
     const name = () => {
         for (const button of document.querySelectorAll("button:not([aria-label]):has(> .image-frame)")) {
             const label = button.closest(".block")?.querySelector("[data-testid='block-label']");
@@ -8,6 +8,9 @@
         }
         for (const empty of document.querySelectorAll("div.empty[aria-label]:not([role])")) {
             empty.setAttribute("role", "img");
+        }
+        for (const table of document.querySelectorAll(".virtual-table-viewport:not(:has([tabindex='0']))")) {
+            table.querySelector("[role=gridcell], [role=columnheader], th, td")?.setAttribute("tabindex", "0");
         }
         for (const [gallery, kind] of [["#examples", "Example"], ["#recent", "Last image"]]) {
             for (const item of document.querySelectorAll(`${gallery} .thumbnail-item`)) {
