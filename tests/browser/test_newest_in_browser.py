@@ -36,15 +36,17 @@ IMAGES = {
     f"{name}.png": make_phantom("malignant", seed=9, size=(80, 110 + n)).image for n, name in enumerate("ab")
 }
 PASTED = make_phantom("normal", seed=4, size=(84, 120)).image
-ANYTIME = ("upload", "drop", "paste", "photo", "example", "recent", "row")
+ANYTIME = ("upload", "paste", "photo", "example", "recent")
 FIRST = (*ANYTIME, "frame", "clear")
 # There is no × where the box is empty, and no frame to choose where no clip is.
 SECOND = {
     **dict.fromkeys(FIRST, ANYTIME),
-    **dict.fromkeys(("upload", "drop", "paste", "photo"), (*ANYTIME, "clear")),
+    **dict.fromkeys(("upload", "paste", "photo"), (*ANYTIME, "clear")),
     "frame": (*ANYTIME, "clear", "frame"),
 }
 PAIRS = [(first, second) for first in FIRST for second in SECOND[first]]
+# What is dropped goes the way of an upload, and what a row opens that of one of the last images.
+PAIRS += [("upload", "drop"), ("drop", "row"), ("row", "drop"), ("row", "upload"), ("frame", "row")]
 _COPY = """async (bytes) => {
     const blob = new Blob([new Uint8Array(bytes)], { type: "image/png" });
     await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
