@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from busi_unet.config import CLASS_NAMES
+from busi_unet.data.published import citation_of
 from busi_unet.imaging.agreement import Agreement
 from busi_unet.imaging.measure import Lesion
 
@@ -143,7 +144,9 @@ def _describe_calibration(calibration: Calibration) -> str:
         else "none: the probabilities may be overconfident"
     ]
     if sets:
-        shares = ", ".join(f"{percent(share)} in {source}" for source, share in sets.elsewhere.items())
+        shares = ", ".join(
+            f"{percent(share)} in {citation_of(source).title}" for source, share in sets.elsewhere.items()
+        )
         parts.append(
             f"prediction sets of {percent(sets.coverage)} coverage"
             + (f" (at a hospital that they were not fitted to: {shares})" if shares else "")
@@ -318,7 +321,9 @@ def describe_set(prediction: Prediction, calibration: Calibration) -> str:
     measured = calibration.prediction_sets and calibration.prediction_sets.elsewhere
     if not measured:
         return sets
-    shares = ", ".join(f"{_of_100(share)} ({name})" for name, share in measured.items())
+    shares = ", ".join(
+        f"{_of_100(share)} in {citation_of(source).title}" for source, share in measured.items()
+    )
     return f"{sets} Measured at hospitals they were not fitted to: {shares}."
 
 

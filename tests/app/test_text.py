@@ -100,7 +100,7 @@ def test_a_prediction_set_says_what_was_measured_elsewhere() -> None:
     )
 
     assert "benign, malignant." in stated and "90 of 100" in stated
-    assert "90 of 100" in measured and "84 of 100 (breast)" in measured
+    assert "90 of 100" in measured and "84 of 100 in BrEaST" in measured
     assert describe_set(_prediction(_mask(), "benign"), Calibration()) == ""
 
 
