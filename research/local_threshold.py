@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from busi_unet.config import Thresholds
 from busi_unet.evaluation.report import table
 from busi_unet.training.local_threshold import FEWEST, threshold_for
 
-_COUNTS, _DRAWS, _SENSITIVITY, _SHIPPED = (20, 50, 100, 200), 500, 0.95, 0.1
+_COUNTS, _DRAWS, _SENSITIVITY = (20, 50, 100, 200), 500, 0.95
 
 
 def main(files: Sequence[str]) -> None:
@@ -28,7 +29,7 @@ def main(files: Sequence[str]) -> None:
             images = list(csv.DictReader(stream))
         probability = np.array([float(image["p_malignant"] or 0) for image in images])
         malignant = np.array([image["label"] == "malignant" for image in images])
-        flagged = probability >= _SHIPPED
+        flagged = probability >= Thresholds().malignant
         rows.append(
             [
                 images[0]["source"],

@@ -83,7 +83,7 @@ class BatchHandlers:
         """Outline lesions in many breast ultrasound images and classify each; give one zip back.
 
         An image that cannot be used becomes a row with the reason and never stops the others. The zip holds
-        a mask and an overlay per image, a table (CSV and JSON lines) and a report (HTML).
+        an overlay per image, a mask where it was analysed, a table (CSV and JSON lines) and a report (HTML).
 
         Args:
             images: PNG, JPEG, WebP, BMP, TIFF or DICOM files and zips of them, 500 at most.

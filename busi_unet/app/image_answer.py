@@ -152,7 +152,7 @@ def report(
         **prediction.to_dict(),
         **analysis.to_dict(prediction),
         "agreement": agreement and agreement.to_dict(),
-        "warnings": list(image_warnings(analysis.image)),
+        "warnings": list(_warnings(analysis, prediction)),
         "weights": model.to_dict(),
     }
 
@@ -174,11 +174,15 @@ def verdict(analysis: Analysis, model: ModelInUse, prediction: Prediction) -> st
 
 def findings(analysis: Analysis, model: ModelInUse, prediction: Prediction, found: str) -> str:
     """Return a result in words, Markdown: notices, where the image is from, what was found, with what."""
-    warnings = () if prediction.refused else image_warnings(analysis.image)
-    quotes = [model.notice, *prediction.remarks, *warnings]
+    quotes = [model.notice, *prediction.remarks, *_warnings(analysis, prediction)]
     paragraphs = [f"> {quote}" for quote in quotes if quote]
     paragraphs += [analysis.remark, found, " ".join(notes(analysis, prediction)), model.describe()]
     return "\n\n".join(filter(None, paragraphs))
+
+
+def _warnings(analysis: Analysis, prediction: Prediction) -> tuple[str, ...]:
+    """Return what may mislead the model in an image; of one that was not analysed there is nothing to say."""
+    return () if prediction.label is None else image_warnings(analysis.image)
 
 
 def notes(analysis: Analysis, prediction: Prediction) -> list[str]:

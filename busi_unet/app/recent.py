@@ -15,8 +15,9 @@ from busi_unet.app.answers import as_file
 from busi_unet.errors import UsageError
 
 MAX_RECENT = 12
-# Should the server not be told of a page that closes, those of longest ago make room.
-MAX_PAGES = 200
+# Should the server not be told of a page that closes, those of longest ago make room: 12 images of a usual
+# size take some 6 MB, and those of 50 million pixels a hundred times as much.
+MAX_PAGES = 40
 _THUMBNAIL = (160, 120)
 _Thumbnail = tuple[str, str]
 

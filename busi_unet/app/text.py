@@ -53,9 +53,8 @@ VIEWS = (
 )
 ORIGINAL, OVERLAY = "Original", "Overlay"
 PROBABILITIES, VERDICT, FINDINGS = "Class probabilities", "Verdict", "Findings"
-ANYWAY, ANALYSING, NOT_ANALYSED, ANALYSED_ANYWAY = (
-    *("Analyse anyway", "Analysing…", "Not analysed", "Analysed anyway, not reliable"),
-)
+ANYWAY, ANALYSING = "Analyse anyway", "Analysing…"
+NOT_ANALYSED, ANALYSED_ANYWAY = "Not analysed", "Analysed anyway, not reliable"
 REFUSED_HELP = (
     "If it is a breast ultrasound image, crop it to the scan alone and choose it again, or analyse it anyway."
 )
@@ -165,9 +164,8 @@ NO_PAIR_CLASS = "The class of the training pair is not chosen."
 # Many images.
 BATCH_FILES, BATCH_START, BATCH_CANCEL = "Images or a zip", "Analyse all", "Cancel"
 BATCH_DOWNLOAD, BATCH_PROGRESS, BATCH_OVERLAYS = "Download all results", "Progress", "Overlays"
-BATCH_TABLE, BATCH_TABLE_HINT = (
-    *("Images", "Classes in percent. The ⋮ of a heading sorts; a click on a row opens its image."),
-)
+BATCH_TABLE = "Images"
+BATCH_TABLE_HINT = "Classes in percent. The ⋮ of a heading sorts; a click on a row opens its image."
 BATCH_HEADERS = (
     *("No.", "Image", "Class", "Flag", *(name.capitalize() for name in CLASS_NAMES)),
     *("Prediction set", "Lesions", "Longest", "Unit", "Remarks"),

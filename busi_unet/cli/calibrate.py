@@ -46,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from busi_unet.data.prepared import load_prepared
-    from busi_unet.evaluation.leakage import ALL, model_and_images, split_for
+    from busi_unet.evaluation.leakage import split_for
+    from busi_unet.inference.predictor import Predictor
     from busi_unet.models.folder import save_model
     from busi_unet.training.calibrate import recalibrate
     from busi_unet.training.local_threshold import calibrate_to_hospital
@@ -54,8 +55,11 @@ def run(args: argparse.Namespace) -> None:
     require(args.output or Path(args.model).is_dir(), f"{args.model} is not a folder: add --output DIR.")
     require(0 < args.sensitivity <= 1, "--sensitivity is a share above 0, up to 1.")
     data = load_prepared(args.data)
-    predictor, images, _ = model_and_images(args.model, data, ALL)
+    predictor = Predictor.from_pretrained(None if args.model == "embedded" else args.model)
     if split_for(predictor.config, data).foreign:
+        fitted = not (args.left_out or args.refuse)
+        require(fitted, "--left-out and --refuse need the data that the model was made on.")
+        images = [row for part in data.values() for row in part]
         config, found = calibrate_to_hospital(predictor, images, sensitivity=args.sensitivity)
         ood, rows = predictor.ood, _local_rows(found)
     else:

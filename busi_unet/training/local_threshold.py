@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -14,9 +15,6 @@ from busi_unet.errors import UsageError
 from busi_unet.evaluation.statistics import Bootstrap
 from busi_unet.inference.predictor import Predictor
 from busi_unet.io.decode import decode_image
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 _RESAMPLES, _LEVEL = 1000, 0.95
 FEWEST = 5
@@ -42,7 +40,7 @@ class LocalThreshold:
 
 
 def calibrate_to_hospital(
-    predictor: Predictor, images: Dataset, *, sensitivity: float = 0.95
+    predictor: Predictor, images: Sequence[Mapping[str, Any]], *, sensitivity: float = 0.95
 ) -> tuple[ModelConfig, LocalThreshold]:
     """Return the model's config with a threshold of one's own, and how reliable that is.
 

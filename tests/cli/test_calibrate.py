@@ -37,6 +37,8 @@ def test_at_another_hospital_only_the_threshold_for_flagging_is_set(tiny_model, 
     assert local.calibration == before.calibration
     assert replace(local.thresholds, malignant=before.thresholds.malignant) == before.thresholds
     assert f"{local.thresholds.malignant:.3f}" in shown and "specificity" in shown
+    # What would have no effect there is not passed over in silence.
+    assert main([*words, "--left-out", str(tiny_model)]) == 2
 
 
 def test_what_is_to_be_refused_lies_in_a_folder_for_each_kind(tiny_model, prepared, tmp_path, capsys):
