@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from busi_unet.imaging.contours import trace_contours
+
+
+def filled(contours: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    # Four times as large, less half a point: Pillow paints the pixels on a line as well.
+    canvas = Image.new("1", (4 * shape[1], 4 * shape[0]))
+    for contour in contours:
+        ImageDraw.Draw(canvas).polygon([tuple(point) for point in (4 * contour - 0.5).tolist()], fill=1)
+    return np.asarray(canvas)[2::4, 2::4]
+
+
+def test_every_corner_gives_the_mask_back() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        mask = rng.random((13, 17)) > 0.6
+        contours = trace_contours(mask, tolerance=0)
+        np.testing.assert_array_equal(filled(contours, mask.shape), ndimage.binary_fill_holes(mask))
+
+
+def test_a_box_has_four_corners_clockwise() -> None:
+    mask = np.zeros((9, 9), bool)
+    mask[2:5, 1:8] = True
+
+    (box,) = trace_contours(mask)
+
+    assert box.tolist() == [[1, 2], [8, 2], [8, 5], [1, 5]]
+
+
+@pytest.mark.parametrize("tolerance", [0.5, 1.0, 2.0])
+def test_a_disc_stays_a_disc_with_few_corners(tolerance: float) -> None:
+    y, x = np.mgrid[:100, :120]
+    mask = (y - 50) ** 2 + (x - 60) ** 2 < 40**2
+
+    (disc,) = trace_contours(mask, tolerance)
+
+    again = filled([disc], mask.shape)
+    assert (again & mask).sum() / (again | mask).sum() > 1 - tolerance / 30
+    assert len(disc) < (200 if tolerance < 1 else 40)
+
+
+def test_regions_that_meet_at_a_corner_are_one_and_an_empty_mask_has_none() -> None:
+    mask = np.zeros((6, 6), bool)
+    assert trace_contours(mask) == []
+    mask[1:3, 1:3] = mask[3:5, 3:5] = True
+
+    assert len(trace_contours(mask)) == 1
