@@ -80,6 +80,10 @@ def test_the_predictor_loads_torch_and_the_hubs_client_only_when_they_are_used()
     assert not imported_by("from busi_unet import Predictor") & later
 
 
+def test_the_options_of_a_training_are_listed_without_loading_torch():
+    assert not imported_by("import busi_unet.cli.train") & (TRAINING_ONLY | {"torch"})
+
+
 def test_the_page_needs_no_training_libraries():
     assert not imported_by("import busi_unet.app.page") & TRAINING_ONLY - {"matplotlib"}
 

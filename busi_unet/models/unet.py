@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from busi_unet.config import CLASS_NAMES, Architecture
-from busi_unet.models.encoders import double_conv, encoder_entry
+from busi_unet.models.encoder_modules import double_conv
+from busi_unet.models.encoders import encoder_entry
 
 _HEAD_CHANNELS = 256
 

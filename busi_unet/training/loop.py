@@ -123,6 +123,7 @@ def fit(run: Run) -> None:
         unit="step",
         disable=not accelerator.is_main_process,
     )
+    tell_plan(run)
     with bar, StopSignals() as signals:
         while progress.epoch < options.epochs:
             if not options.no_validation and progress.epoch - progress.best_epoch >= options.patience:
@@ -146,9 +147,38 @@ def fit(run: Run) -> None:
             save(run)
             if run.validation_loader is not None:
                 log_overlays(accelerator, run.ema.module, run.validation_loader.dataset, progress.epoch)
-            shown = {name: row[f"validation_{name}"] for name in ("dice", "accuracy")}
-            bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items() if value is not None})
+            tell_epoch(run, bar)
             stop_if_told(run, signals)
+
+
+def tell_plan(run: Run) -> None:
+    """Print, on the main process, which images are trained on and which choose the epoch."""
+    if run.accelerator.is_main_process:
+        images, options = run.made_on["images"], run.options
+        trained = images["train"] + (images["validation"] if options.no_validation else 0)
+        choice = "the last epoch becomes the model"
+        if not options.last_epoch:
+            choice = f"{images['validation']} validation images choose the epoch that becomes the model"
+        print(
+            f"Training on {trained} images for {options.epochs} epochs; {choice}. "
+            f"{images['test']} test images stay unseen.",
+            file=sys.stderr,
+        )
+
+
+def tell_epoch(run: Run, bar: tqdm) -> None:
+    """Print, on the main process, what the epoch that has just ended gave, and which is the best so far."""
+    if not run.accelerator.is_main_process:
+        return
+    options, progress = run.options, run.progress
+    row, told = progress.history[-1], []
+    for part in ("train",) if options.no_validation else ("train", "validation"):
+        metrics = {"loss": f"{part}_loss", "Dice": f"{part}_dice", "accuracy": f"{part}_accuracy"}
+        known = [f"{title} {row[key]:.3f}" for title, key in metrics.items() if row[key] is not None]
+        told.append(f"{part} {', '.join(known)}")
+    if not options.last_epoch:
+        told.append(f"best so far: epoch {progress.best_epoch}")
+    bar.write(f"Epoch {progress.epoch} of {options.epochs}: {'; '.join(told)}", file=sys.stderr)
 
 
 def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:
@@ -254,7 +284,10 @@ def finish(run: Run, data: DatasetDict) -> None:
             # Rounded as a model folder rounds weights.
             model, config, _ = load_model(run.options.output / SELECTED_NAME)
             predictor = Predictor(TorchRuntime(model, str(run.accelerator.device)), config)
-            unseen = None
+            unseen, fitted = None, ["which images to refuse (out of distribution)"]
+            if not run.options.no_validation:
+                fitted.insert(0, "probabilities and thresholds on the validation images (calibrate)")
+            print(f"The weights are final. Still to fit: {'; '.join(fitted)}.", file=sys.stderr)
             if not run.options.no_validation:
                 unseen = collect_answers([(predictor, data["validation"])])
             config, ood = calibrate_model(predictor, data, unseen)

@@ -11,9 +11,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from busi_unet.config import Preprocess
-from busi_unet.data.augment import AUGMENTATIONS
 from busi_unet.errors import UsageError
 from busi_unet.models.encoders import ENCODERS
+
+QUICK = {"size": 128, "epochs": 12}
+"""What --quick sets unless it is given: a first model in about five minutes on two CPU cores."""
 
 
 def _option(default: Any, text: str, *, free: bool = False, **limits: Any) -> Any:
@@ -76,7 +78,8 @@ class TrainOptions(BaseModel):
     )
     class_weight: float = _option(0.5, "weight of the classification loss; the mask loss has 1", ge=0)
     label_smoothing: float = _option(0.05, "of the classification loss", ge=0, lt=1)
-    augment: Literal[tuple(AUGMENTATIONS)] = _option("full", "random changes of the training images")
+    # Not from `data.augment`, which takes seconds to import: --help answers at once.
+    augment: Literal["none", "full"] = _option("full", "random changes of the training images")
     patience: int = _option(12, "epochs without a better validation score before stopping", ge=1)
     select: Literal["best", "last"] = _option(
         "best",
@@ -132,8 +135,9 @@ class TrainOptions(BaseModel):
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> TrainOptions:
-        """Return the options among parsed arguments."""
-        return cls(**{name: value for name, value in vars(arguments).items() if name in cls.model_fields})
+        """Return the options among parsed arguments; what was not given is as in `QUICK` or by default."""
+        given = {name: value for name, value in vars(arguments).items() if name in cls.model_fields}
+        return cls(**{**(QUICK if arguments.quick else {}), **given})
 
     def to_dict(self) -> dict[str, Any]:
         """Return all options, JSON-ready, paths as text."""
@@ -147,13 +151,15 @@ class TrainOptions(BaseModel):
 
 
 def add_options(parser: argparse.ArgumentParser, *, without: Collection[str] = ()) -> None:
-    """Add one flag per field of `TrainOptions`, save those named; ranges are checked by the options."""
+    """Add --quick and one flag per field of `TrainOptions`, save those named; the options check ranges."""
+    preset = " ".join(f"{_flag(name)} {value}" for name, value in QUICK.items())
+    parser.add_argument("--quick", action="store_true", help=f"a first model in minutes: {preset}")
     for name, field in TrainOptions.model_fields.items():
         if name in without:
             continue
         kind, text = field.annotation, field.description
         if kind is bool:
-            parser.add_argument(_flag(name), action="store_true", help=text)
+            parser.add_argument(_flag(name), action="store_true", help=text, default=argparse.SUPPRESS)
             continue
         choices = None
         if typing.get_origin(kind) is Literal:
@@ -162,7 +168,7 @@ def add_options(parser: argparse.ArgumentParser, *, without: Collection[str] = (
             kind = typing.get_args(kind)[0]
         if field.default is not None:
             text += f" (default: {field.default})"
-        parser.add_argument(_flag(name), type=kind, default=field.default, choices=choices, help=text)
+        parser.add_argument(_flag(name), type=kind, default=argparse.SUPPRESS, choices=choices, help=text)
 
 
 def _flag(name: str) -> str:

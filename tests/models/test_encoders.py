@@ -3,7 +3,8 @@ import torch
 
 from busi_unet.config import Architecture
 from busi_unet.errors import IncompatibleModelError, MissingDependencyError
-from busi_unet.models.encoders import ENCODERS, InvertedResidual, encoder_entry
+from busi_unet.models.encoder_modules import InvertedResidual
+from busi_unet.models.encoders import ENCODERS, encoder_entry
 
 
 def build(name: str) -> torch.nn.Module:

@@ -59,8 +59,12 @@ def history(output: Path) -> list[dict[str, str]]:
         return [{**row, "seconds": ""} for row in csv.DictReader(file)]
 
 
-def test_a_run_leaves_a_model_that_predicts_and_a_record(options, prepared):
+def test_a_run_leaves_a_model_that_predicts_and_a_record(options, prepared, capsys):
     folder = train(options)
+    told = [line for line in capsys.readouterr().err.splitlines() if "best so far" in line]
+    for line, row in zip(told, history(options.output), strict=True):
+        for name in ("train_loss", "validation_loss", "validation_dice", "validation_accuracy"):
+            assert f" {float(row[name]):.3f}" in line
     training = load_config(folder).training
     assert training == json.loads((options.output / "manifest.json").read_text(encoding="utf-8"))
     assert training["options"] == options.recipe()

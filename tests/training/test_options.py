@@ -1,11 +1,13 @@
 import argparse
 import math
+import typing
 from pathlib import Path
 
 import pytest
 
+from busi_unet.data.augment import AUGMENTATIONS
 from busi_unet.errors import UsageError
-from busi_unet.training.options import TrainOptions, add_options
+from busi_unet.training.options import QUICK, TrainOptions, add_options
 
 
 def parse(*arguments: str) -> argparse.Namespace:
@@ -15,9 +17,19 @@ def parse(*arguments: str) -> argparse.Namespace:
 
 
 def test_the_command_line_has_every_option_with_its_default():
-    arguments = vars(parse())
-    assert TrainOptions(**arguments) == TrainOptions()
-    assert set(arguments) == set(TrainOptions.model_fields)
+    assert TrainOptions.from_arguments(parse()) == TrainOptions()
+    parser = argparse.ArgumentParser(add_help=False)
+    add_options(parser)
+    assert {action.dest for action in parser._actions} == {*TrainOptions.model_fields, "quick"}
+
+
+def test_quick_gives_way_to_what_is_given():
+    quick = TrainOptions.from_arguments(parse("--quick", "--size", "192"))
+    assert quick == TrainOptions(**QUICK | {"size": 192}) != TrainOptions()
+
+
+def test_every_augmentation_can_be_named():
+    assert set(typing.get_args(TrainOptions.model_fields["augment"].annotation)) == set(AUGMENTATIONS)
 
 
 def test_flags_reach_the_options():
