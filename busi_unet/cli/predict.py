@@ -29,6 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--anyway", action="store_true", help="analyse blank and out-of-distribution images, too; marked"
     )
+    parser.add_argument(
+        "--frames",
+        choices=("first", "all"),
+        default="first",
+        help="of a clip: the first frame alone, or all, with NAME_frames.csv, a row per frame, and "
+        "NAME_overlay.webp; its key frame then stands for it (%(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON line per image instead of text")
     parser.epilog = (
         "The output folder holds NAME_mask.png and NAME_overlay.png of each image, predictions.jsonl, "
@@ -39,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from busi_unet.inference.batch import JSON_LINES_NAME, predict_files, summary_line, write_summary
+    from busi_unet.inference.clip import predict_all_frames
     from busi_unet.inference.predictor import Predictor
     from busi_unet.io.find_images import find_images
 
@@ -54,7 +62,8 @@ def run(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
         files = find_images(args.images, Path(scratch))
         try:
-            for record in predict_files(predictor, files, args.output, anyway=args.anyway):
+            predict = predict_all_frames if args.frames == "all" else None
+            for record in predict_files(predictor, files, args.output, anyway=args.anyway, predict=predict):
                 records.append(record)
                 line = json.dumps(record, ensure_ascii=False) if args.json else summary_line(record)
                 print(line, flush=True)

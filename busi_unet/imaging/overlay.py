@@ -170,6 +170,18 @@ def draw_banner(image: Image.Image, text: str) -> Image.Image:
     return drawn
 
 
+def draw_caption(image: Image.Image, text: str) -> Image.Image:
+    """Return the image with a line of text on a dark strip below it, RGB."""
+    size = max(10, round(max(image.size) / 32))
+    while size > 6 and ImageFont.load_default(size).getlength(text) > image.width:
+        size -= 1
+    drawn = Image.new("RGB", (image.width, image.height + round(1.6 * size)))
+    drawn.paste(image)
+    place = (image.width / 2, image.height + 0.8 * size)
+    ImageDraw.Draw(drawn).text(place, text, (255, 255, 255), ImageFont.load_default(size), anchor="mm")
+    return drawn
+
+
 def outline(mask: np.ndarray) -> np.ndarray:
     """Return the outline of a bool (H, W) mask as a bool (H, W) line inside it."""
     width = max(1, round(max(mask.shape) / 250))

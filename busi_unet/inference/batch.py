@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from busi_unet.io.html import render
 JSON_LINES_NAME, _TABLE_NAME, _REPORT_NAME = "predictions.jsonl", "predictions.csv", "report.html"
 FLAGGED = "Flagged: the malignant probability is above the alert threshold."
 COLUMNS = (
-    *("image", "label", *(f"p_{name}" for name in CLASS_NAMES)),
+    *("image", "frame", "frames", "label", *(f"p_{name}" for name in CLASS_NAMES)),
     *("flagged", "prediction_set", "refused", "remarks"),
     *("width", "height", "lesions", "lesion_area_px", "lesion_area_mm2"),
     *("longest_diameter_px", "longest_diameter_mm", "mask", "overlay"),
@@ -34,12 +34,16 @@ COLUMNS = (
 
 
 def predict_files(
-    predictor: Predictor, files: Iterable[ImageFile], output: Path, *, anyway: bool = False
+    predictor: Predictor,
+    files: Iterable[ImageFile],
+    output: Path,
+    *,
+    anyway: bool = False,
+    predict: Callable[[Predictor, ImageFile, Path, bool], dict[str, Any]] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Predict image files one by one and write a mask, an overlay and a JSON line for each.
 
-    A file that cannot be used gives a record with its error and never stops the rest. Of a DICOM clip the
-    first frame is taken.
+    A file that cannot be used gives a record with its error and never stops the rest.
 
     Args:
         predictor: loaded.
@@ -48,6 +52,8 @@ def predict_files(
             overlay), `predictions.jsonl`, and `written.sha256`, by which later runs know what they may
             replace; created where missing.
         anyway: analyse images that are refused, too; they stay marked.
+        predict: what is done with a file: `predict_file`, which takes the first frame of a clip, or
+            `clip.predict_all_frames`.
 
     Yields:
         A record per file, JSON-ready: `image`, and either `error` or the entries of `Prediction.to_dict`
@@ -58,7 +64,8 @@ def predict_files(
         UsageError: it would replace a file that no earlier run wrote; nothing is written.
     """
     files = list(files)
-    names = (name for file in files if not file.problem for name in _results(file))
+    kinds = ("mask.png", "overlay.png", "overlay.webp", "frames.csv")
+    names = (f"{file.name}_{kind}" for file in files if not file.problem for kind in kinds)
     check_ours(output, (JSON_LINES_NAME, _TABLE_NAME, _REPORT_NAME, *names))
     output.mkdir(parents=True, exist_ok=True)
     written = hashlib.sha256()
@@ -66,7 +73,7 @@ def predict_files(
     with (output / JSON_LINES_NAME).open("wb") as lines:
         for file in files:
             try:
-                found = _predict(predictor, file, output, anyway)
+                found = (predict or predict_file)(predictor, file, output, anyway)
             except BusiUNetError as error:
                 found = {"error": str(error)}
             except OSError as error:
@@ -82,12 +89,15 @@ def predict_files(
             yield record
 
 
-def _predict(predictor: Predictor, file: ImageFile, output: Path, anyway: bool) -> dict[str, Any]:
+def predict_file(
+    predictor: Predictor, file: ImageFile, output: Path, anyway: bool, *, index: int = 0
+) -> dict[str, Any]:
+    """Predict a file, of a clip the frame of an index from 0; return its record. See `predict_files`."""
     if file.problem:
         raise BusiUNetError(file.problem)
-    image = read_image(file.path, name=file.shown)
+    image = read_image(file.path, index=index, name=file.shown)
     prediction = predictor.predict(image, anyway=anyway)
-    mask, overlay = _results(file)
+    mask, overlay = f"{file.name}_mask.png", f"{file.name}_overlay.png"
     write_ours(output, overlay, _png(prediction.overlay(beside=True)))
     if prediction.label is None:
         # No file: one without lesions would look like that of a normal image.
@@ -96,10 +106,6 @@ def _predict(predictor: Predictor, file: ImageFile, output: Path, anyway: bool) 
     write_ours(output, mask, _png(Image.fromarray(prediction.mask.astype(np.uint8) * 255)))
     warnings = list(image_warnings(image))
     return {**prediction.to_dict(), "warnings": warnings, "mask": mask, "overlay": overlay}
-
-
-def _results(file: ImageFile) -> tuple[str, str]:
-    return f"{file.name}_mask.png", f"{file.name}_overlay.png"
 
 
 def _png(image: Image.Image) -> bytes:
@@ -118,12 +124,7 @@ def write_summary(records: Sequence[Mapping[str, Any]], output: Path, *, model: 
         date: as the report shows it.
     """
     rows = [table_row(record) for record in records]
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, COLUMNS)
-    writer.writeheader()
-    writer.writerows({column: _cell(value) for column, value in row.items()} for row in rows)
-    # Excel takes a table without the mark at its start for the local 8-bit code.
-    write_ours(output, _TABLE_NAME, table.getvalue().encode("utf-8-sig"))
+    write_ours(output, _TABLE_NAME, table_bytes(rows, COLUMNS))
     page = render(
         "predictions.html",
         title="Breast ultrasound: automatic analysis",
@@ -133,6 +134,16 @@ def write_summary(records: Sequence[Mapping[str, Any]], output: Path, *, model: 
         date=date,
     )
     write_ours(output, _REPORT_NAME, page.encode())
+
+
+def table_bytes(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
+    """Return the columns of rows as a CSV that spreadsheets read as it is meant."""
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, columns, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows({column: _cell(value) for column, value in row.items()} for row in rows)
+    # Excel takes a table without the mark at its start for the local 8-bit code.
+    return table.getvalue().encode("utf-8-sig")
 
 
 def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,7 +159,11 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
         row["remarks"] = record["error"]
         return row
     row |= {
-        name: record[name] for name in ("width", "height", "refused", "lesion_area_px", "mask", "overlay")
+        name: record[name]
+        for name in (
+            *("frame", "frames", "width", "height"),
+            *("refused", "lesion_area_px", "mask", "overlay"),
+        )
     }
     remarks = [*record["reasons"], *record["remarks"], *record["warnings"]]
     if record["label"] is not None:

@@ -57,6 +57,8 @@ class Prediction:
         flagged: whether the malignant probability reaches the model's threshold, whatever the label.
         calibrated: whether the probabilities were calibrated.
         remarks: how the file was read and measured, one sentence each; empty where that was as usual.
+        frame: of a clip, from 1.
+        frames: how many its file holds.
     """
 
     image: np.ndarray
@@ -74,6 +76,8 @@ class Prediction:
     flagged: bool = False
     calibrated: bool = False
     remarks: tuple[str, ...] = ()
+    frame: int = 1
+    frames: int = 1
 
     @property
     def inner(self) -> np.ndarray | None:
@@ -143,6 +147,8 @@ class Prediction:
             "remarks": list(self.remarks),
             "height": height,
             "width": width,
+            "frame": self.frame,
+            "frames": self.frames,
             "lesion_area_px": int(self.mask.sum()) if answered else None,
             "measurements": [lesion.to_dict() for lesion in self.measurements] if answered else None,
         }

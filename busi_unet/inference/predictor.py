@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -11,13 +11,13 @@ from typing import Protocol
 import numpy as np
 
 from busi_unet.config import ModelConfig, Thresholds
-from busi_unet.errors import HubAccessError, UsageError
+from busi_unet.errors import HubAccessError, UnreadableImageError, UsageError
 from busi_unet.imaging.measure import measure_image
 from busi_unet.inference.calibration import calibrated_probabilities, map_peak, prediction_set
 from busi_unet.inference.postprocess import mask_from_probability
 from busi_unet.inference.prediction import Prediction, RawOutput
 from busi_unet.inference.preprocess import Preprocessor
-from busi_unet.io.decode import DecodedImage, ImageSource, read_image
+from busi_unet.io.decode import DecodedImage, ImageSource, read_frames, read_image
 from busi_unet.models.ood import OodDetector
 
 EMBEDDED = Path(__file__).parents[1] / "weights"
@@ -146,6 +146,44 @@ class Predictor:
                 predictions.append(self.interpret(image, raw, spacing_mm=spacing_mm, anyway=anyway))
         return predictions
 
+    def predict_clip(
+        self,
+        source: ImageSource,
+        *,
+        name: str | None = None,
+        spacing_mm: tuple[float, float] | None = None,
+        anyway: bool = False,
+    ) -> Iterator[Prediction]:
+        """Predict all frames of a DICOM clip, an animation or a TIFF, of which one at a time is in memory.
+
+        Args:
+            source, name: as for `io.decode.read_frames`.
+            spacing_mm, anyway: as for `predict`.
+
+        Returns:
+            An iterator over the predictions of frame 1 to the last; one that cannot be read is `refused`.
+            `inference.clip.Clip` gathers what they show.
+
+        Raises:
+            UnreadableImageError: the first frame cannot be read.
+            UsageError: more than 1,000 frames, or a spacing as for `predict`.
+        """
+        return self._predict_frames(read_frames(source, name=name), spacing_mm, anyway)
+
+    def _predict_frames(
+        self,
+        frames: Iterator[DecodedImage | UnreadableImageError],
+        spacing_mm: tuple[float, float] | None,
+        anyway: bool,
+    ) -> Iterator[Prediction]:
+        for number, frame in enumerate(frames, start=1):
+            if isinstance(frame, DecodedImage):
+                last = self.predict(frame, spacing_mm=spacing_mm, anyway=anyway)
+            else:
+                nothing = DecodedImage(np.zeros_like(last.image), frames=last.frames, index=number - 1)
+                last = _refused(nothing, (str(frame),))
+            yield last
+
     def run(self, images: Sequence[np.ndarray]) -> list[RawOutput]:
         """Return what the network says of images uint8 (H, W), all of them at once."""
         batch = np.stack([self._preprocess(image) for image in images])
@@ -180,18 +218,7 @@ class Predictor:
         image = decoded.pixels
         reasons = self._reasons_to_refuse(image, raw)
         if reasons and not anyway:
-            return Prediction(
-                image=image,
-                mask=np.zeros(image.shape, dtype=bool),
-                probability=np.zeros(image.shape, dtype=np.float32),
-                probabilities=None,
-                label=None,
-                refused=True,
-                reasons=reasons,
-                measurements=(),
-                coarse_activation_map=np.zeros((1, 1), dtype=np.float32),
-                remarks=decoded.remarks,
-            )
+            return _refused(decoded, reasons)
         own_thresholds, calibration = self.config.thresholds, self.config.calibration
         thresholds = thresholds or own_thresholds
         probability = self.restore(raw, image.shape)
@@ -224,6 +251,8 @@ class Predictor:
             boundary_band=calibration.boundary_band if outlined_as_fitted else None,
             calibrated=calibration.fitted,
             remarks=decoded.remarks + remarks,
+            frame=decoded.index + 1,
+            frames=decoded.frames,
         )
 
     def map_peak(self, raw: RawOutput, shape: tuple[int, int]) -> float:
@@ -237,6 +266,23 @@ class Predictor:
         if self.ood is None or threshold is None or self.ood.distance(raw.features) <= threshold:
             return ()
         return (OUT_OF_DISTRIBUTION,)
+
+
+def _refused(image: DecodedImage, reasons: tuple[str, ...]) -> Prediction:
+    return Prediction(
+        image=image.pixels,
+        mask=np.zeros(image.pixels.shape, dtype=bool),
+        probability=np.zeros(image.pixels.shape, dtype=np.float32),
+        probabilities=None,
+        label=None,
+        refused=True,
+        reasons=reasons,
+        measurements=(),
+        coarse_activation_map=np.zeros((1, 1), dtype=np.float32),
+        remarks=image.remarks,
+        frame=image.index + 1,
+        frames=image.frames,
+    )
 
 
 def _mean_with_mirrored(raw: RawOutput, mirrored: RawOutput) -> RawOutput:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -11,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from busi_unet.errors import UnreadableImageError
+from busi_unet.errors import UnreadableImageError, UsageError
 from busi_unet.io.dicom import Loaded, check_index, is_dicom, read_dicom
 from busi_unet.io.dicom_pixels import usual_depth
 from busi_unet.io.pillow_files import (
@@ -29,6 +31,7 @@ ImageSource = Image.Image | np.ndarray | str | os.PathLike | bytes | IO[bytes]
 
 MAX_PIXELS = 50_000_000
 MIN_SIDE = 16
+MAX_FRAMES = 1000
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".dcm"}
@@ -96,7 +99,69 @@ def read_image(source: ImageSource, *, index: int = 0, name: str | None = None) 
         UsageError: there is no frame of this index.
     """
     name = name or name_of(source)
-    loaded = load_pixels(source, index=index, name=name)
+    return _decoded(load_pixels(source, index=index, name=name), index, name)
+
+
+def read_frames(
+    source: ImageSource, *, name: str | None = None
+) -> Iterator[DecodedImage | UnreadableImageError]:
+    """Read all frames of a clip, of which one at a time is in memory.
+
+    Args:
+        source, name: as for `read_image`; an image of one frame is a clip of one.
+
+    Returns:
+        An iterator over the frames in their order; for one that cannot be read, the error.
+
+    Raises:
+        UnreadableImageError: the first frame cannot be read.
+        UsageError: more than 1,000 frames.
+    """
+    name = name or name_of(source)
+    if not isinstance(source, (Image.Image, np.ndarray)):
+        source = _stream(source, name)
+    first = _decoded(load_pixels(source, index=0, name=name), 0, name)
+    if first.frames > MAX_FRAMES:
+        raise UsageError(
+            f"{name} has {first.frames:,} frames; one run takes at most {MAX_FRAMES:,}.",
+            "Export a shorter clip.",
+        )
+    others = _other_frames(source, first.frames, name) if first.frames > 1 else ()
+    return itertools.chain([first], others)
+
+
+def _other_frames(
+    stream: Path | io.BytesIO, frames: int, name: str
+) -> Iterator[DecodedImage | UnreadableImageError]:
+    opened, again = None, stream
+    if not is_dicom(stream):
+        # Opened once: to reach a frame, Pillow decodes those before it. What reads the file a second time
+        # must not move in the same stream.
+        opened = Image.open(stream, formats=FORMATS)
+        again = stream if isinstance(stream, Path) else io.BytesIO(stream.getvalue())
+    for index in range(1, frames):
+        called = f"Frame {index + 1} of {frames} of {name}"
+        try:
+            if opened is None:
+                loaded = read_dicom(stream, index=index, name=called, max_pixels=MAX_PIXELS)
+            else:
+                loaded = _page(opened, index, again, called)._replace(frames=frames)
+            yield _decoded(loaded, index, called)
+        except UnreadableImageError as error:
+            yield error
+
+
+def _page(opened: Image.Image, index: int, again: Path | io.BytesIO, name: str) -> Loaded:
+    try:
+        opened.seek(index)
+    except Exception as error:
+        raise _damaged(name) from error
+    pixels, remarks = _upright(opened, again, name)
+    return Loaded(pixels, remarks=remarks)
+
+
+def _decoded(loaded: Loaded, index: int, name: str) -> DecodedImage:
+    """Return what a file holds as grey pixels; see `read_image`."""
     to_grey = _grey_from_array if isinstance(loaded.pixels, np.ndarray) else _grey_from_pil
     grey, coloured = to_grey(loaded.pixels, name)
     remarks = loaded.remarks

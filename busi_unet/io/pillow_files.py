@@ -37,7 +37,8 @@ def choose_page(image: Image.Image, index: int) -> tuple[int, tuple[str, ...]]:
             largest = sizes.index(max(sizes))
             image.seek(largest)
             return 1, (f"This is page {largest + 1} of {pages}, the largest.",)
-        pages = max(1, len(sizes))
+        # Those beyond count, but are not looked at.
+        pages = pages if len(sizes) == _MAX_PAGES else max(1, len(sizes))
     if 0 < index < pages:
         image.seek(index)
     return pages, ()

@@ -91,3 +91,14 @@ def test_a_dicom_file_names_the_extra_it_needs(tiny_model, tmp_path, monkeypatch
     out = tmp_path / "out"
     assert main(["predict", str(tmp_path / "a.dcm"), "--model", str(tiny_model), "--output", str(out)]) == 1
     assert 'pip install "busi-unet[dicom]"' in capsys.readouterr().out
+
+
+def test_all_frames_of_a_clip(tiny_model, tmp_path, capsys):
+    frames = [Image.fromarray(make_phantom("benign", seed=seed, size=(64, 90)).image) for seed in range(3)]
+    frames[0].save(tmp_path / "clip.webp", save_all=True, append_images=frames[1:])
+    out = tmp_path / "out"
+    arguments = ["--model", str(tiny_model), "--output", str(out), "--frames", "all", "--json"]
+    assert main(["predict", str(tmp_path / "clip.webp"), *arguments]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["clip"]["frames"] == 3
+    assert {"clip_overlay.webp", "clip_frames.csv", "clip_mask.png"} < {path.name for path in out.iterdir()}

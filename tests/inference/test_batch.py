@@ -46,6 +46,8 @@ def record(image="a.png", *, spacing_mm=None, refused=False, anyway=False) -> di
         "warnings": ["It is small."],
         "height": 50,
         "width": 80,
+        "frame": 1,
+        "frames": 1,
         "lesion_area_px": None if hidden else int(mask.sum()),
         "measurements": None
         if hidden

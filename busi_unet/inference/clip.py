@@ -1,0 +1,164 @@
+"""All frames of a clip: a row each, the key frame, a clip of the overlays."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import AppendingTiffWriter
+from scipy import ndimage
+
+from busi_unet.imaging.overlay import draw_caption
+from busi_unet.inference.batch import COLUMNS, predict_file, table_bytes, table_row
+from busi_unet.inference.prediction import Prediction
+from busi_unet.inference.predictor import Predictor
+from busi_unet.io.decode import read_image
+from busi_unet.io.files import write_ours
+from busi_unet.io.find_images import ImageFile
+
+KEY_FRAME_RULE = (
+    "Key frame: the highest lesion probability among the frames whose outline is at least 80 % as large as "
+    "the largest (area: median of three frames)."
+)
+FRAME_COLUMNS = (
+    "frame",
+    "frames",
+    "key_frame",
+    *(name for name in COLUMNS if name not in ("image", "frame", "frames", "mask", "overlay")),
+)
+_LARGE = 0.8
+_SIDE = 640
+_MILLISECONDS = 100
+
+
+class Clip:
+    """What the frames of a clip show, gathered one after the other; it keeps no pixels.
+
+    Attributes:
+        rows: of the frames so far, `FRAME_COLUMNS` each but for `key_frame`.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def add(self, prediction: Prediction) -> None:
+        """Add the next frame."""
+        empty = {"image": "", "warnings": [], "mask": None, "overlay": None}
+        self.rows.append(table_row({**prediction.to_dict(), **empty}))
+
+    @property
+    def unit(self) -> str:
+        """The unit of areas: "mm2" if that of every lesion is known, else "px"."""
+        outlined = [row for row in self.rows if row["lesions"]]
+        return "mm2" if outlined and all(row["lesion_area_mm2"] is not None for row in outlined) else "px"
+
+    @property
+    def areas(self) -> list[float | None]:
+        """Area of all lesions of each frame, in `unit`; None where a frame was not analysed."""
+        name = f"lesion_area_{self.unit}"
+        return [None if row["label"] is None else row[name] or 0 for row in self.rows]
+
+    @property
+    def malignant(self) -> list[float | None]:
+        """Malignant probability of each frame; None where it was not analysed."""
+        return [row["p_malignant"] for row in self.rows]
+
+    @property
+    def key_frame(self) -> int | None:
+        """Number of the frame that stands for the clip; None where no frame was analysed.
+
+        The one of the highest lesion probability among those whose outlined area, the median of three
+        frames, is at least 80 % of the largest such area: a single frame with a false outline does not count.
+        """
+        analysed = [row for row in self.rows if row["label"] is not None]
+        if not analysed:
+            return None
+        areas = np.array([row["lesion_area_px"] for row in analysed], dtype=float)
+        lasting = np.minimum(areas, ndimage.median_filter(areas, 3, mode="nearest"))
+        lasting = lasting if lasting.any() else areas
+        large = [row for row, area in zip(analysed, lasting, strict=True) if area >= _LARGE * lasting.max()]
+        return min(large, key=lambda row: row["p_normal"])["frame"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a summary, JSON-ready; None where no frame was analysed."""
+        analysed = [row for row in self.rows if row["label"] is not None]
+        areas = self.areas
+        most = max(analysed, key=lambda row: row["p_malignant"], default=None)
+        largest = max(range(len(areas)), key=lambda index: areas[index] or 0) if any(areas) else None
+        return {
+            "frames": self.rows[0]["frames"] if self.rows else 0,
+            "analysed": len(analysed),
+            "with_lesion": sum(bool(row["lesions"]) for row in analysed),
+            "flagged": sum(row["flagged"] for row in analysed),
+            "key_frame": self.key_frame,
+            "highest_p_malignant": most and most["p_malignant"],
+            "highest_p_malignant_frame": most and most["frame"],
+            "largest_area": None if largest is None else areas[largest],
+            "largest_area_unit": None if largest is None else self.unit,
+            "largest_area_frame": None if largest is None else largest + 1,
+        }
+
+    def to_csv(self) -> bytes:
+        """Return a table of `FRAME_COLUMNS`, a row per frame, as spreadsheets read it."""
+        key = self.key_frame
+        return table_bytes([{**row, "key_frame": row["frame"] == key} for row in self.rows], FRAME_COLUMNS)
+
+
+@contextlib.contextmanager
+def overlay_clip(file: IO[bytes]) -> Iterator[Callable[[Prediction], None]]:
+    """Write a WebP of 10 overlays a second, each with its number, at most 640 pixels a side.
+
+    Yields:
+        What adds the overlay of a frame. They wait on the disk, so that a long clip takes no more memory.
+    """
+    size: tuple[int, int] | None = None
+
+    def add(prediction: Prediction) -> None:
+        nonlocal size
+        shown = prediction.overlay()
+        shown.thumbnail((_SIDE, _SIDE))
+        size = size or shown.size
+        if shown.size != size:
+            shown = ImageOps.pad(shown, size)
+        told = f"Frame {prediction.frame} of {prediction.frames}"
+        if prediction.label is not None:
+            told += f": {prediction.label}, malignant {prediction.probabilities['malignant']:.0%}"
+        draw_caption(shown, told).save(frames, "TIFF", compression="tiff_lzw")
+        frames.newFrame()
+
+    with tempfile.TemporaryFile() as waiting:
+        with AppendingTiffWriter(waiting) as frames:
+            yield add
+        with Image.open(waiting) as overlays:
+            overlays.save(file, "WEBP", save_all=True, duration=_MILLISECONDS, quality=80)
+
+
+def predict_all_frames(predictor: Predictor, file: ImageFile, output: Path, anyway: bool) -> dict[str, Any]:
+    """Predict a file as `batch.predict_file` does; of a clip all frames, for which its key frame stands.
+
+    Beside the files of the key frame there are `NAME_overlay.webp` and `NAME_frames.csv`, and the record has
+    an entry `clip`: `Clip.to_dict` with the names of both.
+    """
+    if file.problem or read_image(file.path, name=file.shown).frames == 1:
+        return predict_file(predictor, file, output, anyway)
+    clip, names = Clip(), (f"{file.name}_overlay.webp", f"{file.name}_frames.csv")
+    with tempfile.TemporaryFile() as overlays:
+        with overlay_clip(overlays) as add:
+            for prediction in predictor.predict_clip(file.path, name=file.shown, anyway=anyway):
+                clip.add(prediction)
+                add(prediction)
+                if sys.stderr.isatty():
+                    told = f"{file.shown}: frame {prediction.frame} of {prediction.frames}"
+                    print(told, end="\r", file=sys.stderr, flush=True)
+        overlays.seek(0)
+        write_ours(output, names[0], overlays.read())
+    write_ours(output, names[1], clip.to_csv())
+    record = predict_file(predictor, file, output, anyway, index=(clip.key_frame or 1) - 1)
+    record["remarks"] = [f"The key frame of {len(clip.rows)}, all analysed.", *record["remarks"]]
+    return {**record, "clip": {**clip.to_dict(), "overlay": names[0], "table": names[1]}}
