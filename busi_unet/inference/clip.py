@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,10 +23,6 @@ from busi_unet.io.decode import read_image
 from busi_unet.io.files import write_ours
 from busi_unet.io.find_images import ImageFile
 
-KEY_FRAME_RULE = (
-    "Key frame: the highest lesion probability among the frames whose outline is at least 80 % as large as "
-    "the largest (area: median of three frames)."
-)
 FRAME_COLUMNS = (
     "frame",
     "frames",
@@ -73,17 +70,17 @@ class Clip:
     def key_frame(self) -> int | None:
         """Number of the frame that stands for the clip; None where no frame was analysed.
 
-        The one of the highest lesion probability among those whose outlined area, the median of three
-        frames, is at least 80 % of the largest such area: a single frame with a false outline does not count.
+        The one of the highest lesion probability among those whose outlined area is 80 to 125 % of the
+        largest, which is the largest median of three frames in a row: a single false outline is none.
         """
         analysed = [row for row in self.rows if row["label"] is not None]
         if not analysed:
             return None
         areas = np.array([row["lesion_area_px"] for row in analysed], dtype=float)
-        lasting = np.minimum(areas, ndimage.median_filter(areas, 3, mode="nearest"))
-        lasting = lasting if lasting.any() else areas
-        large = [row for row, area in zip(analysed, lasting, strict=True) if area >= _LARGE * lasting.max()]
-        return min(large, key=lambda row: row["p_normal"])["frame"]
+        largest = ndimage.median_filter(areas, 3, mode="nearest").max() or areas.max()
+        # The largest is the area of some frame, so there is always one.
+        large = (_LARGE * largest <= areas) & (areas <= largest / _LARGE)
+        return min(itertools.compress(analysed, large), key=lambda row: row["p_normal"])["frame"]
 
     def to_dict(self) -> dict[str, Any]:
         """Return a summary, JSON-ready; None where no frame was analysed."""
