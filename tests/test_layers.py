@@ -60,7 +60,7 @@ def test_torch_is_imported_by_models_training_and_one_module_of_inference_and_da
 
 
 def test_predicting_works_where_nothing_of_the_extras_is_installed():
-    extras = (*TRAINING_ONLY, "gradio", "mcp", "reportlab", "pydicom", "tqdm")
+    extras = (*TRAINING_ONLY, "gradio", "mcp", "reportlab", "pydicom", "highdicom", "nibabel", "tqdm")
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({extras!r}));"
         "import numpy as np; from busi_unet import Predictor;"

@@ -118,7 +118,7 @@ class BatchHandlers:
         for record in predict_files(model.predictor, files, output):
             records.append(record)
             rows.append(_row(len(records), record))
-            if "error" not in record and len(gallery) < MAX_SHOWN:
+            if not record["error"] and len(gallery) < MAX_SHOWN:
                 gallery.append(_thumbnail(output / record["overlay"], kept, record))
             now = time.monotonic()
             left = (now - start) / len(records) * (len(files) - len(records))
@@ -297,7 +297,7 @@ def _row(number: int, record: dict[str, Any]) -> list[Any]:
     row = table_row(record)
     unit = "px" if row["longest_diameter_mm"] is None else "mm"
     shares = [None if row[f"p_{name}"] is None else round(100 * row[f"p_{name}"], 1) for name in CLASS_NAMES]
-    label = text.BATCH_NOT_USED if "error" in record else row["label"] or text.NOT_ANALYSED.lower()
+    label = text.BATCH_NOT_USED if record["error"] else row["label"] or text.NOT_ANALYSED.lower()
     length = [round(row[f"longest_diameter_{unit}"], 1), unit] if row["lesions"] else [None, None]
     classes = (row["prediction_set"] or "").replace(" ", ", ")
     found = [label, text.BATCH_FLAG if row["flagged"] else "", *shares, classes, row["lesions"], *length]

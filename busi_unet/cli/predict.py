@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
+import time
+from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from busi_unet.cli.common import add_device, warn
 from busi_unet.errors import UnreadableImageError
+from busi_unet.imaging.formats import FORMATS
+
+_SECONDS_BETWEEN_LINES = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,10 +43,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a clip: the first frame alone, or all, with NAME_frames.csv, a row per frame, and "
         "NAME_overlay.webp; its key frame then stands for it (%(default)s)",
     )
+    parser.add_argument(
+        "--format",
+        type=lambda text: tuple(dict.fromkeys(text.split(","))),
+        default=("png",),
+        metavar="NAME,…",
+        help=f"how masks and measurements are written: {', '.join(FORMATS)} (png); dicom needs DICOM images, "
+        "copies their header, and writes a segmentation (SEG) and a structured report (SR)",
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON line per image instead of text")
     parser.epilog = (
-        "The output folder holds NAME_mask.png and NAME_overlay.png of each image, predictions.jsonl, "
-        "predictions.csv, report.html and written.sha256; files that no earlier run wrote are not replaced. "
+        "The output folder holds NAME_mask.png and NAME_overlay.png of each image, the files of other "
+        "formats, predictions.jsonl, predictions.csv, report.html and written.sha256; files that no earlier "
+        "run wrote are not replaced. "
         "Exit code 1: some images could not be used (the others were)."
     )
 
@@ -62,8 +78,16 @@ def run(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
         files = find_images(args.images, Path(scratch))
         try:
-            predict = predict_all_frames if args.frames == "all" else None
-            for record in predict_files(predictor, files, args.output, anyway=args.anyway, predict=predict):
+            run = predict_files(
+                predictor,
+                files,
+                args.output,
+                anyway=args.anyway,
+                formats=args.format,
+                model=weights,
+                predict=predict_all_frames if args.frames == "all" else None,
+            )
+            for record in _with_progress(run, len(files)):
                 records.append(record)
                 line = json.dumps(record, ensure_ascii=False) if args.json else summary_line(record)
                 print(line, flush=True)
@@ -71,8 +95,25 @@ def run(args: argparse.Namespace) -> None:
             # Also when Ctrl-C stops it: what is done is kept.
             if records:
                 write_summary(records, args.output, model=weights, date=f"{date.today()}")
-    if failures := sum("error" in record for record in records):
+    if failures := sum(bool(record["error"]) for record in records):
         message = f"{failures} of {len(records)} images could not be used; the others were."
         if failures == len(records):
             message = "No image could be used."
         raise UnreadableImageError(message, f"See {args.output / JSON_LINES_NAME}.")
+    if missing := sum(bool(record["not_written"]) for record in records):
+        raise UnreadableImageError(
+            f"{missing} of {len(records)} images could not be written in every format.",
+            f"See {args.output / JSON_LINES_NAME}.",
+        )
+
+
+def _with_progress(records: Iterable[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:
+    """Tell on stderr how far a run is where its lines on stdout go to a file or a pipe."""
+    start = told = time.monotonic()
+    for done, record in enumerate(records, start=1):
+        yield record
+        now = time.monotonic()
+        if not sys.stdout.isatty() and (now - told >= _SECONDS_BETWEEN_LINES or done == total):
+            told = now
+            left = (now - start) / done * (total - done)
+            print(f"{done} of {total} images done, about {left:.0f} s left.", file=sys.stderr, flush=True)

@@ -1,8 +1,8 @@
-"""Many image files: masks, overlays, JSON lines, a table for programs and an HTML page for people."""
+"""Many image files: overlays, masks in any format, JSON lines, a table for programs, a page for people."""
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import hashlib
 import io
 import json
@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import BusiUNetError, first_line
+from busi_unet.imaging.formats import Result, RunFiles, check_formats
 from busi_unet.imaging.quality import image_warnings
 from busi_unet.inference.predictor import Predictor
 from busi_unet.io.decode import read_image
-from busi_unet.io.files import check_ours, note_written, write_ours
+from busi_unet.io.files import check_ours, note_written, table_bytes, write_ours
 from busi_unet.io.find_images import ImageFile
 from busi_unet.io.html import render
 
@@ -31,6 +31,13 @@ COLUMNS = (
     *("width", "height", "lesions", "lesion_area_px", "lesion_area_mm2"),
     *("longest_diameter_px", "longest_diameter_mm", "mask", "overlay"),
 )
+RECORD = (
+    *("image", "frame", "frames", "error", "label", "flagged"),
+    *("probabilities", "calibrated", "prediction_set", "coverage"),
+    *("refused", "reasons", "remarks", "height", "width", "lesion_area_px", "measurements", "warnings"),
+    *("mask", "overlay", "files", "not_written", "clip"),
+)
+"""The keys of each record of `predict_files`."""
 
 
 def predict_files(
@@ -39,47 +46,54 @@ def predict_files(
     output: Path,
     *,
     anyway: bool = False,
-    predict: Callable[[Predictor, ImageFile, Path, bool], dict[str, Any]] | None = None,
+    predict: Callable[[Predictor, ImageFile, RunFiles, bool], dict[str, Any]] | None = None,
+    formats: Sequence[str] = ("png",),
+    model: str = "",
 ) -> Iterator[dict[str, Any]]:
-    """Predict image files one by one and write a mask, an overlay and a JSON line for each.
+    """Predict image files one by one and write an overlay, the formats asked for and a JSON line for each.
 
     A file that cannot be used gives a record with its error and never stops the rest.
 
     Args:
         predictor: loaded.
         files: as `find_images` lists them.
-        output: folder for `NAME_mask.png` (0 or 255, the image's size), `NAME_overlay.png` (original beside
-            overlay), `predictions.jsonl`, and `written.sha256`, by which later runs know what they may
-            replace; created where missing.
+        output: folder for `NAME_overlay.png` (original beside overlay), the files of the formats,
+            `predictions.jsonl`, and `written.sha256`, by which later runs know what they may replace; created
+            where missing. What a format has one file for is written when the run ends or is stopped.
         anyway: analyse images that are refused, too; they stay marked.
         predict: what is done with a file: `predict_file`, which takes the first frame of a clip, or
             `clip.predict_all_frames`.
+        formats: names of `FORMATS`; `png` writes `NAME_mask.png` (0 or 255, the image's size).
+        model: what the formats say of the weights.
 
     Yields:
-        A record per file, JSON-ready: `image`, and either `error` or the entries of `Prediction.to_dict`
-        with `warnings` about the image and the names of `mask` and `overlay` in the output folder; a refused
-        image has no mask.
+        A record per file, JSON-ready, always with the same keys: `image`, `error` or None, the entries of
+        `Prediction.to_dict`, `warnings` about the image, the names of `mask`, `overlay` and all `files` of
+        the formats in the output folder, why it was `not_written` in one of them, and `clip` where all frames
+        were analysed. What there is not is None; a refused image has no file of a format.
 
     Raises:
-        UsageError: it would replace a file that no earlier run wrote; nothing is written.
+        UsageError: no such format; or it would replace a file that no earlier run wrote. Nothing is written.
+        MissingDependencyError: a format needs a package that is not installed.
     """
     files = list(files)
-    kinds = ("mask.png", "overlay.png", "overlay.webp", "frames.csv")
-    names = (f"{file.name}_{kind}" for file in files if not file.problem for kind in kinds)
-    check_ours(output, (JSON_LINES_NAME, _TABLE_NAME, _REPORT_NAME, *names))
+    check_formats(formats)
+    run = RunFiles(output, formats, model)
+    names = [name for file in files if not file.problem for name in _names(file, run)]
+    check_ours(output, (JSON_LINES_NAME, _TABLE_NAME, _REPORT_NAME, *run.joined_names, *names))
     output.mkdir(parents=True, exist_ok=True)
     written = hashlib.sha256()
     note_written(output, JSON_LINES_NAME, written.hexdigest())
-    with (output / JSON_LINES_NAME).open("wb") as lines:
+    with contextlib.closing(run), (output / JSON_LINES_NAME).open("wb") as lines:
         for file in files:
             try:
-                found = (predict or predict_file)(predictor, file, output, anyway)
+                found = (predict or predict_file)(predictor, file, run, anyway)
             except BusiUNetError as error:
                 found = {"error": str(error)}
             except OSError as error:
                 reason = error.strerror or first_line(error)
                 found = {"error": f"{file.shown} could not be read or written ({reason})."}
-            record = {"image": file.shown, **found}
+            record = {**dict.fromkeys(RECORD), "image": file.shown, **found}
             line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
             written.update(line)
             note_written(output, JSON_LINES_NAME, written.hexdigest())
@@ -89,23 +103,31 @@ def predict_files(
             yield record
 
 
+def _names(file: ImageFile, run: RunFiles) -> list[str]:
+    """Return the names of all files that may be written of an image."""
+    kinds = ("overlay.png", "overlay.webp", "frames.csv")
+    return [*(f"{file.name}_{kind}" for kind in kinds), *run.names(file.name)]
+
+
 def predict_file(
-    predictor: Predictor, file: ImageFile, output: Path, anyway: bool, *, index: int = 0
+    predictor: Predictor, file: ImageFile, run: RunFiles, anyway: bool, *, index: int = 0
 ) -> dict[str, Any]:
     """Predict a file, of a clip the frame of an index from 0; return its record. See `predict_files`."""
     if file.problem:
         raise BusiUNetError(file.problem)
     image = read_image(file.path, index=index, name=file.shown)
     prediction = predictor.predict(image, anyway=anyway)
-    mask, overlay = f"{file.name}_mask.png", f"{file.name}_overlay.png"
-    write_ours(output, overlay, _png(prediction.overlay(beside=True)))
-    if prediction.label is None:
-        # No file: one without lesions would look like that of a normal image.
-        (output / mask).unlink(missing_ok=True)
-        return {**prediction.to_dict(), "warnings": [], "mask": None, "overlay": overlay}
-    write_ours(output, mask, _png(Image.fromarray(prediction.mask.astype(np.uint8) * 255)))
-    warnings = list(image_warnings(image))
-    return {**prediction.to_dict(), "warnings": warnings, "mask": mask, "overlay": overlay}
+    overlay, mask = f"{file.name}_overlay.png", f"{file.name}_mask.png"
+    write_ours(run.folder, overlay, _png(prediction.overlay(beside=True)))
+    files, not_written = run.write(Result(file.name, file.shown, prediction, image, file.path, run.model))
+    return {
+        **prediction.to_dict(),
+        "warnings": [] if prediction.label is None else list(image_warnings(image)),
+        "mask": mask if mask in files else None,
+        "overlay": overlay,
+        "files": files,
+        "not_written": not_written,
+    }
 
 
 def _png(image: Image.Image) -> bytes:
@@ -136,16 +158,6 @@ def write_summary(records: Sequence[Mapping[str, Any]], output: Path, *, model: 
     write_ours(output, _REPORT_NAME, page.encode())
 
 
-def table_bytes(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
-    """Return the columns of rows as a CSV that spreadsheets read as it is meant."""
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, columns, extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows({column: _cell(value) for column, value in row.items()} for row in rows)
-    # Excel takes a table without the mark at its start for the local 8-bit code.
-    return table.getvalue().encode("utf-8-sig")
-
-
 def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record of `predict_files` as one flat row of `COLUMNS`; what is not known is None.
 
@@ -155,7 +167,7 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
     """
     row = dict.fromkeys(COLUMNS)
     row["image"] = record["image"]
-    if "error" in record:
+    if record["error"]:
         row["remarks"] = record["error"]
         return row
     row |= {
@@ -165,7 +177,7 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
             *("refused", "lesion_area_px", "mask", "overlay"),
         )
     }
-    remarks = [*record["reasons"], *record["remarks"], *record["warnings"]]
+    remarks = [*record["not_written"], *record["reasons"], *record["remarks"], *record["warnings"]]
     if record["label"] is not None:
         lesions = record["measurements"]
         row |= {f"p_{name}": record["probabilities"][name] for name in CLASS_NAMES}
@@ -187,7 +199,7 @@ def summary_line(record: Mapping[str, Any]) -> str:
     """Return a record of `predict_files` as one line for people."""
     row = table_row(record)
     # Most errors name the file already.
-    if "error" in record and record["image"] in record["error"]:
+    if record["error"] and record["image"] in record["error"]:
         return record["error"]
     parts = [f"{record['image']}:", _answer(record, row), row["remarks"]]
     return " ".join(filter(None, parts))
@@ -195,8 +207,8 @@ def summary_line(record: Mapping[str, Any]) -> str:
 
 def count_by_outcome(records: Sequence[Mapping[str, Any]]) -> str:
     """Return how many images had which outcome, as one sentence."""
-    outcomes = Counter("failed" if "error" in record else record["label"] for record in records)
-    anyway = sum(record.get("refused", False) for record in records) - outcomes[None]
+    outcomes = Counter("failed" if record["error"] else record["label"] for record in records)
+    anyway = sum(bool(record["refused"]) for record in records) - outcomes[None]
     listed = [f"{outcomes[name]} {name}" for name in CLASS_NAMES if outcomes[name]]
     if outcomes[None]:
         listed.append(f"{outcomes[None]} not analysed")
@@ -210,7 +222,7 @@ def count_by_outcome(records: Sequence[Mapping[str, Any]]) -> str:
 
 def _answer(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     """Return class, probabilities and what was outlined, in sentences; empty for a file that failed."""
-    if "error" in record:
+    if record["error"]:
         return ""
     if record["label"] is None:
         return "Not analysed."
@@ -226,11 +238,3 @@ def _answer(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     if record["prediction_set"] is not None:
         sets = f" {record['coverage']:.0%} prediction set: {', '.join(record['prediction_set'])}."
     return f"{anyway}{record['label'].capitalize()} ({classes}).{sets} {found}."
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, float):
-        return round(value, 4)
-    # A spreadsheet runs a cell that begins like this as a formula, and file names are anyone's text.
-    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return f"'{value}" if formula else value

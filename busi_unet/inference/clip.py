@@ -7,7 +7,6 @@ import itertools
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -15,12 +14,13 @@ from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import AppendingTiffWriter
 from scipy import ndimage
 
+from busi_unet.imaging.formats import RunFiles
 from busi_unet.imaging.overlay import draw_caption
-from busi_unet.inference.batch import COLUMNS, predict_file, table_bytes, table_row
+from busi_unet.inference.batch import COLUMNS, RECORD, predict_file, table_row
 from busi_unet.inference.prediction import Prediction
 from busi_unet.inference.predictor import Predictor
 from busi_unet.io.decode import read_image
-from busi_unet.io.files import write_ours
+from busi_unet.io.files import table_bytes, write_ours
 from busi_unet.io.find_images import ImageFile
 
 FRAME_COLUMNS = (
@@ -46,8 +46,8 @@ class Clip:
 
     def add(self, prediction: Prediction) -> None:
         """Add the next frame."""
-        empty = {"image": "", "warnings": [], "mask": None, "overlay": None}
-        self.rows.append(table_row({**prediction.to_dict(), **empty}))
+        empty = {**dict.fromkeys(RECORD), "image": "", "warnings": [], "not_written": []}
+        self.rows.append(table_row({**empty, **prediction.to_dict()}))
 
     @property
     def unit(self) -> str:
@@ -136,14 +136,14 @@ def overlay_clip(file: IO[bytes]) -> Iterator[Callable[[Prediction], None]]:
             overlays.save(file, "WEBP", save_all=True, duration=_MILLISECONDS, quality=80)
 
 
-def predict_all_frames(predictor: Predictor, file: ImageFile, output: Path, anyway: bool) -> dict[str, Any]:
+def predict_all_frames(predictor: Predictor, file: ImageFile, run: RunFiles, anyway: bool) -> dict[str, Any]:
     """Predict a file as `batch.predict_file` does; of a clip all frames, for which its key frame stands.
 
     Beside the files of the key frame there are `NAME_overlay.webp` and `NAME_frames.csv`, and the record has
     an entry `clip`: `Clip.to_dict` with the names of both.
     """
     if file.problem or read_image(file.path, name=file.shown).frames == 1:
-        return predict_file(predictor, file, output, anyway)
+        return predict_file(predictor, file, run, anyway)
     clip, names = Clip(), (f"{file.name}_overlay.webp", f"{file.name}_frames.csv")
     with tempfile.TemporaryFile() as overlays:
         with overlay_clip(overlays) as add:
@@ -154,8 +154,8 @@ def predict_all_frames(predictor: Predictor, file: ImageFile, output: Path, anyw
                     told = f"{file.shown}: frame {prediction.frame} of {prediction.frames}"
                     print(told, end="\r", file=sys.stderr, flush=True)
         overlays.seek(0)
-        write_ours(output, names[0], overlays.read())
-    write_ours(output, names[1], clip.to_csv())
-    record = predict_file(predictor, file, output, anyway, index=(clip.key_frame or 1) - 1)
+        write_ours(run.folder, names[0], overlays.read())
+    write_ours(run.folder, names[1], clip.to_csv())
+    record = predict_file(predictor, file, run, anyway, index=(clip.key_frame or 1) - 1)
     record["remarks"] = [f"The key frame of {len(clip.rows)}, all analysed.", *record["remarks"]]
     return {**record, "clip": {**clip.to_dict(), "overlay": names[0], "table": names[1]}}

@@ -1,4 +1,7 @@
-"""One frame of a DICOM file and the size of its pixels; nothing about the patient is ever read."""
+"""One frame of a DICOM file and the size of its pixels.
+
+Nothing about the patient is read, but by `read_header`, for results in DICOM, which have to name the patient.
+"""
 
 from __future__ import annotations
 
@@ -141,6 +144,20 @@ def read_dicom(stream: Path | io.BytesIO, *, index: int, name: str, max_pixels: 
         # Not quoted, for the same reason.
         remarks.append("The file departs from the DICOM standard; compare the image with that of a viewer.")
     return Loaded(pixels, spacing_mm, frames, regions, aspect, tuple(remarks))
+
+
+def read_header(stream: Path | io.BytesIO) -> Dataset | None:
+    """Return all elements of a file before its pixels, those that name the patient too; None if not DICOM.
+
+    Args:
+        stream: a file that `read_dicom` has read.
+    """
+    import pydicom
+
+    if not is_dicom(stream):
+        return None
+    with _whole(stream) as file:
+        return pydicom.dcmread(file, stop_before_pixels=True)
 
 
 @contextlib.contextmanager

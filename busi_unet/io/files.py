@@ -1,8 +1,9 @@
-"""Files that appear whole or not at all, names and zips from anyone, what an earlier run wrote."""
+"""Files that appear whole or not at all, names and zips from anyone, tables, what an earlier run wrote."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
 import io
@@ -14,7 +15,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
@@ -158,6 +159,30 @@ def write_ours(folder: Path, name: str, content: bytes) -> None:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+# --- Tables --------------------------------------------------------------------------------------
+
+
+def table_bytes(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
+    """Return the columns of rows as a CSV that spreadsheets read as it is meant, UTF-8 with a mark.
+
+    Numbers are rounded to 4 digits; text that a spreadsheet would run as a formula gets a quote before it.
+    """
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, columns, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows({column: _cell(value) for column, value in row.items()} for row in rows)
+    # Excel takes a table without the mark for the local 8-bit code.
+    return table.getvalue().encode("utf-8-sig")
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 4)
+    # File names are anyone's text.
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if formula else value
 
 
 # --- Zips ----------------------------------------------------------------------------------------

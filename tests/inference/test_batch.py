@@ -35,6 +35,8 @@ def record(image="a.png", *, spacing_mm=None, refused=False, anyway=False) -> di
         mask[40:42, 40:45] = True
     return {
         "image": image,
+        "error": None,
+        "not_written": [],
         "label": None if hidden else "benign",
         "flagged": None if hidden else False,
         "prediction_set": None if hidden else ["benign", "malignant"],
@@ -57,7 +59,7 @@ def record(image="a.png", *, spacing_mm=None, refused=False, anyway=False) -> di
     }
 
 
-FAILED = {"image": "bad.png", "error": "bad.png is empty (0 bytes)."}
+FAILED = {**dict.fromkeys(record()), "image": "bad.png", "error": "bad.png is empty (0 bytes)."}
 
 
 class TestPredictFiles:
@@ -119,9 +121,10 @@ class TestPredictFiles:
         bad = ImageFile(tmp_path / "b.png", "b.png", "b")
         known = ImageFile(tmp_path / "z.zip", "z.zip", "z", "z.zip is not a zip.")
         found = list(predict_files(predictor, [files[0], bad, files[1], known], tmp_path / "out"))
-        assert ["error" in record for record in found] == [False, True, False, True]
+        assert [bool(record["error"]) for record in found] == [False, True, False, True]
         assert "b.png is not an image" in found[1]["error"]
-        assert found[3] == {"image": "z.zip", "error": "z.zip is not a zip."}
+        assert found[3]["error"] == "z.zip is not a zip."
+        assert {tuple(record) for record in found} == {tuple(found[0])}
         assert len((tmp_path / "out" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()) == 4
         assert (tmp_path / "out" / "c_mask.png").exists()
 
@@ -138,6 +141,26 @@ class TestPredictFiles:
         (out / "written.sha256").unlink()
         with pytest.raises(UsageError, match=r"a_mask\.png"):
             next(predict_files(predictor, files[:1], out))
+
+    def test_formats_are_written_beside_each_other_and_a_stopped_run_keeps_what_is_done(
+        self, predictor, files, tmp_path
+    ):
+        (tmp_path / "a.png").replace(tmp_path / "gone.png")
+        run = predict_files(predictor, files, tmp_path / "out", formats=("coco", "yolo", "dicom", "csv"))
+        failed, found = next(run), next(run)
+        run.close()
+        assert failed["error"] and failed["files"] is None
+        assert (found["mask"], found["files"]) == (None, ["c.txt"])
+        assert "PNG or COCO" in found["not_written"][0]
+        assert found["not_written"][0] in table_row(found)["remarks"]
+        coco = json.loads((tmp_path / "out" / "coco.json").read_text(encoding="utf-8"))
+        assert [image["file_name"] for image in coco["images"]] == ["c.png"]
+        assert len(coco["annotations"]) == len(found["measurements"])
+        assert (tmp_path / "out" / "measurements.csv").read_bytes().startswith(b"\xef\xbb\xbfimage,")
+        # A later run replaces them all.
+        list(predict_files(predictor, files[1:], tmp_path / "out", formats=("coco", "yolo", "csv")))
+        with pytest.raises(UsageError, match="no format 'gif'"):
+            next(predict_files(predictor, files, tmp_path / "out", formats=("gif",)))
 
     def test_a_dicom_file_is_measured_in_millimetres(self, predictor, tmp_path):
         path = tmp_path / "IM1"

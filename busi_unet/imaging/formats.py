@@ -1,0 +1,290 @@
+"""The formats that the result for an image can be written in: a new one is an entry of `FORMATS`."""
+
+from __future__ import annotations
+
+import gzip
+import importlib
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from busi_unet.config import CLASS_NAMES
+from busi_unet.errors import BusiUNetError, MissingDependencyError, UsageError
+from busi_unet.imaging.contours import trace_contours
+from busi_unet.io.decode import DecodedImage
+from busi_unet.io.files import table_bytes, write_ours
+from busi_unet.io.scale import Spacing
+
+_LESION_COLUMNS = (
+    *("image", "frame", "lesion", "area_px", "area_mm2", "longest_diameter_px", "longest_diameter_mm"),
+    *("perpendicular_px", "perpendicular_mm", "width_px", "height_px", "width_mm", "height_mm"),
+    *("depth_to_width", "taller_than_wide", "skin_distance_px", "skin_distance_mm"),
+    *("left", "top", "right", "bottom"),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A prediction and what its files have to say of its image.
+
+    Attributes:
+        name: of the files, without ending.
+        shown: how the files name the image.
+        prediction: a `Prediction` with a class: a refused image is not written.
+        image: as it was read.
+        source: the file it was read from, where it is still there.
+        model: the weights, for people to read.
+        corrected: the mask was corrected by hand.
+    """
+
+    name: str
+    shown: str
+    prediction: Any
+    image: DecodedImage
+    source: Path | None = None
+    model: str = ""
+    corrected: bool = False
+
+    @property
+    def spacing_mm(self) -> Spacing | None:
+        """Size of a pixel (between rows, between columns) where the lesions lie, or None."""
+        lesions = self.prediction.measurements
+        return lesions[0].spacing_mm if lesions else self.image.spacing_mm
+
+
+@dataclass(frozen=True)
+class Format:
+    """How results are written.
+
+    Attributes:
+        title: on the page.
+        endings: of the files of an image, after its name; where there is `join`, of the one file.
+        write: returns contents by ending; some may be left out. Where there is `join`, what it needs.
+        join: returns one file for all images.
+        needs: a module that has to be installed, and the extra it is in.
+    """
+
+    title: str
+    endings: tuple[str, ...]
+    write: Callable[[Result], Any]
+    join: Callable[[Sequence[Any]], bytes] | None = None
+    needs: tuple[str, str] | None = None
+
+
+def _png(result: Result) -> dict[str, bytes]:
+    stream = io.BytesIO()
+    Image.fromarray(result.prediction.mask.astype(np.uint8) * 255).save(stream, "PNG")
+    return {"_mask.png": stream.getvalue()}
+
+
+def _coco(result: Result) -> dict[str, Any]:
+    """Return an image and its annotations, without their numbers."""
+    prediction = result.prediction
+    height, width = prediction.mask.shape
+    image = {"file_name": result.shown, "width": width, "height": height, "label": prediction.label}
+    if result.image.frames > 1:
+        image["frame"] = result.image.index + 1
+    annotations = []
+    for region in _regions(prediction.mask):
+        rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+        left, top = int(columns[0]), int(rows[0])
+        annotations.append(
+            {
+                "category_id": _class_number(prediction) + 1,
+                # Polygons cannot have holes.
+                "segmentation": _runs(region) if _has_holes(region) else [_corners(region)],
+                "area": int(region.sum()),
+                "bbox": [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top],
+                "iscrowd": 0,
+                "score": round(float(prediction.probabilities[prediction.label]), 4),
+            }
+        )
+    return {"image": image, "annotations": annotations}
+
+
+def _join_coco(entries: Sequence[dict[str, Any]]) -> bytes:
+    annotations = [
+        {"image_id": number, **annotation}
+        for number, entry in enumerate(entries, start=1)
+        for annotation in entry["annotations"]
+    ]
+    content = {
+        "images": [{"id": number, **entry["image"]} for number, entry in enumerate(entries, start=1)],
+        "annotations": [{"id": number, **each} for number, each in enumerate(annotations, start=1)],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(CLASS_NAMES, start=1)],
+    }
+    return json.dumps(content, ensure_ascii=False).encode() + b"\n"
+
+
+def _yolo(result: Result) -> dict[str, bytes]:
+    """Return a line per outer outline: the number of the class in `CLASS_NAMES`, and corners from 0 to 1."""
+    prediction = result.prediction
+    height, width = prediction.mask.shape
+    shares = (polygon / (width, height) for polygon in trace_contours(prediction.mask, tolerance=0))
+    corners = (" ".join(f"{share:.6g}" for share in each.flat) for each in shares)
+    return {".txt": "".join(f"{_class_number(prediction)} {each}\n" for each in corners).encode()}
+
+
+def _nifti(result: Result) -> dict[str, bytes]:
+    """Return the mask as uint8 (columns, rows, 1) from left to right, top to bottom, as ITK reads a PNG."""
+    import nibabel
+
+    down, across = result.spacing_mm or (1.0, 1.0)
+    values = result.prediction.mask.T[:, :, None].astype(np.uint8)
+    image = nibabel.Nifti1Image(values, np.diag([-across, -down, 1.0, 1.0]))
+    image.header.set_xyzt_units("mm" if result.spacing_mm else "unknown")
+    return {"_mask.nii.gz": gzip.compress(image.to_bytes(), mtime=0)}
+
+
+def _dicom(result: Result) -> dict[str, bytes]:
+    from busi_unet.imaging.dicom_results import dicom_results
+
+    return {f"_{name}": content for name, content in dicom_results(result).items()}
+
+
+def _measurements(result: Result) -> list[dict[str, Any]]:
+    """Return a row per lesion."""
+    rows = []
+    for number, lesion in enumerate(result.prediction.measurements, start=1):
+        box = dict(zip(("left", "top", "right", "bottom"), lesion.box, strict=True))
+        row = {**lesion.to_dict(), **box, "image": result.shown, "lesion": number}
+        row["frame"] = result.image.index + 1 if result.image.frames > 1 else None
+        rows.append(row)
+    return rows
+
+
+def _join_measurements(entries: Sequence[list[dict[str, Any]]]) -> bytes:
+    return table_bytes([row for rows in entries for row in rows], _LESION_COLUMNS)
+
+
+FORMATS = {
+    "png": Format("Mask, PNG", ("_mask.png",), _png),
+    "csv": Format("Measurements, CSV", ("_measurements.csv",), _measurements, _join_measurements),
+    "coco": Format("COCO, JSON", ("_coco.json",), _coco, _join_coco),
+    "yolo": Format("YOLO-seg", (".txt",), _yolo),
+    "nifti": Format("NIfTI", ("_mask.nii.gz",), _nifti, needs=("nibabel", "nifti")),
+    "dicom": Format("DICOM: SEG and SR", ("_seg.dcm", "_sr.dcm"), _dicom, needs=("highdicom", "dicom")),
+}
+
+
+def check_formats(names: Iterable[str]) -> None:
+    """Check that formats can be written before there is anything to write.
+
+    Raises:
+        UsageError: there is no such format.
+        MissingDependencyError: it needs a package that is not installed.
+    """
+    for name in names:
+        if name not in FORMATS:
+            raise UsageError(f"There is no format {name!r}.", f"Choose from {', '.join(FORMATS)}.")
+        module, extra = FORMATS[name].needs or (None, None)
+        try:
+            if module:
+                importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise MissingDependencyError(
+                f"The format {name} needs {error.name}.", f'Run: pip install "busi-unet[{extra}]"'
+            ) from error
+
+
+def files_of(result: Result, names: Iterable[str]) -> dict[str, bytes]:
+    """Return the contents of the files of one image in these formats, by their names.
+
+    Raises:
+        UsageError: the image cannot be written in one of them.
+    """
+    check_formats(names)
+    made: dict[str, bytes] = {}
+    for name in names:
+        each = FORMATS[name]
+        written = each.write(result)
+        made |= {each.endings[0]: each.join([written])} if each.join else written
+    return {f"{result.name}{ending}": content for ending, content in made.items()}
+
+
+class RunFiles:
+    """The files of many images in the formats asked for.
+
+    Args:
+        folder: to write to; later runs may replace them, see `io.files.write_ours`.
+        formats: names of `FORMATS`.
+        model: what the files say of the weights.
+    """
+
+    def __init__(self, folder: Path, formats: Iterable[str], model: str) -> None:
+        self.folder, self.model = folder, model
+        self._formats = [FORMATS[name] for name in formats]
+        self._joined: dict[str, tuple[Format, list[Any]]] = {
+            each.endings[0].lstrip("_"): (each, []) for each in self._formats if each.join
+        }
+
+    @property
+    def joined_names(self) -> list[str]:
+        """The names of the files that hold all images."""
+        return list(self._joined)
+
+    def names(self, name: str) -> list[str]:
+        """Return the names of all files that an image of this name may have."""
+        return [f"{name}{ending}" for each in self._formats if not each.join for ending in each.endings]
+
+    def write(self, result: Result) -> tuple[list[str], list[str]]:
+        """Write the files of an image, none of one that was refused; those of an earlier run go.
+
+        Returns:
+            Their names; and why it cannot be written in a format, a sentence each.
+        """
+        made, problems = {}, []
+        for each in self._formats if result.prediction.label is not None else ():
+            try:
+                content = each.write(result)
+            except BusiUNetError as error:
+                problems.append(str(error))
+                continue
+            if each.join:
+                self._joined[each.endings[0].lstrip("_")][1].append(content)
+            else:
+                made |= {f"{result.name}{ending}": content for ending, content in content.items()}
+        for name in self.names(result.name):
+            if name in made:
+                write_ours(self.folder, name, made[name])
+            else:
+                # An empty mask of a refused image would look like that of a normal one.
+                (self.folder / name).unlink(missing_ok=True)
+        return list(made), problems
+
+    def close(self) -> None:
+        """Write the files that hold all images, of a stopped run those that are done."""
+        for name, (each, entries) in self._joined.items():
+            write_ours(self.folder, name, each.join(entries))
+
+
+def _regions(mask: np.ndarray) -> list[np.ndarray]:
+    """Return each lesion of a mask, bool (H, W)."""
+    regions, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    return [regions == number for number in range(1, count + 1)]
+
+
+def _corners(region: np.ndarray) -> list[int]:
+    return trace_contours(region, tolerance=0)[0].ravel().tolist()
+
+
+def _has_holes(mask: np.ndarray) -> bool:
+    return bool((ndimage.binary_fill_holes(mask) != mask).any())
+
+
+def _runs(mask: np.ndarray) -> dict[str, Any]:
+    """Return COCO's uncompressed run lengths: of background, lesion, background, … down the columns."""
+    values = np.concatenate([[False], mask.T.ravel()])
+    ends = np.flatnonzero(np.diff(values)).tolist()
+    return {"counts": np.diff([0, *ends, mask.size]).tolist(), "size": list(mask.shape)}
+
+
+def _class_number(prediction: Any) -> int:
+    return CLASS_NAMES.index(prediction.label)
