@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import sys
 import zlib
 from collections import defaultdict
@@ -28,7 +29,7 @@ from busi_unet.data.prepared import (
     load_prepared,
     read_record,
 )
-from busi_unet.data.readers import Case, Scan, folders, layouts, named, recognise
+from busi_unet.data.readers import Case, Scan, children, folders, layouts, named, recognise
 from busi_unet.data.readers.own import OwnData, scan_own
 from busi_unet.errors import (
     DataLayoutError,
@@ -38,7 +39,7 @@ from busi_unet.errors import (
     first_line,
 )
 from busi_unet.io import files
-from busi_unet.io.decode import EXTENSIONS, decode_image
+from busi_unet.io.decode import EXTENSIONS, read_image
 from busi_unet.io.masks import MAX_VALUES, check_mask, decode_mask, read_mask
 
 if TYPE_CHECKING:
@@ -194,7 +195,10 @@ def _read_folder(given: str, folder: Path, scratch: Path, progress: bool) -> Sou
         # A zip without a folder of its own is unpacked to one whose name says nothing.
         name = Path(given).stem if base.parent == scratch else base.resolve().name
         source = Source(given, layout.source or name, layout.name, named_by_folder=layout.source is None)
-        return _read_scan(source, layout.scan(base), progress)
+        scan = layout.scan(base)
+        if zips := [path.name for path in _zips(inside)]:
+            scan.warnings.append(f"not read: zips inside ({named(zips)})")
+        return _read_scan(source, scan, progress)
     if any(path.suffix == ".parquet" for inner in inside for path in inner.iterdir()):
         try:
             pushed = import_datasets().load_dataset(str(folder), cache_dir=str(scratch / "parquet"))
@@ -203,35 +207,47 @@ def _read_folder(given: str, folder: Path, scratch: Path, progress: bool) -> Sou
                 f"The Parquet files of {folder} cannot be read: {first_line(error)}.", hint=_COLUMNS_HINT
             ) from error
         return _read_prepared(given, pushed, progress)
-    zips = [path for inner in inside for path in inner.iterdir() if path.suffix.lower() == ".zip"]
-    # Only one level of zips: what has just been unpacked is not searched for more.
-    if len(zips) == 1 and scratch not in folder.parents:
+    zips, unpacked = _zips(inside), scratch in folder.parents
+    if len(zips) == 1 and not unpacked:
         return _read_folder(given, _unpack(zips[0], scratch), scratch, progress)
-    problems = [f"{path.name}: one of several zips; name the one to read" for path in zips]
+    what = "is a zip inside a zip; unpack it by hand" if unpacked else "one of several zips; name one of them"
+    problems = [f"{path.name}: {what}" for path in zips]
     problems += [f"{layout.name}: {layout.wanted}" for layout in layouts()]
     raise DataLayoutError(f"{given} cannot be recognised. What was looked for in it:", problems, _OWN_HINT)
 
 
+def _zips(inside: Iterable[Path]) -> list[Path]:
+    return [path for folder in inside for path in children(folder) if path.suffix.lower() == ".zip"]
+
+
 def _read_scan(source: Source, scan: Scan, progress: bool) -> Source:
     source.problems, source.warnings = list(scan.problems), list(scan.warnings)
-    remarks: dict[str, list[str]] = defaultdict(list)
+    remarks: list[tuple[str, str]] = []
     # Decoding and encoding release Python's global lock, so threads do share this work.
     with ThreadPoolExecutor() as pool:
         results = pool.map(lambda case: _read_case(source.name, case, scan.base), scan.cases)
         for row, problems, remarked in _bar(results, len(scan.cases), source.name, progress):
             source.problems += problems
-            for remark, name in remarked:
-                remarks[remark].append(name)
+            remarks += remarked
             if row is not None:
                 source.rows.append(row)
-    source.warnings += [
-        f"{len(names)} masks with {remark} ({named(names)})" for remark, names in sorted(remarks.items())
-    ]
+    source.warnings += _by_kind(remarks)
     return source
 
 
+def _by_kind(remarks: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a line for each kind of remark, whatever its numbers, with the first of them and names."""
+    kinds: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for remark, name in remarks:
+        kinds[re.sub(r"[0-9]+", "", remark)].append((remark, name))
+    return [
+        f"{len(found)} {found[0][0]} ({named([name for _, name in found])})"
+        for _, found in sorted(kinds.items())
+    ]
+
+
 def _read_case(source: str, case: Case, base: Path) -> tuple[Row | None, list[str], list[tuple[str, str]]]:
-    """Return the row, or None with the problems; and remarks on its masks, each with the file's name."""
+    """Return the row, or None with the problems; and remarks on its files, each with the file's name."""
     problems: list[str] = []
     remarks: list[tuple[str, str]] = []
 
@@ -244,7 +260,10 @@ def _read_case(source: str, case: Case, base: Path) -> tuple[Row | None, list[st
         except UnreadableImageError as error:
             problems.append(str(error))
 
-    image = attempt(decode_image, case.image)
+    image = None
+    if decoded := attempt(read_image, case.image):
+        image = decoded.pixels
+        remarks += [(f"images: {remark.rstrip('.')}", name(case.image)) for remark in decoded.remarks]
     if image is not None and (greys := len(np.unique(image))) <= MAX_VALUES:
         problems.append(f"{name(case.image)}: has {greys} grey values, as a mask has; move it away")
     masks = []
@@ -254,10 +273,10 @@ def _read_case(source: str, case: Case, base: Path) -> tuple[Row | None, list[st
             continue
         mask = read.pixels
         if read.remark:
-            remarks.append((read.remark, name(path)))
+            remarks.append((f"masks with {read.remark}", name(path)))
         if image is not None and mask.shape != image.shape:
             if case.scale_mask:
-                remarks.append(("another size than their image, scaled to it", name(path)))
+                remarks.append(("masks with another size than their image, scaled to it", name(path)))
                 scaled = Image.fromarray(mask).resize(image.shape[::-1], Image.Resampling.NEAREST)
                 mask = np.asarray(scaled)
             else:
@@ -340,7 +359,7 @@ def _read_prepared(given: str, dataset: Mapping[str, Dataset], progress: bool) -
         image_id = item["image_id"]
         label = None if item["label"] == UNKNOWN else CLASS_NAMES[item["label"]]
         try:
-            image = decode_image(item["image"]["bytes"], name=image_id)
+            image = read_image(item["image"]["bytes"], name=image_id).pixels
             mask = item["mask"] and decode_mask(item["mask"]["bytes"], name=f"{image_id} (mask)")
         except UnreadableImageError as error:
             source.problems.append(str(error))

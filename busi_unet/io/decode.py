@@ -15,12 +15,11 @@ from PIL import Image
 
 from busi_unet.errors import UnreadableImageError, UsageError
 from busi_unet.io.dicom import Loaded, check_index, is_dicom, read_dicom
-from busi_unet.io.dicom_pixels import usual_depth
+from busi_unet.io.dicom_pixels import fewer_bits, usual_depth
 from busi_unet.io.pillow_files import (
-    ALL_TRANSPARENT,
     BAD_METADATA,
+    about_transparency,
     choose_page,
-    is_all_transparent,
     load_upright,
     over_black,
     png_without_metadata,
@@ -162,11 +161,14 @@ def _page(opened: Image.Image, index: int, again: Path | io.BytesIO, name: str) 
 
 def _decoded(loaded: Loaded, index: int, name: str) -> DecodedImage:
     """Return what a file holds as grey pixels; see `read_image`."""
-    to_grey = _grey_from_array if isinstance(loaded.pixels, np.ndarray) else _grey_from_pil
-    grey, coloured = to_grey(loaded.pixels, name)
-    remarks = loaded.remarks
-    if isinstance(loaded.pixels, Image.Image) and is_all_transparent(loaded.pixels):
-        remarks = (*remarks, ALL_TRANSPARENT)
+    pixels, remarks = loaded.pixels, loaded.remarks
+    if isinstance(pixels, Image.Image) and pixels.mode[0] in "IF":
+        pixels = np.asarray(pixels)
+    grey, coloured = (_grey_from_array if isinstance(pixels, np.ndarray) else _grey_from_pil)(pixels, name)
+    if isinstance(pixels, np.ndarray) and pixels.dtype.kind in "iu" and pixels.itemsize > 1:
+        remarks = (*remarks, *fewer_bits(usual_depth(pixels.max()), 16))
+    if isinstance(pixels, Image.Image) and (remark := about_transparency(pixels)):
+        remarks = (*remarks, remark)
     height, width = grey.shape
     if min(height, width) < MIN_SIDE:
         raise UnreadableImageError(
@@ -270,8 +272,6 @@ def _too_large(name: str, width: int | None = None, height: int | None = None) -
 
 
 def _grey_from_pil(image: Image.Image, name: str) -> tuple[np.ndarray, bool]:
-    if image.mode.startswith("I") or image.mode == "F":
-        return _grey_from_array(np.asarray(image), name)
     image = over_black(image)
     coloured = False
     if image.mode not in ("1", "L"):

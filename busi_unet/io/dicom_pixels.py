@@ -21,6 +21,13 @@ def usual_depth(high: float) -> int:
     return next(bits for bits in _DEPTHS if high < 2**bits)
 
 
+def fewer_bits(depth: int, bits: int) -> tuple[str, ...]:
+    """Return a remark where white is that of fewer bits than there are."""
+    if depth == bits:
+        return ()
+    return (f"No value needs more than {depth} bits, so white is that of {depth}, not of {bits}.",)
+
+
 def read_pixels(file: Any, header: Dataset, index: int, length: int, remarks: list[str]) -> np.ndarray:
     """Return a frame as uint8 (H, W) or RGB (H, W, 3), 0 black.
 
@@ -35,10 +42,11 @@ def read_pixels(file: Any, header: Dataset, index: int, length: int, remarks: li
         return _jpeg(file, header, index, remarks)
     stored = _stored(file, header, index, length, remarks)
     if header.PhotometricInterpretation == "PALETTE COLOR":
-        return _palette(stored, header)
+        return _palette(stored, header, remarks)
     if stored.ndim == 3:
         if stored.dtype == np.uint8:
             return stored
+        remarks += fewer_bits(usual_depth(stored.max()), 16)
         return _scaled(stored, 0, 2 ** usual_depth(stored.max()) - 1)
     shown = _shown(stored, header, remarks)
     grey = _by_depth(stored, header, remarks) if shown is None else shown
@@ -100,10 +108,10 @@ def _stored(file: Any, header: Dataset, index: int, length: int, remarks: list[s
     return stored >> shift
 
 
-def _palette(stored: np.ndarray, header: Dataset) -> np.ndarray:
+def _palette(stored: np.ndarray, header: Dataset, remarks: list[str]) -> np.ndarray:
     from pydicom.pixels import apply_color_lut
 
-    count, first, _ = header.RedPaletteColorLookupTableDescriptor
+    count, first, bits = header.RedPaletteColorLookupTableDescriptor
     count = count or 2**16
     if "RedPaletteColorLookupTableData" in header:
         tables = [
@@ -113,8 +121,10 @@ def _palette(stored: np.ndarray, header: Dataset) -> np.ndarray:
         table = np.stack(tables, axis=1)
     else:
         table = apply_color_lut(np.arange(first, first + count), header)
-    # Whatever the descriptor says: 8-bit entries may lie in 16-bit words.
-    eight_bit = _scaled(table, 0, 255 if table.max() < 256 else 65535)
+    white = 255 if table.max() < 256 else 65535
+    if white < 256 < 2**bits:
+        remarks.append("The entries of the file's palette have 8 bits, not 16 as its header says.")
+    eight_bit = _scaled(table, 0, white)
     return eight_bit[_places(stored, first, len(table), header)]
 
 
@@ -229,9 +239,7 @@ def _by_depth(stored: np.ndarray, header: Dataset, remarks: list[str]) -> np.nda
         # All bits of the words is what files say that do not know; a depth of its own is trusted for a step.
         if needed < bits and (bits == header.BitsAllocated or needed < bits - 2):
             depth = needed
-            remarks.append(
-                f"No value needs more than {depth} bits, so white is that of {depth}, not of {bits}."
-            )
+            remarks += fewer_bits(depth, bits)
     signed = low < 0 or (bits <= 8 and header.get("PixelRepresentation"))
     if header.get("PixelRepresentation") and not signed:
         depth = min(depth, bits - 1)

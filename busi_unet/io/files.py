@@ -23,7 +23,7 @@ from busi_unet.errors import BusiUNetError, DataLayoutError, UsageError, first_l
 
 WRITTEN = "written.sha256"
 # What zipfile raises on damaged archives.
-_DAMAGED = (
+DAMAGED_ZIP = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, NotImplementedError, ValueError, OverflowError),
 )
@@ -231,7 +231,7 @@ def unpack(
                     problems[readable(path)] = problem
     except OSError as error:
         raise BusiUNetError(f"{name} could not be unpacked ({first_line(error)}).", hint) from error
-    except _DAMAGED as error:
+    except DAMAGED_ZIP as error:
         raise DataLayoutError(f"{name} is not a zip, or is cut short.", hint=hint) from error
     return problems
 
@@ -271,7 +271,7 @@ def _extract(zip_file: zipfile.ZipFile, path: str, entry: zipfile.ZipInfo, targe
             return "another entry of the archive has this name, and was taken"
         entry.filename = path
         zip_file.extract(entry, target)
-    except (OSError, *_DAMAGED) as error:
+    except (OSError, *DAMAGED_ZIP) as error:
         with contextlib.suppress(OSError):
             (target / path).unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno:

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from busi_unet.io.dicom_pixels import usual_depth
+from busi_unet.io.dicom_pixels import fewer_bits, usual_depth
 
 ALL_TRANSPARENT = "All of the image is transparent by its own account; that was not used."
+SOME_TRANSPARENT = "Transparent parts of the image are shown on black."
 BAD_METADATA = "The file's metadata is damaged and was not used."
 _CLIPS = ("TIFF", "GIF", "WEBP", "PNG")
 _MAX_PAGES = 1000
@@ -52,16 +53,18 @@ def load_upright(
     An array where Pillow would keep white as zero; colours of 16 bits are brought to 8 by the usual depth of
     what they hold, where Pillow keeps the upper half, which needs the file again.
     """
-    tiles, page, remarks = list(getattr(image, "tile", ())) if stream else [], image.tell(), ()
-    inverted = image.format == "TIFF" and image.tag_v2.get(262) == 0
+    tiles, page = list(getattr(image, "tile", ())) if stream else [], image.tell()
+    inverted, remarks = _about_tiff(image, tiles) if image.format == "TIFF" else (False, ())
     image.load()
-    loaded = _wide_colours(image, tiles, page, stream) or image
+    wide, more = _wide_colours(image, tiles, page, stream)
+    remarks += more
+    loaded = wide or image
     # The one mode that converts to no grey.
     loaded = loaded.convert("LA") if loaded.mode == "La" else loaded
     try:
         loaded = ImageOps.exif_transpose(loaded)
     except Exception:
-        remarks = (BAD_METADATA,)
+        remarks = (*remarks, BAD_METADATA)
     # Pillow inverts up to 8 bits itself.
     if inverted and (loaded.mode == "F" or loaded.mode.startswith("I")):
         values = np.asarray(loaded)
@@ -72,6 +75,22 @@ def load_upright(
     return loaded, remarks
 
 
+def _about_tiff(image: Image.Image, tiles: list) -> tuple[bool, tuple[str, ...]]:
+    """Return whether white is zero in a TIFF page, and remarks.
+
+    Raises:
+        ValueError: there are not pixels for all of the page, which Pillow leaves black.
+    """
+    areas = ((right - left) * (bottom - top) for left, top, right, bottom in (tile.extents for tile in tiles))
+    if tiles and sum(areas) < image.width * image.height:
+        raise ValueError
+    # With a name, Pillow maps a page that is to be turned as if it were turned already.
+    image.filename = ""
+    if 262 in image.tag_v2:
+        return image.tag_v2[262] == 0, ()
+    return True, ("The file does not say whether 0 is black or white, and was read as if white.",)
+
+
 def over_black(image: Image.Image) -> Image.Image:
     """Return the image with what is transparent laid over black; one without transparency as it is.
 
@@ -80,14 +99,17 @@ def over_black(image: Image.Image) -> Image.Image:
     if not image.has_transparency_data:
         return image
     layer = image.convert("RGBA")
-    if is_all_transparent(layer):
+    if layer.getchannel("A").getextrema() == (0, 0):
         return layer.convert("RGB")
     return Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
 
 
-def is_all_transparent(image: Image.Image) -> bool:
-    """Return whether an image has an alpha channel that is 0 everywhere."""
-    return image.mode in ("RGBA", "LA", "PA") and image.getchannel("A").getextrema() == (0, 0)
+def about_transparency(image: Image.Image) -> str:
+    """Return a remark on how the transparency of an image was used; "" where it has none."""
+    if not image.has_transparency_data:
+        return ""
+    least, most = image.convert("RGBA").getchannel("A").getextrema()
+    return ALL_TRANSPARENT if most == 0 else SOME_TRANSPARENT if least < 255 else ""
 
 
 def png_without_metadata(stream: Path | io.BytesIO) -> io.BytesIO | None:
@@ -110,15 +132,18 @@ def png_without_metadata(stream: Path | io.BytesIO) -> io.BytesIO | None:
 
 def _wide_colours(
     image: Image.Image, tiles: list, page: int, stream: Path | io.BytesIO
-) -> Image.Image | None:
-    """Return an image of several 16-bit channels that use fewer bits as 8-bit; None for every other."""
+) -> tuple[Image.Image | None, tuple[str, ...]]:
+    """Return an image of several 16-bit channels that use fewer bits as 8-bit, with remarks.
+
+    None for every other.
+    """
     raw = tiles[0].args if tiles else ""
     raw = raw if isinstance(raw, str) else raw[0]
     if ";16" not in str(raw) or image.mode not in ("RGB", "RGBA"):
-        return None
+        return None, ()
     high = np.asarray(image)
     if high[..., :3].max() >= 2**6:
-        return None
+        return None, ()
     # The same file read the other way round gives the lower bytes.
     other = "RGBA" if raw == "LA;16B" else raw[:-1] + ("B" if raw[-1] in "LN" else "L")
     with Image.open(stream, formats=(image.format,)) as again:
@@ -132,7 +157,8 @@ def _wide_colours(
     if raw == "LA;16B":
         high, low = low[..., [0, 0, 0, 2]], low[..., [1, 1, 1, 3]]
     wide = high.astype(np.uint16) << 8 | low
-    return Image.fromarray(np.concatenate([_by_depth(wide[..., :3]), _by_depth(wide[..., 3:])], axis=2))
+    pixels = np.concatenate([_by_depth(wide[..., :3]), _by_depth(wide[..., 3:])], axis=2)
+    return Image.fromarray(pixels), fewer_bits(usual_depth(wide[..., :3].max()), 16)
 
 
 def _by_depth(values: np.ndarray) -> np.ndarray:

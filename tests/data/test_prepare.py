@@ -240,9 +240,15 @@ def test_oddities_are_let_pass_with_a_warning(broken, tmp_path):
     (broken / "benign" / "notes.csv").write_text("1,2")
     (broken / "benign" / ".DS_Store").write_text("")
     (broken / "normal" / "normal (1)_mask.png").unlink()
+    for number in (1, 2):
+        path = broken / "benign" / f"benign ({number}).png"
+        Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * 16).save(path)
     dataset = prepare(broken, tmp_path / "out", progress=False)
     assert sum(len(part) for part in dataset.values()) == 24
-    *warnings, departure = read_record(tmp_path / "out")["warnings"]
+    *warnings, remark, departure = read_record(tmp_path / "out")["warnings"]
+    assert (
+        remark.startswith("2 images: No value needs more than 12 bits") and "(benign/benign (1).png" in remark
+    )
     assert [warning.split(":")[0] for warning in warnings] == ["README.txt", "normal/", "benign/notes.csv"]
     # The phantoms bear the file names of BUSI.
     assert departure.startswith("24 of 24 images are not those of BUSI")
@@ -326,6 +332,18 @@ def test_zip_gives_what_its_folder_gives(phantom_root, tmp_path):
     for split in zipped:
         assert zipped[split].to_dict() == nested[split].to_dict()
     assert sum(len(part) for part in zipped.values()) == 24
+
+
+def test_a_zip_inside_a_zip_is_named(phantom_root, tmp_path):
+    inner = zip_of(phantom_root, tmp_path / "inner.zip")
+    with zipfile.ZipFile(tmp_path / "outer.zip", "w") as outer:
+        outer.write(inner, "inner.zip")
+    found = problems_of(tmp_path / "outer.zip", tmp_path)
+    assert found[0] == "inner.zip: is a zip inside a zip; unpack it by hand"
+    with zipfile.ZipFile(inner, "a") as outer:
+        outer.writestr("more.zip", b"")
+    prepare(inner, tmp_path / "out", progress=False)
+    assert "not read: zips inside (more.zip)" in read_record(tmp_path / "out")["warnings"]
 
 
 def test_parquet_files_with_other_columns(tmp_path):

@@ -1,4 +1,5 @@
 import io
+import struct
 import zlib
 
 import numpy as np
@@ -50,7 +51,10 @@ def test_sixteen_bit_images_equal_their_eight_bit_twins(grey):
 def test_twelve_bits_in_sixteen_are_not_nearly_black(grey):
     grey[0, 0] = 255
     twelve = np.round(grey / 255 * 4095).astype(np.uint16)
-    np.testing.assert_array_equal(decode_image(twelve), grey)
+    for source in (twelve, encoded(Image.fromarray(4095 - twelve), "TIFF", tiffinfo={262: 0})):
+        found = read_image(source)
+        np.testing.assert_array_equal(found.pixels, grey)
+        assert "12 bits" in found.remarks[0]
 
 
 def test_palette_alpha_and_floats(grey):
@@ -59,17 +63,31 @@ def test_palette_alpha_and_floats(grey):
     alpha = np.zeros((40, 60), np.uint8)
     alpha[:, :30] = 255
     rgba = np.dstack([grey, grey, grey, alpha])
-    decoded = decode_image(encoded(Image.fromarray(rgba), "PNG"))
-    np.testing.assert_array_equal(decoded[:, :30], grey[:, :30])
-    assert not decoded[:, 30:].any()
+    found = read_image(encoded(Image.fromarray(rgba), "PNG"))
+    np.testing.assert_array_equal(found.pixels[:, :30], grey[:, :30])
+    assert not found.pixels[:, 30:].any() and "transparent" in found.remarks[0].lower()
     np.testing.assert_array_equal(decode_image(grey / 255.0), grey)
 
 
-def test_exif_rotation_is_applied(grey):
+@pytest.mark.parametrize("kind", ["TIFF", "PNG"])
+def test_exif_rotation_is_applied(grey, kind, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
-    turned = decode_image(encoded(Image.fromarray(grey), "TIFF", exif=exif))
-    np.testing.assert_array_equal(turned, np.rot90(grey, k=-1))
+    path = tmp_path / "turned"
+    path.write_bytes(encoded(Image.fromarray(grey), kind, exif=exif))
+    # Pillow reads a file by its name in a way of its own.
+    for source in (path, path.read_bytes()):
+        np.testing.assert_array_equal(decode_image(source), np.rot90(grey, k=-1))
+
+
+def test_a_tiff_that_lacks_rows_or_does_not_say_which_end_is_black(grey):
+    whole = encoded(Image.fromarray(grey), "TIFF")
+    at = whole.index(struct.pack("<H", 278))
+    with pytest.raises(UnreadableImageError, match="cut short"):
+        read_image(whole[: at + 8] + struct.pack("<I", 16) + whole[at + 12 :])
+    at = whole.index(struct.pack("<H", 262))
+    found = read_image(whole[:at] + struct.pack("<H", 263) + whole[at + 2 :])
+    assert "black or white" in found.remarks[0]
 
 
 def test_the_source_array_stays_as_it_was(grey):

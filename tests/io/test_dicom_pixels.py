@@ -83,7 +83,9 @@ def test_422_with_three_bytes_a_pixel_is_not_422(kind):
 
 def test_a_palette_with_8_bit_entries_in_16_bit_words():
     content = dicom(GREY, "PALETTE COLOR", **palette(np.arange(256, dtype=np.uint16)[::-1], bits=16))
-    np.testing.assert_array_equal(decode_image(content), 255 - GREY)
+    found = read_image(content)
+    np.testing.assert_array_equal(found.pixels, 255 - GREY)
+    assert "palette" in found.remarks[0]
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14])

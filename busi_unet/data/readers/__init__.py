@@ -20,6 +20,7 @@ import numpy as np
 
 from busi_unet.errors import DataLayoutError, first_line
 from busi_unet.io.decode import EXTENSIONS
+from busi_unet.io.files import DAMAGED_ZIP
 
 MASK_STEM = re.compile(r"(?P<image>.+)_mask(?:_[0-9]+)?", re.IGNORECASE)
 # "normal (1)_mask - Copy", "normal (1)_mask(1)": neither an image nor one more lesion.
@@ -167,11 +168,16 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """
     try:
         rows = _xlsx_rows(path) if path.suffix.lower() == ".xlsx" else _csv_rows(path)
-    except (OSError, ValueError, KeyError, csv.Error, zipfile.BadZipFile, ElementTree.ParseError) as error:
+    # A RuntimeError says that a workbook is encrypted.
+    except (OSError, LookupError, RuntimeError, csv.Error, ElementTree.ParseError, *DAMAGED_ZIP) as error:
         raise DataLayoutError(
             f"The table {path} cannot be read ({first_line(error)}).", hint="Save it as CSV in UTF-8."
         ) from error
     header = [name.strip().lower() for name in rows[0]] if rows else []
+    if twice := sorted({name for name in header if name and header.count(name) > 1}):
+        raise DataLayoutError(
+            f"The table {path} has the column {twice[0]} twice.", hint="Keep one of the two."
+        )
     missing = [name for name in columns if name.lower() not in header]
     if missing:
         raise DataLayoutError(
@@ -192,7 +198,12 @@ def _csv_rows(path: Path) -> list[list[str]]:
     text = path.read_text(encoding="utf-8-sig")
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
-    return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    # Strict: a quote that is not closed would swallow the rows below it.
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    for line, row in enumerate(rows, start=1):
+        if any(cell.strip() for cell in row[len(rows[0]) :]):
+            raise ValueError(f"row {line} has more cells than there are columns")
+    return rows
 
 
 def _xlsx_rows(path: Path) -> list[list[str]]:

@@ -66,8 +66,14 @@ def _scan_file(path: Path, found: Scan) -> None:
     has_classes = bool(set(category.values()) & set(CLASS_NAMES))
     files = {composed(file.name): file for file in images_below(path.parent)}
     annotations = defaultdict(list)
+    images = {entry["id"] for entry in content["images"]}
     for item in content["annotations"]:
         annotations[item["image_id"]].append(item)
+        # Its image would be taken for one without a lesion.
+        if item["image_id"] not in images or item["category_id"] not in category:
+            found.problems.append(
+                f"{path.name}: an annotation names an image or category that is not in its lists"
+            )
     taken = {case.image_id for case in found.cases}
     for entry in content["images"]:
         name = Path(str(entry["file_name"]).replace("\\", "/"))

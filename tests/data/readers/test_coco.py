@@ -76,11 +76,13 @@ def test_categories_that_are_not_classes_leave_the_class_unknown(folder, prepare
 
 
 def test_outlines_of_another_size_and_images_that_are_missing_are_listed(folder, prepared_rows):
-    write_coco(folder, [annotation(0, 1, {"size": [2, 2], "counts": [1, 1, 1]})], count=7)
+    of_nothing = annotation(99, 1, [BOX])
+    write_coco(folder, [annotation(0, 1, {"size": [2, 2], "counts": [1, 1, 1]}), of_nothing], count=7)
     with pytest.raises(DataLayoutError) as caught:
         prepared_rows(folder)
     assert any("6.png" in line for line in caught.value.problems)
     assert any("0.png" in line and "outline" in line for line in caught.value.problems)
+    assert any("an annotation" in line for line in caught.value.problems)
 
 
 def test_json_of_another_kind_is_not_coco(folder, scan):

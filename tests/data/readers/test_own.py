@@ -1,3 +1,4 @@
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,32 @@ def test_every_problem_of_a_table_is_listed_and_nothing_written(clinic, prepared
         assert [p for p in problems if f"line {line}:" in p and words in p], (line, words, problems)
     assert [p for p in problems if p.startswith("small.png") or "small.png: the mask is 20×20" in p]
     assert not (tmp_path / "prepared").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('scan 1.png,"benign', "unexpected end of data"),
+        ("scan 1.png,benign,p1", "row 3 has more cells"),
+        ("image,label,label", "the column label twice"),
+    ],
+)
+def test_a_table_that_could_be_read_in_two_ways_is_refused(clinic, line, said):
+    header, rows = "image,label", ["scan 0.png,benign", line, "scan 2.png,benign"]
+    if line.startswith("image"):
+        header, rows = line, rows[:1]
+    with pytest.raises(DataLayoutError, match=said):
+        scan_own(OwnData(clinic / "images", None, table(clinic, header, *rows)))
+
+
+def test_a_damaged_workbook_is_refused(clinic):
+    with zipfile.ZipFile(clinic / "labels.xlsx", "w", zipfile.ZIP_DEFLATED) as book:
+        book.writestr("xl/worksheets/sheet1.xml", "<worksheet/>" * 50)
+    data = bytearray((clinic / "labels.xlsx").read_bytes())
+    data[56:60] = b"\xff" * 4
+    (clinic / "labels.xlsx").write_bytes(data)
+    with pytest.raises(DataLayoutError, match="cannot be read"):
+        scan_own(OwnData(clinic / "images", None, clinic / "labels.xlsx"))
 
 
 def test_folders_and_files_that_do_not_exist(tmp_path):
