@@ -68,14 +68,16 @@ class Thresholds:
     Args:
         mask: lesion probability of a pixel at and above which it belongs to the mask.
         lesion: calibrated lesion probability of the image (1 - normal) below which the mask is empty.
-        min_area: smallest share of the image that one connected lesion may cover.
+        min_area: smallest share of the image that one connected lesion may cover. The default is a quarter of
+            the smallest of 2,410 lesions that were annotated in BUSI, BUS-BRA and BrEaST (0.21 %): what is
+            smaller is a speck.
         malignant: calibrated malignant probability at and above which an image is flagged, whatever the most
             probable class: low, because a missed cancer costs more than a second look. Not fitted.
     """
 
     mask: Probability = 0.5
     lesion: Probability = 0.5
-    min_area: Probability = 0.0
+    min_area: Probability = 0.0005
     malignant: Probability = 0.1
 
 

@@ -339,7 +339,7 @@ def describe_agreement(agreement: Agreement) -> str:
     if agreement.hd95_px is not None:
         in_mm = "" if agreement.hd95_mm is None else f" ({agreement.hd95_mm:.1f} mm)"
         metrics.append(f"HD95 **{agreement.hd95_px:.1f} px**{in_mm}")
-    areas = f"Predicted: {agreement.predicted_area_px:,} px; reference: {agreement.reference_area_px:,} px."
+    areas = f"Predicted: {agreement.predicted_area_px:,} px²; reference: {agreement.reference_area_px:,} px²."
     return "\n\n".join(filter(None, (", ".join(metrics), agreement.remark, areas)))
 
 

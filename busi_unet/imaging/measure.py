@@ -89,7 +89,7 @@ class Lesion:
     @property
     def area_text(self) -> str:
         """The area with its unit."""
-        return f"{self.area_mm2:,.1f} mm²" if self.unit == "mm" else f"{self.area_px:,} px"
+        return f"{self.area_mm2:,.1f} mm²" if self.unit == "mm" else f"{self.area_px:,} px²"
 
     @property
     def shape_text(self) -> str:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import BusiUNetError, first_line
+from busi_unet.imaging.burnt_in import text_boxes, text_remark
 from busi_unet.imaging.formats import Result, RunFiles, check_formats
 from busi_unet.imaging.quality import image_warnings
 from busi_unet.inference.predictor import Predictor
@@ -29,13 +30,13 @@ COLUMNS = (
     *("image", "frame", "frames", "label", *(f"p_{name}" for name in CLASS_NAMES)),
     *("flagged", "prediction_set", "refused", "remarks"),
     *("width", "height", "lesions", "lesion_area_px", "lesion_area_mm2"),
-    *("longest_diameter_px", "longest_diameter_mm", "mask", "overlay"),
+    *("longest_diameter_px", "longest_diameter_mm", "mask", "overlay", "text_boxes"),
 )
 RECORD = (
     *("image", "frame", "frames", "error", "label", "flagged"),
     *("probabilities", "calibrated", "prediction_set", "coverage"),
     *("refused", "reasons", "remarks", "height", "width", "lesion_area_px", "measurements", "warnings"),
-    *("mask", "overlay", "files", "not_written", "clip"),
+    *("mask", "overlay", "text_boxes", "files", "not_written", "clip"),
 )
 """The keys of each record of `predict_files`."""
 
@@ -68,9 +69,10 @@ def predict_files(
 
     Yields:
         A record per file, JSON-ready, always with the same keys: `image`, `error` or None, the entries of
-        `Prediction.to_dict`, `warnings` about the image, the names of `mask`, `overlay` and all `files` of
-        the formats in the output folder, why it was `not_written` in one of them, and `clip` where all frames
-        were analysed. What there is not is None; a refused image has no file of a format.
+        `Prediction.to_dict`, `warnings` about the image, the `text_boxes` of `imaging.burnt_in`, the names of
+        `mask`, `overlay` and all `files` of the formats in the output folder, why it was `not_written` in one
+        of them, and `clip` where all frames were analysed. What there is not is None; a refused image has no
+        file of a format.
 
     Raises:
         UsageError: no such format; or it would replace a file that no earlier run wrote. Nothing is written.
@@ -119,12 +121,16 @@ def predict_file(
     prediction = predictor.predict(image, anyway=anyway)
     overlay, mask = f"{file.name}_overlay.png", f"{file.name}_mask.png"
     write_ours(run.folder, overlay, _png(prediction.overlay(beside=True)))
+    boxes = text_boxes(image.pixels)
+    warnings = () if prediction.label is None else image_warnings(image)
     files, not_written = run.write(Result(file.name, file.shown, prediction, image, file.path, run.model))
     return {
         **prediction.to_dict(),
-        "warnings": [] if prediction.label is None else list(image_warnings(image)),
+        # A refused image may be shared, too.
+        "warnings": [*warnings, *filter(None, [text_remark(boxes, image.pixels.shape)])],
         "mask": mask if mask in files else None,
         "overlay": overlay,
+        "text_boxes": [list(box) for box in boxes],
         "files": files,
         "not_written": not_written,
     }
@@ -162,8 +168,8 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record of `predict_files` as one flat row of `COLUMNS`; what is not known is None.
 
     Lengths are those of the largest lesion; areas are of all lesions together. `prediction_set` holds its
-    classes with blanks between; `remarks` the error, or the reasons of a refusal, a flag, how the file was
-    read, and the warnings about the image.
+    classes with blanks between; `text_boxes` left, top, right and bottom of each; `remarks` the error, or the
+    reasons of a refusal, a flag, how the file was read, and the warnings about the image.
     """
     row = dict.fromkeys(COLUMNS)
     row["image"] = record["image"]
@@ -178,6 +184,7 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
         )
     }
     remarks = [*record["not_written"], *record["reasons"], *record["remarks"], *record["warnings"]]
+    row["text_boxes"] = "; ".join(",".join(map(str, box)) for box in record["text_boxes"] or ()) or None
     if record["label"] is not None:
         lesions = record["measurements"]
         row |= {f"p_{name}": record["probabilities"][name] for name in CLASS_NAMES}
@@ -230,7 +237,7 @@ def _answer(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     found = f"{row['lesions']} lesion{'' if row['lesions'] == 1 else 's'} outlined"
     if row["lesions"]:
         in_mm = row["longest_diameter_mm"] is not None
-        area = f"{row['lesion_area_mm2']:,.1f} mm²" if in_mm else f"{row['lesion_area_px']:,} px"
+        area = f"{row['lesion_area_mm2']:,.1f} mm²" if in_mm else f"{row['lesion_area_px']:,} px²"
         length = f"{row['longest_diameter_mm']:.1f} mm" if in_mm else f"{row['longest_diameter_px']:,.0f} px"
         found += f"; area {area}, longest diameter {length}"
     anyway = "Refused, analysed anyway. " if record["refused"] else ""

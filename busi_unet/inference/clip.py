@@ -27,7 +27,7 @@ FRAME_COLUMNS = (
     "frame",
     "frames",
     "key_frame",
-    *(name for name in COLUMNS if name not in ("image", "frame", "frames", "mask", "overlay")),
+    *(name for name in COLUMNS if name not in ("image", "frame", "frames", "mask", "overlay", "text_boxes")),
 )
 _LARGE = 0.8
 _SIDE = 640

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from busi_unet.errors import UnreadableImageError, UsageError
 from busi_unet.io.dicom import Loaded, check_index, is_dicom, read_dicom
@@ -35,7 +36,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".dcm"}
 )
-_COLOUR_GAP, _COLOUR_PIXELS = 60, 20
+_COLOUR_GAP, _COLOUR_PIXELS = 60, 40
 _HINT = "Use a PNG, JPEG, WebP, BMP, TIFF or DICOM image."
 
 
@@ -48,8 +49,8 @@ class DecodedImage:
         spacing_mm: (between rows, between columns) of most of the image, or None: only DICOM files tell it.
         frames: how many the file holds: a DICOM clip, pages of one size, an animation.
         index: which of them this is, from 0.
-        coloured: the file shows colour, such as Doppler or coloured annotations: the channels of at least
-            20 pixels differ by more than 60 of 255.
+        doppler: the file shows colour Doppler: areas of red or blue that a tint of the grey levels does not
+            explain, of at least 40 pixels in all. Thin lines and yellow marks do not count.
         regions: parts of the image with scales of their own; empty where the file names none.
         aspect: height of a pixel by its width, where there is no spacing.
         remarks: one sentence for each thing about how the file was read that a reader should know.
@@ -59,7 +60,7 @@ class DecodedImage:
     spacing_mm: Spacing | None = None
     frames: int = 1
     index: int = 0
-    coloured: bool = False
+    doppler: bool = False
     regions: tuple[Region, ...] = ()
     aspect: float = 1.0
     remarks: tuple[str, ...] = ()
@@ -164,7 +165,7 @@ def _decoded(loaded: Loaded, index: int, name: str) -> DecodedImage:
     pixels, remarks = loaded.pixels, loaded.remarks
     if isinstance(pixels, Image.Image) and pixels.mode[0] in "IF":
         pixels = np.asarray(pixels)
-    grey, coloured = (_grey_from_array if isinstance(pixels, np.ndarray) else _grey_from_pil)(pixels, name)
+    grey, doppler = (_grey_from_array if isinstance(pixels, np.ndarray) else _grey_from_pil)(pixels, name)
     if isinstance(pixels, np.ndarray) and pixels.dtype.kind in "iu" and pixels.itemsize > 1:
         remarks = (*remarks, *fewer_bits(usual_depth(pixels.max()), 16))
     if isinstance(pixels, Image.Image) and (remark := about_transparency(pixels)):
@@ -178,7 +179,7 @@ def _decoded(loaded: Loaded, index: int, name: str) -> DecodedImage:
     if loaded.frames > 1:
         remarks = (f"This is frame {index + 1} of {loaded.frames}.", *remarks)
     told = loaded._replace(pixels=grey, remarks=remarks)
-    return DecodedImage(index=index, coloured=coloured, **told._asdict())
+    return DecodedImage(index=index, doppler=doppler, **told._asdict())
 
 
 def load_pixels(source: ImageSource, *, index: int = 0, name: str) -> Loaded:
@@ -273,12 +274,23 @@ def _too_large(name: str, width: int | None = None, height: int | None = None) -
 
 def _grey_from_pil(image: Image.Image, name: str) -> tuple[np.ndarray, bool]:
     image = over_black(image)
-    coloured = False
+    doppler = False
     if image.mode not in ("1", "L"):
         image = image.convert("RGB")
-        channels = np.asarray(image)
-        coloured = bool(np.count_nonzero(np.ptp(channels, axis=2) > _COLOUR_GAP) >= _COLOUR_PIXELS)
-    return np.array(image.convert("L")), coloured
+        doppler = _shows_doppler(image)
+    return np.array(image.convert("L")), doppler
+
+
+def _shows_doppler(image: Image.Image) -> bool:
+    red, green, blue = np.moveaxis(np.asarray(image).astype(np.int16), 2, 0)
+    grey = np.asarray(image.convert("L")) // 8
+    coloured = np.zeros(grey.shape, dtype=bool)
+    for excess in (red - green, blue - red):
+        if excess.max() > _COLOUR_GAP:
+            # A tint gives each grey level a colour of its own, and most pixels are no Doppler.
+            tint = ndimage.median(excess, grey, np.arange(32))
+            coloured |= excess - np.nan_to_num(tint)[grey] > _COLOUR_GAP
+    return bool(ndimage.binary_opening(coloured, np.ones((3, 3))).sum() >= _COLOUR_PIXELS)
 
 
 def _grey_from_array(array: np.ndarray, name: str) -> tuple[np.ndarray, bool]:

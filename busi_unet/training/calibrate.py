@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 COVERAGE = 0.9
 
 _MASK_GRID = np.arange(0.2, 0.81, 0.05)
-_AREA_GRID = (0.0, 0.001, 0.002, 0.003, 0.005)
+_AREA_GRID = (Thresholds.min_area, 0.001, 0.002, 0.003, 0.005)
 # What some hundred images cannot tell from chance.
 _DICE_TOLERANCE = 0.001
 # Share of the lesions found that may lose their outline for the sake of normal images.

@@ -77,7 +77,7 @@ def test_every_measurement_names_its_unit(prediction: Prediction) -> None:
     in_mm = measurement_row(1, *measure_lesions(prediction.mask, spacing_mm=(0.1, 0.2)))
 
     assert len(row) == len(text.MEASUREMENT_HEADERS) == len(MEASUREMENT_WIDTHS)
-    assert row[:2] == [1, "800 px"]
+    assert row[:2] == [1, "800 px²"]
     assert row[4] == "40 × 20 px"
     assert row[5] == "no (0.50)"
     assert row[7] == "30, 20 – 70, 40 px"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fakes.dicom_files import dicom, region
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import UsageError
@@ -46,6 +46,7 @@ def record(image="a.png", *, spacing_mm=None, refused=False, anyway=False) -> di
         "reasons": ["It is blank."] if refused else [],
         "remarks": [],
         "warnings": ["It is small."],
+        "text_boxes": [[1, 2, 30, 9], [40, 2, 60, 9]],
         "height": 50,
         "width": 80,
         "frame": 1,
@@ -94,6 +95,17 @@ class TestPredictFiles:
         (record,) = predict_files(predictor, files, out)
         assert record["refused"] and record["mask"] is None and record["warnings"] == []
         assert not (out / "blank_mask.png").exists() and (out / record["overlay"]).exists()
+
+    def test_it_says_where_text_may_identify_the_patient(self, predictor, tmp_path):
+        image = Image.new("L", (200, 150), 0)
+        ImageDraw.Draw(image).text((5, 130), "DOE, JANE", fill=200)
+        image.save(tmp_path / "name.png")
+        (record,) = predict_files(
+            predictor, [ImageFile(tmp_path / "name.png", "name.png", "name")], tmp_path / "out"
+        )
+        ((left, top, right, bottom),) = record["text_boxes"]
+        assert left <= 5 and top <= 133 and right >= 55 and bottom >= 140
+        assert "bottom left" in summary_line(record)
 
     def test_which_frame_of_a_clip_it_is_stands_in_every_output(self, predictor, files, tmp_path):
         clip = np.stack([make_phantom("benign", seed=0, size=(64, 90)).image] * 3)
@@ -177,6 +189,7 @@ class TestTable:
         assert (row["lesions"], row["lesion_area_px"], row["lesion_area_mm2"]) == (2, 210, 52.5)
         assert (row["longest_diameter_px"], row["longest_diameter_mm"]) == (22.4, 11.18)
         assert row["remarks"] == "It is small."
+        assert row["text_boxes"] == "1,2,30,9; 40,2,60,9"
         assert table_row(record())["lesion_area_mm2"] is None
 
     def test_a_failed_or_refused_image_has_no_class(self):

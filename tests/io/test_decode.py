@@ -224,3 +224,19 @@ def test_damaged_pixels_are_refused_whatever_the_metadata(grey):
     whole[whole.index(b"IDAT") + 40] ^= 1
     with pytest.raises(UnreadableImageError):
         read_image(bytes(whole))
+
+
+TINTS = {"grey": (1, 1, 1), "sepia": (1, 0.7, 0.35), "blue": (0.3, 0.6, 1)}
+
+
+@pytest.mark.parametrize("tint", TINTS.values(), ids=TINTS)
+@pytest.mark.parametrize("flow", [(220, 40, 20), (20, 60, 240)], ids=["towards", "away"])
+def test_doppler_is_told_from_a_tint_and_from_marks(tint, flow):
+    grey = np.random.default_rng(0).integers(0, 256, (80, 100, 1))
+    image = (grey * tint).astype(np.uint8)
+    assert not read_image(image).doppler
+    image[10, 10:90] = image[40:60, 20] = flow
+    image[70:76, 70:90] = (240, 230, 40)
+    assert not read_image(image).doppler
+    image[30:40, 50:60] = flow
+    assert read_image(image).doppler

@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from busi_unet.data.phantom import make_phantom
+from busi_unet.imaging.burnt_in import blacken, has_annotations, text_boxes, text_remark
+
+
+def speckle(shape=(300, 400), low=20, high=220) -> np.ndarray:
+    """Noise as wide as a beam: 9 columns, 3 rows."""
+    coarse = np.random.default_rng(0).uniform(low, high, (shape[0] // 3, shape[1] // 9)).astype(np.float32)
+    smooth = Image.fromarray(coarse).resize(shape[::-1], Image.Resampling.BICUBIC)
+    return np.clip(np.asarray(smooth), 0, 255).astype(np.uint8)
+
+
+def flat(grey=60) -> np.ndarray:
+    return np.full((300, 400), grey, np.uint8)
+
+
+def drawn(pixels: np.ndarray, draw) -> np.ndarray:
+    image = Image.fromarray(pixels)
+    draw(ImageDraw.Draw(image))
+    return np.asarray(image)
+
+
+def caliper(draw):
+    draw.line((200, 150, 200, 160), fill=255)
+    draw.line((195, 155, 205, 155), fill=255)
+
+
+def text(draw):
+    draw.text((250, 200), "RT 12", fill=255, font=ImageFont.load_default(14))
+
+
+def logo(draw):
+    draw.text((5, 2), "MAKER", fill=255)
+
+
+def interface(draw):
+    draw.rectangle((50, 150, 350, 152), fill=255)
+
+
+class TestAnnotations:
+    @pytest.mark.parametrize("draw", [caliper, text])
+    def test_text_and_calipers_are_found(self, draw):
+        pixels = drawn(flat(90), draw)
+        assert has_annotations(pixels)
+        assert has_annotations(np.where(pixels == 90, speckle(high=150), pixels))
+
+    def test_faint_calipers_too(self):
+        faint = drawn(flat(90), lambda d: d.line((200, 150, 200, 160), fill=140))
+        assert has_annotations(faint)
+
+    def test_in_a_large_image_too(self):
+        pixels = drawn(speckle((1200, 1600), 20, 120), lambda d: d.rectangle((800, 600, 805, 640), fill=255))
+        assert has_annotations(pixels)
+
+    @pytest.mark.parametrize("draw", [logo, interface])
+    def test_the_makers_logo_and_a_bright_interface_are_let_pass(self, draw):
+        assert not has_annotations(drawn(flat(), draw))
+
+    @pytest.mark.parametrize("label", ["normal", "benign", "malignant"])
+    def test_synthetic_images_have_none(self, label):
+        image = make_phantom(label, seed=1, size=(200, 260)).image
+        assert not has_annotations(image)
+        assert text_boxes(image) == ()
+
+    @pytest.mark.parametrize("shape", [(16, 16), (16, 900), (900, 16), (16, 9000)])
+    def test_any_shape(self, shape):
+        assert not has_annotations(np.zeros(shape, np.uint8))
+        assert text_boxes(np.zeros(shape, np.uint8)) == ()
+
+
+class TestText:
+    @pytest.mark.parametrize(
+        ("size", "ink", "paper"), [(12, 255, 0), (14, 110, 12), (14, 20, 190), (60, 255, 0)]
+    )
+    def test_a_name_in_a_margin_is_found_whole(self, size, ink, paper):
+        pixels = np.vstack([np.full((100, 400), paper, np.uint8), speckle(high=150)])
+        font = ImageFont.load_default(size)
+        named = drawn(pixels, lambda d: d.text((20, 10), "Doe, Jane", fill=ink, font=font))
+        boxes = text_boxes(named)
+        assert text_remark(boxes, named.shape).startswith("Text at the top")
+        assert (blacken(named, boxes) == blacken(pixels, boxes)).all()
+
+    def test_each_line_has_its_box(self):
+        pixels = drawn(flat(0), lambda d: [d.text((20, y), "ID 0042", fill=255) for y in (20, 250)])
+        assert [top < 100 for _, top, _, _ in text_boxes(pixels)] == [True, False]
+
+    @pytest.mark.parametrize("draw", [caliper, interface])
+    def test_calipers_and_interfaces_are_no_text(self, draw):
+        assert text_boxes(drawn(speckle(high=150), draw)) == ()
+
+    def test_nothing_is_said_of_no_text(self):
+        assert text_remark((), (300, 400)) == ""
+
+
+def test_blackening_leaves_the_rest_and_the_original():
+    pixels = flat()
+    black = blacken(pixels, [(-5, 10, 20, 30), (390, 290, 500, 500)])
+    assert (black == 0).sum() == 20 * 20 + 10 * 10
+    assert (pixels == 60).all()
