@@ -55,7 +55,7 @@ class Analysis:
     Attributes:
         image: what was analysed.
         raw: what the network said of it.
-        name: of files made from it, without ending.
+        name: of its file, without ending.
         remark: a sentence of Markdown about where the image is from, or empty.
         anyway: the visitor wants to see the result of a refused image.
         threshold: lesion probability of a pixel, set by hand; None for the model's own thresholds.
@@ -81,7 +81,13 @@ class Analysis:
     number: int = 0
 
     @property
-    def _typed_mm(self) -> tuple[float, float] | None:
+    def file_name(self) -> str:
+        """Name of files made from it, without ending; it tells the frame of a clip."""
+        image = self.image
+        return self.name if image.frames == 1 else f"{self.name}_frame-{image.index + 1}-of-{image.frames}"
+
+    @property
+    def typed_mm(self) -> tuple[float, float] | None:
         """(between rows, between columns), from the width of a pixel that was typed."""
         return self.pixel_size_mm and (self.pixel_size_mm * self.image.aspect, self.pixel_size_mm)
 
@@ -94,13 +100,13 @@ class Analysis:
         prediction = predictor.interpret(
             self.image,
             self.raw,
-            spacing_mm=self._typed_mm,
+            spacing_mm=self.typed_mm,
             thresholds=thresholds,
             anyway=self.anyway,
         )
         if self.corrected is None:
             return prediction
-        measurements, remarks = measure_image(self.corrected, self.image, self._typed_mm)
+        measurements, remarks = measure_image(self.corrected, self.image, self.typed_mm)
         return replace(
             prediction,
             mask=self.corrected,
@@ -113,7 +119,7 @@ class Analysis:
         """Return the agreement of its mask with the reference, if there is one."""
         if self.reference is None:
             return None
-        spacing_mm = self._typed_mm or self.image.spacing_of(prediction.mask)[0]
+        spacing_mm = self.typed_mm or self.image.spacing_of(prediction.mask)[0]
         return compare_masks(prediction.mask, self.reference.pixels, spacing_mm=spacing_mm)
 
     def to_dict(self, prediction: Prediction) -> dict[str, Any]:

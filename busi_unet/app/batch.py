@@ -127,7 +127,7 @@ class BatchHandlers:
                 break
             if now - shown > _SECONDS_BETWEEN_UPDATES and len(records) < len(files):
                 shown = now
-                done = text.batch_running(len(records), len(files), left)
+                done = text.progress(len(records), len(files), "images", left)
                 yield BatchAnswer(None, _table(rows), done, list(gallery))
         status = text.batch_ended(
             count_by_outcome(records),

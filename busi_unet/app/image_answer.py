@@ -15,6 +15,7 @@ from PIL import Image
 from busi_unet.app import text
 from busi_unet.app.analysis import Analysis, draw, measurement_row
 from busi_unet.app.answers import answer_folder, as_file
+from busi_unet.app.clip import no_clip, offer_clip
 from busi_unet.app.model import ModelInUse
 from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.errors import UsageError
@@ -95,6 +96,7 @@ def whole(analysis: Analysis, model: ModelInUse) -> Answer:
         **_FORGOTTEN,
         "kept": analysis,
         "original": as_file(Image.fromarray(image.pixels), "original"),
+        **offer_clip(image.frames, analysis.number, in_box=analysis.in_box),
         "clip_frame": gr.Slider(
             value=image.index + 1,
             maximum=max(2, image.frames),
@@ -130,6 +132,7 @@ def awaited() -> Answer:
         **_FORGOTTEN,
         "kept": None,
         "original": None,
+        **no_clip(),
         "clip_frame": gr.Slider(visible=False),
     }
 
@@ -226,7 +229,7 @@ def write_downloads(analysis: Analysis, model: ModelInUse) -> list[str]:
     values = report(analysis, model, prediction, agreement)
     folder, today = answer_folder(), date.today().isoformat()
     kinds = ("mask.png", "overlay.png", "result.json", "report.pdf")
-    paths = [folder / f"{analysis.name}_{kind}" for kind in kinds]
+    paths = [folder / f"{analysis.file_name}_{kind}" for kind in kinds]
     _mask_image(prediction).save(paths[0])
     overlay.save(paths[1])
     paths[2].write_text(json.dumps({**values, "date": today}, indent=2) + "\n", encoding="utf-8")
@@ -259,10 +262,10 @@ def write_training_pair(analysis: Analysis, model: ModelInUse, label: str | None
     if label not in CLASS_NAMES:
         raise UsageError(text.NO_PAIR_CLASS, f"Choose {', '.join(CLASS_NAMES)}.")
     image, mask = Image.fromarray(analysis.image.pixels), _mask_image(analysis.predict(model.predictor))
-    path = answer_folder() / f"{analysis.name}_training-pair.zip"
+    path = answer_folder() / f"{analysis.file_name}_training-pair.zip"
     with zipfile.ZipFile(path, "w") as pair:
         for ending, written in (("", image), ("_mask", mask)):
-            with pair.open(f"{label}/{analysis.name}{ending}.png", "w") as file:
+            with pair.open(f"{label}/{analysis.file_name}{ending}.png", "w") as file:
                 written.save(file, "PNG")
     return str(path)
 

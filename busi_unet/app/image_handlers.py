@@ -19,6 +19,7 @@ from busi_unet.app import image_answer, text
 from busi_unet.app.analysis import Analysis, Look
 from busi_unet.app.answers import cache_folder, shown_errors
 from busi_unet.app.batch import find_row
+from busi_unet.app.clip import CLIP
 from busi_unet.app.examples import examples
 from busi_unet.app.image_answer import Answer, PublicAnswer
 from busi_unet.app.image_parts import BRUSH_COLOR, BRUSH_OPACITY
@@ -170,15 +171,16 @@ class ImageHandlers:
                 shown = image_answer.whole(replace(analyse(*inputs), number=number), self._model())
             except BusiUNetError as error:
                 shown = {**image_answer.empty(str(error)), "error": str(error)}
-            return without_slider(shown)
+            return without_clip(shown)
 
-        def without_slider(answer: Answer) -> Answer:
-            return {name: value for name, value in answer.items() if name != "clip_frame" or not frame_moves}
+        def without_clip(answer: Answer) -> Answer:
+            """What belongs to the whole clip stays as it is while its frames change."""
+            return {name: value for name, value in answer.items() if name not in CLIP or not frame_moves}
 
-        if not newest.take(number, analyse and answer):
+        if not newest.take(number, analyse and answer, same_file=frame_moves):
             return {}
         waiting = image_answer.empty(error) if analyse is None else image_answer.awaited()
-        return {**without_slider(waiting), "number": newest.number}
+        return {**without_clip(waiting), "number": newest.number}
 
     def run(self, newest: Newest) -> None:
         """Analyse the newest image, unless that is done; those that it replaced are never analysed."""

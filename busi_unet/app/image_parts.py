@@ -8,6 +8,7 @@ import gradio as gr
 
 from busi_unet.app import text
 from busi_unet.app.analysis import MEASUREMENT_WIDTHS, Look
+from busi_unet.app.clip import lay_out_clip, lay_out_clip_results
 from busi_unet.app.image_answer import card
 from busi_unet.app.newest import Newest
 from busi_unet.config import CLASS_NAMES, Thresholds
@@ -128,12 +129,14 @@ def _result() -> Parts:
         ),
         "anyway": gr.Button(text.ANYWAY, visible=False, size="sm", elem_id="anyway"),
     }
+    parts |= lay_out_clip()
     with gr.Row(elem_id="shown"):
         parts |= {
             name: _shown_image(name, label, min_width=150)
             for name, label in (("original", text.ORIGINAL), ("overlay", text.OVERLAY))
         }
     parts["legend"] = gr.Markdown("", elem_id="legend")
+    parts |= lay_out_clip_results()
     parts["findings"] = gr.Markdown("", label=text.FINDINGS, elem_id="findings")
     return parts
 

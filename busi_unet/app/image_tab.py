@@ -12,11 +12,12 @@ import gradio as gr
 from busi_unet.app import text
 from busi_unet.app.analysis import Look
 from busi_unet.app.answers import shown_errors
+from busi_unet.app.clip import CLIP, ClipHandlers
 from busi_unet.app.examples import thumbnails
 from busi_unet.app.image_handlers import ImageHandlers
 from busi_unet.app.image_parts import Parts, lay_out
 from busi_unet.app.model import ModelInUse
-from busi_unet.app.newest import CHECK_JS, NUMBER_JS, of_newest
+from busi_unet.app.newest import CHECK_JS, FILE_JS, FRAME_JS, NUMBER_JS, of_newest
 
 # Brings the typed value of each slider into its bounds, as the slider does later: Gradio would answer one
 # beyond them with an error, and leave the image at another value.
@@ -44,7 +45,7 @@ _DRAWN = (
 # What is made of a result: put away when that changes, so that nothing stale is taken home.
 _MADE = ("files", "pair_file")
 _WHOLE = (
-    *(*_DRAWN, *_MADE, "kept", "original", "clip_frame", "threshold", "pixel_size"),
+    *(*_DRAWN, *_MADE, "kept", "original", *CLIP, "threshold", "pixel_size"),
     *("reference", "editor", "number", "recent"),
 )
 
@@ -88,6 +89,7 @@ def build_image_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> Callabl
         bind.redraw(parts[name].input, handlers, trigger_mode="always_last")
         bind.empty(parts[name].input, _MADE)
     _bind_actions(bind, handlers)
+    _bind_clip(bind, ClipHandlers(model))
     demo.load(thumbnails, outputs=parts["examples"], **_HELPER)
     # Gradio shows a number that is not set as 0.
     bind.empty(demo.load, ["pixel_size"])
@@ -149,7 +151,13 @@ def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> Callable[..., None]
         """The queue is full: nothing is shown of what was there before."""
         clear(event.failure, error=text.TRY_AGAIN, **_HELPER)
 
-    def sets_image(event: Any, take: Callable[..., Any], *inputs: str, others: Sequence[str] = ()) -> Any:
+    def sets_image(
+        event: Any,
+        take: Callable[..., Any],
+        *inputs: str,
+        others: Sequence[str] = (),
+        number_js: str = NUMBER_JS,
+    ) -> Any:
         """Analyse what an event sets, and show it, if nothing newer has come by then.
 
         The other places to choose an image are emptied at once.
@@ -157,7 +165,7 @@ def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> Callable[..., None]
         if others:
             bind.empty(event, others)
         inputs = ("number", "newest", *inputs, "pixel_size", *_LOOK)
-        js = f"(...values) => ({NUMBER_JS})(...({bind.bounded_js(inputs)})(...values))"
+        js = f"(...values) => ({number_js})(...({bind.bounded_js(inputs)})(...values))"
         taken = bind(event, take, inputs, _WHOLE, js=js, **_IN_ORDER)
         analysed = taken.success(
             handlers.run, parts["newest"], show_progress_on=[parts["overlay"]], **_NETWORK
@@ -191,7 +199,7 @@ def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> Callable[..., None]
     take = functools.partial(handlers.take, handlers.analyse)
     sets_image(parts["image"].upload, take, "image", others=["capture"])
     sets_image(parts["capture"].upload, take, "capture", others=["image"])
-    sets_image(parts["clip_frame"].input, take_frame, "image", "clip_frame")
+    sets_image(parts["clip_frame"].input, take_frame, "image", "clip_frame", number_js=FRAME_JS)
     chosen = sets_image(parts["examples"].select, take_example, others=["image", "capture"])
     chosen.then(lambda: gr.Gallery(selected_index=None), outputs=parts["examples"], **_HELPER)
     back = sets_image(parts["recent"].select, take_recent, others=["image", "capture"])
@@ -224,6 +232,25 @@ def _bind_actions(bind: _Binder, handlers: ImageHandlers) -> None:
     act(parts["drop"].click, handlers.drop_correction, _SETTINGS, "kept", "threshold", "editor")
     act(parts["make_pair"].click, handlers.training_pair, ["pair_class", *_SETTINGS], "pair_file")
     act(parts["make_files"].click, handlers.downloads, _SETTINGS, "files")
+
+
+def _bind_clip(bind: _Binder, handlers: ClipHandlers) -> None:
+    """Bind what is done with all frames of a clip."""
+    parts = bind.parts
+    event, outputs = parts["clip_all"].click, ("clip_run", *CLIP)
+    begun = bind(event, handlers.begin, ("number", "newest"), outputs, js=FILE_JS, **_IN_ORDER)
+    run = begun.then(
+        handlers.run,
+        [parts[name] for name in ("newest", "clip_run", "image", "kept")],
+        parts["clip"],
+        # Beside single images, not before them: a clip may last minutes.
+        concurrency_id="clip",
+        concurrency_limit=1,
+        show_progress="hidden",
+        **_PRIVATE,
+    )
+    bind(run.then, handlers.show, ("newest", "clip_run"), CLIP, **_IN_ORDER)
+    parts["clip_cancel"].click(handlers.cancel, parts["clip_run"], **_HELPER)
 
 
 def _build_call(handlers: ImageHandlers, parts: Parts) -> None:

@@ -2,7 +2,8 @@
 
 The browser numbers every event that sets the image, in the order in which the visitor causes them, and hides
 what is shown until an answer with that number has arrived. On the server, each page has a `Newest`: an event
-takes it, and whatever belongs to an earlier number is dropped.
+takes it, and whatever belongs to an earlier number is dropped. What belongs to a whole clip has the number of
+the event that set its file; to choose another frame of it is a newer event, but no other file.
 """
 
 from __future__ import annotations
@@ -13,11 +14,23 @@ from dataclasses import dataclass
 from typing import Any
 
 # The arguments of a numbered event; the first becomes its number.
-NUMBER_JS = """(...values) => {
+_NUMBER_JS = """(...values) => {
     document.body.dataset.stale = "";
     values[0] = window.newestImage = (window.newestImage ?? 0) + 1;
+    %s
     return values;
 }"""
+FRAME_JS = _NUMBER_JS % ""
+NUMBER_JS = (
+    _NUMBER_JS
+    % """window.newestFile = values[0];
+    const rule = document.querySelector("#newest-file") ?? document.createElement("style");
+    rule.id = "newest-file";
+    document.head.append(rule);
+    rule.textContent = `#clip:not(:has([data-file="${values[0]}"])) { visibility: hidden; }`;"""
+)
+# The first argument of what is done with the file that is shown becomes its number.
+FILE_JS = "(...values) => [window.newestFile ?? 0, ...values.slice(1)]"
 # What has arrived is shown if it is the newest image's.
 CHECK_JS = """(number) => {
     if (number === window.newestImage) delete document.body.dataset.stale;
@@ -28,6 +41,7 @@ CHECK_JS = """(number) => {
 @dataclass
 class _Job:
     number: int = 0
+    file: int = 0
     analyse: Callable[[int], dict[str, Any]] | None = None
     answer: dict[str, Any] | None = None
 
@@ -45,20 +59,32 @@ class Newest:
         return self._job.number
 
     @property
+    def file(self) -> int:
+        """Number of the event that set the file of the newest image, of which that may be another frame."""
+        return self._job.file
+
+    @property
     def waiting(self) -> bool:
         """Whether the newest image has not been handed over yet."""
         return self._job.analyse is not None
 
-    def take(self, number: float, analyse: Callable[[int], dict[str, Any]] | None = None) -> bool:
+    def take(
+        self,
+        number: float,
+        analyse: Callable[[int], dict[str, Any]] | None = None,
+        *,
+        same_file: bool = False,
+    ) -> bool:
         """Make an event the newest, unless a newer one was here before; return whether it is.
 
         Args:
             number: of the event, as the browser gave it.
             analyse: gives the answer for this number; None where there is nothing to analyse.
+            same_file: another frame of the file at hand was chosen.
         """
         if number <= self.number:
             return False
-        self._job = _Job(int(number), analyse)
+        self._job = _Job(int(number), self.file if same_file else int(number), analyse)
         return True
 
     def run(self, otherwise: Callable[[int], dict[str, Any]]) -> None:

@@ -47,6 +47,21 @@
         event.preventDefault();
         replace(event.dataTransfer.files);
     });
+    // A click on the timeline of a clip, or on the button of a frame, moves the slider of the frame.
+    document.addEventListener("click", (event) => {
+        const target = event.target.closest?.("#clip [data-frame], #clip svg");
+        const number = document.querySelector("#clip-frame input[type=number]");
+        if (!target || !number) return;
+        const box = target.getBoundingClientRect();
+        const clicked = Math.ceil((event.clientX - box.left) / box.width * target.viewBox?.baseVal.width);
+        number.value = target.dataset.frame ?? Math.min(Math.max(clicked, 1), number.max);
+        number.dispatchEvent(new Event("input", { bubbles: true }));
+    });
+    document.addEventListener("input", (event) => {
+        const slider = event.target.closest?.("#clip-frame input");
+        if (!slider) return;
+        document.querySelector("#clip")?.style.setProperty("--frame", (slider.value - 0.5) / slider.max);
+    });
     new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
     name();
 }

@@ -195,15 +195,15 @@ def batch_too_large(files: int, megabytes: float, most: int, most_megabytes: int
     )
 
 
-def batch_running(done: int, of: int, seconds_left: float) -> str:
-    """Return how far a batch is."""
+def progress(done: int, of: int, things: str, seconds_left: float) -> str:
+    """Return how far a run is."""
     if seconds_left < 1:
         left = "nearly done"
     elif seconds_left < 90:
         left = f"about {seconds_left:.0f} s left"
     else:
         left = f"about {seconds_left / 60:.0f} min left"
-    return f"{done} of {of} images done, {left}."
+    return f"{done} of {of} {things} done, {left}."
 
 
 def batch_ended(outcome: str, of: int, *, flagged: int, cancelled: bool, shown: int | None) -> str:

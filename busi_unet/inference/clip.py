@@ -125,7 +125,8 @@ def overlay_clip(file: IO[bytes]) -> Iterator[Callable[[Prediction], None]]:
             shown = ImageOps.pad(shown, size)
         told = f"Frame {prediction.frame} of {prediction.frames}"
         if prediction.label is not None:
-            told += f": {prediction.label}, malignant {prediction.probabilities['malignant']:.0%}"
+            other = "" if prediction.label == "malignant" else f"{prediction.label}, "
+            told += f": {other}malignant {prediction.probabilities['malignant']:.0%}"
         draw_caption(shown, told).save(frames, "TIFF", compression="tiff_lzw")
         frames.newFrame()
 

@@ -1,0 +1,265 @@
+"""All frames of a clip on the page: progress, timeline, key frame, overlay clip and table."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from busi_unet.app import text
+from busi_unet.app.answers import answer_folder
+from busi_unet.app.model import ModelInUse
+from busi_unet.app.newest import Newest
+from busi_unet.errors import BusiUNetError
+from busi_unet.inference.clip import Clip, overlay_clip
+from busi_unet.io.decode import MAX_FRAMES
+from busi_unet.io.html import render
+
+if TYPE_CHECKING:
+    from busi_unet.app.analysis import Analysis
+
+CLIP = (
+    *("clip_frame", "clip_panel", "clip", "clip_all", "clip_cancel"),
+    *("clip_results", "clip_overlays", "clip_files"),
+)
+"""Names of the components that belong to a whole clip."""
+
+_SECONDS_BETWEEN_UPDATES = 0.7
+_LEGEND = (
+    "Key frame: the surest lesion among the frames of nearly the largest outline that lasts. "
+    "Dashed line: flagged from here. A click on the timeline shows the frame."
+)
+
+
+@dataclass
+class ClipRun:
+    """A run over all frames.
+
+    Attributes:
+        file: number of the event that set the file, see `newest.py`.
+        cancelled: whether the visitor wants no more frames.
+        answer: what the page shows in the end.
+    """
+
+    file: int
+    cancelled: bool = False
+    answer: dict[str, Any] | None = None
+
+
+class ClipHandlers:
+    """The functions behind it; what they answer names components of `CLIP`.
+
+    Args:
+        model: gives the weights in use.
+    """
+
+    def __init__(self, model: Callable[[], ModelInUse]) -> None:
+        self._model = model
+
+    def begin(self, file: float, newest: Newest) -> dict[str, Any]:
+        """Start a run over the file of this number, unless another file is the newest by now."""
+        if file != newest.file:
+            return {}
+        buttons = {"clip_all": gr.Button(visible=False), "clip_cancel": gr.Button(visible=True)}
+        return {"clip_run": ClipRun(newest.file), "clip": _shown(newest.file, text.WAIT), **buttons}
+
+    def cancel(self, run: ClipRun | None) -> None:
+        """Stop the run after the frame at hand; what is done is kept."""
+        if run:
+            run.cancelled = True
+
+    def run(
+        self, newest: Newest, run: ClipRun | None, path: str | None, kept: Analysis | None
+    ) -> Iterator[str]:
+        """Analyse the frames of the file, and yield how far it is; stop when another file is the newest.
+
+        Args:
+            newest: of the page.
+            run: as `begin` made it.
+            path: of the file.
+            kept: the frame that is shown; its pixel size and its "analyse anyway" count for all.
+        """
+        if run is None or run.answer or run.file != newest.file or path is None:
+            return
+        try:
+            yield from self._run(newest, run, path, kept)
+        except BusiUNetError as error:
+            run.answer = {"clip": _shown(run.file, str(error))}
+        except Exception:
+            traceback.print_exc()
+            run.answer = {"clip": _shown(run.file, text.TRY_AGAIN)}
+
+    def show(self, newest: Newest, run: ClipRun | None) -> dict[str, Any]:
+        """Return what the page shows of a run in the end; nothing where another file is the newest."""
+        if run is None or run.file != newest.file or run.answer is None:
+            return {}
+        return {"clip_cancel": gr.Button(visible=False), "clip_all": gr.Button(visible=True), **run.answer}
+
+    def _run(self, newest: Newest, run: ClipRun, path: str, kept: Analysis | None) -> Iterator[str]:
+        model, clip = self._model(), Clip()
+        settings = {"spacing_mm": kept.typed_mm, "anyway": kept.anyway} if kept else {}
+        threshold = model.predictor.config.thresholds.malignant
+        frames = model.predictor.predict_clip(path, name="The file", **settings)
+        folder, name = answer_folder(), kept.name if kept else "clip"
+        overlays, table = folder / f"{name}_overlay.webp", folder / f"{name}_frames.csv"
+        start = shown = time.monotonic()
+        with overlays.open("w+b") as file, overlay_clip(file) as add:
+            for prediction in frames:
+                if run.file != newest.file:
+                    return
+                clip.add(prediction)
+                add(prediction)
+                now, of = time.monotonic(), prediction.frames
+                left = (now - start) / len(clip.rows) * (of - len(clip.rows))
+                if run.cancelled:
+                    break
+                if now - shown > _SECONDS_BETWEEN_UPDATES:
+                    shown = now
+                    yield _shown(run.file, text.progress(len(clip.rows), of, "frames", left), clip, threshold)
+            yield _shown(run.file, "Writing the overlay clip…", clip, threshold)
+        table.write_bytes(clip.to_csv())
+        run.answer = {
+            "clip": _shown(run.file, _ended(clip), clip, threshold, ended=True),
+            "clip_all": gr.Button(visible=len(clip.rows) < of),
+            "clip_results": gr.Accordion(visible=True),
+            "clip_overlays": str(overlays),
+            "clip_files": [str(table), str(overlays)],
+        }
+
+
+def lay_out_clip() -> dict[str, Any]:
+    """Return the components by name."""
+    parts: dict[str, Any] = {"clip_run": gr.State(None, time_to_live=7200)}
+    with gr.Column(visible=False, elem_id="clip") as parts["clip_panel"]:
+        with gr.Row(equal_height=False):
+            parts["clip"] = gr.HTML("", label="Clip", padding=False, elem_id="clip-timeline")
+            parts["clip_all"] = gr.Button("", variant="primary", size="sm", elem_id="clip-all")
+            parts["clip_cancel"] = gr.Button(
+                text.BATCH_CANCEL, variant="stop", size="sm", visible=False, elem_id="clip-cancel"
+            )
+    return parts
+
+
+def lay_out_clip_results() -> dict[str, Any]:
+    """Return the components for what is taken home, by name."""
+    parts: dict[str, Any] = {}
+    results = gr.Accordion("Overlay clip and table", open=False, visible=False)
+    with results, gr.Row():
+        parts["clip_results"] = results
+        parts["clip_overlays"] = gr.Image(
+            label="Overlays, 10 frames a second",
+            format="webp",
+            interactive=False,
+            buttons=["download", "fullscreen"],
+            height=300,
+            elem_id="clip-overlays",
+        )
+        parts["clip_files"] = gr.File(
+            label="A row per frame (CSV), overlays (WebP)",
+            interactive=False,
+            height=150,
+            elem_id="clip-files",
+        )
+    return parts
+
+
+def no_clip() -> dict[str, Any]:
+    """Return a page without a clip."""
+    return {
+        "clip_panel": gr.Column(visible=False),
+        "clip": "",
+        "clip_results": gr.Accordion(visible=False),
+        "clip_overlays": None,
+        "clip_files": None,
+    }
+
+
+def offer_clip(frames: int, file: int, *, in_box: bool) -> dict[str, Any]:
+    """Return a page that says that one frame alone is analysed, and offers the others where it can.
+
+    Args:
+        frames: of the file.
+        file: number of the event that set it.
+        in_box: whether the file is at hand.
+    """
+    if frames == 1:
+        return no_clip()
+    told = f"One frame of {frames:,} is analysed, the others are not."
+    if not in_box:
+        told += " Choose the file again to analyse them."
+    elif frames > MAX_FRAMES:
+        told += f" At most {MAX_FRAMES:,} can be: export a shorter clip."
+    return {
+        **no_clip(),
+        "clip_panel": gr.Column(visible=True),
+        "clip": _shown(file, told),
+        "clip_all": gr.Button(f"Analyse all {frames:,} frames", visible=in_box and frames <= MAX_FRAMES),
+        "clip_cancel": gr.Button(visible=False),
+    }
+
+
+def _shown(
+    file: int, status: str, clip: Clip | None = None, threshold: float = 0, *, ended: bool = False
+) -> str:
+    """Return the panel as HTML; the number of its file lets the browser hide it beside another one."""
+    plot = _plot(clip, threshold) if clip and clip.rows else None
+    buttons = _buttons(clip) if clip and ended else []
+    return render("clip.html", file=file, status=status, plot=plot, buttons=buttons, legend=_LEGEND)
+
+
+def _plot(clip: Clip, threshold: float) -> dict[str, Any]:
+    """Return the paths of the timeline: a frame is one unit wide, malignancy above, area below."""
+    areas, largest = clip.areas, max(filter(None, clip.areas), default=0)
+    bars = (
+        f"M{place} 100V{100 - 44 * area / largest:.1f}h1V100Z" for place, area in enumerate(areas) if area
+    )
+    line, before = [], None
+    for place, share in enumerate(clip.malignant):
+        if share is not None:
+            point = f"{place + 0.5} {46 - 42 * share:.1f}"
+            line.append(f"M{point}h.01" if before is None else f"L{point}")
+        before = share
+    refused = (f"M{place} 0h1V100h-1Z" for place, area in enumerate(areas) if area is None)
+    return {
+        "frames": clip.rows[0]["frames"],
+        "areas": "".join(bars),
+        "malignant": "".join(line),
+        "refused": "".join(refused),
+        "threshold": f"{46 - 42 * threshold:.1f}",
+        "key": clip.key_frame,
+        "largest": f" to {_area(largest, clip.unit)}" if largest else "",
+    }
+
+
+def _buttons(clip: Clip) -> list[tuple[int, str]]:
+    told = clip.to_dict()
+    if not told["analysed"]:
+        return []
+    share, frame = text.percent(told["highest_p_malignant"]), told["highest_p_malignant_frame"]
+    buttons = [
+        (told["key_frame"], f"Key frame {told['key_frame']}"),
+        (frame, f"Most malignant: {share}, frame {frame}"),
+    ]
+    if frame := told["largest_area_frame"]:
+        area = _area(told["largest_area"], told["largest_area_unit"])
+        buttons.append((frame, f"Largest: {area}, frame {frame}"))
+    return buttons
+
+
+def _ended(clip: Clip) -> str:
+    told, done = clip.to_dict(), len(clip.rows)
+    start = (
+        f"All {done} frames done"
+        if done == told["frames"]
+        else f"Cancelled, {done} of {told['frames']} frames done"
+    )
+    refused = f", {done - told['analysed']} not analysed" if done > told["analysed"] else ""
+    return f"{start}: {told['with_lesion']} with an outline, {told['flagged']} flagged{refused}."
+
+
+def _area(area: float, unit: str) -> str:
+    return f"{area:,.1f} mm²" if unit == "mm2" else f"{area:,.0f} px"
