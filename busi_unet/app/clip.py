@@ -134,13 +134,12 @@ class ClipHandlers:
 def lay_out_clip() -> dict[str, Any]:
     """Return the components by name."""
     parts: dict[str, Any] = {"clip_run": gr.State(None, time_to_live=7200)}
-    with gr.Column(visible=False, elem_id="clip") as parts["clip_panel"]:
-        with gr.Row(equal_height=False):
-            parts["clip"] = gr.HTML("", label="Clip", padding=False, elem_id="clip-timeline")
-            parts["clip_all"] = gr.Button("", variant="primary", size="sm", elem_id="clip-all")
-            parts["clip_cancel"] = gr.Button(
-                text.BATCH_CANCEL, variant="stop", size="sm", visible=False, elem_id="clip-cancel"
-            )
+    with gr.Column(visible=False, elem_id="clip") as parts["clip_panel"], gr.Row(equal_height=False):
+        parts["clip"] = gr.HTML("", label="Clip", padding=False, elem_id="clip-timeline")
+        parts["clip_all"] = gr.Button("", variant="primary", size="sm", elem_id="clip-all")
+        parts["clip_cancel"] = gr.Button(
+            text.BATCH_CANCEL, variant="stop", size="sm", visible=False, elem_id="clip-cancel"
+        )
     return parts
 
 

@@ -30,6 +30,15 @@ def test_only_the_newest_is_analysed_and_handed_over_once() -> None:
     newest.run(_unexpected)
 
 
+def test_another_frame_is_a_newer_event_of_the_same_file() -> None:
+    newest = Newest()
+    newest.take(1)
+    newest.take(2, same_file=True)
+    assert (newest.number, newest.file) == (2, 1)
+    newest.take(3)
+    assert newest.file == 3
+
+
 def test_an_answer_is_dropped_if_the_image_was_replaced_while_it_was_analysed() -> None:
     newest = Newest()
     newest.take(1, lambda number: {"taken": newest.take(2)})
