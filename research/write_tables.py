@@ -3,7 +3,7 @@
     python research/write_tables.py --unseen reports/*/metrics.json --held-out runs/cv/results/metrics.json
 
 Copies of the files, without the images, stay in research/results; without arguments, the tables are written
-anew from these.
+anew from these. Those of unseen hospitals are kept beside the embedded weights, too, for the app to show.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from typing import Any
 from busi_unet.cli.common import command
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.metrics import Place, shown_in
+from busi_unet.evaluation.record import read_evaluations, write_evaluations
 from busi_unet.evaluation.report import metrics_table
 from busi_unet.evaluation.statistics import Estimate
+from busi_unet.inference.predictor import EMBEDDED
+from busi_unet.models.folder import weights_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = {"busi": "BUSI", "busbra": "BUS-BRA", "breast": "BrEaST"}
@@ -44,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             keep(ROOT, kind, files)
     for page in write(ROOT):
         print(page)
+    keep_beside_weights(ROOT, EMBEDDED)
 
 
 def keep(root: Path, kind: str, files: Sequence[Path]) -> None:
@@ -64,6 +68,21 @@ def keep(root: Path, kind: str, files: Sequence[Path]) -> None:
         shutil.copyfile(file, results / f"{name}.json")
         if (curve := file.with_name(_CURVE)).is_file():
             shutil.copyfile(curve, images / f"{name}.png")
+
+
+def keep_beside_weights(root: Path, weights: Path) -> None:
+    """Write the evaluations of unseen hospitals into a model folder, as those of its siblings."""
+    own = [
+        summary
+        for summary in read_evaluations(weights).values()
+        if not summary["provenance"].get("sibling_of")
+    ]
+    siblings = []
+    for file in sorted((root / "research" / "results").glob("unseen-*.json")):
+        summary = json.loads(file.read_text(encoding="utf-8"))
+        summary["provenance"] |= {"unseen_hospital": True, "sibling_of": weights_hash(weights)}
+        siblings.append(summary)
+    write_evaluations(weights, own + siblings)
 
 
 def write(root: Path) -> list[Path]:

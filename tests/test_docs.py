@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from busi_unet.cli import COMMANDS
+from busi_unet.cli import COMMANDS, main
 from busi_unet.data.phantom import make_phantom
 from busi_unet.training.options import TrainOptions
 
@@ -77,6 +77,22 @@ def test_the_options_that_it_names_exist(page):
     for name, rest in re.findall(r"`busi-unet ([a-z-]+)([^`]*)`", text):
         known = {"--help", *parser_of(name)._option_string_actions}
         assert set(re.findall(r"--[\w-]+", rest)) <= known, f"busi-unet {name}{rest}"
+
+
+@pytest.mark.slow
+def test_the_whole_way_on_synthetic_images_can_be_gone(tmp_path, monkeypatch):
+    """As written, but with fewer images and a smaller network."""
+    tiny = ["--encoder", "plain", "--width", "4", "--size", "32", "--epochs", "1", "--batch-size", "4"]
+    less = {"demo-data": ["--per-class", "8"], "train": tiny}
+    monkeypatch.chdir(tmp_path)
+    (way,) = (text for text in blocks(ROOT / "docs" / "quickstart.md", "sh") if "demo-data" in text)
+    names = [line.split()[1] for line in way.splitlines()]
+    assert {"prepare", "train", "evaluate", "calibrate", "predict", "robustness"} < set(names)
+    for name, line in zip(names, way.splitlines(), strict=True):
+        if name != "app":
+            assert main([*shlex.split(line)[1:], *less.get(name, [])]) == 0, line
+    reports = {path.parent.name for path in tmp_path.glob("reports/*/report.html")}
+    assert reports == {"runs-demo-model-test", "runs-demo-model-robustness"}
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/quickstart.md"])

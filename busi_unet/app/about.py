@@ -1,13 +1,11 @@
 """The tab about the model in use: its results, data, limits and origin.
 
-Results are shown only where they were measured with exactly these weights: `evaluation.json` beside them is
-the summary of `busi-unet evaluate`, and has to name their SHA-256.
+Results are those of `evaluation.json` beside the weights: see `busi_unet.evaluation.record`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,8 @@ import gradio as gr
 from busi_unet.app import text
 from busi_unet.app.answers import shown_errors
 from busi_unet.app.model import ModelInUse
-from busi_unet.config import EVALUATION_NAME
 from busi_unet.data.published import citation_of
+from busi_unet.errors import UsageError
 from busi_unet.evaluation.metrics import shown_in
 from busi_unet.evaluation.statistics import Estimate
 from busi_unet.io.html import render
@@ -43,7 +41,7 @@ def build_about_tab(model: Callable[[], ModelInUse], tab: gr.Tab) -> None:
 
 def about_model(model: ModelInUse) -> str:
     """Return the whole tab as HTML that loads nothing from elsewhere; every text from outside is escaped."""
-    results = own_results(model.predictor.folder)
+    results = results_of(model.predictor.folder)
     config = model.predictor.config
     data = (config.training or {}).get("data") or {}
     sources = (data.get("sources") or {}).get("train") or (["busi"] if model.kind == "embedded" else [])
@@ -51,46 +49,68 @@ def about_model(model: ModelInUse) -> str:
         "about.html",
         text=text,
         notice=model.notice,
-        results=results,
-        measured_on=results and text.measured_on(**results["measured_on"]),
+        flagged=[result for result in results if result["flagged"]],
+        results=[result for result in results if not result["sibling"]],
         facts={**model.origin(), **text.describe_config(config)},
         sources=[citation_of(source) for source in sources],
     )
 
 
-def own_results(folder: Path | None) -> dict[str, Any] | None:
-    """Return what an evaluation of exactly the model in a folder has measured, as `about.html` takes it.
+def results_of(folder: Path | None) -> list[dict[str, Any]]:
+    """Return what `about.html` takes of the evaluations in a model folder: its own test images come first.
 
     Returns:
-        None where there is no such evaluation, it cannot be read, or it is from another version.
+        Nothing where there are none, they cannot be read, or they are from another version.
     """
     # torch takes seconds to import; the page appears without waiting for it.
-    from busi_unet.models.folder import model_hash
+    from busi_unet.evaluation.record import read_evaluations
 
-    if folder is None:
-        return None
     try:
-        evaluation = json.loads((folder / EVALUATION_NAME).read_text(encoding="utf-8"))
-        provenance, images = evaluation["provenance"], evaluation["images"]
-        if provenance["model_sha256"] != model_hash(folder):
-            return None
-        classes, measured = evaluation["class_names"], evaluation["estimates"]
-        counts = [[int(count) for count in row] for row in evaluation["confusion_matrix"]]
-        return {
-            "measured_on": {
-                "split": provenance["split"],
-                "classes": ", ".join(f"{int(images[name])} {name}" for name in classes),
-                "images": sum(images.values()),
-                "groups": int(evaluation["groups"]),
-                "level": float(provenance["bootstrap"]["level"]),
-            },
-            "metrics": [
-                (metric, Estimate(**measured[metric.name]))
-                for metric in shown_in("card")
-                if metric.name in measured
-            ],
-            "classes": classes,
-            "confusion": list(zip(classes, counts, strict=True)),
-        }
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        found = [_result(summary) for summary in read_evaluations(folder).values()] if folder else []
+    except (UsageError, ValueError, KeyError, TypeError):
+        return []
+    return sorted(found, key=lambda result: (result["unseen"], not result["flagged"], result["title"]))
+
+
+def _result(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one evaluation: title, what it was measured on, metrics, confusion matrix, shares flagged."""
+    provenance, images = summary["provenance"], summary["images"]
+    classes, unseen = summary["class_names"], bool(provenance["unseen_hospital"])
+    measured = {name: Estimate(**found) for name, found in summary["estimates"].items()}
+    counts = [[int(count) for count in row] for row in summary["confusion_matrix"]]
+    sources = ", ".join(citation_of(source).title for source in summary["sources"])
+    fair = unseen or (provenance["split"] == "test" and provenance["split_is_the_models_own"] is True)
+    return {
+        "title": f"{sources}, split {provenance['split']}",
+        "sources": sources,
+        "unseen": unseen,
+        "sibling": "sibling_of" in provenance,
+        "warnings": provenance.get("warnings", []),
+        "measured_on": text.measured_on(
+            split=provenance["split"],
+            classes=", ".join(f"{int(count)} {name}" for name, count in images.items()),
+            images=sum(images.values()),
+            groups=int(summary["groups"]),
+            level=float(provenance["bootstrap"]["level"]),
+        ),
+        "metrics": [
+            (metric, measured[metric.name]) for metric in shown_in("card") if metric.name in measured
+        ],
+        "classes": classes,
+        "confusion": list(zip(classes, counts, strict=True)),
+        "flagged": _flagged(measured) if fair else {},
+    }
+
+
+def _flagged(measured: Mapping[str, Estimate]) -> dict[str, dict[str, int]]:
+    """Return, of cancers and of benign lesions, how many are flagged: of 100, and of how many images."""
+    cancers, benign = measured.get("malignant_sensitivity"), measured.get("benign_specificity")
+    counts = {
+        "cancers": cancers and (cancers.count, cancers.n),
+        "benign lesions": benign and (benign.n - benign.count, benign.n),
+    }
+    return {
+        name: {"of_100": round(100 * found[0] / found[1]), "count": found[0], "images": found[1]}
+        for name, found in counts.items()
+        if found
+    }

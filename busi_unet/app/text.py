@@ -94,10 +94,10 @@ def weights_not_in_use(requested: str, error: object) -> str:
 RESULTS, WEIGHTS, DATA, LIMITS, LICENCE = "Results", "Weights", "Data", "Limits", "Licence"
 METRIC_HEADERS = ("Metric", "Value", "Interval")
 NOT_DEFINED = "not defined"
-NO_EVALUATION = (
-    "No evaluation came with these weights, or not one that this version can show. A model folder with an "
-    "evaluation.json of busi-unet evaluate shows its results here."
-)
+FLAGGED, OWN, UNSEEN = "Cancers found", "Its own hospitals, images not trained on", "A hospital it never saw"
+FLAG_IS = "A flag says: look again, cancer cannot be excluded. It is not a diagnosis."
+SIBLINGS = "Hospitals it never saw were tried with models trained the same way, each without that hospital."
+NO_EVALUATION = "How well these weights do is not known. busi-unet evaluate MODEL tells, here too."
 CONFUSION = "Confusion matrix. Rows: true class, columns: predicted."
 UNKNOWN_DATA = "Whoever published these weights can say what they were trained on."
 LIMITS_LIST = (

@@ -17,6 +17,7 @@ from busi_unet.cli.common import (
     seed,
     warn,
 )
+from busi_unet.config import EVALUATION_NAME
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="report folder (reports/MODEL-SPLIT); its page shows images of the data: do not publish it",
     )
     add_subgroups(parser)
+    parser.epilog = (
+        "evaluation.json in the model folder keeps the metrics, too, for the app and the model card; the "
+        "built-in model and the Hub's stay as they are. For images of another hospital, use --split all."
+    )
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +63,7 @@ def load(args: argparse.Namespace) -> tuple[Any, Any, dict[str, Any]]:
 
 def run(args: argparse.Namespace) -> None:
     from busi_unet.evaluation.evaluate import evaluate
+    from busi_unet.evaluation.record import add_evaluation
     from busi_unet.evaluation.report import default_folder, to_markdown
     from busi_unet.evaluation.rows import read_subgroups
 
@@ -68,4 +74,10 @@ def run(args: argparse.Namespace) -> None:
         predictor, images, output=output, seed=args.seed, provenance=provenance, subgroups=subgroups
     )
     print_result(evaluation.summary, to_markdown(evaluation), as_json=args.json)
-    print(f"\nReport written to {output}", file=sys.stderr)
+    print(f"\nReport written to {output / 'report.html'}", file=sys.stderr)
+    # Only a folder that was named: neither the package's own weights nor the Hub's cache.
+    if Path(args.model).is_dir():
+        try:
+            add_evaluation(args.model, evaluation.summary)
+        except OSError as error:
+            warn(f"{EVALUATION_NAME} in {args.model} was not written ({error.strerror}).")

@@ -14,14 +14,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("repo_id", metavar="USER/NAME", help="model repository; created where missing")
     parser.add_argument("--private", action="store_true", help="create it private")
     parser.add_argument("--revision", help="branch to commit to (the main one)")
-    parser.add_argument(
-        "--evaluation",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="metrics.json of an evaluation of exactly these weights; can be repeated (those in reports/)",
-    )
     add_dry_run(parser)
     add_json(parser)
 
@@ -31,11 +23,10 @@ def run(args: argparse.Namespace) -> None:
     from busi_unet.publish.model import build_model_folder, push_model
 
     require(args.dry_run or not args.output, "--output needs --dry-run.")
-    settings = {"repo_id": args.repo_id, "evaluations": args.evaluation}
     if args.dry_run:
-        files, text = dry_run(partial(build_model_folder, args.run, **settings), args.output)
+        files, text = dry_run(partial(build_model_folder, args.run, repo_id=args.repo_id), args.output)
         result = {"repo_id": args.repo_id, "files": files}
     else:
-        pushed = push_model(args.run, private=args.private, revision=args.revision, **settings)
+        pushed = push_model(args.run, args.repo_id, private=args.private, revision=args.revision)
         result, text = {"url": pushed.url, "commit": pushed.commit}, pushed.url
     print_result(result, text, as_json=args.json)

@@ -74,14 +74,15 @@ def model_and_images(
         device: as `Predictor.from_pretrained` takes it.
 
     Returns:
-        The provenance has the hashes of the model and, as "warnings", what the metrics suffer from.
+        The provenance has the hashes of the model, whether all images are of hospitals that it has not seen
+        and, as "warnings", what the metrics suffer from.
 
     Raises:
         BusiUNetError: as `Predictor.from_pretrained` does.
         DataLayoutError: the split is empty.
     """
     predictor = Predictor.from_pretrained(None if model == "embedded" else model, device=device)
-    found = split_for(predictor.config, data)
+    found, seen = split_for(predictor.config, data), seen_sources(predictor.config)
     warnings = [found.doubt(split)]
     if ignored_copies(predictor.config.training):
         warnings.append("The model's folds ignore copies: it was trained on copies of these images.")
@@ -96,6 +97,7 @@ def model_and_images(
         **hashes(predictor.folder),
         "split": split,
         "split_is_the_models_own": found.own,
+        "unseen_hospital": bool(seen) and seen.isdisjoint(images["source"]),
         "warnings": [warning for warning in warnings if warning],
     }
     return predictor, images, provenance
@@ -115,14 +117,19 @@ def split_for(config: ModelConfig, data: DatasetDict) -> Split:
         data = leave_out(data, left_out)
     elif left_out is None and len(tested) == 1:
         data = resplit(data, tested[0], validated[0] if len(validated) == 1 else None)
-    recorded, seen = made_on.get("split_sha256"), made_on.get("sources", {})
-    known = {source for split in ("train", "validation") for source in seen.get(split, ())}
+    recorded, known = made_on.get("split_sha256"), seen_sources(config)
     return Split(
         data,
         own=None if recorded is None else recorded == split_hash(data),
         trained_on=trained_on(config.training),
         foreign=bool(known) and not known & set(sources),
     )
+
+
+def seen_sources(config: ModelConfig) -> set[str]:
+    """Return the sources that a model was trained or validated on, by its record; empty without one."""
+    sources = config.training.get("data", {}).get("sources", {})
+    return {source for split in ("train", "validation") for source in sources.get(split, ())}
 
 
 def require_unseen(folder: str, config: ModelConfig, data: DatasetDict, *, validates: bool) -> None:

@@ -1,15 +1,14 @@
 """The repository of a model: weights, config, training record, evaluations, examples, and its card.
 
-Model cards: Mitchell et al. 2019, arXiv:1810.03993. Every result is from an evaluation file of exactly these
+Model cards: Mitchell et al. 2019, arXiv:1810.03993. Every result is from an evaluation of exactly these
 weights.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,23 +22,21 @@ from busi_unet.data.published import citation_of
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.leakage import ignored_copies, trained_on
 from busi_unet.evaluation.metrics import METRICS, shown_in
+from busi_unet.evaluation.record import read_evaluations, write_evaluations
 from busi_unet.evaluation.statistics import Estimate
 from busi_unet.hub import PushResult, checked_id
 from busi_unet.imaging.overlay import draw_overlay, side_by_side
 from busi_unet.inference.predictor import Predictor
-from busi_unet.io.files import reading
 from busi_unet.io.html import render
 from busi_unet.models.encoders import ENCODERS
-from busi_unet.models.folder import model_hash, weights_hash
+from busi_unet.models.folder import weights_hash
 from busi_unet.publish import NOT_A_DEVICE, push_built, repository_folder
 from busi_unet.training.run_folder import CURVES_NAME, HISTORY_NAME, MANIFEST_NAME
 
 EXAMPLE_SEED = 11
 EXAMPLE_SIZE = (360, 480)
 # A push replaces these, also by nothing. What people add on the Hub by hand stays.
-_REPLACED = [EVALUATION_NAME, "evaluation/*", "examples/*", MANIFEST_NAME, CURVES_NAME, HISTORY_NAME]
-# Where an evaluation is written unless told otherwise.
-_PLACE = "reports/*/metrics.json"
+_REPLACED = [EVALUATION_NAME, "examples/*", MANIFEST_NAME, CURVES_NAME, HISTORY_NAME]
 _SEGMENTATION, _CLASSIFICATION = "image-segmentation", "image-classification"
 _TASKS = {_SEGMENTATION: "Lesion segmentation", _CLASSIFICATION: "Normal, benign or malignant"}
 _TAGS = ["busi_unet", "breast-ultrasound", "ultrasound", "medical", "unet", "pytorch", _CLASSIFICATION]
@@ -51,7 +48,6 @@ def build_model_folder(
     output: str | os.PathLike,
     *,
     repo_id: str,
-    evaluations: Sequence[str | os.PathLike] = (),
 ) -> Path:
     """Lay out what `push_model` sends.
 
@@ -59,33 +55,31 @@ def build_model_folder(
         run: the folder of a finished run, or a model folder.
         output: new or empty folder to write; it appears whole or not at all.
         repo_id: USER/NAME that the card names.
-        evaluations: metrics.json files of this model; without any, reports/ is searched for them.
 
     Returns:
         The output: model.safetensors, config.json, README.md, examples/ (an overlay for each class on a
-        synthetic image), and where there are any manifest.json, curves.png, history.csv, evaluation/, and
-        evaluation.json: that of the model's own test split, which the app shows.
+        synthetic image), and where there are any manifest.json, curves.png, history.csv and
+        evaluation.json, without what is of other weights.
 
     Raises:
-        UsageError: not a Hub id, no such run, an evaluation of other weights, `output` is not empty.
+        UsageError: not a Hub id, no such run, evaluation.json is damaged, `output` is not empty.
         IncompatibleModelError: the model cannot be loaded.
         BusiUNetError: the disk refuses.
     """
     checked_id(repo_id)
     model = _model_folder_of(run)
-    results = results_of(model_hash(model), evaluations)
+    evaluations = read_evaluations(model)
+    results = [
+        Result.of(summary) for summary in evaluations.values() if not summary["provenance"].get("sibling_of")
+    ]
     # Loaded before anything is written: what cannot be used is not published.
     predictor = Predictor.from_pretrained(model, device="cpu")
     record = (Path(run) / name for name in (MANIFEST_NAME, CURVES_NAME, HISTORY_NAME))
     with repository_folder(output) as folder:
         for path in (model / WEIGHTS_NAME, model / CONFIG_NAME, *filter(Path.is_file, record)):
             shutil.copyfile(path, folder / path.name)
-        for result in results:
-            (folder / "evaluation").mkdir(exist_ok=True)
-            shutil.copyfile(result.path, folder / "evaluation" / result.file_name)
-            # Another test split may have been trained on.
-            if result.split == "test" and result.provenance.get("split_is_the_models_own") is True:
-                shutil.copyfile(result.path, folder / EVALUATION_NAME)
+        if evaluations:
+            write_evaluations(folder, evaluations.values())
         card = model_card(
             predictor.config,
             repo_id=repo_id,
@@ -103,7 +97,6 @@ def push_model(
     *,
     private: bool = False,
     revision: str | None = None,
-    evaluations: Sequence[str | os.PathLike] = (),
 ) -> PushResult:
     """Push what `build_model_folder` lays out of a run, which is only read, in one commit.
 
@@ -114,10 +107,8 @@ def push_model(
     command = ["busi-unet", "push", str(run), repo_id]
     command += ["--private"] * private
     command += ["--revision", revision] if revision else []
-    for path in evaluations:
-        command += ["--evaluation", str(path)]
     return push_built(
-        partial(build_model_folder, run, repo_id=repo_id, evaluations=evaluations),
+        partial(build_model_folder, run, repo_id=repo_id),
         repo_id,
         command=command,
         intact=f"The weights are intact in {model}.",
@@ -154,10 +145,9 @@ def _draw_examples(predictor: Predictor, folder: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Result:
-    """One evaluation file.
+    """One evaluation of the model.
 
     Attributes:
-        path: the file.
         estimates: by the name of the metric, see `busi_unet.evaluation.metrics.METRICS`.
         images: number of images by class.
         groups: number of groups of copies.
@@ -165,88 +155,34 @@ class Result:
         sources: the estimates on the images of each source.
     """
 
-    path: Path
     estimates: dict[str, Estimate]
     images: dict[str, int]
     groups: int
     provenance: dict[str, Any]
     sources: dict[str, dict[str, Estimate]]
 
-    @property
-    def split(self) -> str:
-        return self.provenance["split"]
-
-    @property
-    def file_name(self) -> str:
-        """Return its name in the repository: one for each split and content of the data."""
-        return f"{self.split}-{self.provenance['data_sha256'][:8]}.json"
-
-    @property
-    def data(self) -> str:
-        return ", ".join(citation_of(source).title for source in self.sources)
-
-
-def read_result(path: str | os.PathLike) -> Result:
-    """Read the metrics.json of an evaluation.
-
-    Raises:
-        UsageError: the file is missing or something else.
-    """
-    path = Path(path)
-    hint = "Name the metrics.json in the report folder of an evaluation."
-    with reading(path, "is not an evaluation file", hint):
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        result = Result(
-            path=path,
+    @classmethod
+    def of(cls, summary: Mapping[str, Any]) -> Result:
+        """Return the result that the summary of an evaluation holds."""
+        return cls(
             estimates=_estimates(summary),
             images=summary["images"],
             groups=summary["groups"],
             provenance=summary["provenance"],
             sources={name: _estimates(part) for name, part in summary["sources"].items()},
         )
-        for key in ("split", "bootstrap", "command", "data_sha256", "model_sha256"):
-            result.provenance[key]
-    return result
+
+    @property
+    def split(self) -> str:
+        return self.provenance["split"]
+
+    @property
+    def data(self) -> str:
+        return ", ".join(citation_of(source).title for source in self.sources)
 
 
 def _estimates(part: Mapping[str, Any]) -> dict[str, Estimate]:
     return {name: Estimate(**found) for name, found in part["estimates"].items()}
-
-
-def results_of(model_sha256: str, given: Iterable[str | os.PathLike] = ()) -> list[Result]:
-    """Return the evaluations of exactly this model, by split.
-
-    Args:
-        model_sha256: see `busi_unet.models.folder.model_hash`.
-        given: evaluation files; without any, reports/ below the working folder is searched.
-
-    Raises:
-        UsageError: a given file is of another model, cannot be read, or is of the same split as another.
-    """
-    results: dict[str, Result] = {}
-    for path in given:
-        result = read_result(path)
-        if result.provenance["model_sha256"] != model_sha256:
-            raise UsageError(
-                f"{path} is an evaluation of another model: other weights, thresholds or calibration.",
-                "Evaluate this one: busi-unet evaluate MODEL --data DATA --split test",
-            )
-        if result.file_name in results:
-            raise UsageError(
-                f"{path} and {results[result.file_name].path} are of the same split of the same data.",
-                "Name one of them.",
-            )
-        results[result.file_name] = result
-    if not results:
-        for path in sorted(Path().glob(_PLACE)):
-            try:
-                result = read_result(path)
-            except UsageError:
-                # Found, not named: any JSON may lie there.
-                continue
-            if result.provenance["model_sha256"] == model_sha256:
-                results.setdefault(result.file_name, result)
-    return [results[name] for name in sorted(results)]
 
 
 def model_card(

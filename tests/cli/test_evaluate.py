@@ -5,6 +5,7 @@ import pytest
 
 from busi_unet.cli import main
 from busi_unet.data.prepared import load_prepared
+from busi_unet.evaluation.record import read_evaluations
 from busi_unet.models.folder import model_hash
 
 
@@ -24,6 +25,7 @@ def test_prints_tables_and_writes_the_report(prepared, tiny_model, capsys):
     assert sum(stored["images"].values()) == len(load_prepared(prepared)["test"])
     assert stored["provenance"]["command"].startswith("busi-unet evaluate ")
     assert stored["provenance"]["model_sha256"] == model_hash(tiny_model)
+    assert list(read_evaluations(tiny_model).values()) == [stored]
 
 
 def test_json_is_the_only_thing_on_stdout(prepared, tiny_model, capsys):
@@ -44,6 +46,14 @@ def test_what_is_not_there_is_one_line(model, data, code, prepared, capsys):
     printed = capsys.readouterr()
     assert printed.out == "" and printed.err.startswith("error: ")
     assert not Path("reports").exists()
+
+
+def test_the_built_in_model_keeps_what_it_was_released_with(prepared, tiny_model, monkeypatch):
+    """Not the 780 images of a real run: the tiny model stands in for the weights."""
+    monkeypatch.setattr("busi_unet.inference.predictor.EMBEDDED", tiny_model)
+    before = sorted(tiny_model.iterdir())
+    assert main(["evaluate", "embedded", "--data", str(prepared), "--device", "cpu"]) == 0
+    assert sorted(tiny_model.iterdir()) == before
 
 
 @pytest.mark.parametrize("wrong", [[], ["embedded", "--split", "holdout"], ["embedded", "--seed", "-1"]])

@@ -1,10 +1,7 @@
 import json
 import shlex
 
-from fakes.evaluations import write_evaluation
-
 from busi_unet.cli import main
-from busi_unet.models.folder import model_hash
 
 
 def test_a_dry_run_lists_what_would_be_sent_without_network(tiny_model, tmp_path, capsys):
@@ -20,11 +17,9 @@ def test_a_dry_run_lists_what_would_be_sent_without_network(tiny_model, tmp_path
     assert "--output needs --dry-run" in capsys.readouterr().err
 
 
-def test_a_push_that_failed_is_resumed_by_the_command_it_ends_with(hub, tiny_model, tmp_path, capsys):
+def test_a_push_that_failed_is_resumed_by_the_command_it_ends_with(hub, tiny_model, capsys):
     hub.login(None)
-    evaluation = write_evaluation(tmp_path / "my metrics.json", model_hash(tiny_model))
-    arguments = [str(tiny_model), "me/busi", "--private", "--revision", "v2", "--evaluation", str(evaluation)]
-    assert main(["push", *arguments]) == 1
+    assert main(["push", str(tiny_model), "me/busi", "--private", "--revision", "v2"]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
     assert f"The weights are intact in {tiny_model}." in printed.err
@@ -35,7 +30,6 @@ def test_a_push_that_failed_is_resumed_by_the_command_it_ends_with(hub, tiny_mod
     assert hub.repo("me/busi").private
     files = hub.files("me/busi", revision="v2")
     assert files["model.safetensors"] == (tiny_model / "model.safetensors").read_bytes()
-    assert "evaluation/test-ab12cd34.json" in files
 
 
 def test_a_folder_without_a_model_is_wrong_usage(tmp_path, capsys):

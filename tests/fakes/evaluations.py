@@ -1,14 +1,12 @@
-"""Evaluation files as `busi-unet evaluate` writes them, for weights of any hash."""
+"""Summaries of evaluations as `busi-unet evaluate` writes them, for weights of any hash."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 
-def write_evaluation(path: Path, model_sha256: str, **provenance: Any) -> Path:
-    """Write values that no other file has, so that a borrowed one shows."""
+def make_summary(model_sha256: str, **provenance: Any) -> dict[str, Any]:
+    """Return values that no other evaluation has, so that a borrowed one shows."""
 
     def estimate(value, n=20, count=None):
         interval = (None, None) if value is None else (round(value * 0.9, 4), round(value * 1.1, 4))
@@ -21,7 +19,7 @@ def write_evaluation(path: Path, model_sha256: str, **provenance: Any) -> Path:
             "undefined_resamples": 0,
         }
 
-    summary = {
+    return {
         "class_names": ["normal", "benign", "malignant"],
         "confusion_matrix": [[4, 0, 0], [0, 8, 2], [0, 1, 9]],
         "estimates": {
@@ -48,9 +46,8 @@ def write_evaluation(path: Path, model_sha256: str, **provenance: Any) -> Path:
             "split_is_the_models_own": True,
             "versions": {"busi_unet": "0.1.0"},
             "model_sha256": model_sha256,
+            "weights_sha256": "c" * 64,
+            "unseen_hospital": False,
             **provenance,
         },
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(summary), encoding="utf-8")
-    return path

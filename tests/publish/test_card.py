@@ -1,8 +1,7 @@
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from fakes.evaluations import write_evaluation
+from fakes.evaluations import make_summary
 from huggingface_hub import ModelCard
 
 from busi_unet.config import (
@@ -13,11 +12,8 @@ from busi_unet.config import (
     Thresholds,
 )
 from busi_unet.data.published import CITATIONS
-from busi_unet.errors import UsageError
-from busi_unet.publish.model import model_card, read_result, results_of
+from busi_unet.publish.model import Result, model_card
 
-WEIGHTS = Path(__file__).resolve().parents[2] / "busi_unet" / "weights"
-OURS, OTHERS = "a" * 64, "b" * 64
 DATA = {
     "images": {"train": 30, "test": 6},
     "folds": {"train": [2, 3, 4], "test": [0]},
@@ -42,8 +38,8 @@ def trained(**training):
 
 
 @pytest.fixture
-def result(tmp_path):
-    return read_result(write_evaluation(tmp_path / "metrics.json", OURS))
+def result():
+    return Result.of(make_summary("a" * 64))
 
 
 def test_front_matter_is_read_back_by_the_hubs_own_parser(result):
@@ -75,9 +71,9 @@ def test_without_an_evaluation_there_is_no_result_anywhere():
     assert "model_name" not in parsed.content
 
 
-def test_the_warnings_of_an_evaluation_are_told(tmp_path):
-    path = write_evaluation(tmp_path / "m.json", OURS, warnings=["It saw these images."])
-    assert "**It saw these images.**" in card(results=[read_result(path)]).text
+def test_the_warnings_of_an_evaluation_are_told():
+    warned = Result.of(make_summary("a" * 64, warnings=["It saw these images."]))
+    assert "**It saw these images.**" in card(results=[warned]).text
 
 
 def test_sources_are_named_with_licence_and_citation_and_no_others():
@@ -99,43 +95,3 @@ def test_weights_without_calibration_never_look_calibrated(result):
     uncalibrated = "**The class probabilities are not calibrated**"
     assert uncalibrated in card(replace(CONFIG, calibration=Calibration()), results=[result]).text
     assert uncalibrated not in card().text
-
-
-def test_an_evaluation_of_this_repository_is_read():
-    result = read_result(WEIGHTS / "evaluation.json")
-    assert result.split == "test"
-    assert sum(result.images.values()) == result.estimates["accuracy"].n
-    assert 0 < result.estimates["lesion_dice"].value < 1
-
-
-def test_found_evaluations_count_only_where_they_measure_these_weights(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_evaluation(Path("reports/mine/metrics.json"), OURS)
-    write_evaluation(Path("reports/mine-again/metrics.json"), OURS)
-    write_evaluation(Path("reports/other/metrics.json"), OTHERS)
-    write_evaluation(Path("reports/validation/metrics.json"), OURS, split="validation")
-    Path("reports/notes").mkdir()
-    Path("reports/notes/metrics.json").write_text("[]", encoding="utf-8")
-    names = [result.file_name for result in results_of(OURS)]
-    assert names == ["test-ab12cd34.json", "validation-ab12cd34.json"]
-    assert results_of("c" * 64) == []
-    given = write_evaluation(Path("elsewhere.json"), OURS, split="validation")
-    assert [result.path for result in results_of(OURS, [given])] == [given], "those given are used alone"
-
-
-def test_given_evaluations_of_other_weights_or_of_one_split_are_refused(tmp_path):
-    paths = [write_evaluation(tmp_path / name, OURS) for name in ("a.json", "b.json")]
-    with pytest.raises(UsageError, match="same split of the same data"):
-        results_of(OURS, paths)
-    with pytest.raises(UsageError, match="is an evaluation of another model"):
-        results_of(OTHERS, paths)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"estimates": {"ece": {"value": 1}}}', "null"])
-def test_what_is_not_an_evaluation_is_refused(tmp_path, text):
-    path = tmp_path / "metrics.json"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(UsageError, match=r"metrics\.json is not an evaluation file"):
-        read_result(path)
-    with pytest.raises(UsageError, match="cannot be read"):
-        read_result(tmp_path / "missing.json")

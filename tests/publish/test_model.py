@@ -1,14 +1,16 @@
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes.evaluations import write_evaluation
+from fakes.evaluations import make_summary
 from PIL import Image
 
 from busi_unet.config import EVALUATION_NAME
-from busi_unet.errors import IncompatibleModelError, UsageError
-from busi_unet.models.folder import model_hash
+from busi_unet.errors import IncompatibleModelError
+from busi_unet.evaluation.record import read_evaluations, write_evaluations
+from busi_unet.models.folder import model_hash, weights_hash
 from busi_unet.publish import model as module
 from busi_unet.publish.model import build_model_folder, push_model
 
@@ -56,28 +58,25 @@ def test_a_bare_model_folder_and_its_examples_beside_their_overlay(tiny_model, t
         assert (left[..., 0] == left[..., 2]).all(), "the original is grey"
 
 
-@pytest.mark.parametrize("own", [True, False, None])
-def test_the_app_is_given_the_results_of_the_models_own_test_split_alone(run, tmp_path, own):
-    digest = model_hash(run / "model")
-    # Sorted by name, the foreign one comes first.
-    foreign = write_evaluation(
-        tmp_path / "a.json", digest, data_sha256="0" * 64, split_is_the_models_own=False
-    )
-    mine = write_evaluation(tmp_path / "b.json", digest, split_is_the_models_own=own)
-    output = build_model_folder(run, tmp_path / "out", repo_id="someone/busi", evaluations=[foreign, mine])
-    assert (output / "evaluation" / "test-ab12cd34.json").read_bytes() == mine.read_bytes()
-    assert (output / "evaluation" / "test-00000000.json").read_bytes() == foreign.read_bytes()
-    assert "(evaluation/test-ab12cd34.json)" in (output / "README.md").read_text(encoding="utf-8")
-    assert (output / EVALUATION_NAME).exists() == (own is True)
-    if own:
-        assert (output / EVALUATION_NAME).read_bytes() == mine.read_bytes()
+def evaluations(model: Path) -> dict[str, dict]:
+    """Of the model on its own and on other images, of a sibling, and of weights that were here before."""
+    ours, weights = model_hash(model), weights_hash(model)
+    return {
+        "test": make_summary(ours, command="busi-unet evaluate ours", weights_sha256=weights),
+        "validation": make_summary(ours, split="validation", weights_sha256=weights),
+        "sibling": make_summary("b" * 64, sibling_of=weights, command="busi-unet evaluate sibling"),
+        "old": make_summary("b" * 64, weights_sha256="d" * 64, command="busi-unet evaluate old"),
+    }
 
 
-def test_results_of_other_weights_stop_it_before_anything_is_written(run, tmp_path):
-    evaluation = write_evaluation(tmp_path / "metrics.json", "b" * 64)
-    with pytest.raises(UsageError, match="is an evaluation of another model"):
-        build_model_folder(run, tmp_path / "out", repo_id="someone/busi", evaluations=[evaluation])
-    assert not (tmp_path / "out").exists()
+def test_the_evaluations_of_these_weights_travel_with_them(run, tmp_path):
+    write_evaluations(run / "model", evaluations(run / "model").values())
+    output = build_model_folder(run, tmp_path / "out", repo_id="someone/busi")
+    sent = read_evaluations(output)
+    assert len(sent) == 3 and sent == json.loads((output / EVALUATION_NAME).read_text(encoding="utf-8"))
+    card = (output / "README.md").read_text(encoding="utf-8")
+    assert "split `test`" in card and "split `validation`" in card and "evaluate ours" in card
+    assert "evaluate sibling" not in card and "evaluate old" not in card
 
 
 def test_what_cannot_be_loaded_is_not_published(run, tmp_path):
@@ -87,14 +86,15 @@ def test_what_cannot_be_loaded_is_not_published(run, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_second_push_removes_the_results_of_earlier_weights_and_nothing_else(hub, run, tmp_path):
-    evaluation = write_evaluation(tmp_path / "metrics.json", model_hash(run / "model"))
-    push_model(run, "me/busi", evaluations=[evaluation])
+def test_a_second_push_removes_what_is_gone_here_and_nothing_else(hub, run):
+    write_evaluations(run / "model", [evaluations(run / "model")["test"]])
+    push_model(run, "me/busi")
     mine = hub.files("me/busi") | {"LICENSE": b"added by hand"}
-    assert "evaluation/test-ab12cd34.json" in mine
+    assert EVALUATION_NAME in mine
     hub.put("me/busi", mine)
-    (run / "curves.png").unlink()
+    for left in (run / "curves.png", run / "model" / EVALUATION_NAME):
+        left.unlink()
     push_model(run, "me/busi")
     files = hub.files("me/busi")
-    assert not {"evaluation/test-ab12cd34.json", EVALUATION_NAME, "curves.png"} & files.keys()
+    assert not {EVALUATION_NAME, "curves.png"} & files.keys()
     assert files["LICENSE"] == b"added by hand"

@@ -2,10 +2,13 @@ import json
 from pathlib import Path
 
 import pytest
-from fakes.evaluations import write_evaluation
+from fakes.evaluations import make_summary
 
 from busi_unet.errors import UsageError
-from research.write_tables import TABLES, keep, write
+from busi_unet.evaluation.record import read_evaluations, write_evaluations
+from busi_unet.inference.predictor import EMBEDDED
+from busi_unet.models.folder import model_hash, weights_hash
+from research.write_tables import TABLES, keep, keep_beside_weights, write
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,9 +22,9 @@ def pages(root: Path) -> None:
 
 
 def evaluation_of(source: str, folder: Path) -> Path:
-    path = write_evaluation(folder / "metrics.json", "a" * 64)
-    summary = json.loads(path.read_text(encoding="utf-8"))
+    path, summary = folder / "metrics.json", make_summary("a" * 64)
     summary["sources"] = {source: {"estimates": summary["estimates"]}}
+    folder.mkdir(exist_ok=True)
     path.write_text(json.dumps(summary), encoding="utf-8")
     (folder / "missed_vs_outlined.png").write_bytes(b"curve")
     return path
@@ -48,6 +51,24 @@ def test_a_column_per_hospital_between_the_marks_and_nothing_else_changes(tmp_pa
     # A hospital that is no longer among them leaves nothing behind.
     keep(tmp_path, "unseen", [evaluation_of("busi", tmp_path / "busi")])
     assert [path.name for path in (tmp_path / "research/results").iterdir()] == ["unseen-busi.json"]
+
+
+def test_unseen_hospitals_are_kept_beside_the_weights_as_those_of_siblings(tmp_path, tiny_model):
+    hashes = {"model_sha256": model_hash(tiny_model), "weights_sha256": weights_hash(tiny_model)}
+    own = make_summary(**hashes)
+    write_evaluations(tiny_model, [own])
+    for sources in (("busi", "clinic"), ("busi",)):
+        keep(tmp_path, "unseen", [evaluation_of(name, tmp_path / name) for name in sources])
+        keep_beside_weights(tmp_path, tiny_model)
+        kept = read_evaluations(tiny_model).values()
+        assert own in kept and len(kept) == 1 + len(sources)
+
+
+def test_this_repository_has_the_unseen_hospitals_beside_its_weights(tmp_path):
+    for name in ("config.json", "model.safetensors", "evaluation.json"):
+        (tmp_path / name).write_bytes((EMBEDDED / name).read_bytes())
+    keep_beside_weights(ROOT, tmp_path)
+    assert read_evaluations(tmp_path) == read_evaluations(EMBEDDED)
 
 
 def test_a_page_without_marks_is_named(tmp_path):
