@@ -94,9 +94,10 @@ def weights_not_in_use(requested: str, error: object) -> str:
 RESULTS, WEIGHTS, DATA, LIMITS, LICENCE = "Results", "Weights", "Data", "Limits", "Licence"
 METRIC_HEADERS = ("Metric", "Value", "Interval")
 NOT_DEFINED = "not defined"
-FLAGGED, OWN, UNSEEN = "Cancers found", "Its own hospitals, images not trained on", "A hospital it never saw"
+FLAGGED, UNSEEN = "Cancers found", "At a hospital new to it"
+OWN = "At its own hospitals, on images it was not trained on"
 FLAG_IS = "A flag says: look again, cancer cannot be excluded. It is not a diagnosis."
-SIBLINGS = "Hospitals it never saw were tried with models trained the same way, each without that hospital."
+SIBLINGS = "Figures for a new hospital are those of models trained the same way without that hospital."
 NO_EVALUATION = "How well these weights do is not known. busi-unet evaluate MODEL tells, here too."
 CONFUSION = "Confusion matrix. Rows: true class, columns: predicted."
 UNKNOWN_DATA = "Whoever published these weights can say what they were trained on."

@@ -113,10 +113,11 @@ def _case(row: ImageResult, item: Mapping[str, Any], mask_of: MaskOf) -> dict[st
         drawn = draw_overlay(np.asarray(drawn), decode_mask(item["mask"]), color="sky blue", opacity=0.0)
     drawn.thumbnail((_CASE_SIDE, _CASE_SIDE), Image.Resampling.LANCZOS)
     dice = row.scores["dice"]
-    parts = [row.label or "class unknown", *([] if dice is None else [f"Dice {dice:.2f}"])]
-    parts += [f"{name} {chance:.2f}" for name, chance in (row.probabilities or {}).items()]
-    parts += ["refused"] if row.refused else []
-    return {"name": row.image_id, "caption": ", ".join(parts), "image": jpeg_uri(drawn)}
+    known = [row.label or "class unknown", *([] if dice is None else [f"Dice {dice:.2f}"])]
+    said = [f"{name} {chance:.2f}" for name, chance in (row.probabilities or {}).items()]
+    said += ["flagged"] * row.flagged + ["refused"] * row.refused
+    caption = f"{', '.join(known)}; model: {', '.join(said)}"
+    return {"name": row.image_id, "caption": caption, "image": jpeg_uri(drawn)}
 
 
 def to_markdown(evaluation: Evaluation) -> str:
