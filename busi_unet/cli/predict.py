@@ -12,9 +12,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from busi_unet.cli.common import add_device, warn
+from busi_unet.cli.common import add_device, require, warn
 from busi_unet.errors import UnreadableImageError
 from busi_unet.imaging.formats import FORMATS
+from busi_unet.io.files import check_ours
+from busi_unet.io.find_images import ImageFile
 
 _SECONDS_BETWEEN_LINES = 10
 
@@ -44,6 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "NAME_overlay.webp; its key frame then stands for it (%(default)s)",
     )
     parser.add_argument(
+        "--views",
+        nargs="+",
+        metavar=("HOW", "COLUMN"),
+        help="summarise images of one lesion or patient in views.csv and views.jsonl; together are those of "
+        "a DICOM examination (dicom), of a folder (folder), or with one entry in a column of a CSV with a "
+        "column `image` (TABLE COLUMN)",
+    )
+    parser.add_argument(
         "--format",
         type=lambda text: tuple(dict.fromkeys(text.split(","))),
         default=("png",),
@@ -66,6 +76,10 @@ def run(args: argparse.Namespace) -> None:
     from busi_unet.inference.predictor import Predictor
     from busi_unet.io.find_images import find_images
 
+    require(
+        args.views is None or len(args.views) == (1 if args.views[0] in ("dicom", "folder") else 2),
+        "--views takes dicom, folder, or a CSV and the name of a column.",
+    )
     predictor = Predictor.from_pretrained(args.model, revision=args.revision, device=args.device)
     weights = f"{predictor.source} weights"
     if not predictor.config.calibration.fitted:
@@ -77,6 +91,7 @@ def run(args: argparse.Namespace) -> None:
     records = []
     with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
         files = find_images(args.images, Path(scratch))
+        groups = _views(args, files) if args.views else {}
         try:
             run = predict_files(
                 predictor,
@@ -95,6 +110,7 @@ def run(args: argparse.Namespace) -> None:
             # Also when Ctrl-C stops it: what is done is kept.
             if records:
                 write_summary(records, args.output, model=weights, date=f"{date.today()}")
+                _summarise_views(groups, records, args)
     if failures := sum(bool(record["error"]) for record in records):
         message = f"{failures} of {len(records)} images could not be used; the others were."
         if failures == len(records):
@@ -105,6 +121,42 @@ def run(args: argparse.Namespace) -> None:
             f"{missing} of {len(records)} images could not be written in every format.",
             f"See {args.output / JSON_LINES_NAME}.",
         )
+
+
+def _views(args: argparse.Namespace, files: list[ImageFile]) -> dict[str, dict[str, Path]]:
+    """Return the images of each lesion or patient by its name, with their files; refuse mixed patients."""
+    from busi_unet.inference import views
+
+    check_ours(args.output, views.NAMES)
+    paths = {file.shown: file.path for file in files if not file.problem}
+    how, *column = args.views
+    if column:
+        groups = views.group_by_table(paths, Path(how), *column)
+    else:
+        groups = (views.group_by_dicom if how == "dicom" else views.group_by_folder)(paths)
+    require(groups, "No image tells patient and examination in DICOM tags. Use --views TABLE COLUMN.")
+    found = {group: {name: paths[name] for name in names} for group, names in groups.items()}
+    for images in found.values():
+        views.check_one_patient(images)
+    return found
+
+
+def _summarise_views(
+    groups: dict[str, dict[str, Path]], records: list[dict[str, Any]], args: argparse.Namespace
+) -> None:
+    """Print and write the summaries of images that belong together, as far as a run came."""
+    from busi_unet.inference import views
+
+    known = {record["image"]: record for record in records}
+    summaries = [
+        views.summarise_views(found, name=name, files=images)
+        for name, images in groups.items()
+        if (found := {image: known[image] for image in images if image in known})
+    ]
+    for summary in summaries:
+        print(json.dumps(summary, ensure_ascii=False) if args.json else views.describe_views(summary))
+    if summaries:
+        views.write_views(summaries, args.output)
 
 
 def _with_progress(records: Iterable[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """One frame of a DICOM file and the size of its pixels.
 
-Nothing about the patient is read, but by `read_header`, for results in DICOM, which have to name the patient.
+Nothing about the patient is read, but by `read_header`: results in DICOM have to name the patient, and
+images of different patients must not be mixed.
 """
 
 from __future__ import annotations
@@ -146,18 +147,24 @@ def read_dicom(stream: Path | io.BytesIO, *, index: int, name: str, max_pixels: 
     return Loaded(pixels, spacing_mm, frames, regions, aspect, tuple(remarks))
 
 
-def read_header(stream: Path | io.BytesIO) -> Dataset | None:
-    """Return all elements of a file before its pixels, those that name the patient too; None if not DICOM.
+def read_header(stream: Path | io.BytesIO, *, tags: list[str] | None = None) -> Dataset | None:
+    """Return elements of a file before its pixels, those that name the patient too; None if not DICOM.
 
     Args:
-        stream: a file that `read_dicom` has read.
+        stream: a file.
+        tags: names of elements; by default all.
+
+    Raises:
+        UnreadableImageError: in a compression that cannot be read; pydicom's own errors where it is damaged.
     """
     import pydicom
 
     if not is_dicom(stream):
         return None
     with _whole(stream) as file:
-        return pydicom.dcmread(file, stop_before_pixels=True)
+        _check_syntax(file, "The file")
+        file.seek(0)
+        return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from fakes.dicom_files import dicom
 from PIL import Image
 
 from busi_unet.cli import main
@@ -102,3 +103,19 @@ def test_all_frames_of_a_clip(tiny_model, tmp_path, capsys):
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line)["clip"]["frames"] == 3
     assert {"clip_overlay.webp", "clip_frames.csv", "clip_mask.png"} < {path.name for path in out.iterdir()}
+
+
+def test_views_are_summarised_and_mixed_patients_refused_before_any_work(tiny_model, tmp_path, capsys):
+    pixels = make_phantom("benign", seed=0, size=(64, 90)).image
+    for name, patient in (("a", "1"), ("b", "1"), ("c", "2")):
+        (tmp_path / f"{name}.dcm").write_bytes(dicom(pixels, PatientID=patient, StudyInstanceUID="1.2"))
+    (tmp_path / "t.csv").write_text("image,lesion\na.dcm,L\nc.dcm,L\n")
+    out = tmp_path / "out"
+    arguments = ["predict", *(str(tmp_path / f"{name}.dcm") for name in "abc")]
+    arguments += ["--model", str(tiny_model), "--output", str(out), "--json", "--views"]
+    assert main([*arguments, str(tmp_path / "t.csv"), "lesion"]) == 2
+    assert "a.dcm" in (error := capsys.readouterr().err) and "c.dcm" in error and not out.exists()
+    assert main([*arguments, "dicom"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [len(line["images"]) for line in lines if "views" in line] == [2, 1]
+    assert len((out / "views.jsonl").read_text().splitlines()) == 2 and (out / "views.csv").exists()

@@ -1,0 +1,260 @@
+"""Several images (views) of one lesion or one patient: one summary of them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from busi_unet.config import CLASS_NAMES
+from busi_unet.errors import UsageError
+from busi_unet.inference.prediction import Prediction
+from busi_unet.io.dicom import read_header
+from busi_unet.io.files import reading, table_bytes, write_ours
+
+NAMES = ("views.jsonl", "views.csv")
+COLUMNS = (
+    *("views", "images", "analysed", "flagged", "p_malignant", "p_malignant_image"),
+    *(*CLASS_NAMES, "agree", "longest_diameter", "perpendicular", "longest_diameter_image"),
+    *("area", "area_image", "unit", "remarks"),
+)
+_PATIENT = ("PatientID", "PatientName", "PatientBirthDate")
+_STUDY = "StudyInstanceUID"
+# Digests of this process alone: what names a patient is compared, and never kept or written.
+_KEY = secrets.token_bytes(16)
+
+
+def summarise_views(
+    views: Mapping[str, Prediction | Mapping[str, Any]],
+    *,
+    files: Mapping[str, str | os.PathLike] | None = None,
+    name: str = "",
+) -> dict[str, Any]:
+    """Summarise images that show one lesion, or one patient.
+
+    Args:
+        views: by the name of each image its prediction, or its record of `batch.predict_files`.
+        files: by the name of each image its file, so that DICOM files of different patients are refused.
+        name: of the lesion or patient.
+
+    Returns:
+        A summary, JSON-ready: the `images` and those `not_analysed`; the highest malignant probability and
+        whether any image is flagged; `labels` by image, how many images have each class, and whether they
+        `agree`; the largest diameter with its perpendicular and the largest lesion's area, each with its
+        image, in millimetres where they are known, else in pixels (`unit`); `remarks`. Values that no image
+        gives are None.
+
+    Raises:
+        UsageError: no images, or images of different patients.
+    """
+    if not views:
+        raise UsageError("No images were given to summarise.", "Name those of one lesion or patient.")
+    remarks = check_one_patient(files) if files else []
+    told = {key: view.to_dict() if isinstance(view, Prediction) else view for key, view in views.items()}
+    analysed = {key: view for key, view in told.items() if not view.get("error") and view["label"]}
+    shares = {key: view["probabilities"]["malignant"] for key, view in analysed.items()}
+    most = max(shares, key=shares.__getitem__, default=None)
+    classes = Counter(view["label"] for view in analysed.values())
+    if missing := [key for key in told if key not in analysed]:
+        remarks.append(f"Not analysed: {', '.join(missing)}.")
+    if any(view["frames"] > 1 for view in analysed.values()):
+        remarks.append("Of a clip, one frame counts.")
+    return {
+        "views": name,
+        "images": list(told),
+        "not_analysed": missing,
+        "flagged": any(view["flagged"] for view in analysed.values()) if analysed else None,
+        "p_malignant": most and shares[most],
+        "p_malignant_image": most,
+        "labels": {key: view["label"] for key, view in analysed.items()},
+        "classes": {label: classes[label] for label in CLASS_NAMES},
+        "agree": len(classes) == 1 if analysed else None,
+        **_largest(analysed, remarks),
+        "remarks": remarks,
+    }
+
+
+def _largest(analysed: Mapping[str, Mapping[str, Any]], remarks: list[str]) -> dict[str, Any]:
+    """Return the largest measurements and their images; what cannot be compared is remarked on."""
+    lesions = [(key, lesion) for key, view in analysed.items() for lesion in view["measurements"]]
+    in_mm = [(key, lesion) for key, lesion in lesions if lesion["unit"] == "mm"]
+    if lesions and not in_mm and len({key for key, _ in lesions}) > 1:
+        remarks.append("Sizes are in pixels, which may differ between images.")
+    elif in_mm and len(in_mm) < len(lesions):
+        unknown = dict.fromkeys(key for key, lesion in lesions if lesion["unit"] != "mm")
+        remarks.append(f"Without a pixel size, and not among the sizes: {', '.join(unknown)}.")
+    unit, measured = ("mm", in_mm) if in_mm else ("px", lesions)
+    area = "area_mm2" if in_mm else "area_px"
+    longest = max(measured, key=lambda each: each[1][f"longest_diameter_{unit}"], default=None)
+    largest = max(measured, key=lambda each: each[1][area], default=None)
+    return {
+        "unit": unit if measured else None,
+        "longest_diameter": longest and longest[1][f"longest_diameter_{unit}"],
+        "perpendicular": longest and longest[1][f"perpendicular_{unit}"],
+        "longest_diameter_image": longest and longest[0],
+        "area": largest and largest[1][area],
+        "area_image": largest and largest[0],
+    }
+
+
+def describe_views(summary: Mapping[str, Any]) -> str:
+    """Return a summary in sentences."""
+    images = len(summary["images"])
+    start = f"{summary['views'] + ': ' if summary['views'] else ''}{images} image{'s' * (images > 1)}."
+    sentences = [start]
+    if summary["p_malignant"] is not None:
+        counts = ", ".join(f"{count} {label}" for label, count in summary["classes"].items() if count)
+        agreement = (
+            "" if len(summary["labels"]) < 2 else ", all agree" if summary["agree"] else ", they differ"
+        )
+        flag = ", flagged" if summary["flagged"] else ""
+        sentences += [
+            f"Highest malignant probability {summary['p_malignant']:.1%} "
+            f"({summary['p_malignant_image']}){flag}.",
+            f"Classes: {counts}{agreement}.",
+        ]
+        if summary["unit"]:
+            unit, digits = summary["unit"], 1 if summary["unit"] == "mm" else 0
+            sentences.append(
+                f"Largest diameters {summary['longest_diameter']:,.{digits}f} × "
+                f"{summary['perpendicular']:,.{digits}f} {unit} ({summary['longest_diameter_image']}), "
+                f"largest area {summary['area']:,.{digits}f} {'mm²' if unit == 'mm' else 'px'} "
+                f"({summary['area_image']})."
+            )
+        else:
+            sentences.append("No lesion outlined.")
+    return " ".join([*sentences, *summary["remarks"]])
+
+
+def write_views(summaries: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """Write `views.jsonl` and `views.csv`, a line and a row per summary."""
+    lines = "".join(json.dumps(summary, ensure_ascii=False) + "\n" for summary in summaries)
+    rows = (
+        {
+            **summary,
+            **summary["classes"],
+            "images": " | ".join(summary["images"]),
+            "analysed": len(summary["labels"]),
+            "remarks": " ".join(summary["remarks"]),
+        }
+        for summary in summaries
+    )
+    write_ours(folder, NAMES[0], lines.encode())
+    write_ours(folder, NAMES[1], table_bytes(rows, COLUMNS))
+
+
+def check_one_patient(files: Mapping[str, str | os.PathLike]) -> list[str]:
+    """Check that DICOM files, by name, are of one patient; return remarks on what they leave open.
+
+    Raises:
+        UsageError: patient ID, name or birth date differ; it names the files, not the patients.
+    """
+    known = {name: told for name, path in files.items() if (told := _identity(Path(path)))}
+    for tag in _PATIENT:
+        patients: dict[str, list[str]] = {}
+        for name, told in known.items():
+            if tag in told:
+                patients.setdefault(told[tag], []).append(name)
+        if len(patients) > 1:
+            listed = "; ".join(", ".join(names) for names in patients.values())
+            raise UsageError(
+                f"These images are of different patients, their {tag} differs: {listed}.",
+                "Choose images of one patient.",
+            )
+    remarks = []
+    if len({told.get(_STUDY) for told in known.values()}) > 1:
+        remarks.append("The images are of more than one examination.")
+    if len(files) > 1 and any("PatientID" not in known.get(name, {}) for name in files):
+        remarks.append("Not every file tells its patient: that they belong together is taken on trust.")
+    return remarks
+
+
+def group_by_dicom(files: Mapping[str, str | os.PathLike]) -> dict[str, list[str]]:
+    """Group files, by name, by the patient and the examination that their DICOM tags tell.
+
+    Returns:
+        The names of each group as "Examination 1", … in the order of the files; without the files that do
+        not tell both.
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, path in files.items():
+        told = _identity(Path(path))
+        if told and "PatientID" in told and _STUDY in told:
+            groups.setdefault((told["PatientID"], told[_STUDY]), []).append(name)
+    return {f"Examination {number}": names for number, names in enumerate(groups.values(), start=1)}
+
+
+def group_by_folder(files: Mapping[str, str | os.PathLike]) -> dict[str, list[str]]:
+    """Group files by the folder in which each lies, as its name tells."""
+    groups: dict[str, list[str]] = {}
+    for name in files:
+        groups.setdefault(str(Path(name).parent), []).append(name)
+    return groups
+
+
+def group_by_table(files: Mapping[str, str | os.PathLike], table: Path, column: str) -> dict[str, list[str]]:
+    """Group files, by name, by the entries of a column of a table.
+
+    Args:
+        files: by name.
+        table: CSV with a column `image`: names of files, with their folders or without.
+        column: tells what the images of one lesion or patient have in common; without an entry, an image
+            belongs to none.
+
+    Raises:
+        UsageError: no such table or column; none of the files is in it; two files have the name of an entry.
+    """
+    hint = "Name a CSV with a row per image."
+    with (
+        reading(table, "is not a CSV in UTF-8", hint),
+        table.open(newline="", encoding="utf-8-sig") as stream,
+    ):
+        rows = list(csv.DictReader(stream))
+    missing = next((name for name in ("image", column) if not rows or name not in rows[0]), None)
+    if missing:
+        raise UsageError(
+            f"{table} has no column {missing}.", f"It has: {', '.join(rows[0] if rows else ())}."
+        )
+    by_name: dict[str, list[str]] = {}
+    for name in files:
+        for called in {name, Path(name).name}:
+            by_name.setdefault(called, []).append(name)
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        found = by_name.get(row["image"] or "", [])
+        if len(found) > 1:
+            raise UsageError(
+                f"{table} names {row['image']}, and these have that name: {', '.join(found)}.",
+                "Write it with its folder.",
+            )
+        if found and (group := (row[column] or "").strip()) and found[0] not in groups.get(group, ()):
+            groups.setdefault(group, []).append(found[0])
+    if not groups:
+        raise UsageError(
+            f"{table} groups none of these images.", f"Name them like {next(iter(files), 'a.png')}."
+        )
+    return groups
+
+
+def _identity(path: Path) -> dict[str, str] | None:
+    """Return digests of whose examination a DICOM file is of, by tag; None for what cannot be read as one."""
+    try:
+        header = read_header(path, tags=[*_PATIENT, _STUDY])
+    except Exception:
+        # A damaged file is told of when it is analysed.
+        return None
+    if header is None:
+        return None
+    told = {}
+    for tag in (*_PATIENT, _STUDY):
+        # Programs differ in the case of names, and in how they mark parts that are empty.
+        value = " ".join(str(header.get(tag) or "").casefold().replace("^", " ").replace("=", " ").split())
+        if value:
+            told[tag] = hashlib.blake2b(value.encode(), key=_KEY).hexdigest()
+    return told
