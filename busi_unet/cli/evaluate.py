@@ -1,4 +1,4 @@
-"""busi-unet evaluate: a model on images of a prepared data set, pooled and by source."""
+"""busi-unet evaluate: models on images of a prepared data set, pooled and by source."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from busi_unet.config import EVALUATION_NAME
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser)
+    add_model(parser, several=True)
     parser.add_argument(
         "--output",
         type=Path,
@@ -30,14 +30,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_subgroups(parser)
     parser.epilog = (
         "evaluation.json in the model folder keeps the metrics, too, for the app and the model card; the "
-        "built-in model and the Hub's stay as they are. For images of another hospital, use --split all."
+        "built-in model and the Hub's stay as they are. For images of another hospital, use --split all. "
+        "Several models, such as one for each fold, give one report: each counts for its own images."
     )
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     """Add what `load` reads, --seed and --json."""
     parser.add_argument(
-        "model", metavar="MODEL", help="model folder, Hub id, or 'embedded' for the built-in one"
+        "model",
+        metavar="MODEL",
+        nargs="+" if several else None,
+        help="model folder, Hub id, or 'embedded' for the built-in one",
     )
     add_data(parser)
     parser.add_argument(
@@ -48,13 +52,13 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def load(args: argparse.Namespace) -> tuple[Any, Any, dict[str, Any]]:
+def load(args: argparse.Namespace, model: str) -> tuple[Any, Any, dict[str, Any]]:
     """Return predictor, images and provenance; print what the metrics suffer from."""
     from busi_unet.data.prepared import load_prepared
     from busi_unet.evaluation.leakage import model_and_images
 
     predictor, images, provenance = model_and_images(
-        args.model, load_prepared(args.data), args.split, device=args.device
+        model, load_prepared(args.data), args.split, device=args.device
     )
     for warning in provenance["warnings"]:
         warn(warning)
@@ -62,22 +66,39 @@ def load(args: argparse.Namespace) -> tuple[Any, Any, dict[str, Any]]:
 
 
 def run(args: argparse.Namespace) -> None:
-    from busi_unet.evaluation.evaluate import evaluate
-    from busi_unet.evaluation.record import add_evaluation
+    from busi_unet.errors import UsageError
+    from busi_unet.evaluation.evaluate import evaluate, report_together
     from busi_unet.evaluation.report import default_folder, to_markdown
     from busi_unet.evaluation.rows import read_subgroups
 
-    output = args.output or default_folder(args.model, args.split)
     subgroups = read_subgroups(args.by[0], args.by[1:]) if args.by else None
-    predictor, images, provenance = load(args)
-    evaluation = evaluate(
-        predictor, images, output=output, seed=args.seed, provenance=provenance, subgroups=subgroups
-    )
+    shared = {"seed": args.seed, "subgroups": subgroups}
+    if len(args.model) == 1:
+        (model,) = args.model
+        output = args.output or default_folder(model, args.split)
+        predictor, images, provenance = load(args, model)
+        evaluation = evaluate(predictor, images, output=output, provenance=provenance, **shared)
+        _keep(model, evaluation)
+    elif args.output is None:
+        raise UsageError("Several models share one report.", "Name its folder: --output FOLDER.")
+    else:
+        output, parts = args.output, []
+        for model in args.model:
+            predictor, images, provenance = load(args, model)
+            parts.append((predictor, images, evaluate(predictor, images, provenance=provenance)))
+            _keep(model, parts[-1][-1])
+        provenance = {"command": shlex.join(args.command), "split": args.split}
+        evaluation = report_together(output, parts, provenance=provenance, **shared)
     print_result(evaluation.summary, to_markdown(evaluation), as_json=args.json)
     print(f"\nReport written to {output / 'report.html'}", file=sys.stderr)
-    # Only a folder that was named: neither the package's own weights nor the Hub's cache.
-    if Path(args.model).is_dir():
+
+
+def _keep(model: str, evaluation: Any) -> None:
+    """Add the metrics to a folder that was named; built-in weights and the Hub's cache stay as they are."""
+    from busi_unet.evaluation.record import add_evaluation
+
+    if Path(model).is_dir():
         try:
-            add_evaluation(args.model, evaluation.summary)
+            add_evaluation(model, evaluation.summary)
         except OSError as error:
-            warn(f"{EVALUATION_NAME} in {args.model} was not written ({error.strerror}).")
+            warn(f"{EVALUATION_NAME} in {model} was not written ({error.strerror}).")

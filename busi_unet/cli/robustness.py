@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> None:
     from busi_unet.evaluation.robustness import measure_robustness, to_markdown
 
     output = args.output or default_folder(args.model, "robustness")
-    predictor, images, provenance = load(args)
+    predictor, images, provenance = load(args, args.model)
     found = measure_robustness(
         predictor,
         images,

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from busi_unet.config import CLASS_NAMES
+from busi_unet.data.prepared import import_datasets
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.metrics import METRICS, score_image
 from busi_unet.evaluation.report import require_matplotlib, write_report
@@ -193,29 +194,56 @@ def evaluation_of(
     )
 
 
-def merge(
-    parts: Sequence[Evaluation], *, provenance: Mapping[str, Any], subgroups: Subgroups | None = None
+def report_together(
+    output: str | Path,
+    parts: Sequence[tuple[Predictor, Dataset, Evaluation]],
+    *,
+    seed: int = 0,
+    provenance: Mapping[str, Any],
+    subgroups: Subgroups | None = None,
 ) -> Evaluation:
-    """Return the evaluation of all images of several ones together.
+    """Return the evaluation of all images of several models together, and write its report.
 
     Args:
-        parts: of different images, such as the folds of a cross-validation.
+        output: folder for the report.
+        parts: each model with its images, such as the test images of a fold, and its evaluation of them.
+        seed, subgroups: as for `evaluate`.
         provenance: entries to add; those of the parts are kept under "parts".
-        subgroups: as for `evaluate`.
+
+    Raises:
+        UsageError: an image is in two parts, or no image is in any subgroup.
     """
-    commits = {part.provenance["commit"] for part in parts}
-    return evaluation_of(
-        [row for part in parts for row in part.rows],
+    model_of: dict[tuple[str, str], Predictor] = {}
+    for predictor, _, part in parts:
+        for row in part.rows:
+            if model_of.setdefault((row.source, row.image_id), predictor) is not predictor:
+                raise UsageError(
+                    f"{row.image_id} of {row.source} would be counted for two of the models.",
+                    "Name models that keep different images for testing, such as one for each fold.",
+                )
+    check_subgroups(subgroups, [image_id for _, image_id in model_of])
+    commits = {part.provenance["commit"] for _, _, part in parts}
+    together = evaluation_of(
+        [row for _, _, part in parts for row in part.rows],
+        seed=seed,
         provenance={
             "parts": [
                 {key: value for key, value in part.provenance.items() if key not in ("bootstrap", "versions")}
-                for part in parts
+                for _, _, part in parts
             ],
             "commit": None if None in commits else ", ".join(sorted(commits)),
             **provenance,
         },
         subgroups=subgroups,
     )
+    images = import_datasets().concatenate_datasets([split for _, split, _ in parts])
+    write_report(
+        Path(output),
+        together,
+        images,
+        lambda row, pixels: model_of[row.source, row.image_id].predict(pixels).mask,
+    )
+    return together
 
 
 def decode_pair(item: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:

@@ -13,14 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets import concatenate_datasets
-
 from busi_unet.data.folds import N_FOLDS
 from busi_unet.data.prepared import load_prepared, resplit
 from busi_unet.errors import TrainingStopped, UsageError
-from busi_unet.evaluation.evaluate import Evaluation, evaluate, merge
+from busi_unet.evaluation.evaluate import Evaluation, evaluate, report_together
 from busi_unet.evaluation.leakage import hashes
-from busi_unet.evaluation.report import require_matplotlib, write_report
+from busi_unet.evaluation.report import require_matplotlib
 from busi_unet.evaluation.rows import Subgroups, check_subgroups
 from busi_unet.inference.predictor import Predictor
 from busi_unet.training.loop import train
@@ -70,7 +68,7 @@ def cross_validate(
     data = load_prepared(options.data)
     splits = {fold: resplit(data, fold)["test"] for fold in folds}
     check_subgroups(subgroups, [image_id for split in splits.values() for image_id in split["image_id"]])
-    predictors, evaluations = {}, []
+    parts = []
     for fold, split in splits.items():
         run = options.output / f"fold-{fold}"
         # A finished run ends at once when it is resumed, and one with other options is refused.
@@ -80,19 +78,15 @@ def cross_validate(
             # It continues by itself; busi-unet train alone needs --resume for that.
             stopped.hint = "Run the same command again: it continues from there."
             raise
-        predictors[fold] = Predictor.from_pretrained(model)
+        predictor = Predictor.from_pretrained(model)
         weights = {"fold": fold, "model": model.as_posix(), **hashes(model)}
-        evaluations.append(evaluate(predictors[fold], split, output=run / "report", provenance=weights))
+        parts.append(
+            (predictor, split, evaluate(predictor, split, output=run / "report", provenance=weights))
+        )
     # Defaults change; a command that names none of them does not tell what was trained.
-    everything = merge(
-        evaluations,
+    return report_together(
+        results_folder(options.output, folds),
+        parts,
         provenance={"split": "cross-validation", "training_options": options.recipe(), **(provenance or {})},
         subgroups=subgroups,
     )
-    write_report(
-        results_folder(options.output, folds),
-        everything,
-        concatenate_datasets(list(splits.values())),
-        lambda row, pixels: predictors[row.fold].predict(pixels).mask,
-    )
-    return everything

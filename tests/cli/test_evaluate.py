@@ -1,12 +1,15 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from busi_unet.cli import main
 from busi_unet.data.prepared import load_prepared
+from busi_unet.evaluation import leakage
+from busi_unet.evaluation.leakage import model_and_images
 from busi_unet.evaluation.record import read_evaluations
-from busi_unet.models.folder import model_hash
+from busi_unet.models.folder import model_hash, weights_hash
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +40,25 @@ def test_json_is_the_only_thing_on_stdout(prepared, tiny_model, capsys):
     assert (summary["provenance"]["split"], summary["provenance"]["bootstrap"]["seed"]) == ("all", 7)
     assert sum(summary["images"].values()) == sum(map(len, load_prepared(prepared).values()))
     assert "warning: " in printed.err, "this model does not tell what it was trained on"
+
+
+def test_models_of_different_images_are_pooled(prepared, tiny_model, tmp_path, monkeypatch, capsys):
+    data, other = load_prepared(prepared), shutil.copytree(tiny_model, tmp_path / "other")
+    halves = {str(tiny_model): data["test"], str(other): data["validation"]}
+
+    def half(model, data, split, *, device):
+        predictor, _, provenance = model_and_images(model, data, split, device=device)
+        return predictor, halves[model], provenance
+
+    monkeypatch.setattr(leakage, "model_and_images", half)
+    assert main(["evaluate", *halves, "--data", str(prepared), "--output", "both"]) == 0
+    both = json.loads(Path("both/metrics.json").read_text(encoding="utf-8"))
+    assert sum(both["images"].values()) == sum(map(len, halves.values()))
+    assert [part["weights_sha256"] for part in both["provenance"]["parts"]] == [weights_hash(tiny_model)] * 2
+    halves[str(other)] = data["test"]
+    assert main(["evaluate", *halves, "--data", str(prepared), "--output", "twice"]) == 2
+    assert data["test"]["image_id"][0] in capsys.readouterr().err
+    assert main(["evaluate", *halves, "--data", str(prepared)]) == 2, "which model's folder would it be?"
 
 
 @pytest.mark.parametrize(("model", "data", "code"), [("./nowhere", None, 2), ("embedded", "not prepared", 1)])
