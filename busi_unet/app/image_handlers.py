@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import tempfile
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,12 +22,13 @@ from busi_unet.app.clip import CLIP
 from busi_unet.app.examples import examples
 from busi_unet.app.image_answer import Answer, PublicAnswer
 from busi_unet.app.image_parts import BRUSH_COLOR, BRUSH_OPACITY
+from busi_unet.app.memory import turn
 from busi_unet.app.model import ModelInUse
 from busi_unet.app.newest import Newest
 from busi_unet.app.recent import Recent
 from busi_unet.errors import BusiUNetError, UsageError
 from busi_unet.imaging.agreement import decode_reference
-from busi_unet.io.decode import EXTENSIONS, DecodedImage, read_image
+from busi_unet.io.decode import EXTENSIONS, DecodedImage, pixel_count, read_image
 from busi_unet.io.scale import is_plausible
 
 MAX_IMAGE_MEGABYTES = 50
@@ -46,8 +46,6 @@ class ImageHandlers:
 
     def __init__(self, model: Callable[[], ModelInUse]) -> None:
         self._model = model
-        # Calls that come past the queue take their turn here.
-        self._network = threading.Lock()
         self.recent = Recent()
 
     @shown_errors()
@@ -90,14 +88,15 @@ class ImageHandlers:
         opacity = _number(Look.opacity if opacity is None else opacity, "opacity")
         if threshold is not None and not 0 < threshold < 1:
             raise UsageError(f"The threshold is {threshold:g}.", "Choose it between 0 and 1.")
-        analysis = self._analyse(
-            _decoded(image, _number(clip_frame, "clip_frame")),
-            anyway=_switch(analyse_anyway, "analyse_anyway"),
-            pixel_size_mm=_pixel_size(_number(pixel_size_mm, "pixel_size_mm")),
-            threshold=threshold,
-            look=Look(view, color, opacity, _switch(diameters, "diameters")),
-        )
-        return image_answer.public_answer(analysis, self._model())
+        with turn(0 if image is None else pixel_count(image)):
+            analysis = self._analyse(
+                _decoded(image, _number(clip_frame, "clip_frame")),
+                anyway=_switch(analyse_anyway, "analyse_anyway"),
+                pixel_size_mm=_pixel_size(_number(pixel_size_mm, "pixel_size_mm")),
+                threshold=threshold,
+                look=Look(view, color, opacity, _switch(diameters, "diameters")),
+            )
+            return image_answer.public_answer(analysis, self._model())
 
     def analyse(
         self,
@@ -118,7 +117,8 @@ class ImageHandlers:
             clip_frame: of the clip at hand, from 1; None for a new file.
             remark: as in `Analysis`.
         """
-        image = _decoded(path, clip_frame)
+        with turn(0 if path is None else pixel_count(path)):
+            image = _decoded(path, clip_frame)
         known = clip_frame is None and bool(image.spacing_mm or image.regions)
         return self._analyse(
             image,
@@ -168,7 +168,9 @@ class ImageHandlers:
 
         def answer(number: int) -> Answer:
             try:
-                shown = image_answer.whole(replace(analyse(*inputs), number=number), self._model())
+                analysis = replace(analyse(*inputs), number=number)
+                with turn(analysis.image.pixels.size):
+                    shown = image_answer.whole(analysis, self._model())
             except BusiUNetError as error:
                 shown = {**image_answer.empty(str(error)), "error": str(error)}
             return without_clip(shown)
@@ -204,7 +206,8 @@ class ImageHandlers:
         """
         if analysis is None:
             return image_answer.nothing_drawn(text.INVITATION)
-        return image_answer.drawing(self._set(analysis, *settings), self._model())
+        with turn(analysis.image.pixels.size):
+            return image_answer.drawing(self._set(analysis, *settings), self._model())
 
     def analyse_again(self, analysis: Analysis | None) -> Answer:
         """Return the kept image, its result to be shown although it was refused."""
@@ -262,9 +265,7 @@ class ImageHandlers:
         return {"files": image_answer.write_downloads(self._set(analysis, *settings), self._model())}
 
     def _analyse(self, image: DecodedImage, **settings: Any) -> Analysis:
-        predictor = self._model().predictor
-        with self._network:
-            return Analysis(image, predictor.run([image.pixels])[0], **settings)
+        return Analysis(image, self._model().predictor.run([image.pixels])[0], **settings)
 
     def _set(self, analysis: Analysis | None, threshold: float | None, *look: Any) -> Analysis:
         analysis = _required(analysis)

@@ -50,12 +50,14 @@ _WHOLE = (
 )
 
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-# One run at a time over all events: they share the model and the CPU. A run learns which image is the newest
-# when its turn comes, so one that waits will do; one more is put off until it is done.
+# Enough that a large image holds up nobody's usual one; the network takes one at a time anyway.
+_AT_ONCE = 4
+# A run learns which image is the newest when its turn comes, so one that waits will do; one more is put off
+# until it is done.
 _NETWORK: dict[str, Any] = {
     **_PRIVATE,
     "concurrency_id": "network",
-    "concurrency_limit": 1,
+    "concurrency_limit": _AT_ONCE,
     "trigger_mode": "always_last",
 }
 # What sets or shows the image goes one after the other, and reaches the browser in that order.
@@ -267,11 +269,12 @@ def _build_call(handlers: ImageHandlers, parts: Parts) -> None:
         }
     inputs = ("image", "clip_frame", "pixel_size", "analyse_anyway", *_LOOK, "threshold")
     # Not one of the page's own events: Gradio cannot answer assistants with what those keep, nor with a
-    # queued answer part by part. Outside the queue, the handler lets one run after the other.
+    # queued answer part by part. A plain HTTP call is queued all the same.
     call.click(
         handlers.predict,
         [unbounded.get(name) or parts[name] for name in inputs],
         [parts["overlay"], probabilities, parts["report"], parts["findings"]],
         api_name="predict",
         queue=False,
+        concurrency_limit=_AT_ONCE,
     )

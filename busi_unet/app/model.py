@@ -6,6 +6,7 @@ import functools
 import logging
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,10 @@ from busi_unet.errors import BusiUNetError
 from busi_unet.version import __version__
 
 if TYPE_CHECKING:
-    from busi_unet.inference.predictor import Predictor
+    import numpy as np
+
+    from busi_unet.inference.prediction import RawOutput
+    from busi_unet.inference.predictor import Predictor, Runtime
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -75,6 +79,20 @@ class ModelInUse:
         }
 
 
+class OneThread:
+    """A `Runtime` that runs another in one thread, in the order in which it is asked.
+
+    Every thread that has run a network keeps helpers and memory of its own, and Gradio has forty.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._thread = ThreadPoolExecutor(1, "network")
+
+    def run(self, batch: np.ndarray) -> list[RawOutput]:
+        return self._thread.submit(self._runtime.run, batch).result()
+
+
 class LazyModel:
     """The weights in use, loaded once, when they are first asked for.
 
@@ -91,6 +109,8 @@ class LazyModel:
         with self._lock:
             if self._model is None:
                 self._model = load_predictor(self._requested)
+                predictor = self._model.predictor
+                predictor.runtime = OneThread(predictor.runtime)
             return self._model
 
 

@@ -43,6 +43,7 @@ class _Job:
     number: int = 0
     file: int = 0
     analyse: Callable[[int], dict[str, Any]] | None = None
+    started: bool = False
     answer: dict[str, Any] | None = None
 
 
@@ -88,13 +89,14 @@ class Newest:
         return True
 
     def run(self, otherwise: Callable[[int], dict[str, Any]]) -> None:
-        """Analyse the newest image, unless that is done; `otherwise` gives the answer where it fails.
+        """Analyse the newest image, unless that has begun; `otherwise` gives the answer where it fails.
 
         It never raises: Gradio's page forgets the run that it has put off when the one before it fails.
         """
         job = self._job
-        if job.analyse is None or job.answer is not None:
+        if job.analyse is None or job.started:
             return
+        job.started = True
         try:
             job.answer = job.analyse(job.number)
         except Exception:

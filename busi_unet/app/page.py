@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from busi_unet.app import text
 from busi_unet.app.about import build_about_tab
 from busi_unet.app.batch import MAX_MEGABYTES, build_batch_tab
 from busi_unet.app.image_tab import build_image_tab
+from busi_unet.app.memory import share_heaps
 from busi_unet.app.model import LazyModel
 
 # How many may wait; whoever comes then is told at once that the app is busy.
@@ -50,9 +52,10 @@ LAUNCH_OPTIONS: dict[str, Any] = {
 
 
 class Page(gr.Blocks):
-    """Blocks whose public calls need not name the inputs that have a default.
+    """Blocks whose public calls need not name the inputs that have a default, and leave nothing behind.
 
-    Gradio's own clients fill in what is left out; a plain HTTP call would be refused.
+    Gradio's own clients fill in what is left out; a plain HTTP call would be refused. And Gradio keeps a copy
+    of the whole page for each plain call, which soon takes the place of what it keeps for visitors.
     """
 
     def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
@@ -60,6 +63,16 @@ class Page(gr.Blocks):
         if block_fn.api_visibility == "public":
             inputs += [block.value for block in block_fn.inputs[len(inputs) :]]
         super().validate_inputs(block_fn, inputs)
+
+    async def process_api(self, block_fn: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Answer a call, and forget its session where that holds nothing."""
+        try:
+            return await super().process_api(block_fn, *arguments, **options)
+        finally:
+            session, state = options.get("session_hash"), options.get("state")
+            if session and state and block_fn.api_visibility == "public" and not state.state_data:
+                self.state_holder.session_data.pop(session, None)
+                self.state_holder.time_last_used.pop(session, None)
 
 
 def build_page(requested: str | None = None) -> Page:
@@ -72,6 +85,9 @@ def build_page(requested: str | None = None) -> Page:
         Blocks to launch with `LAUNCH_OPTIONS`. Its API has two calls: `/predict`, an image in and
         a `PublicAnswer` out, and `/predict_many`.
     """
+    share_heaps()
+    # Statistics that nobody reads, which Gradio computes anew from all calls so far at each of them.
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")
     model = LazyModel(requested)
     with Page(title=text.TITLE, analytics_enabled=False, delete_cache=(_HOUR, _HOUR)) as demo:
         gr.Markdown(f"# {text.TITLE}\n{text.INTRODUCTION}", elem_id="intro")

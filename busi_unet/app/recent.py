@@ -15,9 +15,9 @@ from busi_unet.app.answers import as_file
 from busi_unet.errors import UsageError
 
 MAX_RECENT = 12
-# Should the server not be told of a page that closes, those of longest ago make room: 12 images of a usual
-# size take some 6 MB, and those of 50 million pixels a hundred times as much.
-MAX_PAGES = 40
+# Of all pages; those of longest ago make room. 12 images of a usual size take some 6 MB, and those of 50
+# million pixels a hundred times as much.
+MAX_BYTES = 240_000_000
 _THUMBNAIL = (160, 120)
 _Thumbnail = tuple[str, str]
 
@@ -39,8 +39,10 @@ class Recent:
         for _, thumbnail in entries[MAX_RECENT:]:
             _delete(thumbnail)
         del entries[MAX_RECENT:]
-        while len(self._pages) > MAX_PAGES:
+        while self._bytes() > MAX_BYTES and len(self._pages) > 1:
             self._forget(next(iter(self._pages)))
+        while self._bytes() > MAX_BYTES and len(entries) > 1:
+            _delete(entries.pop()[1])
         return [thumbnail for _, thumbnail in entries]
 
     def get(self, session: str | None, path: str) -> Analysis:
@@ -57,6 +59,9 @@ class Recent:
     def forget(self, request: gr.Request) -> None:
         """Delete what is kept of a page that closes."""
         self._forget(request.session_hash)
+
+    def _bytes(self) -> int:
+        return sum(kept.image.pixels.nbytes for page in self._pages.values() for kept, _ in page)
 
     def _forget(self, session: str | None) -> None:
         for _, thumbnail in self._pages.pop(session, []):

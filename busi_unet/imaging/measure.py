@@ -129,12 +129,20 @@ def measure_lesions(
         )
     if spacing_mm is not None:
         spacing_mm = _checked(spacing_mm)
-    regions, _ = ndimage.label(mask, structure=np.ones((3, 3)))
-    lesions = [
-        _measure(regions[box] == index, box, mask.shape, image, spacing_mm, aspect)
-        for index, box in enumerate(ndimage.find_objects(regions), start=1)
-    ]
+    rows, columns = box = bounding_box(mask)
+    regions, _ = ndimage.label(mask[box], structure=np.ones((3, 3)))
+    lesions = []
+    for index, (down, across) in enumerate(ndimage.find_objects(regions), start=1):
+        place = (_moved(down, rows.start), _moved(across, columns.start))
+        region = regions[down, across] == index
+        lesions.append(_measure(region, place, mask.shape, image, spacing_mm, aspect))
     return tuple(sorted(lesions, key=lambda lesion: -lesion.area_px))
+
+
+def bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
+    """Return rows and columns of the smallest box that holds a mask, bool (H, W), or one pixel."""
+    sides = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return tuple(slice(int(side[0]), int(side[-1]) + 1) if side.size else slice(0, 1) for side in sides)
 
 
 def measure_image(
@@ -195,7 +203,10 @@ def _measure(
     calipers, diameters = _calipers(corners, (across, down)) if spacing else (in_px, diameters_px)
     skin = skin_row(image, box) if image is not None else None
     distance = None if skin is None else rows.start - skin
-    y, x = np.argwhere(region).mean(axis=0) + np.array([rows.start, columns.start]) + 0.5
+    y, x = (
+        place.start + 0.5 + region.sum(axis=axis) @ np.arange(region.shape[1 - axis]) / area
+        for place, axis in ((rows, 1), (columns, 0))
+    )
 
     def millimetres(value: float | None) -> float | None:
         return round(float(value), 2) if spacing and value is not None else None
@@ -226,6 +237,10 @@ def _measure(
         skin_distance_mm=millimetres(None if distance is None else distance * down),
         skin_at_edge=None if skin is None else skin == 0,
     )
+
+
+def _moved(side: slice, by: int) -> slice:
+    return slice(side.start + by, side.stop + by)
 
 
 def _deepest(region: np.ndarray, box: tuple[int, int, int, int]) -> Point:

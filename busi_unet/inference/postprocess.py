@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from busi_unet.config import Thresholds
+from busi_unet.imaging.measure import bounding_box
 
 
 def mask_from_probability(
@@ -22,14 +23,18 @@ def mask_from_probability(
         lesion_probability: calibrated probability that the image shows any lesion.
         thresholds: from the model's `config.json`.
     """
+    mask = np.zeros(probability.shape, dtype=bool)
     if lesion_probability < thresholds.lesion:
-        return np.zeros(probability.shape, dtype=bool)
-    mask = _fill_holes(probability >= thresholds.mask)
-    regions, count = ndimage.label(mask, structure=np.ones((3, 3)))
+        return mask
+    found = probability >= thresholds.mask
+    # Beyond it there is nothing to fill or to drop, and an image may have 50 million pixels.
+    box = bounding_box(found)
+    regions, count = ndimage.label(_fill_holes(found[box]), structure=np.ones((3, 3)))
     areas = np.bincount(regions.ravel(), minlength=count + 1)
     kept = areas >= max(1.0, thresholds.min_area * mask.size)
     kept[0] = False
-    return kept[regions]
+    mask[box] = kept[regions]
+    return mask
 
 
 def _fill_holes(mask: np.ndarray) -> np.ndarray:

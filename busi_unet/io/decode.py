@@ -182,6 +182,15 @@ def _decoded(loaded: Loaded, index: int, name: str) -> DecodedImage:
     return DecodedImage(index=index, doppler=doppler, **told._asdict())
 
 
+def pixel_count(path: str | os.PathLike) -> int:
+    """Return how many pixels a file says it has, without reading them; 0 for DICOM and what is no image."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.width * image.height
+    except Exception:
+        return 0
+
+
 def load_pixels(source: ImageSource, *, index: int = 0, name: str) -> Loaded:
     """Return what a file holds, upright, before it becomes grey.
 
@@ -282,6 +291,8 @@ def _grey_from_pil(image: Image.Image, name: str) -> tuple[np.ndarray, bool]:
 
 
 def _shows_doppler(image: Image.Image) -> bool:
+    # 37 million pixels would take seconds.
+    image = image.reduce(max(1, max(image.size) // 2000))
     red, green, blue = np.moveaxis(np.asarray(image).astype(np.int16), 2, 0)
     grey = np.asarray(image.convert("L")) // 8
     coloured = np.zeros(grey.shape, dtype=bool)

@@ -66,3 +66,11 @@ def test_what_is_done_to_a_replaced_image_is_dropped() -> None:
     assert done(newest, _Analysis(1), False) == {}, "replaced before"
     newest.take(3, _unexpected)
     assert done(newest, None, False) == {}, "not analysed yet"
+
+
+def test_an_image_is_analysed_once_whoever_asks() -> None:
+    newest = Newest()
+    newest.take(1, lambda number: newest.run(_unexpected) or {"first": number})
+    newest.run(_unexpected)
+
+    assert newest.hand_over() == {"first": 1}

@@ -21,22 +21,22 @@ from mcp.types import CallToolResult, Tool
 from PIL import Image
 
 from busi_unet.app.analysis import Look, draw
-from busi_unet.app.page import LAUNCH_OPTIONS, build_page
+from busi_unet.app.page import LAUNCH_OPTIONS, Page, build_page
 from busi_unet.data.phantom import make_phantom
 from busi_unet.inference.predictor import Predictor
 
-# Gradio's queue uses a pandas option that newer pandas calls deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing")
+
+@pytest.fixture
+def demo(tiny_model: Path) -> Iterator[Page]:
+    demo = build_page(str(tiny_model))
+    demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, quiet=True)
+    yield demo
+    demo.close()
 
 
 @pytest.fixture
-def client(tiny_model: Path, tmp_path: Path) -> Iterator[Client]:
-    demo = build_page(str(tiny_model))
-    _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, quiet=True)
-    try:
-        yield Client(url, verbose=False, download_files=tmp_path / "answers")
-    finally:
-        demo.close()
+def client(demo: Page, tmp_path: Path) -> Client:
+    return Client(demo.local_url, verbose=False, download_files=tmp_path / "answers")
 
 
 def test_the_api_takes_an_image_alone(client: Client, tiny_model: Path, tmp_path: Path) -> None:
@@ -149,10 +149,10 @@ def test_an_assistant_calls_it_as_a_tool(client: Client, tmp_path: Path) -> None
     assert any("'lesion_area_px'" in part.text for part in result.content if part.type == "text")
 
 
-def test_curl_needs_the_image_alone(client: Client, tmp_path: Path) -> None:
+def test_curl_needs_the_image_alone_and_leaves_nothing(demo: Page, tmp_path: Path) -> None:
     image = tmp_path / "image.png"
     Image.fromarray(make_phantom("benign", seed=1, size=(70, 90)).image).save(image)
-    api = f"{client.src}gradio_api"
+    api = f"{demo.local_url}gradio_api"
 
     (path,) = httpx2.post(f"{api}/upload", files={"files": image.read_bytes()}).json()
     payload = {"image": {"path": path, "meta": {"_type": "gradio.FileData"}}}
@@ -161,6 +161,7 @@ def test_curl_needs_the_image_alone(client: Client, tmp_path: Path) -> None:
 
     assert lines[0] == "event: complete"
     assert json.loads(lines[1].removeprefix("data: "))[2]["width"] == 90
+    assert not demo.state_holder.session_data
 
 
 def test_building_the_page_starts_nothing() -> None:

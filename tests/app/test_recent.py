@@ -36,3 +36,16 @@ def test_the_last_images_of_a_page_are_kept_until_it_closes(
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UsageError):
         recent.get("page", path)
+
+
+def test_the_oldest_images_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr("busi_unet.app.recent.MAX_BYTES", 300 * 400 * 2)
+    recent = Recent()
+    (old, _), *_ = recent.add("old", _analysis("old"))
+    for name in "abc":
+        shown = recent.add("page", _analysis(name))
+
+    assert [name for _, name in shown] == ["c", "b"]
+    with pytest.raises(UsageError):
+        recent.get("old", old)
