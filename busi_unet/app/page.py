@@ -70,7 +70,7 @@ class Page(gr.Blocks):
             return await super().process_api(block_fn, *arguments, **options)
         finally:
             session, state = options.get("session_hash"), options.get("state")
-            if session and state and block_fn.api_visibility == "public" and not state.state_data:
+            if session and state and not state.state_data and block_fn.api_visibility == "public":
                 self.state_holder.session_data.pop(session, None)
                 self.state_holder.time_last_used.pop(session, None)
 
