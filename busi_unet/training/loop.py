@@ -116,6 +116,7 @@ def train(options: TrainOptions) -> Path | None:
 def fit(run: Run) -> None:
     """Train the epochs that are left; each ends with validation, selection and a checkpoint."""
     options, progress, accelerator = run.options, run.progress, run.accelerator
+    tell_plan(run)
     bar = tqdm(
         total=options.epochs * run.steps_per_epoch,
         initial=progress.epoch * run.steps_per_epoch + progress.step,
@@ -123,7 +124,6 @@ def fit(run: Run) -> None:
         unit="step",
         disable=not accelerator.is_main_process,
     )
-    tell_plan(run)
     with bar, StopSignals() as signals:
         while progress.epoch < options.epochs:
             if not options.no_validation and progress.epoch - progress.best_epoch >= options.patience:
