@@ -97,7 +97,7 @@ def test_about_fits_a_phone_and_shows_no_borrowed_results(page: Page) -> None:
     page.get_by_role("tab", name=text.ABOUT).click()
     page.set_viewport_size({"width": 390, "height": 844})
     about = page.locator("#about")
-    expect(about).to_contain_text("No evaluation came with these weights")
+    expect(about).to_contain_text(text.NO_EVALUATION)
     expect(about).to_contain_text("Not a medical device.")
     expect(about).to_contain_text("SHA-256")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
