@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +57,7 @@ class Analysis:
         image: what was analysed.
         raw: what the network said of it.
         name: of its file, without ending.
+        source: the file, while it is kept; None for one that no file stands for.
         remark: a sentence of Markdown about where the image is from, or empty.
         anyway: the visitor wants to see the result of a refused image.
         threshold: lesion probability of a pixel, set by hand; None for the model's own thresholds.
@@ -70,6 +72,7 @@ class Analysis:
     image: DecodedImage
     raw: RawOutput
     name: str = "image"
+    source: Path | None = None
     remark: str = ""
     anyway: bool = False
     threshold: float | None = None
@@ -114,6 +117,11 @@ class Analysis:
             measurements=measurements,
             remarks=self.image.remarks + remarks,
         )
+
+    @property
+    def source_name(self) -> str:
+        """The name of its file, for people."""
+        return self.source.name if self.source else f"{self.name}.png"
 
     def compare(self, prediction: Prediction) -> Agreement | None:
         """Return the agreement of its mask with the reference, if there is one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 import zipfile
@@ -15,6 +16,7 @@ from PIL import Image
 
 from busi_unet.app import text
 from busi_unet.app.answers import answer_folder, cache_folder, shown_errors
+from busi_unet.app.image_parts import formats_to_choose
 from busi_unet.app.model import ModelInUse
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
@@ -79,14 +81,18 @@ class BatchHandlers:
         self,
         images: list[str] | None,
         request: gr.Request,
+        formats: list[str] | None = None,
     ) -> Iterator[BatchAnswer]:
         """Outline lesions in many breast ultrasound images and classify each; give one zip back.
 
         An image that cannot be used becomes a row with the reason and never stops the others. The zip holds
-        an overlay per image, a mask where it was analysed, a table (CSV and JSON lines) and a report (HTML).
+        an overlay per image, a mask where it was analysed, a table (CSV and JSON lines), a report (HTML) and
+        the other formats that were chosen.
 
         Args:
             images: PNG, JPEG, WebP, BMP, TIFF or DICOM files and zips of them, 500 at most.
+            formats: any of png (masks, the default), csv (a row per lesion), coco, yolo, nifti and dicom
+                (segmentation and report of DICOM files; they copy the patient's data from the header).
 
         Raises:
             gr.Error: nothing was given, or too much; or no weights can be loaded.
@@ -102,33 +108,40 @@ class BatchHandlers:
                 unpacked = Path(scratch) / "unpacked"
                 unpacked.mkdir()
                 files = find_images(paths, unpacked, show=lambda path: path.name, **_LIMITS)
-                yield from self._run(files, model, Path(scratch) / "results", request.session_hash)
+                archive = f"{paths[0].stem}_results.zip" if len(paths) == 1 else ARCHIVE_NAME
+                output = Path(scratch) / "results"
+                yield from self._run(files, model, output, archive, formats or ["png"], request.session_hash)
 
     def _run(
         self,
         files: Sequence[ImageFile],
         model: ModelInUse,
         output: Path,
+        archive: str,
+        formats: Sequence[str],
         session: str | None,
     ) -> Iterator[BatchAnswer]:
         # What the answer names lies outside the scratch folder: Gradio deletes it when its time is up.
         kept = answer_folder()
         records, rows, gallery = [], [], []
         start = shown = time.monotonic()
-        for record in predict_files(model.predictor, files, output):
-            records.append(record)
-            rows.append(_row(len(records), record))
-            if not record["error"] and len(gallery) < MAX_SHOWN:
-                gallery.append(_thumbnail(output / record["overlay"], kept, record))
-            now = time.monotonic()
-            left = (now - start) / len(records) * (len(files) - len(records))
-            stopped = session in self._cancelled
-            if stopped:
-                break
-            if now - shown > _SECONDS_BETWEEN_UPDATES and len(records) < len(files):
-                shown = now
-                done = text.progress(len(records), len(files), "images", left)
-                yield BatchAnswer(None, _table(rows), done, list(gallery))
+        run = predict_files(model.predictor, files, output, formats=formats, model=model.origin_line())
+        # Closed, it writes the files that hold all images.
+        with contextlib.closing(run):
+            for record in run:
+                records.append(record)
+                rows.append(_row(len(records), record))
+                if not record["error"] and len(gallery) < MAX_SHOWN:
+                    gallery.append(_thumbnail(output / record["overlay"], kept, record))
+                now = time.monotonic()
+                left = (now - start) / len(records) * (len(files) - len(records))
+                stopped = session in self._cancelled
+                if stopped:
+                    break
+                if now - shown > _SECONDS_BETWEEN_UPDATES and len(records) < len(files):
+                    shown = now
+                    done = text.progress(len(records), len(files), "images", left)
+                    yield BatchAnswer(None, _table(rows), done, list(gallery))
         status = text.batch_ended(
             count_by_outcome(records),
             len(files),
@@ -139,7 +152,7 @@ class BatchHandlers:
         if model.notice:
             status = f"{model.notice}\n\n{status}"
         write_summary(records, output, model=model.origin_line(), date=date.today().isoformat())
-        yield BatchAnswer(str(_pack(output, kept / ARCHIVE_NAME)), _table(rows), status, gallery)
+        yield BatchAnswer(str(_pack(output, kept / archive)), _table(rows), status, gallery)
 
 
 def build_batch_tab(model: Callable[[], ModelInUse]) -> tuple[gr.Dataframe, gr.File]:
@@ -152,7 +165,7 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> tuple[gr.Dataframe, gr.F
         The table and the files that it is of.
     """
     handlers = BatchHandlers(model)
-    images, buttons, answer = _lay_out()
+    images, formats, buttons, answer = _lay_out()
     start, cancel, _, shown = buttons
     _, table, status, _ = answer
     rows = gr.State([], time_to_live=7200)
@@ -161,7 +174,7 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> tuple[gr.Dataframe, gr.F
     begun.then(lambda: _active(False, True, False), outputs=buttons, **private)
     done = begun.then(
         handlers.predict_many,
-        images,
+        [images, formats],
         answer,
         api_name="predict_many",
         # The status counts already.
@@ -181,8 +194,8 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> tuple[gr.Dataframe, gr.F
     return table, images
 
 
-def _lay_out() -> tuple[gr.File, list[Any], list[Any]]:
-    """Return where images are chosen; start, cancel, download and filter; the parts of a `BatchAnswer`."""
+def _lay_out() -> tuple[gr.File, gr.CheckboxGroup, list[Any], list[Any]]:
+    """Return images and formats; start, cancel, download and filter; the parts of a `BatchAnswer`."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=280):
             # DICOM files often have no ending, so every file may be chosen; a bad one gives a row.
@@ -193,6 +206,8 @@ def _lay_out() -> tuple[gr.File, list[Any], list[Any]]:
                 {"path": name, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
                 for name in ("first.png", "second.dcm")
             ]
+            with gr.Accordion(text.FORMATS, open=False):
+                formats = formats_to_choose("batch-formats")
             with gr.Row():
                 start = gr.Button(text.BATCH_START, variant="primary", min_width=120, elem_id="batch-start")
                 cancel = gr.Button(
@@ -240,7 +255,7 @@ def _lay_out() -> tuple[gr.File, list[Any], list[Any]]:
         buttons=["copy", "fullscreen"],
         elem_id="batch-table",
     )
-    return images, [start, cancel, archive, shown], [archive, table, status, gallery]
+    return images, formats, [start, cancel, archive, shown], [archive, table, status, gallery]
 
 
 def _active(start: bool, cancel: bool, archive: bool) -> tuple[gr.Component, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from busi_unet.app.model import ModelInUse
 from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.errors import UsageError
 from busi_unet.imaging.agreement import Agreement
+from busi_unet.imaging.formats import Result, files_of
 from busi_unet.imaging.overlay import draw_agreement
 from busi_unet.imaging.quality import image_warnings
 from busi_unet.io.html import render
@@ -70,9 +72,9 @@ def drawing(analysis: Analysis, model: ModelInUse) -> Answer:
     shared = None
     if agreement is not None:
         both = draw_agreement(prediction.image, prediction.mask, analysis.reference.pixels)
-        shared = as_file(both, "agreement")
+        shared = as_file(both, f"{analysis.file_name}_agreement")
     return {
-        "overlay": as_file(draw(prediction, analysis.look), "overlay"),
+        "overlay": as_file(draw(prediction, analysis.look), f"{analysis.file_name}_overlay"),
         "legend": text.describe_view(prediction, analysis.look.view),
         "report": report(analysis, model, prediction, agreement),
         "verdict": verdict(analysis, model, prediction),
@@ -95,7 +97,7 @@ def whole(analysis: Analysis, model: ModelInUse) -> Answer:
         **drawing(analysis, model),
         **_FORGOTTEN,
         "kept": analysis,
-        "original": as_file(Image.fromarray(image.pixels), "original"),
+        "original": as_file(Image.fromarray(image.pixels), analysis.file_name),
         **offer_clip(image.frames, analysis.number, in_box=analysis.in_box),
         "clip_frame": gr.Slider(
             value=image.index + 1,
@@ -210,42 +212,72 @@ def agreement_in_words(analysis: Analysis, agreement: Agreement | None) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def write_downloads(analysis: Analysis, model: ModelInUse) -> list[str]:
-    """Write the mask (0 or 255, PNG), the overlay (PNG), the report (JSON) and one page for print (PDF).
+def write_downloads(analysis: Analysis, model: ModelInUse, formats: Sequence[str]) -> list[str]:
+    """Write the overlay (PNG), the report (JSON), one page for print (PDF), and formats of `FORMATS`.
 
     Returns:
-        Their paths, in a new folder; the names begin with that of the analysis.
+        Their paths, in a new folder; the names begin with that of the analysis. None is of a format where the
+        image was refused.
+
+    Raises:
+        UsageError: the image cannot be written in one of the formats.
     """
     # reportlab is needed by whoever prints, not by everyone who opens the page.
     from busi_unet.imaging.reports import pdf_report
 
     prediction = analysis.predict(model.predictor)
     agreement = analysis.compare(prediction)
-    config = model.predictor.config
-    flag = text.describe_flag(prediction, config.thresholds.malignant)
-    summary = (flag, text.describe_set(prediction, config.calibration))
+    calibration = model.predictor.config.calibration
     compared = agreement_in_words(analysis, agreement).replace("**", "").split("\n\n")
     overlay = draw(prediction, analysis.look)
     values = report(analysis, model, prediction, agreement)
-    folder, today = answer_folder(), date.today().isoformat()
-    kinds = ("mask.png", "overlay.png", "result.json", "report.pdf")
-    paths = [folder / f"{analysis.file_name}_{kind}" for kind in kinds]
-    _mask_image(prediction).save(paths[0])
-    overlay.save(paths[1])
-    paths[2].write_text(json.dumps({**values, "date": today}, indent=2) + "\n", encoding="utf-8")
-    paths[3].write_bytes(
-        pdf_report(
-            prediction=prediction,
-            overlay=overlay,
-            corrected=analysis.corrected is not None,
-            model=model.origin_line(),
-            date=today,
-            summary=[*filter(None, summary), *notes(analysis, prediction)],
-            comparison=[line for line in compared if line and line != text.AGREEMENT_LEGEND],
-            warnings=[*prediction.remarks, *values["warnings"]],
-        )
+    today = date.today().isoformat()
+    stream = io.BytesIO()
+    overlay.save(stream, "PNG")
+    printed = pdf_report(
+        name=text.image_name(analysis.source_name, analysis.image.index, analysis.image.frames),
+        headline=text.headline(prediction),
+        explanation=_explanation(prediction, model),
+        prediction=prediction,
+        overlay=overlay,
+        corrected=analysis.corrected is not None,
+        model=model.origin_line(),
+        date=today,
+        summary=[*filter(None, [text.describe_set(prediction, calibration)]), *notes(analysis, prediction)],
+        comparison=[line for line in compared if line and line != text.AGREEMENT_LEGEND],
+        warnings=[*prediction.remarks, *values["warnings"]],
     )
-    return [str(path) for path in paths]
+    files = {
+        f"{analysis.file_name}_overlay.png": stream.getvalue(),
+        f"{analysis.file_name}_result.json": (
+            json.dumps({**values, "date": today}, indent=2) + "\n"
+        ).encode(),
+        f"{analysis.file_name}_report.pdf": printed,
+    }
+    if prediction.label is not None:
+        files |= files_of(_result(analysis, model, prediction), formats)
+    folder = answer_folder()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return [str(folder / name) for name in files]
+
+
+def _explanation(prediction: Prediction, model: ModelInUse) -> Sequence[str]:
+    if prediction.label is None:
+        return prediction.reasons
+    return text.explain(prediction, model.predictor.config.thresholds.malignant)
+
+
+def _result(analysis: Analysis, model: ModelInUse, prediction: Prediction) -> Result:
+    return Result(
+        analysis.file_name,
+        analysis.source_name,
+        prediction,
+        analysis.image,
+        analysis.source,
+        model.origin_line(),
+        corrected=analysis.corrected is not None,
+    )
 
 
 def write_training_pair(analysis: Analysis, model: ModelInUse, label: str | None) -> str:
@@ -261,17 +293,14 @@ def write_training_pair(analysis: Analysis, model: ModelInUse, label: str | None
     """
     if label not in CLASS_NAMES:
         raise UsageError(text.NO_PAIR_CLASS, f"Choose {', '.join(CLASS_NAMES)}.")
-    image, mask = Image.fromarray(analysis.image.pixels), _mask_image(analysis.predict(model.predictor))
+    mask = analysis.predict(model.predictor).mask
+    image, mask = Image.fromarray(analysis.image.pixels), Image.fromarray(mask.astype(np.uint8) * 255)
     path = answer_folder() / f"{analysis.file_name}_training-pair.zip"
     with zipfile.ZipFile(path, "w") as pair:
         for ending, written in (("", image), ("_mask", mask)):
             with pair.open(f"{label}/{analysis.file_name}{ending}.png", "w") as file:
                 written.save(file, "PNG")
     return str(path)
-
-
-def _mask_image(prediction: Prediction) -> Image.Image:
-    return Image.fromarray(prediction.mask.astype(np.uint8) * 255)
 
 
 def card(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from PIL import Image
 
 from busi_unet.app import image_answer, text
 from busi_unet.app.analysis import Analysis, Look
-from busi_unet.app.answers import cache_folder, shown_errors
+from busi_unet.app.answers import answer_folder, cache_folder, shown_errors
 from busi_unet.app.batch import find_row
 from busi_unet.app.clip import CLIP
 from busi_unet.app.examples import examples
@@ -125,6 +126,7 @@ class ImageHandlers:
             pixel_size_mm=None if known else _typed_size(pixel_size_mm),
             look=Look(*look),
             name=result_name(path),
+            source=Path(path),
             remark=remark,
         )
 
@@ -137,6 +139,9 @@ class ImageHandlers:
         """Analyse the image of the row of a batch that was clicked; `inputs` as for `analyse`."""
         with tempfile.TemporaryDirectory(dir=cache_folder(), ignore_cleanup_errors=True) as folder:
             path = find_row(event.row_value, paths, Path(folder))
+            if Path(folder) in path.parents:
+                # Out of a zip; its header may still be asked for, see `imaging.dicom_results`.
+                path = Path(shutil.move(path, answer_folder()))
             return replace(self.analyse(path, *inputs), in_box=False)
 
     def go_back(self, request: gr.Request, event: gr.SelectData, *_inputs: Any) -> Analysis:
@@ -260,9 +265,10 @@ class ImageHandlers:
         analysis = self._set(analysis, *settings)
         return {"pair_file": image_answer.write_training_pair(analysis, self._model(), label)}
 
-    def downloads(self, analysis: Analysis | None, *settings: Any) -> Answer:
-        """Return mask, overlay, JSON and PDF report of the image under these settings."""
-        return {"files": image_answer.write_downloads(self._set(analysis, *settings), self._model())}
+    def downloads(self, analysis: Analysis | None, formats: Sequence[str], *settings: Any) -> Answer:
+        """Return overlay, JSON, PDF report and the formats chosen of the image under these settings."""
+        analysis = self._set(analysis, *settings)
+        return {"files": image_answer.write_downloads(analysis, self._model(), formats)}
 
     def _analyse(self, image: DecodedImage, **settings: Any) -> Analysis:
         return Analysis(image, self._model().predictor.run([image.pixels])[0], **settings)

@@ -12,6 +12,7 @@ from busi_unet.app.clip import lay_out_clip, lay_out_clip_results
 from busi_unet.app.image_answer import card
 from busi_unet.app.newest import Newest
 from busi_unet.config import CLASS_NAMES, Thresholds
+from busi_unet.imaging.formats import FORMATS
 from busi_unet.imaging.overlay import COLORS
 
 Parts = dict[str, Any]
@@ -217,9 +218,21 @@ def _correction() -> Parts:
     return parts
 
 
+def formats_to_choose(elem_id: str) -> gr.CheckboxGroup:
+    """Return the choice of the formats of `imaging.formats`, PNG chosen."""
+    return gr.CheckboxGroup(
+        [(each.title, name) for name, each in FORMATS.items()],
+        value=["png"],
+        label=text.FORMATS,
+        info=text.FORMATS_INFO,
+        elem_id=elem_id,
+    )
+
+
 def _downloads() -> Parts:
     with gr.Tab(text.DOWNLOAD):
         return {
+            "formats": formats_to_choose("formats"),
             "make_files": gr.Button(text.MAKE_FILES, variant="primary", elem_id="make-files"),
             "files": gr.File(label=text.FILES, interactive=False, height=260, elem_id="downloads"),
         }

@@ -233,7 +233,8 @@ def _bind_actions(bind: _Binder, handlers: ImageHandlers) -> None:
     act(parts["apply"].click, handlers.correct, ["editor"], "kept", "threshold")
     act(parts["drop"].click, handlers.drop_correction, _SETTINGS, "kept", "threshold", "editor")
     act(parts["make_pair"].click, handlers.training_pair, ["pair_class", *_SETTINGS], "pair_file")
-    act(parts["make_files"].click, handlers.downloads, _SETTINGS, "files")
+    act(parts["make_files"].click, handlers.downloads, ["formats", *_SETTINGS], "files")
+    bind.empty(parts["formats"].input, ["files"])
 
 
 def _bind_clip(bind: _Binder, handlers: ClipHandlers) -> None:

@@ -78,7 +78,11 @@ PAIR_CLASS, MAKE_PAIR, PAIR_FILE = (
     "Make a training pair",
     "Image and mask in the layout of BUSI",
 )
-DOWNLOAD, MAKE_FILES, FILES = "Download", "Make the files", "Mask, overlay, values, report"
+DOWNLOAD, MAKE_FILES, FILES = "Download", "Make the files", "Overlay, values, report, and the formats chosen"
+FORMATS, FORMATS_INFO = (
+    "Formats",
+    "DICOM: of DICOM images only. It copies the patient's data from their header.",
+)
 ALL_VALUES, REPORT = "Values", "Report"
 
 # The weights in use.

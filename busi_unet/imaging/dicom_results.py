@@ -54,7 +54,9 @@ def dicom_results(result: Result) -> dict[str, bytes]:
     """
     if result.prediction.refused:
         raise UsageError(f"No DICOM of {result.shown}: it is out of distribution or blank.", _INSTEAD)
-    header = None if result.source is None else read_header(result.source)
+    if result.source is not None and not result.source.is_file():
+        raise UsageError(f"No DICOM of {result.shown}: the file is not kept any more.", "Choose it again.")
+    header = result.source and read_header(result.source)
     if header is None:
         raise UsageError(f"No DICOM of {result.shown}: it is not a DICOM file.", _INSTEAD)
     for keyword in _UIDS:

@@ -42,9 +42,10 @@ _REGULAR, _BOLD = "Vera", "VeraBd"
 # They ship with reportlab; the fonts every PDF reader knows would lack "≥" and most accents.
 for _name in (_REGULAR, _BOLD):
     pdfmetrics.registerFont(TTFont(_name, f"{_name}.ttf"))
-_DARK, _RULE = colors.HexColor("#1f2933"), colors.HexColor("#9aa5b1")
+_DARK, _RULE, _MARK = (colors.HexColor(code) for code in ("#1f2933", "#9aa5b1", "#d55e00"))
 _BODY = ParagraphStyle("body", fontName=_REGULAR, fontSize=8.5, leading=11.5, textColor=_DARK)
-_TITLE = ParagraphStyle("title", _BODY, fontName=_BOLD, fontSize=13, leading=18, spaceAfter=2 * mm)
+_NAME = ParagraphStyle("name", _BODY, fontName=_BOLD, fontSize=9.5, leading=13)
+_TITLE = ParagraphStyle("title", _BODY, fontName=_BOLD, fontSize=13, leading=18, spaceAfter=1 * mm)
 _HEADING = ParagraphStyle(
     "heading", _BODY, fontName=_BOLD, fontSize=9.5, spaceBefore=3 * mm, spaceAfter=1 * mm
 )
@@ -70,6 +71,9 @@ _COLUMNS = {
 
 def pdf_report(
     *,
+    name: str,
+    headline: str,
+    explanation: Sequence[str] = (),
     prediction: Any,
     overlay: Image.Image,
     model: str,
@@ -79,12 +83,15 @@ def pdf_report(
     comparison: Sequence[str] = (),
     warnings: Sequence[str] = (),
 ) -> bytes:
-    """Return a PDF of one page: images, probabilities, measurements, warnings, origin and limits.
+    """Return a PDF of one page: verdict, images, probabilities, measurements, warnings, origin and limits.
 
-    Nothing else gets in: no file name, no clock, nothing about a patient. Long text is wrapped, and the page
-    as a whole is set smaller if it must be. The same input gives the same bytes.
+    Nothing else gets in: no clock, nothing of a DICOM header. Long text is wrapped, and the page as a whole
+    is set smaller if it must be. The same input gives the same bytes.
 
     Args:
+        name: of the image's file.
+        headline: the verdict in one line.
+        explanation: sentences below it: why the image is flagged, or refused.
         prediction: a `Prediction`; the first 8 of its lesions are listed.
         overlay: RGB of size (W, H).
         model: name and version of the weights, and where they came from.
@@ -96,7 +103,8 @@ def pdf_report(
     """
     inner_width, inner_height = (side - 2 * _MARGIN for side in A4)
     story = [
-        _text(TITLE, _TITLE),
+        _text(TITLE),
+        _verdict(name, headline, explanation, marked=prediction.flagged or prediction.label is None),
         _text(f"Date: {date}"),
         _text(f"Model: {model}"),
         Spacer(0, 3 * mm),
@@ -126,6 +134,14 @@ def _text(text: str, style: ParagraphStyle = _BODY) -> Paragraph:
     return Paragraph(escape("".join(known)), style)
 
 
+def _verdict(name: str, headline: str, explanation: Sequence[str], *, marked: bool) -> Table:
+    """Return the file's name and the verdict beside a bar, which is coloured where it is marked."""
+    lines = [_text(name, _NAME), _text(headline, _TITLE), *map(_text, explanation)]
+    bar = _MARK if marked else _RULE
+    style = [("LINEBEFORE", (0, 0), (0, 0), 4, bar), ("LEFTPADDING", (0, 0), (0, 0), 10)]
+    return Table([[lines]], hAlign="LEFT", style=style, spaceBefore=2 * mm, spaceAfter=3 * mm)
+
+
 def _section(heading: str, sentences: Sequence[str]) -> list[Flowable]:
     return [_text(heading, _HEADING), *map(_text, sentences)] if sentences else []
 
@@ -151,15 +167,14 @@ def _scaled(image: Image.Image, width: float) -> PageImage:
 
 def _result(prediction: Any, summary: Sequence[str]) -> list[Flowable]:
     if prediction.label is None:
-        return _section("Not analysed", [*prediction.reasons, *summary])
-    refusal = _section("Analysed anyway, not reliable", prediction.reasons)
+        return []
     rows = [
         [_text(name, _HEAD_CELL if name == prediction.label else _CELL), _text(f"{share:.1%}", _CELL)]
         for name, share in prediction.probabilities.items()
     ]
     table = Table(rows, colWidths=[40 * mm, 25 * mm], hAlign="LEFT", style=_GRID)
     heading = _text("Class probabilities", _HEADING)
-    return [*refusal, heading, table, Spacer(0, 1.5 * mm), *map(_text, summary)]
+    return [heading, table, Spacer(0, 1.5 * mm), *map(_text, summary)]
 
 
 def _measurements(prediction: Any, width: float) -> list[Flowable]:

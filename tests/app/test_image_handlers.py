@@ -230,7 +230,7 @@ def test_a_refused_image_is_analysed_only_when_the_visitor_insists(
     assert handlers.predict(upload(BLANK), analyse_anyway=True).report == shown["report"]
 
     hidden, told = (
-        pypdf.PdfReader(handlers.downloads(each, None, *LOOK)["files"][3]).pages[0].extract_text()
+        pypdf.PdfReader(handlers.downloads(each, ["png"], None, *LOOK)["files"][2]).pages[0].extract_text()
         for each in (refused, insisted)
     )
     assert "malignant" not in hidden and "malignant" in told
@@ -281,6 +281,7 @@ def test_a_row_of_a_batch_opens_its_own_image(
         return gr.SelectData(None, {"index": (0, 0), "value": None, "row_value": values})
 
     opened = handlers.analyse_row(row(3, "study.zip/b.png"), paths, None, *LOOK)
+    assert opened.source.is_file() and opened.source_name == "b.png"
     np.testing.assert_array_equal(opened.image.pixels, BLANK)
     for other in (row(2, "study.zip/b.png"), row(4, "c.png")):
         with pytest.raises(UsageError, match=re.escape(text.BATCH_CHANGED[0])):
@@ -327,7 +328,7 @@ def test_a_typed_pixel_size_measures_in_millimetres(handlers: ImageHandlers, ana
     typed = handlers.measure_in_mm(analysis, 0.1)["kept"]
     millimetres = _redraw(handlers, typed, threshold=0.3)
 
-    assert pixels["measurements"][0][1].endswith("px")
+    assert pixels["measurements"][0][1].endswith("px²")
     assert millimetres["measurements"][0][1].endswith("mm²")
     area = pixels["report"]["measurements"][0]["area_px"]
     assert millimetres["report"]["measurements"][0]["area_mm2"] == pytest.approx(area / 100)
@@ -360,7 +361,9 @@ def test_a_clip_is_read_at_the_frame_asked_for(handlers: ImageHandlers, upload: 
     slider = answer["clip_frame"]
     assert (slider.value, slider.maximum, slider.visible) == (2, 3, True)
     printed = (
-        pypdf.PdfReader(handlers.downloads(answer["kept"], None, *LOOK)["files"][3]).pages[0].extract_text()
+        pypdf.PdfReader(handlers.downloads(answer["kept"], [], None, *LOOK)["files"][2])
+        .pages[0]
+        .extract_text()
     )
     for output in (answer["findings"], " ".join(answer["report"]["remarks"]), printed):
         assert "frame 2 of 3" in output
@@ -448,18 +451,37 @@ def test_the_downloads_say_what_the_page_says(handlers: ImageHandlers, analysis:
     mask = Image.fromarray(make_phantom("benign", seed=1, size=(72, 120)).mask)
     compared = handlers.compare(analysis, [_encode(mask, "PNG")])["kept"]
     drawing = _redraw(handlers, compared, threshold=0.3, view="Outline")
-    paths = [Path(path) for path in handlers.downloads(compared, 0.3, "Outline", *LOOK[1:])["files"]]
+    paths = [
+        Path(path)
+        for path in handlers.downloads(compared, ["png", "csv"], 0.3, "Outline", *LOOK[1:])["files"]
+    ]
 
-    names = ["upload_mask.png", "upload_overlay.png", "upload_result.json", "upload_report.pdf"]
-    assert [path.name for path in paths] == names
-    mask = _pixels(paths[0])
+    kinds = ("overlay.png", "result.json", "report.pdf", "mask.png", "measurements.csv")
+    assert [path.name for path in paths] == [f"upload_{kind}" for kind in kinds]
+    mask = _pixels(paths[3])
     assert set(np.unique(mask)) <= {0, 255} and (mask > 0).sum() == drawing["report"]["lesion_area_px"]
-    np.testing.assert_array_equal(_pixels(paths[1]), _pixels(drawing["overlay"]))
-    result = json.loads(paths[2].read_text(encoding="utf-8"))
+    np.testing.assert_array_equal(_pixels(paths[0]), _pixels(drawing["overlay"]))
+    result = json.loads(paths[1].read_text(encoding="utf-8"))
     assert result.pop("date")
     assert result == json.loads(json.dumps(drawing["report"]))
-    printed = " ".join(pypdf.PdfReader(paths[3]).pages[0].extract_text().split())
+    printed = " ".join(pypdf.PdfReader(paths[2]).pages[0].extract_text().split())
     assert "(0.30)" in printed and "Dice" in printed and "*" not in printed
+
+
+def test_dicom_is_made_of_dicom_and_refused_of_others(
+    handlers: ImageHandlers, analysis: Analysis, upload: Callable[..., str]
+) -> None:
+    with pytest.raises(UsageError, match=r"upload\.png: it is not a DICOM file\. Choose PNG or COCO"):
+        handlers.downloads(analysis, ["dicom"], None, *LOOK)
+    uids = {f"{name}InstanceUID": f"1.2.{number}" for number, name in enumerate(("Study", "Series", "SOP"))}
+    path = upload(dicom(np.asarray(IMAGE), **uids), "case12.dcm")
+    analysed = handlers.analyse(path, None, *LOOK)
+    files = handlers.downloads(analysed, ["dicom"], 0.3, *LOOK)["files"]
+    assert [Path(file).name for file in files[3:]] == ["case12_seg.dcm", "case12_sr.dcm"]
+    assert "case12.dcm" in pypdf.PdfReader(files[2]).pages[0].extract_text()
+    Path(path).unlink()
+    with pytest.raises(UsageError, match="not kept"):
+        handlers.downloads(analysed, ["dicom"], None, *LOOK)
 
 
 @pytest.mark.parametrize(

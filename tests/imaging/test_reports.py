@@ -22,11 +22,14 @@ def inputs(shape=(120, 160), lesions=1, spacing_mm=None, **others):
     prediction = SimpleNamespace(
         image=image,
         label="benign",
+        flagged=False,
         probabilities=PROBABILITIES,
         reasons=(),
         measurements=measure_lesions(mask, image, spacing_mm=spacing_mm),
     )
     return {
+        "name": "case12.png",
+        "headline": "Benign (78 %), but flagged",
         "prediction": prediction,
         "overlay": draw_overlay(image, mask),
         "model": "embedded weights 0.1.0",
@@ -44,11 +47,13 @@ def parsed(**content) -> tuple[PdfReader, str]:
 def test_everything_is_on_the_page():
     reader, text = parsed(
         **inputs(spacing_mm=(0.1, 0.2)),
+        explanation=["Above the alert threshold."],
         summary=["Benign or malignant cannot be told apart at 90 % confidence."],
         comparison=["Dice 0.914"],
         warnings=["The image is very small."],
     )
     for expected in (
+        "case12.png Benign (78 %), but flagged Above the alert threshold.",
         "3 March 2026, 14:05",
         "embedded weights 0.1.0",
         "2.1%",
@@ -73,13 +78,12 @@ def test_pixels_are_said_to_be_pixels():
     assert "mm" not in text.replace("millimetres", "")
 
 
-def test_a_refusal_shows_its_reason_and_no_probabilities():
+def test_a_refusal_shows_no_probabilities():
     content = inputs(lesions=0)
-    content["prediction"].reasons = ("The image is blank.",)
     _, text = parsed(**content)
-    assert "Analysed anyway, not reliable The image is blank." in text
     assert "77.9%" in text and "No lesion was outlined." in text
 
+    content |= {"headline": "Not analysed", "explanation": ["The image is blank."]}
     content["prediction"].label = content["prediction"].probabilities = None
     _, text = parsed(**content)
     assert "Not analysed The image is blank." in text
