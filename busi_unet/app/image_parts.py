@@ -234,5 +234,5 @@ def _downloads() -> Parts:
         return {
             "formats": formats_to_choose("formats"),
             "make_files": gr.Button(text.MAKE_FILES, variant="primary", elem_id="make-files"),
-            "files": gr.File(label=text.FILES, interactive=False, height=260, elem_id="downloads"),
+            "files": gr.File(label=text.FILES, interactive=False, elem_id="downloads"),
         }

@@ -117,7 +117,7 @@ def _segment(result: Result, number: int) -> hd.seg.SegmentDescription:
         segmented_property_type=codes.SCT.Lesion,
         algorithm_type=kind.SEMIAUTOMATIC if result.corrected else kind.AUTOMATIC,
         algorithm_identification=hd.AlgorithmIdentificationSequence(
-            _NAME, codes.DCM.ArtificialIntelligence, __version__, parameters={"weights": result.model}
+            _NAME, codes.DCM.ArtificialIntelligence, __version__, parameters={"weights": _weights(result)}
         ),
         tracking_id=f"Lesion {number}",
         tracking_uid=hd.UID(),
@@ -219,7 +219,12 @@ def _lesion_group(
 
 
 def _algorithm(result: Result) -> hd.sr.AlgorithmIdentification:
-    return hd.sr.AlgorithmIdentification(_NAME, __version__, parameters=[f"weights: {result.model}"])
+    return hd.sr.AlgorithmIdentification(_NAME, __version__, parameters=[f"weights: {_weights(result)}"])
+
+
+def _weights(result: Result) -> str:
+    # A path may have letters that the header's character set lacks.
+    return result.model.encode("ascii", "replace").decode()
 
 
 def _source(result: Result, header: Dataset) -> tuple[str, str, list[int] | None]:

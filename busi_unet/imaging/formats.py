@@ -165,12 +165,12 @@ def _join_measurements(entries: Sequence[list[dict[str, Any]]]) -> bytes:
 
 
 FORMATS = {
-    "png": Format("Mask, PNG", ("_mask.png",), _png),
-    "csv": Format("Measurements, CSV", ("_measurements.csv",), _measurements, _join_measurements),
-    "coco": Format("COCO, JSON", ("_coco.json",), _coco, _join_coco),
+    "png": Format("PNG mask", ("_mask.png",), _png),
+    "csv": Format("CSV of measurements", ("_measurements.csv",), _measurements, _join_measurements),
+    "coco": Format("COCO", ("_coco.json",), _coco, _join_coco),
     "yolo": Format("YOLO-seg", (".txt",), _yolo),
     "nifti": Format("NIfTI", ("_mask.nii.gz",), _nifti, needs=("nibabel", "nifti")),
-    "dicom": Format("DICOM: SEG and SR", ("_seg.dcm", "_sr.dcm"), _dicom, needs=("highdicom", "dicom")),
+    "dicom": Format("DICOM (SEG and SR)", ("_seg.dcm", "_sr.dcm"), _dicom, needs=("highdicom", "dicom")),
 }
 
 
