@@ -295,7 +295,7 @@ def _read_case(source: str, case: Case, base: Path) -> tuple[Row | None, list[st
             check_mask(mask, f"{name(case.image)}: its mask")
     except UnreadableImageError as error:
         return None, [str(error)], remarks
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
         return None, [f"{name(case.image)}: its outline cannot be drawn ({first_line(error)})"], remarks
     if problem := _lesion_problem(case.label, mask):
         where = name(case.masks[0]) if case.masks else name(case.image)

@@ -32,7 +32,7 @@ ImageSource = Image.Image | np.ndarray | str | os.PathLike | bytes | IO[bytes]
 MAX_PIXELS = 50_000_000
 MIN_SIDE = 16
 MAX_FRAMES = 1000
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".dcm"}
 )

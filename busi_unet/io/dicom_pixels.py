@@ -38,7 +38,12 @@ def read_pixels(file: Any, header: Dataset, index: int, length: int, remarks: li
         length: of the pixel data in bytes, as its element states it.
         remarks: what was not as the header says is added.
     """
-    if header.SamplesPerPixel == 3 and header.file_meta.TransferSyntaxUID in _LIBJPEG:
+    says, samples = header.PhotometricInterpretation, header.SamplesPerPixel
+    if samples != (1 if says in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR") else 3):
+        remarks.append(
+            f"The file says {says}, which does not fit {samples} samples a pixel; it was read by these."
+        )
+    if samples == 3 and header.file_meta.TransferSyntaxUID in _LIBJPEG:
         return _jpeg(file, header, index, remarks)
     stored = _stored(file, header, index, length, remarks)
     if header.PhotometricInterpretation == "PALETTE COLOR":
@@ -91,10 +96,15 @@ def _stored(file: Any, header: Dataset, index: int, length: int, remarks: list[s
     if mislabelled:
         options["photometric_interpretation"] = "RGB"
         remarks.append("The file says YBR_FULL_422, but has three bytes a pixel, and was read by these.")
+    if header.file_meta.TransferSyntaxUID in _LIBJPEG:
+        # GDCM, which pydicom prefers where it is installed, brings the process down on damaged files.
+        options["decoding_plugin"] = "pillow"
+    if header.SamplesPerPixel == 3 and header.BitsAllocated == 8 != header.BitsStored:
+        header.BitsStored, header.HighBit = 8, 7
+        remarks.append("The file's BitsStored does not fit its colours and was not used.")
     bits, high_bit = header.BitsStored, header.get("HighBit")
     shift = high_bit + 1 - bits if high_bit is not None and bits <= high_bit < header.BitsAllocated else 0
-    if shift:
-        options["bits_stored"] = bits + shift
+    options["bits_stored"] = bits + shift
     file.seek(0)
     stored = pydicom.pixels.pixel_array(file, index=index, **options)
     if mislabelled and np.median(abs(stored[..., 1:] - 128.0)) < 2 < np.median(np.ptp(stored, axis=2)):

@@ -17,6 +17,7 @@ SOME_TRANSPARENT = "Transparent parts of the image are shown on black."
 BAD_METADATA = "The file's metadata is damaged and was not used."
 _CLIPS = ("TIFF", "GIF", "WEBP", "PNG")
 _MAX_PAGES = 1000
+_FAX = ("tiff_ccitt", "group3", "group4")
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
@@ -63,7 +64,10 @@ def load_upright(
     loaded = loaded.convert("LA") if loaded.mode == "La" else loaded
     try:
         loaded = ImageOps.exif_transpose(loaded)
+        sound = bool(image.getexif()) or not image.info.get("exif")
     except Exception:
+        sound = False
+    if not sound:
         remarks = (*remarks, BAD_METADATA)
     # Pillow inverts up to 8 bits itself.
     if inverted and (loaded.mode == "F" or loaded.mode.startswith("I")):
@@ -86,9 +90,12 @@ def _about_tiff(image: Image.Image, tiles: list) -> tuple[bool, tuple[str, ...]]
         raise ValueError
     # With a name, Pillow maps a page that is to be turned as if it were turned already.
     image.filename = ""
-    if 262 in image.tag_v2:
-        return image.tag_v2[262] == 0, ()
-    return True, ("The file does not say whether 0 is black or white, and was read as if white.",)
+    remarks = ()
+    if 262 not in image.tag_v2:
+        remarks = ("The file does not say whether 0 is black or white, and was read as if white.",)
+    if image.info.get("compression") in _FAX:
+        remarks = (*remarks, "The file is coded as by a fax, in which damage cannot be noticed.")
+    return image.tag_v2.get(262, 0) == 0, remarks
 
 
 def over_black(image: Image.Image) -> Image.Image:

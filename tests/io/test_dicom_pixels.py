@@ -81,6 +81,15 @@ def test_422_with_three_bytes_a_pixel_is_not_422(kind):
     assert len(found.remarks) == 1
 
 
+def test_what_the_header_says_of_colours_is_not_used_where_it_cannot_be():
+    found = read_image(dicom(RGB, "MONOCHROME2"))
+    np.testing.assert_array_equal(found.pixels, LUMA)
+    assert "does not fit 3 samples" in found.remarks[0]
+    found = read_image(dicom(RGB, "RGB", BitsStored=1))
+    np.testing.assert_array_equal(found.pixels, LUMA)
+    assert "BitsStored" in found.remarks[0]
+
+
 def test_a_palette_with_8_bit_entries_in_16_bit_words():
     content = dicom(GREY, "PALETTE COLOR", **palette(np.arange(256, dtype=np.uint16)[::-1], bits=16))
     found = read_image(content)

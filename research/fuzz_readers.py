@@ -1,0 +1,201 @@
+"""The readers that `fuzz` tries, and second readers to compare them with."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import unicodedata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from busi_unet.data.readers import read_table
+from busi_unet.data.reading import read_source
+from busi_unet.errors import BusiUNetError
+from busi_unet.io.decode import decode_image, read_image
+from busi_unet.io.dicom_pixels import usual_depth
+from busi_unet.io.find_images import find_images
+from busi_unet.io.masks import read_mask
+
+with contextlib.suppress(ImportError):
+    import tifffile
+
+SECONDS = 10.0
+_LOSSY = ("JPEG", "WEBP", "DICOM, packed", "TIFF")
+
+# The remarks with which a file may be read otherwise than by a second reader.
+JUSTIFIED = (
+    *("No value needs more than", "The colours follow the JPEG", "The entries of the file's palette"),
+    *(
+        "was read by these",
+        "window or lookup table does not fit",
+        "rescale intercept comes without a slope",
+    ),
+    *("HighBit contradicts", "BitsStored does not fit", "departs from the DICOM standard"),
+    *(
+        "ransparent",
+        "metadata is damaged",
+        "This is page",
+        "black or white",
+        "by a fax",
+        "a zip inside a zip",
+    ),
+)
+
+
+class Found(NamedTuple):
+    """What a reader did with a file: `what` is read, refused, crash, hang or memory."""
+
+    what: str
+    value: Any = None  # to compare: pixels, cells of a table, number of rows
+    remarks: tuple[str, ...] = ()
+    text: str = ""  # the error
+    seconds: float = 0.0
+
+
+# --- Our readers ---------------------------------------------------------------------------------
+
+
+def read(kind: str, path: Path) -> Found:
+    """Read a file as `predict` or `prepare` would."""
+    if kind == "zip of images":
+        return _zip_of_images(path)
+    if kind == "zip of a data set":
+        return _source(path, path.parent / "scratch")
+    if kind in ("table", "COCO JSON"):
+        found = _source(path.parent, path.parent / "scratch")
+        return found._replace(value=_cells(path)) if kind == "table" and found.what == "read" else found
+    if kind == "mask":
+        mask = read_mask(path)
+        return Found("read", mask.pixels, (mask.remark,) if mask.remark else ())
+    image = read_image(path)
+    return Found("read", image.pixels, image.remarks)
+
+
+def _zip_of_images(path: Path) -> Found:
+    scratch = path.parent / "scratch"
+    scratch.mkdir()
+    rows = find_images([path], scratch, max_bytes=2**28, show=lambda given: given.name)
+    problems = [row.problem.replace(row.shown, "an entry") for row in rows if row.problem]
+    for row in rows:
+        if not row.problem:
+            try:
+                read_image(row.path, name="an entry")
+            except BusiUNetError as error:
+                problems.append(str(error))
+    assert len({row.name.casefold() for row in rows}) == len(rows), "two results of one name"
+    what = "refused" if len(problems) == len(rows) else "read"
+    return Found(what, len(rows), tuple(problems), " ".join(problems))
+
+
+def _source(given: Path, scratch: Path) -> Found:
+    scratch.mkdir()
+    source = read_source(str(given), scratch, progress=False)
+    text = "\n".join(source.problems)
+    return Found("refused" if text else "read", None, tuple(source.warnings), text)
+
+
+def _cells(path: Path) -> list[list[str]]:
+    rows = read_table(path, ())
+    return [list(rows[0]), *(list(row.values()) for row in rows)] if rows else []
+
+
+# --- Second readers ------------------------------------------------------------------------------
+
+
+def read_again(kind: str, path: Path) -> Any:
+    """Return what a second reader makes of a file, in the form of `Found.value`; None where it does not."""
+    if kind == "zip of images":
+        return _unzipped(path)
+    if kind == "table":
+        return _by_pandas(path) if path.suffix == ".csv" else None
+    if kind.startswith("DICOM"):
+        return _by_dcmtk(path)
+    pixels = _by_tifffile(path) if path.suffix == ".tiff" else _by_opencv(path.read_bytes())
+    if pixels is None:
+        return None
+    return read_mask(pixels).pixels if kind == "mask" else decode_image(pixels)
+
+
+def _by_opencv(content: bytes) -> np.ndarray | None:
+    data = np.frombuffer(content, np.uint8)
+    pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        return None
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        return np.ascontiguousarray(pixels[..., [2, 1, 0, 3]])
+    # Unlike the other one, turned by EXIF.
+    pixels = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+    return np.ascontiguousarray(pixels[..., ::-1]) if pixels.ndim == 3 else pixels
+
+
+def _by_tifffile(path: Path) -> np.ndarray | None:
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        if page.tags.valueof(279 if page.tags.valueof(322) is None else 325) is None:
+            # Black, by its account.
+            return None
+        pixels, colours = page.asarray(), int(page.photometric)
+        if colours == tifffile.PHOTOMETRIC.PALETTE:
+            pixels = (np.asarray(page.colormap)[:, pixels] >> 8).astype(np.uint8).transpose(1, 2, 0)
+        turn = page.tags.valueof(274) or 1
+        if page.planarconfig == 2 and pixels.ndim == 3:
+            pixels = np.moveaxis(pixels, 0, -1)
+        if colours == tifffile.PHOTOMETRIC.SEPARATED:
+            return np.asarray(Image.fromarray(pixels, "CMYK").convert("RGB"))
+        if colours == tifffile.PHOTOMETRIC.MINISWHITE:
+            if pixels.dtype.kind in "bu":
+                white = (
+                    2 ** (page.bitspersample if page.bitspersample < 16 else usual_depth(pixels.max())) - 1
+                )
+                pixels = (white - pixels.astype(np.int64)).astype(pixels.dtype)
+            else:
+                pixels = max(pixels.max(), 1) - pixels
+    if pixels.dtype == np.uint8 and page.bitspersample < 8 and colours < 2:
+        pixels = (pixels * (255 // (2**page.bitspersample - 1))).astype(np.uint8)
+    if pixels.ndim == 3 and pixels.shape[2] == 2:
+        pixels = np.asarray(Image.fromarray(pixels, "LA").convert("RGBA"))
+    pixels = pixels.swapaxes(0, 1) if turn > 4 else pixels
+    return pixels[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1]
+
+
+def _by_dcmtk(path: Path) -> np.ndarray | None:
+    # By lookup table, else by window, else by all that can be stored.
+    for option in (["+Wl", "1"], ["+Wi", "1"], ["-W"]):
+        command = ["dcmj2pnm", "-q", *option, str(path)]
+        done = subprocess.run(command, capture_output=True, timeout=SECONDS)
+        if done.returncode == 0:
+            return decode_image(_by_opencv(done.stdout))
+    return None
+
+
+def _by_pandas(path: Path) -> list[list[str]]:
+    header = path.read_text(encoding="utf-8-sig").partition("\n")[0]
+    options = {"sep": max(",;\t", key=header.count), "encoding": "utf-8-sig", "keep_default_na": False}
+    table = pd.read_csv(path, header=None, dtype=str, **options)
+    rows = [[unicodedata.normalize("NFC", str(cell).strip()) for cell in row] for row in table.to_numpy()]
+    return [[cell.lower() for cell in rows[0]], *(row for row in rows[1:] if any(row))]
+
+
+def _unzipped(path: Path) -> int | None:
+    target, scratch = path.parent / "unzipped", path.parent / "again"
+    scratch.mkdir()
+    command = ["unzip", "-qq", "-n", "-P", "", str(path), "-d", str(target)]
+    done = subprocess.run(command, capture_output=True, timeout=SECONDS)
+    return len(find_images([target], scratch)) if done.returncode == 0 else None
+
+
+def agree(kind: str, ours: Any, other: Any) -> bool:
+    """Return whether two readings are the same, but for rounding and the decoders of lossy formats."""
+    if kind == "zip of images":
+        return ours >= other
+    if not isinstance(ours, np.ndarray) or ours.dtype == bool:
+        return np.array_equal(ours, other) if isinstance(ours, np.ndarray) else ours == other
+    if ours.shape != other.shape:
+        return False
+    gap = np.abs(ours.astype(int) - other)
+    return gap.max() <= 2 or (kind in _LOSSY and gap.mean() < 3 and np.quantile(gap, 0.98) <= 12)
