@@ -49,6 +49,17 @@ def test_a_folder_and_a_zip_with_a_bad_file_each(image, tiny_model, tmp_path, ca
     }
 
 
+def test_formats_and_progress_where_the_lines_go_to_a_file(image, tiny_model, tmp_path, capsys):
+    arguments = ["predict", str(image), "--model", str(tiny_model), "--output", str(tmp_path / "out")]
+    assert main([*arguments, "--format", "coco,yolo"]) == 0
+    assert "1 of 1 images done" in capsys.readouterr().err
+    assert {"a.txt", "coco.json"} < {path.name for path in (tmp_path / "out").iterdir()}
+    assert main([*arguments, "--anyway", "--format", "png,dicom"]) == 1
+    assert "Choose PNG or COCO" in capsys.readouterr().out
+    assert (tmp_path / "out" / "a_mask.png").is_file()
+    assert main([*arguments, "--format", "gif"]) == 2
+
+
 def test_masks_that_it_did_not_write_are_refused_before_any_work(image, tiny_model, capsys):
     reference = image.with_name("a_mask.png")
     reference.write_bytes(b"drawn by hand")
