@@ -63,7 +63,7 @@ def test_the_python_snippets_run(name: str, address: str, folder: Path) -> None:
 
 @pytest.mark.skipif(not shutil.which("curl") or not shutil.which("sh"), reason="needs curl and sh")
 def test_the_curl_snippet_runs(address: str, folder: Path) -> None:
-    (snippet,) = (snippet for snippet in snippets("sh") if "/call/predict/" in snippet)
+    (snippet,) = (snippet for snippet in snippets("sh") if "/call/v2/predict/" in snippet)
     result = subprocess.run(
         ["sh", "-c", snippet.replace(ADDRESS, address)],
         cwd=folder,

@@ -56,6 +56,7 @@ class Analysis:
     Attributes:
         image: what was analysed.
         raw: what the network said of it.
+        colors: PNG of the image in the colours of its file; None where it is grey.
         name: of its file, without ending.
         source: the file, while it is kept; None for one that no file stands for.
         remark: a sentence of Markdown about where the image is from, or empty.
@@ -71,6 +72,7 @@ class Analysis:
 
     image: DecodedImage
     raw: RawOutput
+    colors: bytes | None = None
     name: str = "image"
     source: Path | None = None
     remark: str = ""

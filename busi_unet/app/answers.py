@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -21,6 +24,13 @@ def shown_errors() -> Iterator[None]:
         yield
     except BusiUNetError as error:
         raise gr.Error(str(error), duration=30, print_exception=False) from error
+
+
+def described(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Give assistants the whole docstring of a public handler: Gradio reads one line per argument."""
+    told = inspect.getdoc(handler).partition("\nRaises:")[0]
+    handler.__doc__ = re.sub(r"\n {8}\s*", " ", told)
+    return handler
 
 
 def cache_folder() -> Path:

@@ -31,7 +31,9 @@ ARCHIVE_NAME = "busi-unet-results.zip"
 HEADERS = list(text.BATCH_HEADERS)
 _NUMBERS = {"No.", *(name.capitalize() for name in CLASS_NAMES), "Lesions", "Longest"}
 DATATYPES = ["number" if name in _NUMBERS else "str" for name in HEADERS]
-_COLUMN_WIDTHS = [f"{width}px" for width in (60, 220, 125, 110, 90, 90, 110, 130, 90, 95, 70, 260)]
+# Of a window of 1280 pixels; in a wider one they grow.
+_WIDTHS = (44, 180, 106, 104, 78, 78, 98, 104, 78, 84, 54, 240)
+_COLUMN_WIDTHS = [f"max({width}px, {100 * width / sum(_WIDTHS):.2f}%)" for width in _WIDTHS]
 
 _INVITATION = text.batch_invitation(MAX_IMAGES, MAX_MEGABYTES)
 _THUMBNAIL = (640, 480)
@@ -111,6 +113,9 @@ class BatchHandlers:
                 archive = f"{paths[0].stem}_results.zip" if len(paths) == 1 else ARCHIVE_NAME
                 output = Path(scratch) / "results"
                 yield from self._run(files, model, output, archive, formats or ["png"], request.session_hash)
+
+    # No tool of assistants: Gradio describes a list of files to them in a way that no call fits.
+    predict_many._mcp_type = None
 
     def _run(
         self,
@@ -197,15 +202,17 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> tuple[gr.Dataframe, gr.F
 def _lay_out() -> tuple[gr.File, gr.CheckboxGroup, list[Any], list[Any]]:
     """Return images and formats; start, cancel, download and filter; the parts of a `BatchAnswer`."""
     with gr.Row(equal_height=False):
-        with gr.Column(scale=2, min_width=280):
+        with gr.Column(scale=3, min_width=280):
             # DICOM files often have no ending, so every file may be chosen; a bad one gives a row.
             images = gr.File(
-                label=text.BATCH_FILES, file_count="multiple", height=190, elem_id="batch-images"
+                label=text.BATCH_FILES, file_count="multiple", height=170, elem_id="batch-images"
             )
             images.example_payload = lambda: [
                 {"path": name, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
                 for name in ("first.png", "second.dcm")
             ]
+        with gr.Column(scale=2, min_width=280):
+            gr.Button(text.BATCH_FOLDER, size="md", elem_id="batch-folder")
             with gr.Accordion(text.FORMATS, open=False):
                 formats = formats_to_choose("batch-formats")
             with gr.Row():
@@ -218,31 +225,20 @@ def _lay_out() -> tuple[gr.File, gr.CheckboxGroup, list[Any], list[Any]]:
                     elem_id="batch-cancel",
                 )
             archive = gr.DownloadButton(text.BATCH_DOWNLOAD, interactive=False, elem_id="batch-archive")
-        with gr.Column(scale=5, min_width=320):
+        with gr.Column(scale=4, min_width=320):
             status = gr.Markdown(
                 _INVITATION, label=text.BATCH_PROGRESS, elem_id="batch-status", min_height=60
             )
-            gallery = gr.Gallery(
-                label=text.BATCH_OVERLAYS,
-                columns=3,
-                height=300,
-                format="png",
-                object_fit="contain",
+            shown = gr.Radio(
+                [text.BATCH_ALL, text.BATCH_FLAGGED, text.BATCH_REFUSED],
+                value=text.BATCH_ALL,
+                label=text.BATCH_FILTER,
+                show_label=False,
+                container=False,
                 interactive=False,
-                buttons=["fullscreen"],
-                elem_id="batch-gallery",
+                elem_id="batch-filter",
             )
-    with gr.Row():
-        shown = gr.Radio(
-            [text.BATCH_ALL, text.BATCH_FLAGGED, text.BATCH_REFUSED],
-            value=text.BATCH_ALL,
-            label=text.BATCH_FILTER,
-            show_label=False,
-            container=False,
-            interactive=False,
-            elem_id="batch-filter",
-        )
-        gr.Markdown(text.BATCH_TABLE_HINT, elem_id="batch-hint")
+            gr.Markdown(text.BATCH_TABLE_HINT, elem_id="batch-hint")
     table = gr.Dataframe(
         label=text.BATCH_TABLE,
         headers=HEADERS,
@@ -254,6 +250,16 @@ def _lay_out() -> tuple[gr.File, gr.CheckboxGroup, list[Any], list[Any]]:
         max_height=420,
         buttons=["copy", "fullscreen"],
         elem_id="batch-table",
+    )
+    gallery = gr.Gallery(
+        label=text.BATCH_OVERLAYS,
+        columns=4,
+        height=560,
+        format="png",
+        object_fit="contain",
+        interactive=False,
+        buttons=["fullscreen"],
+        elem_id="batch-gallery",
     )
     return images, formats, [start, cancel, archive, shown], [archive, table, status, gallery]
 
@@ -272,7 +278,7 @@ def _check_size(paths: Sequence[Path]) -> None:
         raise UsageError(*text.BATCH_EMPTY)
     megabytes = sum(path.stat().st_size for path in paths) / 1024**2
     if len(paths) > MAX_IMAGES or megabytes > MAX_MEGABYTES:
-        raise UsageError(*text.batch_too_large(len(paths), megabytes, MAX_IMAGES, MAX_MEGABYTES))
+        raise UsageError(*text.batch_too_large(len(paths), round(megabytes, 1), MAX_IMAGES, MAX_MEGABYTES))
 
 
 def find_row(row: Sequence[Any], images: list[str] | None, unpacked: Path) -> Path:
@@ -327,7 +333,8 @@ def _thumbnail(overlay: Path, folder: Path, record: dict[str, Any]) -> tuple[str
         image.thumbnail(_THUMBNAIL)
         image.save(path)
     label = record["label"] if record["label"] and not record["refused"] else text.NOT_ANALYSED.lower()
-    return str(path), f"{label}: {Path(record['image']).name}"
+    flag = "⚑ " if record["flagged"] else ""
+    return str(path), f"{flag}{label}: {record['image']}"
 
 
 def _pack(folder: Path, archive: Path) -> Path:

@@ -21,6 +21,7 @@ from busi_unet.app.model import ModelInUse
 from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.errors import UsageError
 from busi_unet.imaging.agreement import Agreement
+from busi_unet.imaging.contours import trace_contours
 from busi_unet.imaging.formats import Result, files_of
 from busi_unet.imaging.overlay import draw_agreement
 from busi_unet.imaging.quality import image_warnings
@@ -45,23 +46,30 @@ class PublicAnswer(NamedTuple):
         probabilities: per class; None where the image is refused.
         report: JSON-ready, with the weights in use.
         findings: Markdown.
+        mask: path of a PNG, grey, the size of the image: 255 is lesion, 0 is not; None where refused.
+        contours: per lesion the corners [x, y] of its outline, see `trace_contours`; None where refused.
     """
 
     overlay: str
     probabilities: dict[str, float] | None
     report: dict[str, Any]
     findings: str
+    mask: str | None
+    contours: list[list[list[int]]] | None
 
 
 def public_answer(analysis: Analysis, model: ModelInUse) -> PublicAnswer:
     """Return an analysis as the API gives it."""
     prediction = analysis.predict(model.predictor)
-    found = text.describe(prediction, model.predictor.config)
+    found = text.describe(prediction, model.predictor.config, model.benign_flagged)
+    refused = prediction.label is None
     return PublicAnswer(
         overlay=as_file(draw(prediction, analysis.look), "overlay"),
         probabilities=prediction.probabilities,
         report=report(analysis, model, prediction, analysis.compare(prediction)),
         findings=findings(analysis, model, prediction, found),
+        mask=None if refused else as_file(Image.fromarray(prediction.mask).convert("L"), "mask"),
+        contours=None if refused else [contour.tolist() for contour in trace_contours(prediction.mask)],
     )
 
 
@@ -97,7 +105,7 @@ def whole(analysis: Analysis, model: ModelInUse) -> Answer:
         **drawing(analysis, model),
         **_FORGOTTEN,
         "kept": analysis,
-        "original": as_file(Image.fromarray(image.pixels), analysis.file_name),
+        "original": _original(analysis),
         **offer_clip(image.frames, analysis.number, in_box=analysis.in_box),
         "clip_frame": gr.Slider(
             value=image.index + 1,
@@ -107,6 +115,15 @@ def whole(analysis: Analysis, model: ModelInUse) -> Answer:
         "threshold": gr.Slider(value=own, **THRESHOLD_ON),
         "pixel_size": gr.Number(value=analysis.pixel_size_mm, info=info),
     }
+
+
+def _original(analysis: Analysis) -> str:
+    """Write the image in its own colours, PNG; return the path."""
+    if analysis.colors is None:
+        return as_file(Image.fromarray(analysis.image.pixels), analysis.file_name)
+    path = answer_folder() / f"{analysis.file_name}.png"
+    path.write_bytes(analysis.colors)
+    return str(path)
 
 
 def nothing_drawn(*sentences: str, headline: str = "") -> Answer:
@@ -170,7 +187,7 @@ def verdict(analysis: Analysis, model: ModelInUse, prediction: Prediction) -> st
     return card(
         prediction.label or "refused",
         text.headline(prediction),
-        text.explain(prediction, model.predictor.config.thresholds.malignant),
+        text.explain(prediction, model.predictor.config.thresholds.malignant, model.benign_flagged),
         name=text.image_name(analysis.name, image.index, image.frames),
         flagged=prediction.flagged,
         bars=[(name, f"{100 * share:.1f}", text.percent(share)) for name, share in shares],
@@ -265,7 +282,7 @@ def write_downloads(analysis: Analysis, model: ModelInUse, formats: Sequence[str
 def _explanation(prediction: Prediction, model: ModelInUse) -> Sequence[str]:
     if prediction.label is None:
         return prediction.reasons
-    return text.explain(prediction, model.predictor.config.thresholds.malignant)
+    return text.explain(prediction, model.predictor.config.thresholds.malignant, model.benign_flagged)
 
 
 def _result(analysis: Analysis, model: ModelInUse, prediction: Prediction) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import shutil
@@ -17,7 +18,7 @@ from PIL import Image
 
 from busi_unet.app import image_answer, text
 from busi_unet.app.analysis import Analysis, Look
-from busi_unet.app.answers import answer_folder, cache_folder, shown_errors
+from busi_unet.app.answers import answer_folder, cache_folder, described, shown_errors
 from busi_unet.app.batch import find_row
 from busi_unet.app.clip import CLIP
 from busi_unet.app.examples import examples
@@ -29,10 +30,13 @@ from busi_unet.app.newest import Newest
 from busi_unet.app.recent import Recent
 from busi_unet.errors import BusiUNetError, UsageError
 from busi_unet.imaging.agreement import decode_reference
-from busi_unet.io.decode import EXTENSIONS, DecodedImage, pixel_count, read_image
+from busi_unet.io.decode import EXTENSIONS, DecodedImage, load_pixels, pixel_count, read_image
+from busi_unet.io.pillow_files import over_black
 from busi_unet.io.scale import is_plausible
 
 MAX_IMAGE_MEGABYTES = 50
+# Channels that differ by less are the noise of a JPEG.
+_GREY_GAP = 16
 
 
 class ImageHandlers:
@@ -49,6 +53,7 @@ class ImageHandlers:
         self._model = model
         self.recent = Recent()
 
+    @described
     @shown_errors()
     def predict(
         self,
@@ -62,24 +67,38 @@ class ImageHandlers:
         diameters: bool = Look.diameters,
         threshold: float | None = None,
     ) -> PublicAnswer:
-        """Outline lesions in one breast ultrasound image and give the probabilities of its class.
+        """Outline lesions in one breast ultrasound image: mask, contours, measurements, class probabilities.
 
-        For research, not a medical device. The report holds the class (normal, benign or malignant) with
-        probabilities and whether these are calibrated, and for each lesion its area, diameters, shape and
-        depth, in millimetres where the size of a pixel is known, else in pixels. An image that is blank or
-        out of distribution is refused with reasons and has neither class nor mask.
+        For research, not a medical device. An image that is blank or out of distribution is refused: the
+        report has refused true and reasons that say why, and class, probabilities, mask and contours are
+        null, unless analyse_anyway is true. A file that cannot be read, or an argument out of its range,
+        gives an error that says what is wrong.
 
         Args:
-            image: file of one image: PNG, JPEG, WebP, BMP, TIFF or DICOM.
-            clip_frame: which frame of a DICOM clip, from 1.
-            pixel_size_mm: side of a pixel in millimetres, if known; a DICOM file may state it itself.
-            analyse_anyway: whether to analyse an image that would be refused.
-            view: what is drawn over the image.
-            color: of outline and tint; all can be told apart by the colour-blind.
-            opacity: of tints and maps, from 0 to 1.
-            diameters: whether to draw the measured diameters.
-            threshold: lesion probability from which a pixel belongs to the mask, between 0 and 1; by default
-                the model's own rules, which may also leave a whole image without a mask.
+            image: one image, at most 50 MB: PNG, JPEG, WebP, BMP, TIFF or DICOM. A tool takes its bytes as
+                data:image/png;base64,... or an http or https URL on a public host.
+            clip_frame: which frame of a clip or page of a TIFF, from 1; 1 if not given.
+            pixel_size_mm: width of a pixel in millimetres, 0.001 to 10; if not given, what a DICOM file
+                says, else lesions are measured in pixels alone.
+            analyse_anyway: true to analyse an image that would be refused; the result is not reliable.
+            view: what the overlay draws over the image; the mask does not change.
+            color: of outline and tint in the overlay.
+            opacity: of tints and maps in the overlay, from 0 (invisible) to 1.
+            diameters: true to draw the measured diameters in the overlay.
+            threshold: lesion probability from which a pixel belongs to the mask, between 0 and 1 exclusive;
+                if not given, the model's own rules, which may leave a whole image without a mask.
+
+        Returns:
+            overlay: PNG, the image in grey with the lesions drawn over it
+            probabilities: of normal, benign and malignant, each 0 to 1
+            report: JSON with label (the class), flagged (malignant probability at or above the alert
+                threshold), prediction_set, calibrated, refused, reasons, warnings, and measurements, for
+                each lesion, the largest first: area, diameters, box and depth, whose names end in _px
+                (pixels), _mm or _mm2 (null where the size of a pixel is unknown)
+            findings: the result in sentences, Markdown
+            mask: PNG of the image's size, 255 where there is lesion and 0 elsewhere
+            contours: JSON, for each lesion, the largest first, the corners [x, y] of its outline in pixels
+                from the upper left corner of the image, clockwise, within 1 pixel of the mask's edge
 
         Raises:
             gr.Error: no image, or one that cannot be used; an argument out of its range; or no weights can
@@ -120,11 +139,13 @@ class ImageHandlers:
         """
         with turn(0 if path is None else pixel_count(path)):
             image = _decoded(path, clip_frame)
+            colors = _colors(path, image.index)
         known = clip_frame is None and bool(image.spacing_mm or image.regions)
         return self._analyse(
             image,
             pixel_size_mm=None if known else _typed_size(pixel_size_mm),
             look=Look(*look),
+            colors=colors,
             name=result_name(path),
             source=Path(path),
             remark=remark,
@@ -220,7 +241,9 @@ class ImageHandlers:
 
     def measure_in_mm(self, analysis: Analysis | None, pixel_size_mm: float | None) -> Answer:
         """Return the kept image with a pixel size that the visitor typed, or without one again."""
-        return {"kept": analysis and replace(analysis, pixel_size_mm=_typed_size(pixel_size_mm))}
+        size = _typed_size(pixel_size_mm)
+        reset = {"pixel_size": None} if pixel_size_mm and size is None else {}
+        return {"kept": analysis and replace(analysis, pixel_size_mm=size), **reset}
 
     def compare(self, analysis: Analysis | None, references: list[bytes] | None) -> Answer:
         """Return the kept image with reference masks that the visitor brings, encoded images to be united."""
@@ -308,10 +331,27 @@ def _decoded(path: str | Path | None, clip_frame: float | None) -> DecodedImage:
         raise UsageError(*text.NO_IMAGE)
     megabytes = Path(path).stat().st_size / 1024**2
     if megabytes > MAX_IMAGE_MEGABYTES:
-        raise UsageError(*text.too_many_megabytes(megabytes, MAX_IMAGE_MEGABYTES))
+        raise UsageError(*text.too_many_megabytes(round(megabytes, 1), MAX_IMAGE_MEGABYTES))
     index = 0 if clip_frame is None else round(clip_frame) - 1
     # Named neutrally: an upload's own name is a stranger's text, and the page renders errors as HTML.
     return read_image(Path(path).read_bytes(), index=index, name="The file")
+
+
+def _colors(path: str | Path, index: int) -> bytes | None:
+    """Return an image in the colours of its file, PNG; None where it is grey."""
+    pixels = load_pixels(Path(path), index=index, name="The file").pixels
+    if isinstance(pixels, np.ndarray):
+        if pixels.ndim != 3 or pixels.dtype != np.uint8:
+            return None
+        pixels = Image.fromarray(pixels)
+    if pixels.mode[0] in "1LIF":
+        return None
+    pixels = over_black(pixels).convert("RGB")
+    if np.ptp(np.asarray(pixels), axis=2).max() <= _GREY_GAP:
+        return None
+    stream = io.BytesIO()
+    pixels.save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
 
 
 def _number(value: Any, name: str) -> float | None:

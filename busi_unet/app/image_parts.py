@@ -54,7 +54,7 @@ def _sources() -> Parts:
     examples = gr.Gallery(
         label=text.EXAMPLES,
         columns=3,
-        height=130,
+        height="auto",
         allow_preview=False,
         format="png",
         object_fit="cover",

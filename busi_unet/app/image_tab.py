@@ -223,7 +223,7 @@ def _bind_actions(bind: _Binder, handlers: ImageHandlers) -> None:
             bind.empty(done.then, _MADE)
             bind.redraw(done.then, handlers)
 
-    act(parts["pixel_size"].input, handlers.measure_in_mm, ["pixel_size"], "kept")
+    act(parts["pixel_size"].input, handlers.measure_in_mm, ["pixel_size"], "kept", "pixel_size")
     act(parts["anyway"].click, handlers.analyse_again, [], "kept")
     reference = parts["reference"]
     for change in (reference.upload, reference.clear, reference.delete):
@@ -261,6 +261,8 @@ def _build_call(handlers: ImageHandlers, parts: Parts) -> None:
     with gr.Row(visible=False):
         call = gr.Button("Predict")
         probabilities = gr.Label(label=text.PROBABILITIES)
+        mask = gr.Image(label=text.MASK, format="png")
+        contours = gr.JSON(label=text.CONTOURS)
         unbounded = {
             "clip_frame": gr.Number(1, label=text.CLIP_FRAME),
             "pixel_size": gr.Number(None, label=text.PIXEL_SIZE),
@@ -274,7 +276,7 @@ def _build_call(handlers: ImageHandlers, parts: Parts) -> None:
     call.click(
         handlers.predict,
         [unbounded.get(name) or parts[name] for name in inputs],
-        [parts["overlay"], probabilities, parts["report"], parts["findings"]],
+        [parts["overlay"], probabilities, parts["report"], parts["findings"], mask, contours],
         api_name="predict",
         queue=False,
         concurrency_limit=_AT_ONCE,

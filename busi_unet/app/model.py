@@ -45,6 +45,14 @@ class ModelInUse:
 
         return weights_hash(self.predictor.folder) if self.predictor.folder else None
 
+    @functools.cached_property
+    def benign_flagged(self) -> int | None:
+        """How many of 100 benign lesions are flagged, where an evaluation of these weights tells it."""
+        from busi_unet.app.about import results_of
+
+        flagged = [result["flagged"] for result in results_of(self.predictor.folder)]
+        return next((each["benign lesions"]["of_100"] for each in flagged if "benign lesions" in each), None)
+
     def describe(self) -> str:
         """Return the origin as one line of Markdown."""
         source = "" if self.kind == "embedded" else f" `{self.predictor.source}`"

@@ -16,6 +16,7 @@ from typing import Any
 # The arguments of a numbered event; the first becomes its number.
 _NUMBER_JS = """(...values) => {
     document.body.dataset.stale = "";
+    for (const toast of document.querySelectorAll("#told, .toast-close")) toast.click();
     values[0] = window.newestImage = (window.newestImage ?? 0) + 1;
     %s
     return values;

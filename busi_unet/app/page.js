@@ -1,7 +1,13 @@
 () => {
+    const TEXT = "input:not([type=range], [type=checkbox], [type=radio]), textarea, [contenteditable]";
+    const { limits: LIMITS, endings: ENDINGS, results: RESULTS } = __FILES__;
     // What Gradio leaves out for screen readers and the keyboard: names of the button around an image, of the
     // place where one is missing, and of the examples; a way to scroll a table without a mouse.
     const name = () => {
+        for (const file of document.querySelectorAll(".file-preview .filename")) {
+            const whole = file.getAttribute("aria-label");
+            if (file.title !== whole) file.title = whole;
+        }
         for (const button of document.querySelectorAll("button:not([aria-label]):has(> .image-frame)")) {
             const label = button.closest(".block")?.querySelector("[data-testid='block-label']");
             button.setAttribute("aria-label", label?.textContent.trim() || "Image");
@@ -19,33 +25,115 @@
             }
         }
     };
-    // A file that is dropped on the panels, or chosen by a click on them, goes where one is uploaded.
-    const input = () => document.querySelector("#image input[type=file]");
-    const replace = async (files) => {
+    // A sentence of the page itself, until the next image or a click on it.
+    const tell = (sentence) => {
+        document.querySelector("#told")?.remove();
+        const told = Object.assign(document.createElement("p"), { id: "told", textContent: sentence });
+        told.setAttribute("role", "alert");
+        told.addEventListener("click", () => told.remove());
+        document.body.append(told);
+    };
+    // Why files are refused before they are uploaded, or nothing.
+    const refused = (box, files) => {
+        const limit = LIMITS[box];
+        const megabytes = files.reduce((sum, file) => sum + file.size, 0) / 1024 ** 2;
+        if (!limit || (files.length <= limit.files && megabytes <= limit.megabytes)) return "";
+        return limit.told.replace("{megabytes}", megabytes.toFixed(1)).replace("{files}", files.length);
+    };
+    // Files that come from elsewhere on the page go where they are uploaded.
+    const put = async (box, files) => {
         if (!files.length) return;
-        if (!input()) document.querySelector("#image button[aria-label='Clear']")?.click();
+        const sentence = refused(box, files);
+        if (sentence) return tell(sentence);
+        const input = () => document.querySelector(`${box} input[type=file]`);
+        if (!input()) document.querySelector(`${box} button[aria-label='Clear']`)?.click();
         for (let tries = 0; !input() && tries < 100; tries++) {
             await new Promise((done) => setTimeout(done, 20));
         }
         if (!input()) return;
-        input().files = files;
+        const transfer = new DataTransfer();
+        for (const file of files) transfer.items.add(file);
+        input().files = transfer.files;
         input().dispatchEvent(new Event("change", { bubbles: true }));
     };
-    const chooser = Object.assign(document.createElement("input"), { type: "file" });
-    chooser.addEventListener("change", () => replace(chooser.files).then(() => { chooser.value = ""; }));
-    const on = (event) => event.target.closest?.("#original, #overlay");
-    document.addEventListener("click", (event) => {
-        // The buttons of a panel keep their own meaning; an image in full screen is looked at.
-        const own = event.target.closest?.("button:not(:has(> .image-frame)), a");
-        if (on(event) && !own && !on(event).querySelector(".fullscreen") && !document.fullscreenElement) {
-            chooser.click();
+    // What a folder holds: images and zips, without hidden files and results of an earlier run. DICOM files
+    // often have no ending.
+    const usable = async (file) => {
+        const [, stem, ending] = /^(.*?)(\.[^.]*)?$/s.exec(file.name.toLowerCase());
+        const result = RESULTS.some((name) => [stem, file.name].some((each) => new RegExp(name, "i").test(each)));
+        if (file.name.startsWith(".") || result) return false;
+        return ENDINGS.includes(ending) || (await file.slice(128, 132).text()) === "DICM";
+    };
+    const named = (file, path) => new File([file], path.replaceAll("/", "__"), { type: file.type });
+    const kept = async (files, path) => {
+        const found = [];
+        for (const file of files) if (await usable(file)) found.push(named(file, path(file)));
+        return found;
+    };
+    const walked = async (entry) => {
+        if (entry.isFile) return [await new Promise((done, failed) => entry.file(done, failed))];
+        const reader = entry.createReader(), entries = [];
+        for (let some = [null]; some.length;) {
+            some = await new Promise((done, failed) => reader.readEntries(done, failed));
+            entries.push(...some);
         }
+        const found = [];
+        for (const each of entries.filter((each) => !each.name.startsWith("."))) {
+            const files = await walked(each);
+            found.push(...(each.isFile ? await kept(files, () => each.fullPath.slice(1)) : files));
+        }
+        return found;
+    };
+    const chooser = (box, attributes) => {
+        const input = Object.assign(document.createElement("input"), { type: "file", ...attributes });
+        input.addEventListener("change", async () => {
+            const files = [...input.files];
+            await put(box, input.webkitdirectory ? await kept(files, (file) => file.webkitRelativePath) : files);
+            input.value = "";
+        });
+        return input;
+    };
+    const image = chooser("#image", {}), folder = chooser("#batch-images", { webkitdirectory: true });
+    const seen = (box) => document.querySelector(box)?.offsetParent;
+    document.addEventListener("click", (event) => {
+        if (event.target.closest?.("#batch-folder")) return folder.click();
+        // The buttons of a panel keep their own meaning; an image in full screen is looked at.
+        const panel = event.target.closest?.("#original, #overlay");
+        const own = event.target.closest?.("button:not(:has(> .image-frame)), a");
+        if (panel && !own && !panel.querySelector(".fullscreen") && !document.fullscreenElement) image.click();
     });
-    document.addEventListener("dragover", (event) => { if (on(event)) event.preventDefault(); });
-    document.addEventListener("drop", (event) => {
-        if (!on(event)) return;
+    document.addEventListener("change", (event) => {
+        const input = event.target, box = input.closest?.("#image, #batch-images, #reference");
+        const sentence = box && input.type === "file" && refused(`#${box.id}`, [...input.files]);
+        if (!sentence) return;
+        event.stopImmediatePropagation();
+        input.value = "";
+        tell(sentence);
+    }, true);
+    document.addEventListener("dragover", (event) => {
+        if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
+    });
+    document.addEventListener("drop", async (event) => {
+        const files = [...(event.dataTransfer?.files ?? [])], target = event.target;
+        // An upload of another kind takes its own.
+        const other = target.closest?.(".block:not(#image, #batch-images)")?.querySelector("input[type=file]");
+        if (!files.length || other) return;
         event.preventDefault();
-        replace(event.dataTransfer.files);
+        event.stopImmediatePropagation();
+        // Ends the mark that Gradio sets while something is dragged over an upload.
+        target.dispatchEvent(new DragEvent("drop", { bubbles: true }));
+        if (seen("#image")) return put("#image", files.slice(0, 1));
+        if (!seen("#batch-images")) return;
+        const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+        if (!entries.some((entry) => entry.isDirectory)) return put("#batch-images", files);
+        put("#batch-images", (await Promise.all(entries.map(walked))).flat());
+    }, true);
+    document.addEventListener("paste", (event) => {
+        const files = [...(event.clipboardData?.files ?? [])];
+        if (!files.length || event.target.closest?.(TEXT)) return;
+        event.preventDefault();
+        if (!seen("#image")) document.querySelector("button[role=tab]").click();
+        put("#image", files.slice(0, 1));
     });
     // A click on the timeline of a clip, or on the button of a frame, moves the slider of the frame.
     document.addEventListener("click", (event) => {

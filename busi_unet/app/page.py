@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +12,36 @@ import gradio as gr
 
 from busi_unet.app import text
 from busi_unet.app.about import build_about_tab
-from busi_unet.app.batch import MAX_MEGABYTES, build_batch_tab
+from busi_unet.app.batch import MAX_IMAGES, MAX_MEGABYTES, build_batch_tab
+from busi_unet.app.image_handlers import MAX_IMAGE_MEGABYTES
 from busi_unet.app.image_tab import build_image_tab
 from busi_unet.app.memory import share_heaps
 from busi_unet.app.model import LazyModel
+from busi_unet.io.decode import EXTENSIONS
+from busi_unet.io.find_images import DICOM_RESULTS, RESULT_NAMES
 
 # How many may wait; whoever comes then is told at once that the app is busy.
 MAX_WAITING = 40
 _HOUR = 3600
 _FOLDER = Path(__file__).parent
+
+# What the browser needs to know of files before it uploads them: limits, and what to take from a folder.
+_FILES = {
+    "limits": {
+        "#image": {
+            "files": 1,
+            "megabytes": MAX_IMAGE_MEGABYTES,
+            "told": " ".join(text.too_many_megabytes("{megabytes}", MAX_IMAGE_MEGABYTES)),
+        },
+        "#batch-images": {
+            "files": MAX_IMAGES,
+            "megabytes": MAX_MEGABYTES,
+            "told": " ".join(text.batch_too_large("{files}", "{megabytes}", MAX_IMAGES, MAX_MEGABYTES)),
+        },
+    },
+    "endings": sorted({*EXTENSIONS, ".zip"}),
+    "results": [RESULT_NAMES.pattern, *(f"{re.escape(ending)}$" for ending in DICOM_RESULTS)],
+}
 
 _THEME = gr.themes.Base(
     primary_hue="orange",
@@ -38,7 +61,7 @@ _THEME = gr.themes.Base(
 LAUNCH_OPTIONS: dict[str, Any] = {
     "theme": _THEME,
     "css": _FOLDER.joinpath("page.css").read_text(encoding="utf-8"),
-    "js": _FOLDER.joinpath("page.js").read_text(encoding="utf-8"),
+    "js": _FOLDER.joinpath("page.js").read_text(encoding="utf-8").replace("__FILES__", json.dumps(_FILES)),
     "footer_links": ["api", "settings"],
     # A batch may be one zip; for a single image its handler has a limit of its own.
     "max_file_size": f"{MAX_MEGABYTES}mb",
@@ -52,17 +75,11 @@ LAUNCH_OPTIONS: dict[str, Any] = {
 
 
 class Page(gr.Blocks):
-    """Blocks whose public calls need not name the inputs that have a default, and leave nothing behind.
+    """Blocks whose public calls leave nothing behind.
 
-    Gradio's own clients fill in what is left out; a plain HTTP call would be refused. And Gradio keeps a copy
-    of the whole page for each plain call, which soon takes the place of what it keeps for visitors.
+    Gradio keeps a copy of the whole page for each plain call, which soon takes the place of what it keeps for
+    visitors.
     """
-
-    def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
-        """Fill in the defaults of the trailing inputs that are missing, in place."""
-        if block_fn.api_visibility == "public":
-            inputs += [block.value for block in block_fn.inputs[len(inputs) :]]
-        super().validate_inputs(block_fn, inputs)
 
     async def process_api(self, block_fn: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
         """Answer a call, and forget its session where that holds nothing."""

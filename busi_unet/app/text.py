@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.published import citation_of
 from busi_unet.imaging.agreement import Agreement
-from busi_unet.imaging.measure import Lesion
+from busi_unet.imaging.measure import Lesion, percent
 
 if TYPE_CHECKING:
     from busi_unet.config import Calibration, ModelConfig
@@ -25,7 +25,7 @@ TRY_AGAIN = "Try again."
 
 # One image: choosing it.
 IMAGE = "Image"
-INVITATION = "Upload an image (PNG, JPEG, WebP, BMP, TIFF or DICOM) or choose an example."
+INVITATION = "Drop or paste an image anywhere (PNG, JPEG, WebP, BMP, TIFF or DICOM), or choose an example."
 EXAMPLES = "Or an example"
 EXAMPLES_SOURCE = (
     "Examples: [BrEaST](https://doi.org/10.7937/9WKK-Q141), fold 0, not used to train the embedded weights. "
@@ -53,6 +53,7 @@ VIEWS = (
 )
 ORIGINAL, OVERLAY = "Original", "Overlay"
 PROBABILITIES, VERDICT, FINDINGS = "Class probabilities", "Verdict", "Findings"
+MASK, CONTOURS = "Mask", "Contours"
 ANYWAY, ANALYSING = "Analyse anyway", "Analysing…"
 NOT_ANALYSED, ANALYSED_ANYWAY = "Not analysed", "Analysed anyway, not reliable"
 REFUSED_HELP = (
@@ -167,7 +168,8 @@ NOTHING_PAINTED = ("There is nothing painted yet.", "Press Start, then paint.")
 NO_PAIR_CLASS = "The class of the training pair is not chosen."
 
 # Many images.
-BATCH_FILES, BATCH_START, BATCH_CANCEL = "Images or a zip", "Analyse all", "Cancel"
+BATCH_FILES, BATCH_FOLDER = "Images, zips or a folder", "Choose a folder"
+BATCH_START, BATCH_CANCEL = "Analyse all", "Cancel"
 BATCH_DOWNLOAD, BATCH_PROGRESS, BATCH_OVERLAYS = "Download all results", "Progress", "Overlays"
 BATCH_TABLE = "Images"
 BATCH_TABLE_HINT = "Classes in percent. The ⋮ of a heading sorts; a click on a row opens its image."
@@ -175,7 +177,7 @@ BATCH_HEADERS = (
     *("No.", "Image", "Class", "Flag", *(name.capitalize() for name in CLASS_NAMES)),
     *("Prediction set", "Lesions", "Longest", "Unit", "Remarks"),
 )
-BATCH_FLAG = "⚑ flagged"
+BATCH_FLAG = "⚑\u00a0flagged"
 BATCH_FILTER, BATCH_ALL, BATCH_FLAGGED, BATCH_REFUSED = "Show", "All", "Flagged", "Not analysed"
 BATCH_CHANGED = ("The files are not those of this table any more.", "Analyse them again.")
 BATCH_STOPPING = "Stopping after this image…"
@@ -187,15 +189,18 @@ BATCH_EMPTY = ("No image was given.", "Choose files or a zip and try again.")
 def batch_invitation(images: int, megabytes: int) -> str:
     """Return what to choose for a batch, and its limits."""
     return (
-        f"Choose files or a zip: at most {images} images and {megabytes} MB together. In a zip, files named "
-        "like masks (`…_mask.png`) are left out. Of a DICOM clip the first frame is taken."
+        f"Choose or drop files, zips or a folder: at most {images} images and {megabytes} MB together. In "
+        "zips and folders, files named like masks (`…_mask.png`) are left out. Of a clip the first frame is "
+        "taken."
     )
 
 
-def batch_too_large(files: int, megabytes: float, most: int, most_megabytes: int) -> tuple[str, str]:
+def batch_too_large(
+    files: int | str, megabytes: float | str, most: int, most_megabytes: int
+) -> tuple[str, str]:
     """Return why a batch is refused, and what to do."""
     return (
-        f"{files} files of {megabytes:.0f} MB are too many: at most {most} images and {most_megabytes} MB.",
+        f"{files} files of {megabytes} MB together: at most {most} images and {most_megabytes} MB at once.",
         "Choose fewer, or use busi-unet predict, which has no limit.",
     )
 
@@ -238,17 +243,12 @@ def image_name(name: str, index: int, frames: int) -> str:
     return name if frames == 1 else f"{name}, frame {index + 1} of {frames}"
 
 
-def too_many_megabytes(megabytes: float, most: int) -> tuple[str, str]:
+def too_many_megabytes(megabytes: float | str, most: int) -> tuple[str, str]:
     """Return why a file is refused, and what to do."""
     return (
-        f"The file has {megabytes:.0f} MB; an image may have {most} MB.",
+        f"The file has {megabytes} MB; an image may have {most} MB.",
         f"Export it smaller; a zip of many belongs in the tab {MANY_IMAGES}.",
     )
-
-
-def percent(share: float, digits: int = 0) -> str:
-    """Return a share from 0 to 1 as "14 %", with a space that does not break."""
-    return f"{100 * share:.{digits}f}\u00a0%"
 
 
 def headline(prediction: Prediction) -> str:
@@ -261,23 +261,24 @@ def headline(prediction: Prediction) -> str:
     lesions = prediction.measurements
     found = f"{len(lesions)} lesion{'s' * (len(lesions) > 1)}, " if lesions else "no lesion outlined"
     if lesions:
-        size = lesions[0].lengths("longest_diameter", "perpendicular")
+        size = lesions[0].lengths("longest_diameter", "perpendicular").replace(" ", "\u00a0")
         found += size if len(lesions) == 1 else f"the largest {size}"
     share = percent(prediction.probabilities[prediction.label])
     return f"{prediction.label.capitalize()} ({share}){flag} · {found}"
 
 
-def explain(prediction: Prediction, alert_threshold: float) -> list[str]:
+def explain(prediction: Prediction, alert_threshold: float, benign_flagged: int | None = None) -> list[str]:
     """Return the sentences below the headline: why an image is refused or flagged.
 
     Args:
         prediction: of one image.
         alert_threshold: malignant probability from which an image is flagged.
+        benign_flagged: how many of 100 benign lesions are flagged, where it was measured.
     """
     if prediction.label is None:
         return [*prediction.reasons, REFUSED_HELP]
     reasons = [f"{ANALYSED_ANYWAY}. {' '.join(prediction.reasons)}"] if prediction.refused else []
-    return list(filter(None, [*reasons, describe_flag(prediction, alert_threshold)]))
+    return list(filter(None, [*reasons, describe_flag(prediction, alert_threshold, benign_flagged)]))
 
 
 def details(prediction: Prediction, calibration: Calibration) -> str:
@@ -296,20 +297,21 @@ def details(prediction: Prediction, calibration: Calibration) -> str:
     return " ".join(filter(None, sentences))
 
 
-def describe(prediction: Prediction, config: ModelConfig) -> str:
+def describe(prediction: Prediction, config: ModelConfig, benign_flagged: int | None = None) -> str:
     """Return the finding as a few sentences of Markdown: `headline`, `explain`, `details`."""
-    reasons = explain(prediction, config.thresholds.malignant)
+    reasons = explain(prediction, config.thresholds.malignant, benign_flagged)
     sentences = (f"**{headline(prediction)}.**", *reasons, details(prediction, config.calibration))
     return " ".join(filter(None, sentences))
 
 
-def describe_flag(prediction: Prediction, alert_threshold: float) -> str:
+def describe_flag(prediction: Prediction, alert_threshold: float, benign_flagged: int | None = None) -> str:
     """Return why an image is flagged; empty where it is not, or where its class is malignant anyway."""
     if not prediction.flagged or prediction.label == "malignant":
         return ""
+    too = f" Of 100 benign lesions, about {benign_flagged} are flagged as well." if benign_flagged else ""
     return (
         f"Flagged: malignant probability {percent(prediction.probabilities['malignant'])} is above the "
-        f"{percent(alert_threshold)} alert threshold. Many benign lesions are too."
+        f"{percent(alert_threshold)} alert threshold.{too}"
     )
 
 

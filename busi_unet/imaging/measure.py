@@ -22,6 +22,11 @@ _BLACK = 12
 _SKIN_ROWS = 0.01
 
 
+def percent(share: float, digits: int = 0) -> str:
+    """Return a share from 0 to 1 as "14 %", with a space that does not break."""
+    return f"{100 * share:.{digits}f}\u00a0%"
+
+
 @dataclass(frozen=True)
 class Lesion:
     """One connected region of a mask.

@@ -20,7 +20,7 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, Frame, KeepInFrame, Paragraph, Spacer, Table
 from reportlab.platypus import Image as PageImage
 
-from busi_unet.imaging.measure import Lesion
+from busi_unet.imaging.measure import Lesion, percent
 
 # Images as they are: written out in ASCII, the file is a quarter larger and takes seconds longer.
 rl_config.useA85 = 0
@@ -169,7 +169,7 @@ def _result(prediction: Any, summary: Sequence[str]) -> list[Flowable]:
     if prediction.label is None:
         return []
     rows = [
-        [_text(name, _HEAD_CELL if name == prediction.label else _CELL), _text(f"{share:.1%}", _CELL)]
+        [_text(name, _HEAD_CELL if name == prediction.label else _CELL), _text(percent(share), _CELL)]
         for name, share in prediction.probabilities.items()
     ]
     table = Table(rows, colWidths=[40 * mm, 25 * mm], hAlign="LEFT", style=_GRID)

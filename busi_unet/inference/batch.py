@@ -17,6 +17,7 @@ from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import BusiUNetError, first_line
 from busi_unet.imaging.burnt_in import text_boxes, text_remark
 from busi_unet.imaging.formats import Result, RunFiles, check_formats
+from busi_unet.imaging.measure import percent
 from busi_unet.imaging.quality import image_warnings
 from busi_unet.inference.predictor import Predictor
 from busi_unet.io.decode import read_image
@@ -233,7 +234,7 @@ def _answer(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
         return ""
     if record["label"] is None:
         return "Not analysed."
-    classes = ", ".join(f"{name} {value:.1%}" for name, value in record["probabilities"].items())
+    classes = ", ".join(f"{name} {percent(value)}" for name, value in record["probabilities"].items())
     found = f"{row['lesions']} lesion{'' if row['lesions'] == 1 else 's'} outlined"
     if row["lesions"]:
         in_mm = row["longest_diameter_mm"] is not None
@@ -243,5 +244,5 @@ def _answer(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     anyway = "Refused, analysed anyway. " if record["refused"] else ""
     sets = ""
     if record["prediction_set"] is not None:
-        sets = f" {record['coverage']:.0%} prediction set: {', '.join(record['prediction_set'])}."
+        sets = f" {percent(record['coverage'])} prediction set: {', '.join(record['prediction_set'])}."
     return f"{anyway}{record['label'].capitalize()} ({classes}).{sets} {found}."

@@ -15,9 +15,9 @@ from busi_unet.io.decode import EXTENSIONS
 from busi_unet.io.dicom import is_dicom
 from busi_unet.io.files import readable, shortened, unpack
 
-# As results are called, copies of them too ("a_mask - Copy").
-_RESULT = re.compile(r"_(mask(_\d+)?([ (-].*)?|overlay)$", re.IGNORECASE)
-_DICOM_RESULTS = ("_seg.dcm", "_sr.dcm")
+# As results are called, copies of them too ("a_mask - Copy"); the page needs them in the browser.
+RESULT_NAMES = re.compile(r"_(mask(_\d+)?([ (-].*)?|overlay)$", re.IGNORECASE)
+DICOM_RESULTS = ("_seg.dcm", "_sr.dcm")
 # What Windows does not allow, backslashes among it.
 _NOT_IN_NAMES = re.compile(r'[\\/:*?"<>|]')
 # Leaves room for "-2" and "_overlay.png".
@@ -140,7 +140,7 @@ def _stem(path: Path) -> str:
 
 
 def _is_image(path: Path) -> bool:
-    if _RESULT.search(_stem(path)) or path.name.lower().endswith(_DICOM_RESULTS):
+    if RESULT_NAMES.search(_stem(path)) or path.name.lower().endswith(DICOM_RESULTS):
         return False
     if path.suffix.lower() in EXTENSIONS:
         return True

@@ -130,7 +130,7 @@ def _readme(model: str | None) -> str:
         # At most 60 characters.
         short_description="Outlines and classifies lesions in breast ultrasound",
         license="mit",
-        tags=["breast-ultrasound", "ultrasound", "medical", "image-segmentation", "unet"],
+        tags=["breast-ultrasound", "ultrasound", "medical", "image-segmentation", "unet", "mcp-server"],
         startup_duration_timeout="1h",
         models=[model] if model else None,
         preload_from_hub=[f"{model} {CONFIG_NAME},{WEIGHTS_NAME}"] if model else None,

@@ -67,7 +67,8 @@ def test_one_bad_file_is_a_row_and_the_zip_holds_the_others(
     assert sum(rows["a.png"][name] for name in ("Normal", "Benign", "Malignant")) == pytest.approx(
         100, abs=0.2
     )
-    captions = [f"{rows[name]['Class']}: {name}" for name in ("a.png", "b.png", "c.png")]
+    flags = {name: "⚑ " * bool(row["Flag"]) for name, row in rows.items()}
+    captions = [f"{flags[name]}{rows[name]['Class']}: {name}" for name in ("a.png", "b.png", "c.png")]
     assert [caption for _, caption in answer.gallery] == captions
     assert Image.open(answer.gallery[0][0]).size == (90, 64)
 

@@ -141,13 +141,25 @@ def test_a_bad_file_is_one_sentence(
     assert answer["overlay"] is answer["kept"] is answer["original"] is None
 
 
+@pytest.mark.parametrize("coloured", [True, False])
+def test_the_original_is_shown_in_its_colours(
+    handlers: ImageHandlers, upload: Callable[..., str], coloured: bool
+) -> None:
+    image = Image.merge("RGB", (IMAGE, IMAGE, IMAGE.point(lambda value: value // 2) if coloured else IMAGE))
+    analysis = handlers.analyse(upload(image), None, *LOOK)
+
+    with Image.open(whole(analysis, handlers._model())["original"]) as shown:
+        assert shown.mode == ("RGB" if coloured else "L")
+        np.testing.assert_array_equal(np.asarray(shown), np.asarray(image if coloured else IMAGE))
+
+
 def test_an_image_has_a_size_limit_of_its_own(
     handlers: ImageHandlers, upload: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = upload(b"0" * 2_400_000)
     monkeypatch.setattr(image_handlers, "MAX_IMAGE_MEGABYTES", 1)
 
-    with pytest.raises(gr.Error, match="2 MB"):
+    with pytest.raises(gr.Error, match=r"2\.3 MB"):
         handlers.predict(path)
 
 

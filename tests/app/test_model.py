@@ -115,3 +115,8 @@ def test_lazy_weights_are_loaded_once_and_on_first_use(
 
     assert model() is model()
     assert calls == [str(tiny_model)]
+
+
+def test_the_embedded_weights_tell_how_many_benign_lesions_are_flagged(tiny_model: Path) -> None:
+    assert 0 < load_predictor(None).benign_flagged < 100
+    assert load_predictor(str(tiny_model)).benign_flagged is None

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -46,7 +47,7 @@ def test_the_api_takes_an_image_alone(client: Client, tiny_model: Path, tmp_path
     Image.fromarray(pixels.astype(np.uint16) * 4).save(path)
 
     answer = client.predict(handle_file(path), api_name="/predict")
-    overlay, probabilities, report, findings = answer
+    overlay, probabilities, report, findings, mask, contours = answer
 
     expected = draw(Predictor.from_pretrained(tiny_model).predict(path), Look())
     with Image.open(overlay) as drawn:
@@ -58,6 +59,20 @@ def test_the_api_takes_an_image_alone(client: Client, tiny_model: Path, tmp_path
     assert report["probabilities"].keys() == {"normal", "benign", "malignant"}
     assert report["weights"]["kind"] == "folder"
     assert report["label"] in findings.lower()
+    with Image.open(mask) as written:
+        assert written.size == (130, 70)
+        assert np.count_nonzero(written) == report["lesion_area_px"]
+    assert len(contours) == len(report["measurements"])
+
+
+def test_a_refused_image_has_neither_mask_nor_contours(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "blank.png"
+    Image.new("L", (90, 70), 60).save(path)
+
+    _, _, report, _, mask, contours = client.predict(handle_file(path), api_name="/predict")
+
+    assert report["refused"] and report["reasons"]
+    assert mask is contours is report["label"] is None
 
 
 def test_the_api_has_one_call_per_tab(client: Client) -> None:
@@ -84,6 +99,8 @@ def test_the_api_has_one_call_per_tab(client: Client) -> None:
         "Label",
         "Json",
         "Markdown",
+        "Image",
+        "Json",
     ]
     assert call["parameters"][0]["example_input"]["path"] == "image.png"
 
@@ -93,7 +110,7 @@ def test_the_api_takes_what_the_page_offers(client: Client, tiny_model: Path, tm
     clip = np.stack([make_phantom("benign", seed=seed, size=(70, 90)).image for seed in (1, 2)])
     path.write_bytes(dicom(clip, frames=2))
 
-    overlay, _, report, _ = client.predict(
+    overlay, _, report, *_ = client.predict(
         handle_file(path),
         clip_frame=2,
         pixel_size_mm=0.1,
@@ -120,48 +137,53 @@ def test_the_api_takes_what_the_page_offers(client: Client, tiny_model: Path, tm
         client.predict(handle_file(path), opacity=7, api_name="/predict")
 
 
-def test_an_assistant_calls_it_as_a_tool(client: Client, tmp_path: Path) -> None:
+def test_an_assistant_that_knows_only_the_tools_gets_a_mask(client: Client, tmp_path: Path) -> None:
     image = tmp_path / "image.png"
     Image.fromarray(make_phantom("benign", seed=1, size=(70, 90)).image).save(image)
     encoded = base64.b64encode(image.read_bytes()).decode()
 
-    async def talk() -> tuple[list[Tool], CallToolResult]:
+    async def talk() -> tuple[Tool, CallToolResult]:
         async with (
             streamable_http_client(f"{client.src}gradio_api/mcp/") as (read, write, _),
             ClientSession(read, write) as session,
         ):
             await session.initialize()
-            tools = (await session.list_tools()).tools
-            return tools, await session.call_tool(
-                tools[0].name, {"image": f"data:image/png;base64,{encoded}"}
-            )
+            (tool,) = (await session.list_tools()).tools
+            (needed,) = tool.inputSchema["required"]
+            told = tool.inputSchema["properties"][needed]["description"]
+            start = re.search(r"data:image/png;base64,", told)[0]
+            return tool, await session.call_tool(tool.name, {needed: start + encoded})
 
-    tools, result = asyncio.run(talk())
-    assert [tool.name for tool in tools] == ["predict", "predict_many"]
-    described = tools[0].inputSchema["properties"]
-    assert "not a medical device" in tools[0].description
-    assert "in millimetres" in described["pixel_size_mm"]["description"]
-    assert all(field.get("description") for field in described.values())
-    assert not result.isError
+    tool, result = asyncio.run(talk())
+    assert "not a medical device" in tool.description and "refused" in tool.description
+    assert all(field.get("description") for field in tool.inputSchema["properties"].values())
+    # In the order in which the description names what comes back.
+    named = re.findall(r"(overlay|mask): ", tool.description)
     images = [part for part in result.content if part.type == "image"]
-    sizes = [Image.open(io.BytesIO(base64.b64decode(part.data))).size for part in images]
-    assert sizes == [(90, 70)]
-    assert any("'lesion_area_px'" in part.text for part in result.content if part.type == "text")
+    shown = dict(
+        zip(named, (Image.open(io.BytesIO(base64.b64decode(part.data))) for part in images), strict=True)
+    )
+    lesion = np.count_nonzero(shown["mask"])
+    assert not result.isError
+    assert shown["overlay"].size == shown["mask"].size == (90, 70)
+    assert set(np.unique(shown["mask"])) <= {0, 255}
+    assert any(f"'lesion_area_px': {lesion}" in part.text for part in result.content if part.type == "text")
 
 
-def test_curl_needs_the_image_alone_and_leaves_nothing(demo: Page, tmp_path: Path) -> None:
+def test_plain_http_needs_the_image_alone_and_leaves_nothing(demo: Page, tmp_path: Path) -> None:
     image = tmp_path / "image.png"
     Image.fromarray(make_phantom("benign", seed=1, size=(70, 90)).image).save(image)
     api = f"{demo.local_url}gradio_api"
 
     (path,) = httpx2.post(f"{api}/upload", files={"files": image.read_bytes()}).json()
-    payload = {"image": {"path": path, "meta": {"_type": "gradio.FileData"}}}
+    payload = {"image": {"path": path, "meta": {"_type": "gradio.FileData"}}, "pixel_size_mm": 0.1}
     event = httpx2.post(f"{api}/call/v2/predict", json=payload).json()["event_id"]
-    lines = httpx2.get(f"{api}/call/predict/{event}", timeout=60).text.splitlines()
+    lines = httpx2.get(f"{api}/call/v2/predict/{event}", timeout=60).text.splitlines()
 
+    report = json.loads(lines[1].removeprefix("data: "))[2]
     assert lines[0] == "event: complete"
-    assert json.loads(lines[1].removeprefix("data: "))[2]["width"] == 90
     assert not demo.state_holder.session_data
+    assert (report["width"], report["pixel_size_from"]) == (90, "typed")
 
 
 def test_building_the_page_starts_nothing() -> None:

@@ -48,7 +48,7 @@ LESION = _mask((10, 50, 10, 30))
 def test_the_class_comes_before_the_geometry() -> None:
     words = describe(_prediction(LESION, "benign"), CONFIG)
 
-    assert words.startswith("**Benign (80\u00a0%) · 1 lesion, 45 × 22 px.**")
+    assert words.startswith("**Benign (80\u00a0%) · 1 lesion, 45\u00a0×\u00a022\u00a0px.**")
     for value in ("800 px", "4.0\u00a0%", " taller than wide", "20 × 40 px"):
         assert value in words
     assert "disagree" not in words and "calibrated" not in words
@@ -63,7 +63,7 @@ def test_a_known_pixel_size_gives_millimetres() -> None:
 def test_of_several_lesions_the_largest_is_described() -> None:
     words = describe(_prediction(_mask((0, 10, 0, 10), (50, 80, 50, 90)), "malignant"), CONFIG)
 
-    assert "2 lesions, the largest 50 × " in words and "1,200 px" in words
+    assert "2 lesions, the largest 50\u00a0×\u00a0" in words and "1,200 px" in words
 
 
 def test_probabilities_that_are_not_calibrated_are_not_passed_off_as_such() -> None:
@@ -80,6 +80,7 @@ def test_a_flag_beside_another_class_names_probability_and_threshold() -> None:
 
     flag = describe_flag(benign, ALERT)
     assert "14\u00a0%" in flag and "10\u00a0%" in flag and flag in describe(benign, CONFIG)
+    assert flag in describe_flag(benign, ALERT, 75) and "about 75" in describe_flag(benign, ALERT, 75)
     assert describe_flag(replace(benign, flagged=False), ALERT) == ""
     assert describe_flag(_prediction(LESION, "malignant", flagged=True), ALERT) == ""
 

@@ -41,6 +41,19 @@ _COPY = """async () => {
     await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
 }"""
 
+# Pastes or drops a file on an element: an image of a width and 120 rows, or so many bytes.
+_BRING = """async ([kind, place, name, size]) => {
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [Math.min(size, 500), 120];
+    canvas.getContext("2d").fillRect(20, 20, 60, 60);
+    const blob = await new Promise((done) => canvas.toBlob(done));
+    const files = new DataTransfer();
+    files.items.add(new File([size > 500 ? new Uint8Array(size) : blob], name, { type: "image/png" }));
+    const options = { bubbles: true, cancelable: true, dataTransfer: files, clipboardData: files };
+    const event = kind === "paste" ? new ClipboardEvent(kind, options) : new DragEvent(kind, options);
+    document.querySelector(place).dispatchEvent(event);
+}"""
+
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
@@ -108,6 +121,30 @@ def test_upload_example_and_clearing(page: Page, image: Path) -> None:
     expect(page.locator("#overlay img")).to_have_count(0)
 
 
+@pytest.mark.parametrize("kind", ["paste", "drop"])
+def test_an_image_pasted_or_dropped_anywhere_is_the_next(page: Page, image: Path, kind: str) -> None:
+    _analyse(page, image)
+
+    page.evaluate(_BRING, [kind, "#findings", "next.png", 160])
+    expect(page.locator("#verdict")).to_contain_text("next")
+    assert _natural_size(page, "#original") == [160, 120]
+    expect(page.locator("#image .filename")).to_have_attribute("title", "next.png")
+
+    page.evaluate(_BRING, [kind, "#pixel-size input", "typing.png", 200])
+    expect(page.locator("#verdict")).to_contain_text("next" if kind == "paste" else "typing")
+
+
+def test_a_file_that_is_too_large_is_not_uploaded(page: Page, image: Path) -> None:
+    uploads = []
+    page.on("request", lambda request: uploads.append(request.url) if "/upload" in request.url else None)
+    page.evaluate(_BRING, ["drop", "#image", "large.png", 60 * 1024**2])
+    expect(page.locator("#told")).to_contain_text("60.0 MB; an image may have 50 MB")
+    assert uploads == []
+
+    _analyse(page, image)
+    expect(page.locator("#told")).to_have_count(0)
+
+
 def test_a_bad_file_gives_a_sentence_and_the_app_goes_on(page: Page, image: Path, tmp_path: Path) -> None:
     page.set_input_files(UPLOAD, image)
     expect(page.locator("#overlay img")).to_be_visible()
@@ -159,6 +196,7 @@ def test_a_value_typed_out_of_range_is_brought_back(page: Page, image: Path) -> 
         expect(typed).to_have_value(bound)
     page.get_by_label("Pixel size, mm").fill("50")
     expect(page.get_by_text("A pixel of 50 mm is not plausible")).to_be_visible()
+    expect(page.get_by_label("Pixel size, mm")).to_have_value("")
     expect(page.locator("#measurements")).not_to_contain_text("mm")
     assert failed == []
     expect(page.get_by_test_id("reset-button")).to_have_count(0)

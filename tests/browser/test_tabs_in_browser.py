@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.dicom_files import dicom
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -67,6 +68,23 @@ def test_a_batch_with_a_bad_file(batch: Page, files: list[Path], tmp_path: Path)
         mask = Image.open(io.BytesIO(zip_file.read("study__three_mask.png")))
     assert mask.size == (160, 90)
     assert {"one_mask.png", "two_overlay.png", "predictions.csv", "report.html"} < names
+
+
+def test_a_folder_brings_its_images_alone(batch: Page, files: list[Path], tmp_path: Path) -> None:
+    inner = tmp_path / "study" / "left"
+    inner.mkdir(parents=True)
+    for name in ("one.png", "one_mask.png", ".hidden.png"):
+        (inner / name).write_bytes(files[0].read_bytes())
+    (inner / "notes.txt").write_text("no image", encoding="utf-8")
+    (inner / "IM1").write_bytes(dicom(make_phantom("benign", seed=1, size=(90, 160)).image))
+
+    with batch.expect_file_chooser() as chosen:
+        batch.get_by_role("button", name=text.BATCH_FOLDER).click()
+    chosen.value.set_files(tmp_path / "study")
+
+    expect(batch.locator("#batch-images .filename")).to_have_count(2)
+    titles = batch.locator("#batch-images .filename").evaluate_all("files => files.map((file) => file.title)")
+    assert sorted(titles) == ["study__left__IM1", "study__left__one.png"]
 
 
 def test_cancel_keeps_what_is_done(

@@ -211,7 +211,7 @@ class TestTable:
         assert (row["flagged"], row["prediction_set"]) == (True, "benign malignant")
         assert row["remarks"] == f"{FLAGGED} It is small."
         assert FLAGGED in summary_line(flagged)
-        assert "90% prediction set: benign, malignant." in summary_line(flagged)
+        assert "90\u00a0% prediction set: benign, malignant." in summary_line(flagged)
         malignant = {**flagged, "label": "malignant", "prediction_set": None}
         assert FLAGGED in table_row(malignant)["remarks"]
         assert "prediction set" not in summary_line(malignant)

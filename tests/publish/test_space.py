@@ -22,7 +22,7 @@ def test_the_app_its_weights_and_no_training_code_are_sent(tmp_path):
     assert {"app.py", "requirements.txt", "LICENSE", "README.md", "busi_unet/app/page.py"} <= sent
     assert {"busi_unet/weights/config.json", "busi_unet/weights/model.safetensors"} <= sent
     assert not [
-        path for path in sent if re.search("__pycache__|/training/|/publish/|/cli|^tests|^scripts", path)
+        path for path in sent if re.search("__pycache__|/training/|/publish/|/cli/|^tests|^scripts", path)
     ]
 
 
