@@ -62,6 +62,7 @@ class Log:
 
     Attributes:
         alone, seconds: of answers to one client, and to many.
+        beside: seconds of usual images while one large image was analysed.
         total: seconds that the many took.
         counts: of hang-ups and of answers "busy".
         wrong: what was not answered, or not as to one client.
@@ -70,6 +71,7 @@ class Log:
 
     alone: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     seconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    beside: list[float] = field(default_factory=list)
     total: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
@@ -152,6 +154,13 @@ async def measure(
             start = time.monotonic()
             await ask(http, upload)
             log.alone[upload.kind].append(time.monotonic() - start)
+        large = next(upload for upload in uploads if upload.kind == "large")
+        while len(log.beside) < 5:
+            answer = asyncio.create_task(ask(http, large))
+            while not answer.done():
+                start = time.monotonic()
+                await ask(http, uploads[0])
+                log.beside.append(time.monotonic() - start)
         watching = asyncio.create_task(watch(process, log))
         start = time.monotonic()
         await asyncio.gather(
@@ -291,6 +300,8 @@ def print_tables(log: Log, args: argparse.Namespace, page_seconds: float | None)
         f"\n{answered} of {args.clients * args.requests - hung_up} answered in {log.total:.0f} s, "
         f"{len(log.wrong)} wrong or missing, {hung_up} hung up; {log.counts['busy']} times the app was busy."
     )
+    ratio = statistics.median(log.beside) / one
+    print(f"Beside one large image, a usual one took {ratio:.1f} × its time alone.")
     if page_seconds is not None:
         print(f"The page was ready after {page_seconds:.1f} s.")
     if log.memory:
