@@ -240,10 +240,11 @@ def _by_kind(remarks: Iterable[tuple[str, str]]) -> list[str]:
     kinds: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for remark, name in remarks:
         kinds[re.sub(r"[0-9]+", "", remark)].append((remark, name))
-    return [
+    lines = [
         f"{len(found)} {found[0][0]} ({named([name for _, name in found])})"
         for _, found in sorted(kinds.items())
     ]
+    return [re.sub("^1 (image|mask)s", r"1 \1", line) for line in lines]
 
 
 def _read_case(source: str, case: Case, base: Path) -> tuple[Row | None, list[str], list[tuple[str, str]]]:

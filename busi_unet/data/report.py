@@ -75,6 +75,7 @@ def write_data_report(
         title="Data report",
         summary=summary,
         given=[part["given"] for part in record.get("sources", [])],
+        warnings=record.get("warnings", []),
         classes=[name for name, count in summary["classes"].items() if count],
         colors=_COLORS,
         split_of=dict(enumerate(splits)),

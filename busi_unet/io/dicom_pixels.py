@@ -43,7 +43,11 @@ def read_pixels(file: Any, header: Dataset, index: int, length: int, remarks: li
         remarks.append(
             f"The file says {says}, which does not fit {samples} samples a pixel; it was read by these."
         )
-    if samples == 3 and header.file_meta.TransferSyntaxUID in _LIBJPEG:
+    jpeg = samples == 3 and header.file_meta.TransferSyntaxUID in _LIBJPEG
+    if samples == 3 and header.BitsStored != 8 and (jpeg or header.BitsAllocated == 8):
+        header.BitsStored, header.HighBit = 8, 7
+        remarks.append("The file's BitsStored does not fit its colours and was not used.")
+    if jpeg:
         return _jpeg(file, header, index, remarks)
     stored = _stored(file, header, index, length, remarks)
     if header.PhotometricInterpretation == "PALETTE COLOR":
@@ -99,9 +103,6 @@ def _stored(file: Any, header: Dataset, index: int, length: int, remarks: list[s
     if header.file_meta.TransferSyntaxUID in _LIBJPEG:
         # GDCM, which pydicom prefers where it is installed, brings the process down on damaged files.
         options["decoding_plugin"] = "pillow"
-    if header.SamplesPerPixel == 3 and header.BitsAllocated == 8 != header.BitsStored:
-        header.BitsStored, header.HighBit = 8, 7
-        remarks.append("The file's BitsStored does not fit its colours and was not used.")
     bits, high_bit = header.BitsStored, header.get("HighBit")
     shift = high_bit + 1 - bits if high_bit is not None and bits <= high_bit < header.BitsAllocated else 0
     options["bits_stored"] = bits + shift
@@ -179,6 +180,8 @@ def _has_table(header: Dataset) -> bool:
 
 def _rescale(header: Dataset, remarks: list[str]) -> tuple[float, float]:
     slope, intercept = float(header.get("RescaleSlope") or 0), float(header.get("RescaleIntercept") or 0)
+    if not np.isfinite(slope + intercept):
+        raise ValueError("not a number")
     if slope:
         return slope, intercept
     if intercept:
@@ -232,7 +235,7 @@ def _window(header: Dataset, slope: float, intercept: float) -> tuple[float, flo
     if header.get("WindowCenter") is None or header.get("WindowWidth") is None:
         return None
     centre, width = (float(np.ravel(header[key].value)[0]) for key in ("WindowCenter", "WindowWidth"))
-    if width <= 0:
+    if width <= 0 or not np.isfinite(centre + width):
         raise ValueError("width")
     if header.get("VOILUTFunction", "LINEAR") == "LINEAR":
         centre, width = centre - 0.5, max(width - 1, 1e-3)
