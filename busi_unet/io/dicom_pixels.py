@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _LIBJPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")  # JPEG baseline and extended
 _UNFIT = "The file's window or lookup table does not fit its pixels and was not used."
+_UNFIT_BITS = "The file's BitsStored does not fit its pixels and was not used."
 _DEPTHS = (8, 10, 12, 14, 16)
 
 
@@ -43,11 +44,9 @@ def read_pixels(file: Any, header: Dataset, index: int, length: int, remarks: li
         remarks.append(
             f"The file says {says}, which does not fit {samples} samples a pixel; it was read by these."
         )
-    jpeg = samples == 3 and header.file_meta.TransferSyntaxUID in _LIBJPEG
-    if samples == 3 and header.BitsStored != 8 and (jpeg or header.BitsAllocated == 8):
-        header.BitsStored, header.HighBit = 8, 7
-        remarks.append("The file's BitsStored does not fit its colours and was not used.")
-    if jpeg:
+    if samples == 3 and header.file_meta.TransferSyntaxUID in _LIBJPEG:
+        if header.BitsStored != 8:
+            remarks.append(_UNFIT_BITS)
         return _jpeg(file, header, index, remarks)
     stored = _stored(file, header, index, length, remarks)
     if header.PhotometricInterpretation == "PALETTE COLOR":
@@ -103,7 +102,8 @@ def _stored(file: Any, header: Dataset, index: int, length: int, remarks: list[s
     if header.file_meta.TransferSyntaxUID in _LIBJPEG:
         # GDCM, which pydicom prefers where it is installed, brings the process down on damaged files.
         options["decoding_plugin"] = "pillow"
-    bits, high_bit = header.BitsStored, header.get("HighBit")
+    in_bytes = header.BitsAllocated == 8
+    bits, high_bit = 8 if in_bytes else header.BitsStored, header.get("HighBit")
     shift = high_bit + 1 - bits if high_bit is not None and bits <= high_bit < header.BitsAllocated else 0
     options["bits_stored"] = bits + shift
     file.seek(0)
@@ -111,6 +111,9 @@ def _stored(file: Any, header: Dataset, index: int, length: int, remarks: list[s
     if mislabelled and np.median(abs(stored[..., 1:] - 128.0)) < 2 < np.median(np.ptp(stored, axis=2)):
         # Grey, which is most of an ultrasound image, is 128 in both colour channels of YBR.
         stored = pydicom.pixels.convert_color_space(stored, "YBR_FULL", "RGB")
+    if in_bytes and stored.max() >= 2**header.BitsStored:
+        header.BitsStored = 8
+        remarks.append(_UNFIT_BITS)
     if not shift:
         return stored
     if stored.max() < 2**bits:
