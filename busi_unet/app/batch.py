@@ -18,6 +18,7 @@ from busi_unet.app import text
 from busi_unet.app.answers import answer_folder, cache_folder, shown_errors
 from busi_unet.app.image_parts import formats_to_choose
 from busi_unet.app.model import ModelInUse
+from busi_unet.app.views import Views, nothing, offer
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
 from busi_unet.inference.batch import count_by_outcome, predict_files, table_row, write_summary
@@ -171,12 +172,15 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> tuple[gr.Dataframe, gr.F
     """
     handlers = BatchHandlers(model)
     images, formats, buttons, answer = _lay_out()
+    views = Views()
     start, cancel, _, shown = buttons
-    _, table, status, _ = answer
+    archive, table, status, _ = answer
+    views.bind(images, archive, _LIMITS)
     rows = gr.State([], time_to_live=7200)
     private = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     begun = start.click(handlers.begin, outputs=status, **private)
     begun.then(lambda: _active(False, True, False), outputs=buttons, **private)
+    begun.then(nothing, outputs=views.outputs, **private)
     done = begun.then(
         handlers.predict_many,
         [images, formats],
@@ -190,12 +194,14 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> tuple[gr.Dataframe, gr.F
     )
     done.success(lambda: _active(True, False, True), outputs=buttons, **private)
     done.success(lambda rows: rows, table, rows, **private)
+    done.success(offer, table, views.outputs, **private)
     shown.input(lambda rows, choice: _table(filtered(rows, choice)), [rows, shown], table, **private)
     done.failure(lambda: _active(True, False, False), outputs=buttons, **private)
     done.failure(lambda: BatchAnswer(None, _table([]), text.BATCH_FAILED, []), outputs=answer, **private)
     cancel.click(handlers.cancel, outputs=status, **private)
     images.clear(lambda: BatchAnswer(None, _table([]), _INVITATION, []), outputs=answer, **private)
     images.clear(lambda: _active(True, False, False), outputs=buttons, **private)
+    images.clear(nothing, outputs=views.outputs, **private)
     return table, images
 
 

@@ -1,4 +1,4 @@
-"""Every word that the page shows. The API is described by the docstrings of its two calls."""
+"""The words of the page; those of clips and views are in their modules, those of the API in docstrings."""
 
 from __future__ import annotations
 

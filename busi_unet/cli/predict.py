@@ -154,7 +154,10 @@ def _summarise_views(
         if (found := {image: known[image] for image in images if image in known})
     ]
     for summary in summaries:
-        print(json.dumps(summary, ensure_ascii=False) if args.json else views.describe_views(summary))
+        told = (
+            json.dumps(summary, ensure_ascii=False) if args.json else " ".join(views.describe_views(summary))
+        )
+        print(told)
     if summaries:
         views.write_views(summaries, args.output)
 

@@ -103,11 +103,10 @@ def _largest(analysed: Mapping[str, Mapping[str, Any]], remarks: list[str]) -> d
     }
 
 
-def describe_views(summary: Mapping[str, Any]) -> str:
-    """Return a summary in sentences."""
+def describe_views(summary: Mapping[str, Any]) -> list[str]:
+    """Return a summary in sentences, which images it is of first."""
     images = len(summary["images"])
-    start = f"{summary['views'] + ': ' if summary['views'] else ''}{images} image{'s' * (images > 1)}."
-    sentences = [start]
+    sentences = [f"{summary['views'] + ': ' if summary['views'] else ''}{images} image{'s' * (images > 1)}."]
     if summary["p_malignant"] is not None:
         counts = ", ".join(f"{count} {label}" for label, count in summary["classes"].items() if count)
         agreement = (
@@ -129,7 +128,7 @@ def describe_views(summary: Mapping[str, Any]) -> str:
             )
         else:
             sentences.append("No lesion outlined.")
-    return " ".join([*sentences, *summary["remarks"]])
+    return [*sentences, *summary["remarks"]]
 
 
 def write_views(summaries: Sequence[Mapping[str, Any]], folder: Path) -> None:

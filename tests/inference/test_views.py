@@ -54,7 +54,7 @@ def test_the_highest_probability_and_the_largest_sizes_come_with_their_images():
     assert (told["longest_diameter"], told["longest_diameter_image"]) == (pytest.approx(2.83), "a")
     assert (told["labels"], told["agree"]) == ({"a": "benign", "b": "malignant"}, False)
     assert told["not_analysed"] == ["c"]
-    line = describe_views(told)
+    line = " ".join(describe_views(told))
     assert "70.0% (b), flagged" in line and "1 benign, 1 malignant, they differ" in line
 
 
@@ -74,7 +74,7 @@ def test_nothing_analysed_gives_no_values():
     told = summarise_views({"a": REFUSED, "b": {"error": "b is empty.", "label": None}})
     for name in ("p_malignant", "flagged", "agree", "area", "unit"):
         assert told[name] is None, name
-    assert "a, b" in describe_views(told)
+    assert describe_views(told)[-1] == "Not analysed: a, b."
     with pytest.raises(UsageError):
         summarise_views({})
 

@@ -1,0 +1,156 @@
+"""Rows of a batch that show one lesion or patient, summarised together."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from busi_unet.app import text
+from busi_unet.app.answers import answer_folder, cache_folder, shown_errors
+from busi_unet.app.image_answer import card
+from busi_unet.errors import UsageError
+from busi_unet.inference.batch import JSON_LINES_NAME
+from busi_unet.inference.views import NAMES, describe_views, group_by_dicom, summarise_views, write_views
+from busi_unet.io.find_images import ImageFile, find_images
+
+_TITLE = "Several images of one lesion or patient"
+_CHOICE, _INFO = "Rows", "Two or more. Without any, DICOM files are grouped by patient and examination."
+_START, _FILES = "Summarise together", "Summary (JSON lines, CSV)"
+_TOO_FEW = (
+    "There are not two images to summarise.",
+    "Choose two rows or more; without any, the files need DICOM tags of patient and examination.",
+)
+
+
+class Views:
+    """The part of the tab below the table, laid out inside the caller's `gr.Tab`."""
+
+    def __init__(self) -> None:
+        with gr.Accordion(_TITLE, open=True, visible=False, elem_id="views") as self.panel:
+            self.chosen = gr.Dropdown([], multiselect=True, label=_CHOICE, info=_INFO, elem_id="views-chosen")
+            self._button = gr.Button(_START, size="md", elem_id="views-start")
+            self.shown = gr.HTML("", padding=False, elem_id="views-shown")
+            self.files = gr.File(
+                label=_FILES, interactive=False, visible=False, height=150, elem_id="views-files"
+            )
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `offer` and `nothing` answer."""
+        return [self.panel, self.chosen, self.shown, self.files]
+
+    def bind(self, images: gr.File, archive: gr.DownloadButton, limits: Mapping[str, Any]) -> None:
+        """Summarise on a click; `limits` are those of `find_images`."""
+
+        @shown_errors()
+        def summarise(chosen: list[int], paths: list[str] | None, results: str | None) -> tuple[Any, ...]:
+            return summarise_rows(chosen, paths, results, limits)
+
+        self._button.click(
+            *(summarise, [self.chosen, images, archive], [self.shown, self.files]),
+            api_visibility="private",
+            concurrency_limit=None,
+        )
+        # What is shown belongs to what was chosen.
+        outputs = [self.shown, self.files]
+        self.chosen.change(None, outputs=outputs, js="() => ['', null]", api_visibility="private")
+
+
+def offer(rows: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
+    """Return the panel for the rows of a batch that is done."""
+    choices = [(f"{number}. {image}", number) for number, image, *_ in rows]
+    return gr.Accordion(visible=len(rows) > 1), gr.Dropdown(choices=choices, value=None), "", _no_files()
+
+
+def nothing() -> tuple[Any, ...]:
+    """Return the panel where there are no rows."""
+    return offer([])
+
+
+def summarise_rows(
+    chosen: Sequence[int], paths: list[str] | None, archive: str | None, limits: Mapping[str, Any]
+) -> tuple[str, Any]:
+    """Summarise rows of a batch.
+
+    Args:
+        chosen: their numbers; where there is none, DICOM files are grouped by patient and examination.
+        paths: the files of the batch.
+        archive: its results.
+        limits: as for `find_images`.
+
+    Returns:
+        The summaries as HTML, and the component with their files.
+
+    Raises:
+        UsageError: other files are chosen by now; too few rows, or of different patients.
+    """
+    with tempfile.TemporaryDirectory(dir=cache_folder(), ignore_cleanup_errors=True) as folder:
+        files = find_images(map(Path, paths or ()), Path(folder), show=lambda path: path.name, **limits)
+        records = _records(archive, files)
+        found = {name: file.path for name, file in zip(_names(files), files, strict=True)}
+        told = dict(zip(found, records, strict=False))
+        known = {name: found[name] for name, record in told.items() if not record["error"]}
+        names = list(found)
+        groups = {"": [names[number - 1] for number in chosen]} if chosen else group_by_dicom(known)
+        if not groups or len(chosen) == 1:
+            raise UsageError(*_TOO_FEW)
+        summaries = [
+            summarise_views(
+                {name: told[name] for name in group}, name=key, files={name: found[name] for name in group}
+            )
+            for key, group in groups.items()
+        ]
+    output = answer_folder()
+    write_views(summaries, output)
+    written = gr.File(value=[str(output / name) for name in NAMES], visible=True)
+    return "\n".join(_card(summary) for summary in summaries), written
+
+
+def _records(archive: str | None, files: Sequence[ImageFile]) -> list[dict[str, Any]]:
+    """Return the records of a batch, those of its files; a cancelled one has fewer."""
+    if archive is None:
+        raise UsageError(*text.BATCH_CHANGED)
+    with zipfile.ZipFile(archive) as results:
+        records = [json.loads(line) for line in results.read(JSON_LINES_NAME).splitlines()]
+    if [record["image"] for record in records] != [file.shown for file in files[: len(records)]]:
+        raise UsageError(*text.BATCH_CHANGED)
+    return records
+
+
+def _names(files: Sequence[ImageFile]) -> list[str]:
+    """Return how images are named: with their number, where two have one name."""
+    count = Counter(file.shown for file in files)
+    return [
+        file.shown if count[file.shown] == 1 else f"{number}. {file.shown}"
+        for number, file in enumerate(files, start=1)
+    ]
+
+
+def _card(summary: Mapping[str, Any]) -> str:
+    images, *sentences = describe_views(summary)
+    if summary["p_malignant"] is None:
+        return card("refused", text.NOT_ANALYSED, sentences, name=images)
+    agreed = next(iter(summary["labels"].values())) if summary["agree"] else "mixed"
+    headline = _headline(summary)
+    kind = "malignant" if summary["flagged"] else agreed
+    return card(kind, headline, sentences, name=images, flagged=summary["flagged"])
+
+
+def _headline(summary: Mapping[str, Any]) -> str:
+    share, flag = text.percent(summary["p_malignant"]), ", flagged" if summary["flagged"] else ""
+    if not summary["unit"]:
+        return f"Malignant up to {share}{flag} · no lesion outlined"
+    digits = 1 if summary["unit"] == "mm" else 0
+    sizes = " × ".join(f"{summary[name]:,.{digits}f}" for name in ("longest_diameter", "perpendicular"))
+    return f"Malignant up to {share}{flag} · largest {sizes} {summary['unit']}"
+
+
+def _no_files() -> gr.File:
+    return gr.File(value=None, visible=False)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+import pytest
+from fakes.dicom_files import dicom
+
+from busi_unet.app import text
+from busi_unet.app.batch import BatchHandlers
+from busi_unet.app.model import LazyModel
+from busi_unet.app.views import offer, summarise_rows
+from busi_unet.data.phantom import make_phantom
+from busi_unet.errors import UsageError
+
+
+@pytest.fixture
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    written = []
+    for number, patient in enumerate("112"):
+        path = tmp_path / f"{number}" / "image.dcm"
+        path.parent.mkdir()
+        pixels = make_phantom("benign", seed=number, size=(64, 90)).image
+        path.write_bytes(dicom(pixels, PatientID=patient, StudyInstanceUID=f"1.{patient}"))
+        written.append(str(path))
+    bad = tmp_path / "bad.png"
+    bad.write_text("no image")
+    return [*written, str(bad)]
+
+
+@pytest.fixture
+def archive(paths: list[str], tiny_model: Path) -> str:
+    handlers = BatchHandlers(LazyModel(str(tiny_model)))
+    return [*handlers.predict_many(paths, gr.Request(session_hash="visitor"))][-1].archive
+
+
+def test_rows_that_are_chosen_are_one_summary(paths: list[str], archive: str) -> None:
+    shown, files = summarise_rows([1, 2, 4], paths, archive, {})
+    assert shown.count("verdict-words") == 1 and "3 images" in shown
+    assert files.visible and "1. image.dcm" in shown and "Not analysed: bad.png." in shown
+
+
+def test_without_a_choice_each_examination_is_one(paths: list[str], archive: str) -> None:
+    shown, _ = summarise_rows([], paths, archive, {})
+    assert shown.count("verdict-words") == 2 and "Examination 2" in shown
+
+
+def test_mixed_patients_too_few_rows_and_other_files_are_refused(paths: list[str], archive: str) -> None:
+    with pytest.raises(UsageError, match=r"different patients.*1\. image\.dcm; 3\. image\.dcm"):
+        summarise_rows([1, 3], paths, archive, {})
+    with pytest.raises(UsageError, match="not two images"):
+        summarise_rows([1], paths, archive, {})
+    with pytest.raises(UsageError, match=text.BATCH_CHANGED[0]):
+        summarise_rows([1, 2], paths[::-1], archive, {})
+
+
+@pytest.mark.parametrize(("rows", "visible"), [(0, False), (1, False), (2, True)])
+def test_it_is_offered_where_there_are_rows_to_put_together(rows: int, visible: bool) -> None:
+    panel, chosen, *_ = offer([[number, f"{number}.png", "benign"] for number in range(1, rows + 1)])
+    assert (panel.visible, len(chosen.choices)) == (visible, rows)
