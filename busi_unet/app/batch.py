@@ -171,8 +171,7 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> tuple[gr.Dataframe, gr.F
         The table and the files that it is of.
     """
     handlers = BatchHandlers(model)
-    images, formats, buttons, answer = _lay_out()
-    views = Views()
+    images, formats, buttons, answer, views = _lay_out()
     start, cancel, _, shown = buttons
     archive, table, status, _ = answer
     views.bind(images, archive, _LIMITS)
@@ -205,8 +204,8 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> tuple[gr.Dataframe, gr.F
     return table, images
 
 
-def _lay_out() -> tuple[gr.File, gr.CheckboxGroup, list[Any], list[Any]]:
-    """Return images and formats; start, cancel, download and filter; the parts of a `BatchAnswer`."""
+def _lay_out() -> tuple[gr.File, gr.CheckboxGroup, list[Any], list[Any], Views]:
+    """Return images and formats; start, cancel, download, filter; the parts of a `BatchAnswer`; views."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=280):
             # DICOM files often have no ending, so every file may be chosen; a bad one gives a row.
@@ -257,6 +256,7 @@ def _lay_out() -> tuple[gr.File, gr.CheckboxGroup, list[Any], list[Any]]:
         buttons=["copy", "fullscreen"],
         elem_id="batch-table",
     )
+    views = Views()
     gallery = gr.Gallery(
         label=text.BATCH_OVERLAYS,
         columns=4,
@@ -267,7 +267,7 @@ def _lay_out() -> tuple[gr.File, gr.CheckboxGroup, list[Any], list[Any]]:
         buttons=["fullscreen"],
         elem_id="batch-gallery",
     )
-    return images, formats, [start, cancel, archive, shown], [archive, table, status, gallery]
+    return images, formats, [start, cancel, archive, shown], [archive, table, status, gallery], views
 
 
 def _active(start: bool, cancel: bool, archive: bool) -> tuple[gr.Component, ...]:
