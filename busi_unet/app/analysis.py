@@ -11,6 +11,7 @@ from PIL import Image
 
 from busi_unet.app import text
 from busi_unet.imaging.agreement import Agreement, compare_masks
+from busi_unet.imaging.burnt_in import Box
 from busi_unet.imaging.measure import Lesion, measure_image
 from busi_unet.imaging.overlay import (
     COLORS,
@@ -66,6 +67,9 @@ class Analysis:
         corrected: bool (H, W), the mask after a correction by hand, or None.
         reference: what to compare the outline with, or None.
         look: how it is drawn.
+        warnings: what may make the image hard to trust, a sentence each.
+        text_boxes: where text is burnt into the image, see `imaging.burnt_in`.
+        panels: left and right, where two images are side by side.
         in_box: whether its file is in the page's box, so that another frame of it can be read.
         number: of the event that set the image on its page, see `newest.py`.
     """
@@ -82,6 +86,9 @@ class Analysis:
     corrected: np.ndarray | None = None
     reference: Mask | None = None
     look: Look = Look()
+    warnings: tuple[str, ...] = ()
+    text_boxes: tuple[Box, ...] = ()
+    panels: tuple[Box, ...] = ()
     in_box: bool = True
     number: int = 0
 

@@ -21,10 +21,11 @@ from busi_unet.app.model import ModelInUse
 from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.errors import UsageError
 from busi_unet.imaging.agreement import Agreement
+from busi_unet.imaging.burnt_in import text_remark
 from busi_unet.imaging.contours import trace_contours
 from busi_unet.imaging.formats import Result, files_of
 from busi_unet.imaging.overlay import draw_agreement
-from busi_unet.imaging.quality import image_warnings
+from busi_unet.imaging.quality import scan_box
 from busi_unet.io.html import render
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def drawing(analysis: Analysis, model: ModelInUse) -> Answer:
         "findings": findings(
             analysis, model, prediction, text.details(prediction, model.predictor.config.calibration)
         ),
-        "anyway": gr.Button(visible=prediction.label is None),
+        **_tools(analysis, refused=prediction.label is None),
         "measurements": [measurement_row(*each) for each in enumerate(prediction.measurements, start=1)],
         "agreement": agreement_in_words(analysis, agreement),
         "agreement_image": shared,
@@ -114,6 +115,20 @@ def whole(analysis: Analysis, model: ModelInUse) -> Answer:
         ),
         "threshold": gr.Slider(value=own, **THRESHOLD_ON),
         "pixel_size": gr.Number(value=analysis.pixel_size_mm, info=info),
+        "crop_box": ",".join(map(str, scan_box(image.pixels))),
+    }
+
+
+def _tools(analysis: Analysis | None, *, refused: bool = False) -> Answer:
+    """Return the buttons for what an image needs first, and why it is not to be shared as it is."""
+    boxes, panels = (analysis.text_boxes, analysis.panels) if analysis else ((), ())
+    return {
+        "anyway": gr.Button(visible=refused),
+        "crop_start": gr.Button(visible=refused or bool(boxes or panels)),
+        "left": gr.Button(visible=bool(panels)),
+        "right": gr.Button(visible=bool(panels)),
+        "blacken": gr.Button(visible=bool(boxes)),
+        "share": text_remark(boxes, analysis.image.pixels.shape) if boxes else "",
     }
 
 
@@ -138,7 +153,7 @@ def nothing_drawn(*sentences: str, headline: str = "") -> Answer:
         "legend": "",
         "verdict": card("refused" if headline else "empty", headline, sentences),
         "findings": "",
-        "anyway": gr.Button(visible=False),
+        **_tools(None),
         "measurements": [],
         "agreement": "",
     }
@@ -175,6 +190,7 @@ def report(
         **analysis.to_dict(prediction),
         "agreement": agreement and agreement.to_dict(),
         "warnings": list(_warnings(analysis, prediction)),
+        "text_boxes": [list(box) for box in analysis.text_boxes],
         "weights": model.to_dict(),
     }
 
@@ -203,8 +219,10 @@ def findings(analysis: Analysis, model: ModelInUse, prediction: Prediction, foun
 
 
 def _warnings(analysis: Analysis, prediction: Prediction) -> tuple[str, ...]:
-    """Return what may mislead the model in an image; of one that was not analysed there is nothing to say."""
-    return () if prediction.label is None else image_warnings(analysis.image)
+    """Return what may mislead the model in an image that was analysed; of any, what may identify someone."""
+    remark = text_remark(analysis.text_boxes, analysis.image.pixels.shape)
+    misleading = () if prediction.label is None else analysis.warnings
+    return (*misleading, remark) if remark else misleading
 
 
 def notes(analysis: Analysis, prediction: Prediction) -> list[str]:

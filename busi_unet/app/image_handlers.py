@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import re
 import shutil
 import tempfile
@@ -16,7 +15,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from busi_unet.app import image_answer, text
+from busi_unet.app import arguments, image_answer, text
 from busi_unet.app.analysis import Analysis, Look
 from busi_unet.app.answers import answer_folder, cache_folder, described, shown_errors
 from busi_unet.app.batch import find_row
@@ -30,9 +29,10 @@ from busi_unet.app.newest import Newest
 from busi_unet.app.recent import Recent
 from busi_unet.errors import BusiUNetError, UsageError
 from busi_unet.imaging.agreement import decode_reference
+from busi_unet.imaging.burnt_in import Box, blacken, text_boxes
+from busi_unet.imaging.quality import image_warnings, panel_boxes
 from busi_unet.io.decode import EXTENSIONS, DecodedImage, load_pixels, pixel_count, read_image
 from busi_unet.io.pillow_files import over_black
-from busi_unet.io.scale import is_plausible
 
 MAX_IMAGE_MEGABYTES = 50
 # Channels that differ by less are the noise of a JPEG.
@@ -104,17 +104,17 @@ class ImageHandlers:
             gr.Error: no image, or one that cannot be used; an argument out of its range; or no weights can
                 be loaded.
         """
-        threshold = _number(threshold, "threshold")
-        opacity = _number(Look.opacity if opacity is None else opacity, "opacity")
+        threshold = arguments.number(threshold, "threshold")
+        opacity = arguments.number(Look.opacity if opacity is None else opacity, "opacity")
         if threshold is not None and not 0 < threshold < 1:
             raise UsageError(f"The threshold is {threshold:g}.", "Choose it between 0 and 1.")
         with turn(0 if image is None else pixel_count(image)):
             analysis = self._analyse(
-                _decoded(image, _number(clip_frame, "clip_frame")),
-                anyway=_switch(analyse_anyway, "analyse_anyway"),
-                pixel_size_mm=_pixel_size(_number(pixel_size_mm, "pixel_size_mm")),
+                _decoded(image, arguments.number(clip_frame, "clip_frame")),
+                anyway=arguments.switch(analyse_anyway, "analyse_anyway"),
+                pixel_size_mm=arguments.pixel_size(arguments.number(pixel_size_mm, "pixel_size_mm")),
                 threshold=threshold,
-                look=Look(view, color, opacity, _switch(diameters, "diameters")),
+                look=Look(view, color, opacity, arguments.switch(diameters, "diameters")),
             )
             return image_answer.public_answer(analysis, self._model())
 
@@ -143,7 +143,7 @@ class ImageHandlers:
         known = clip_frame is None and bool(image.spacing_mm or image.regions)
         return self._analyse(
             image,
-            pixel_size_mm=None if known else _typed_size(pixel_size_mm),
+            pixel_size_mm=None if known else arguments.typed_size(pixel_size_mm),
             look=Look(*look),
             colors=colors,
             name=result_name(path),
@@ -168,6 +168,26 @@ class ImageHandlers:
     def go_back(self, request: gr.Request, event: gr.SelectData, *_inputs: Any) -> Analysis:
         """Return the analysis that was clicked among the last images; the network is not asked again."""
         return replace(self.recent.get(request.session_hash, event.value["image"]["path"]), in_box=False)
+
+    def analyse_part(
+        self, analysis: Analysis | None, box: str | Box, _pixel_size_mm: float | None, *look: Any
+    ) -> Analysis:
+        """Analyse a part of the kept image as a new one; the box may be text, with commas between."""
+        analysis = _required(analysis)
+        box = arguments.box(box) if isinstance(box, str) else box
+        return self._renewed(analysis, analysis.image.crop(box), text.CROPPED, look)
+
+    def analyse_panel(self, side: int, analysis: Analysis | None, *inputs: Any) -> Analysis:
+        """Analyse the left (0) or right (1) of two images that are side by side, as `analyse_part` does."""
+        return self.analyse_part(analysis, _required(analysis).panels[side], *inputs)
+
+    def analyse_blackened(
+        self, analysis: Analysis | None, _pixel_size_mm: float | None, *look: Any
+    ) -> Analysis:
+        """Analyse the kept image as a new one, without the text that was found in it."""
+        analysis = _required(analysis)
+        pixels = blacken(analysis.image.pixels, analysis.text_boxes)
+        return self._renewed(analysis, replace(analysis.image, pixels=pixels), text.BLACKENED, look)
 
     def take(
         self,
@@ -241,9 +261,9 @@ class ImageHandlers:
 
     def measure_in_mm(self, analysis: Analysis | None, pixel_size_mm: float | None) -> Answer:
         """Return the kept image with a pixel size that the visitor typed, or without one again."""
-        size = _typed_size(pixel_size_mm)
-        reset = {"pixel_size": None} if pixel_size_mm and size is None else {}
-        return {"kept": analysis and replace(analysis, pixel_size_mm=size), **reset}
+        used = arguments.typed_size(pixel_size_mm)
+        reset = {"pixel_size": None} if pixel_size_mm and used is None else {}
+        return {"kept": analysis and replace(analysis, pixel_size_mm=used), **reset}
 
     def compare(self, analysis: Analysis | None, references: list[bytes] | None) -> Answer:
         """Return the kept image with reference masks that the visitor brings, encoded images to be united."""
@@ -294,7 +314,25 @@ class ImageHandlers:
         return {"files": image_answer.write_downloads(analysis, self._model(), formats)}
 
     def _analyse(self, image: DecodedImage, **settings: Any) -> Analysis:
-        return Analysis(image, self._model().predictor.run([image.pixels])[0], **settings)
+        return Analysis(
+            image,
+            self._model().predictor.run([image.pixels])[0],
+            warnings=image_warnings(image),
+            text_boxes=text_boxes(image.pixels),
+            panels=panel_boxes(image.pixels),
+            **settings,
+        )
+
+    def _renewed(self, analysis: Analysis, image: DecodedImage, made: str, look: tuple[Any, ...]) -> Analysis:
+        """Analyse what was made of an image; its name says how."""
+        return self._analyse(
+            image,
+            name=analysis.name if analysis.name.endswith(made) else f"{analysis.name} {made}",
+            remark=analysis.remark,
+            pixel_size_mm=analysis.pixel_size_mm,
+            look=Look(*look),
+            in_box=False,
+        )
 
     def _set(self, analysis: Analysis | None, threshold: float | None, *look: Any) -> Analysis:
         analysis = _required(analysis)
@@ -352,45 +390,6 @@ def _colors(path: str | Path, index: int) -> bytes | None:
     stream = io.BytesIO()
     pixels.save(stream, "PNG", compress_level=1)
     return stream.getvalue()
-
-
-def _number(value: Any, name: str) -> float | None:
-    """Return a number that a caller of the API may have sent as text."""
-    try:
-        number = None if value is None else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if number is not None and not math.isfinite(number):
-        raise UsageError(f"{name} is {str(value)[:20]!r}, not a number.", "Send a number, such as 0.5.")
-    return number
-
-
-def _switch(value: Any, name: str) -> bool:
-    """Return a truth value that a caller of the API may have sent as text."""
-    switch = {"true": True, "1": True, "false": False, "0": False, "none": False}.get(str(value).lower())
-    if switch is None:
-        raise UsageError(f"{name} is {str(value)[:20]!r}.", "Send true or false.")
-    return switch
-
-
-def _pixel_size(value: float | None) -> float | None:
-    if value is None:
-        return None
-    if not is_plausible((value, value)):
-        raise UsageError(f"A pixel of {value:g} mm is not plausible.", "Type millimetres, such as 0.08.")
-    return float(value)
-
-
-def _typed_size(value: float | None) -> float | None:
-    """Return the pixel size in the page's field, or None with a warning: the image itself can be used.
-
-    An emptied field may give 0.
-    """
-    try:
-        return _pixel_size(value or None)
-    except UsageError as error:
-        gr.Warning(f"{error} It is not used.")
-        return None
 
 
 def _required(analysis: Analysis | None) -> Analysis:

@@ -128,8 +128,26 @@ def _result() -> Parts:
         "verdict": gr.HTML(
             card("empty", "", [text.INVITATION]), label=text.VERDICT, padding=False, elem_id="verdict"
         ),
-        "anyway": gr.Button(text.ANYWAY, visible=False, size="sm", elem_id="anyway"),
     }
+    with gr.Row(elem_id="tools"):
+        for name, label in (
+            ("anyway", text.ANYWAY),
+            ("crop_start", text.CROP_START),
+            ("crop", text.CROP),
+            ("left", text.LEFT),
+            ("right", text.RIGHT),
+            ("blacken", text.BLACKEN),
+        ):
+            parts[name] = gr.Button(
+                label,
+                visible=name == "crop",
+                size="sm",
+                min_width=120,
+                variant="primary" if name == "crop" else "secondary",
+                elem_id=name.replace("_", "-"),
+            )
+    # Left, top, right and bottom in pixels; what is drawn over the image is written here.
+    parts["crop_box"] = gr.Textbox(visible="hidden", elem_id="crop-box")
     parts |= lay_out_clip()
     with gr.Row(elem_id="shown"):
         parts |= {
@@ -155,7 +173,7 @@ def _shown_image(name: str, label: str, **options: Any) -> gr.Image:
 
 def _measurements() -> Parts:
     with gr.Tab(text.MEASUREMENTS):
-        return {
+        parts: Parts = {
             "measurements": gr.Dataframe(
                 headers=list(text.MEASUREMENT_HEADERS),
                 label=text.MEASUREMENTS_LABEL,
@@ -167,6 +185,8 @@ def _measurements() -> Parts:
                 elem_id="measurements",
             )
         }
+        gr.Markdown(text.MEASUREMENT_LEGEND, elem_id="measurement-legend")
+    return parts
 
 
 def _comparison() -> Parts:
@@ -232,6 +252,7 @@ def formats_to_choose(elem_id: str) -> gr.CheckboxGroup:
 def _downloads() -> Parts:
     with gr.Tab(text.DOWNLOAD):
         return {
+            "share": gr.Markdown("", elem_id="share"),
             "formats": formats_to_choose("formats"),
             "make_files": gr.Button(text.MAKE_FILES, variant="primary", elem_id="make-files"),
             "files": gr.File(label=text.FILES, interactive=False, elem_id="downloads"),

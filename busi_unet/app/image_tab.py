@@ -39,14 +39,15 @@ _FIRST_TAB_JS = """() => document.querySelector("button[role=tab]").click()"""
 _LOOK = ("view", "color", "opacity", "diameters")
 _SETTINGS = ("threshold", *_LOOK)
 _DRAWN = (
-    *("overlay", "legend", "report", "verdict", "findings", "anyway"),
+    *("overlay", "legend", "report", "verdict", "findings"),
+    *("anyway", "crop_start", "left", "right", "blacken", "share"),
     *("measurements", "agreement", "agreement_image"),
 )
 # What is made of a result: put away when that changes, so that nothing stale is taken home.
 _MADE = ("files", "pair_file")
 _WHOLE = (
     *(*_DRAWN, *_MADE, "kept", "original", *CLIP, "threshold", "pixel_size"),
-    *("reference", "editor", "number", "recent"),
+    *("reference", "editor", "number", "recent", "crop_box"),
 )
 
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
@@ -204,6 +205,16 @@ def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> Callable[..., None]
     sets_image(parts["clip_frame"].input, take_frame, "image", "clip_frame", number_js=FRAME_JS)
     chosen = sets_image(parts["examples"].select, take_example, others=["image", "capture"])
     chosen.then(lambda: gr.Gallery(selected_index=None), outputs=parts["examples"], **_HELPER)
+
+    def change(name: str, analyse: Callable[..., Any], *inputs: str) -> None:
+        """Analyse what is made of the kept image by a button."""
+        take = functools.partial(handlers.take, analyse)
+        sets_image(parts[name].click, take, "kept", *inputs, others=["image", "capture"])
+
+    change("crop", handlers.analyse_part, "crop_box")
+    change("left", functools.partial(handlers.analyse_panel, 0))
+    change("right", functools.partial(handlers.analyse_panel, 1))
+    change("blacken", handlers.analyse_blackened)
     back = sets_image(parts["recent"].select, take_recent, others=["image", "capture"])
     back.then(lambda: gr.Gallery(selected_index=None), outputs=parts["recent"], **_HELPER)
     for name in ("image", "capture"):

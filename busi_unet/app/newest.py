@@ -15,6 +15,7 @@ from typing import Any
 
 # The arguments of a numbered event; the first becomes its number.
 _NUMBER_JS = """(...values) => {
+    delete document.body.dataset.crop;
     document.body.dataset.stale = "";
     for (const toast of document.querySelectorAll("#told, .toast-close")) toast.click();
     values[0] = window.newestImage = (window.newestImage ?? 0) + 1;

@@ -98,6 +98,7 @@
     document.addEventListener("click", (event) => {
         if (event.target.closest?.("#batch-folder")) return folder.click();
         // The buttons of a panel keep their own meaning; an image in full screen is looked at.
+        if ("crop" in document.body.dataset) return;
         const panel = event.target.closest?.("#original, #overlay");
         const own = event.target.closest?.("button:not(:has(> .image-frame)), a");
         if (panel && !own && !panel.querySelector(".fullscreen") && !document.fullscreenElement) image.click();
@@ -150,6 +151,58 @@
         if (!slider) return;
         document.querySelector("#clip")?.style.setProperty("--frame", (slider.value - 0.5) / slider.max);
     });
+    // The crop tool: a box over the original, in pixels of the image; it starts where the scan is.
+    const frame = document.body.appendChild(Object.assign(document.createElement("div"), { id: "crop-frame" }));
+    const field = () => document.querySelector("#crop-box :is(textarea, input)");
+    const onImage = () => {
+        const image = document.querySelector("#original img"), place = image.getBoundingClientRect();
+        const scale = Math.min(place.width / image.naturalWidth, place.height / image.naturalHeight);
+        return {
+            scale, width: image.naturalWidth, height: image.naturalHeight,
+            left: place.left + scrollX + (place.width - scale * image.naturalWidth) / 2,
+            top: place.top + scrollY + (place.height - scale * image.naturalHeight) / 2,
+        };
+    };
+    const showFrame = () => {
+        if (!("crop" in document.body.dataset) || !document.querySelector("#original img")) return;
+        const [left, top, right, bottom] = field().value.split(",").map(Number), at = onImage();
+        Object.assign(frame.style, {
+            left: `${at.left + at.scale * left}px`, top: `${at.top + at.scale * top}px`,
+            width: `${at.scale * (right - left)}px`, height: `${at.scale * (bottom - top)}px`,
+        });
+    };
+    const pixel = (event) => {
+        const at = onImage(), within = (value, most) => Math.round(Math.min(Math.max(value, 0), most));
+        return [
+            within((event.pageX - at.left) / at.scale, at.width),
+            within((event.pageY - at.top) / at.scale, at.height),
+        ];
+    };
+    let from = null;
+    document.addEventListener("click", (event) => {
+        if (event.target.closest?.("#crop-start")) {
+            document.body.dataset.crop = "";
+            showFrame();
+        }
+    });
+    document.addEventListener("pointerdown", (event) => {
+        if (!("crop" in document.body.dataset) || !event.target.closest?.("#original")) return;
+        event.preventDefault();
+        from = pixel(event);
+    });
+    document.addEventListener("pointermove", (event) => {
+        if (!from) return;
+        const [x, y] = pixel(event);
+        field().value = [
+            Math.min(x, from[0]), Math.min(y, from[1]), Math.max(x, from[0]), Math.max(y, from[1]),
+        ].join(",");
+        showFrame();
+    });
+    document.addEventListener("pointerup", () => {
+        if (from) field().dispatchEvent(new Event("input", { bubbles: true }));
+        from = null;
+    });
+    addEventListener("resize", showFrame);
     new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
     name();
 }

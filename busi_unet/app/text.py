@@ -43,22 +43,18 @@ DISPLAY, VIEW, OPACITY, COLOR, DIAMETERS = "Display", "Show", "Opacity", "Colour
 THRESHOLD, THRESHOLD_INFO = "Threshold", "Lesion probability of a pixel."
 THRESHOLD_UNUSED = "Not in use: the mask was corrected by hand."
 VIEWS = (
-    "Outline and tint",
-    "Outline",
-    "Tint",
-    "Boundary band",
-    "Uncertainty",
-    "Lesion probability",
-    "Class activation map",
+    *("Outline and tint", "Outline", "Tint", "Boundary band"),
+    *("Uncertainty", "Lesion probability", "Class activation map"),
 )
 ORIGINAL, OVERLAY = "Original", "Overlay"
 PROBABILITIES, VERDICT, FINDINGS = "Class probabilities", "Verdict", "Findings"
 MASK, CONTOURS = "Mask", "Contours"
 ANYWAY, ANALYSING = "Analyse anyway", "Analysing…"
+CROP_START, CROP, LEFT, RIGHT = "Crop", "Analyse this part", "Only the left image", "Only the right image"
+BLACKEN, CROPPED, BLACKENED = "Blacken the text", "(cropped)", "(blackened)"
+NO_BOX = ("There is no box.", "Press Crop, and draw one over the image.")
 NOT_ANALYSED, ANALYSED_ANYWAY = "Not analysed", "Analysed anyway, not reliable"
-REFUSED_HELP = (
-    "If it is a breast ultrasound image, crop it to the scan alone and choose it again, or analyse it anyway."
-)
+REFUSED_HELP = "If it is a breast ultrasound image, crop it to the scan alone, or analyse it anyway."
 
 # One image: what can be done with it.
 MEASUREMENTS, MEASUREMENTS_LABEL = "Measure", "Lesions, the largest first"
@@ -66,12 +62,14 @@ MEASUREMENT_HEADERS = (
     *("No.", "Area", "Longest diameter", "Perpendicular", "Width × height"),
     *("Taller than wide", "Below the skin", "Left, top – right, bottom"),
 )
+MEASUREMENT_LEGEND = (
+    "Perpendicular: the longest line at right angles to the longest diameter. Taller than wide counts toward "
+    "malignancy. Below the skin: from the skin line to the lesion's top; ≥ if the image may be cut there."
+)
 REFERENCE = "Compare"
 REFERENCE_LABEL = "Reference masks of the image's size, white is lesion; several are united"
-AGREEMENT, AGREEMENT_LEGEND = (
-    "Agreement",
-    "Blue: in both. Vermillion: predicted only. Yellow: in the reference only.",
-)
+AGREEMENT = "Agreement"
+AGREEMENT_LEGEND = "Blue: in both. Vermillion: predicted only. Yellow: in the reference only."
 CORRECT, CORRECT_START, CORRECT_APPLY = "Correct", "Start from this mask", "Measure it"
 CORRECT_DROP, EDITOR = "Undo all", "Paint the lesion, erase what is not lesion"
 PAIR_CLASS, MAKE_PAIR, PAIR_FILE = (
@@ -172,7 +170,10 @@ BATCH_FILES, BATCH_FOLDER = "Images, zips or a folder", "Choose a folder"
 BATCH_START, BATCH_CANCEL = "Analyse all", "Cancel"
 BATCH_DOWNLOAD, BATCH_PROGRESS, BATCH_OVERLAYS = "Download all results", "Progress", "Overlays"
 BATCH_TABLE = "Images"
-BATCH_TABLE_HINT = "Classes in percent. The ⋮ of a heading sorts; a click on a row opens its image."
+BATCH_TABLE_HINT = (
+    "Classes in percent; prediction set: those that cannot be excluded. Flag: malignant above the alert "
+    "threshold. The ⋮ of a heading sorts; a click on a row opens its image."
+)
 BATCH_HEADERS = (
     *("No.", "Image", "Class", "Flag", *(name.capitalize() for name in CLASS_NAMES)),
     *("Prediction set", "Lesions", "Longest", "Unit", "Remarks"),

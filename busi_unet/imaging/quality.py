@@ -10,6 +10,7 @@ from busi_unet.io.decode import DecodedImage
 
 _SMALL_SIDE = 128
 _FLAT_RANGE, _LOW_RANGE = 8, 32
+_BLACK = 12
 _GAP_RANGE, _GAP_PLACE = 10, (0.3, 0.7)
 
 
@@ -56,3 +57,16 @@ def panel_boxes(image: np.ndarray) -> tuple[Box, ...]:
         if stop - start >= 2 and central and all(filled):
             return (0, 0, start, height), (stop, 0, width, height)
     return ()
+
+
+def scan_box(image: np.ndarray) -> Box:
+    """Return where in an image, uint8 (H, W), the scan lies, without dark margins and the text in them.
+
+    It is the largest region where most pixels are brighter than black; all of the image where there is none.
+    """
+    bright = ndimage.uniform_filter((image > _BLACK).astype(np.float32), max(3, min(image.shape) // 30)) > 0.5
+    regions, count = ndimage.label(bright)
+    if not count:
+        return (0, 0, image.shape[1], image.shape[0])
+    down, across = ndimage.find_objects(regions)[np.bincount(regions.ravel())[1:].argmax()]
+    return (across.start, down.start, across.stop, down.stop)

@@ -6,7 +6,7 @@ import io
 import itertools
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -64,6 +64,24 @@ class DecodedImage:
     regions: tuple[Region, ...] = ()
     aspect: float = 1.0
     remarks: tuple[str, ...] = ()
+
+    def crop(self, box: tuple[int, int, int, int]) -> DecodedImage:
+        """Return the part in a box (left, top, right, bottom), its scale kept.
+
+        Raises:
+            UnreadableImageError: it is smaller than 16 pixels a side.
+        """
+        left, top = max(0, box[0]), max(0, box[1])
+        part = self.pixels[top : max(0, box[3]), left : max(0, box[2])]
+        if min(part.shape) < MIN_SIDE:
+            raise UnreadableImageError(
+                "The part is too small to analyse.", f"Choose one of at least {MIN_SIDE} pixels a side."
+            )
+        regions = tuple(
+            replace(region, box=tuple(side - (left, top)[i % 2] for i, side in enumerate(region.box)))
+            for region in self.regions
+        )
+        return replace(self, pixels=part.copy(), regions=regions)
 
     def spacing_of(self, mask: np.ndarray) -> tuple[Spacing | None, tuple[str, ...]]:
         """Return the spacing where a mask, bool (H, W), lies, and a remark where its regions give none."""

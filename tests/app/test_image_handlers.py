@@ -15,7 +15,7 @@ import numpy as np
 import pypdf
 import pytest
 from fakes.dicom_files import dicom, region
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from busi_unet.app import image_handlers, text
 from busi_unet.app.analysis import Analysis, Look
@@ -346,8 +346,56 @@ def test_a_typed_pixel_size_measures_in_millimetres(handlers: ImageHandlers, ana
     assert millimetres["report"]["measurements"][0]["area_mm2"] == pytest.approx(area / 100)
     assert millimetres["report"]["pixel_size_from"] == "typed" and "0.1 mm" in millimetres["findings"]
     with pytest.warns(UserWarning, match="50 mm"):
-        assert handlers.measure_in_mm(typed, 50)["kept"].pixel_size_mm is None
+        rejected = handlers.measure_in_mm(typed, 50)
+    assert rejected["kept"].pixel_size_mm is rejected["pixel_size"] is None
     assert handlers.measure_in_mm(typed, 0)["kept"].pixel_size_mm is None
+
+
+def test_a_part_is_a_new_image_of_the_same_scale(handlers: ImageHandlers, upload: Callable[..., str]) -> None:
+    file = dicom(np.asarray(IMAGE), SequenceOfUltrasoundRegions=[region((0, 0, 119, 71))])
+    analysis = handlers.analyse(upload(file, "scan.dcm"), None, *LOOK)
+    part = handlers.analyse_part(analysis, "20,10,100,60", None, *LOOK)
+    assert part.name == "scan (cropped)" and not part.in_box
+    assert (part.image.pixels == np.asarray(IMAGE)[10:60, 20:100]).all()
+    assert part.image.spacing_of(np.ones((50, 80), bool))[0] == (0.1, 0.1)
+    assert handlers.analyse_part(part, (0, 0, 40, 40), None, *LOOK).name == "scan (cropped)"
+    with pytest.raises(BusiUNetError, match="16 pixels"):
+        handlers.analyse_part(analysis, "20,10,25,60", None, *LOOK)
+    with pytest.raises(UsageError, match="box"):
+        handlers.analyse_part(analysis, "", None, *LOOK)
+
+
+def test_one_of_two_images_side_by_side_can_be_chosen(
+    handlers: ImageHandlers, analysis: Analysis, upload: Callable[..., str]
+) -> None:
+    assert not _whole(handlers, analysis)["left"].visible
+    scan = np.asarray(IMAGE)
+    pair = np.hstack([scan, np.zeros((72, 10), np.uint8), scan[:, ::-1]])
+    both = handlers.analyse(upload(Image.fromarray(pair)), None, *LOOK)
+    answer = _whole(handlers, both)
+    assert answer["left"].visible and answer["crop_start"].visible
+    assert any("side by side" in warning for warning in answer["report"]["warnings"])
+    right = handlers.analyse_panel(1, both, None, *LOOK)
+    assert (right.image.pixels == scan[:, ::-1]).all()
+
+
+def test_text_that_may_identify_the_patient_is_told_and_blackened(
+    handlers: ImageHandlers, upload: Callable[..., str]
+) -> None:
+    named = Image.new("L", (200, 140))
+    named.paste(IMAGE, (40, 60))
+    ImageDraw.Draw(named).text((10, 10), "DOE, JANE", fill=220)
+    analysis = handlers.analyse(upload(named), None, *LOOK)
+    answer = _whole(handlers, analysis)
+    assert answer["blacken"].visible and "top left" in answer["share"]
+    assert answer["share"] in answer["findings"] and answer["report"]["text_boxes"]
+    left, top, right, bottom = map(int, answer["crop_box"].split(","))
+    assert abs(left - 40) < 5 and abs(top - 60) < 5 and abs(right - 160) < 5 and abs(bottom - 132) < 5
+
+    black = handlers.analyse_blackened(analysis, None, *LOOK)
+    assert black.name == "upload (blackened)" and not black.image.pixels[:50].any()
+    assert (black.image.pixels[60:] == analysis.image.pixels[60:]).all()
+    assert not _whole(handlers, black)["blacken"].visible
 
 
 def test_a_pixel_size_typed_before_counts_unless_the_file_has_its_own(

@@ -15,7 +15,7 @@ import pypdf
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from fakes.dicom_files import PATIENT, dicom, region
-from PIL import Image
+from PIL import Image, ImageDraw
 from playwright.sync_api import Page, Request, expect
 
 from busi_unet.app import text
@@ -158,6 +158,7 @@ def test_a_bad_file_gives_a_sentence_and_the_app_goes_on(page: Page, image: Path
     expect(page.locator("#overlay img")).to_have_count(0)
 
     page.get_by_label("Clear").click()
+    expect(page.get_by_test_id("toast-body")).to_have_count(0)
     page.set_input_files(UPLOAD, image)
     expect(page.locator("#overlay img")).to_be_visible()
 
@@ -357,6 +358,43 @@ def test_a_refused_image_can_be_analysed_anyway(page: Page, tmp_path: Path) -> N
     expect(page.locator("#verdict")).to_contain_text("Analysed anyway")
     expect(page.locator("#verdict tr")).to_have_count(3)
     expect(page.get_by_role("button", name="Analyse anyway")).to_be_hidden()
+
+
+def test_an_image_with_a_name_is_blackened_and_cropped(page: Page, tmp_path: Path) -> None:
+    scan = make_phantom("malignant", seed=0, size=(120, 200)).image
+    named = Image.new("L", (240, 180))
+    named.paste(Image.fromarray(scan), (20, 50))
+    ImageDraw.Draw(named).text((10, 10), "DOE, JANE", fill=220)
+    named.save(tmp_path / "named.png")
+    page.set_input_files(UPLOAD, tmp_path / "named.png")
+    expect(page.locator("#findings")).to_contain_text("Text at the top left")
+
+    page.get_by_role("button", name="Blacken the text").click()
+    expect(page.locator("#verdict")).to_contain_text("named (blackened)")
+    expect(page.get_by_role("button", name="Blacken the text")).to_be_hidden()
+    assert not _pixels(page, "#original")[:40].any()
+
+    page.get_by_label("Last image, named", exact=True).click()
+    expect(page.locator("#verdict")).not_to_contain_text("blackened")
+    page.get_by_role("button", name="Crop").click()
+    frame, panel = page.locator("#crop-frame"), page.locator("#original img").bounding_box()
+    scale = min(panel["width"] / 240, panel["height"] / 180)
+    left, top = (
+        panel[corner] + (panel[side] - scale * pixels) / 2
+        for corner, side, pixels in (("x", "width", 240), ("y", "height", 180))
+    )
+    proposed = frame.bounding_box()
+    assert abs(proposed["x"] - left - 20 * scale) < 6 * scale
+    assert abs(proposed["height"] - 120 * scale) < 12 * scale
+    page.mouse.move(left + 60 * scale, top + 60 * scale)
+    page.mouse.down()
+    page.mouse.move(left + 180 * scale, top + 150 * scale, steps=3)
+    page.mouse.up()
+    page.get_by_role("button", name="Analyse this part").click()
+    expect(page.locator("#verdict")).to_contain_text("named (cropped)")
+    expect(frame).to_be_hidden()
+    width, height = _natural_size(page, "#original")
+    assert abs(width - 120) <= 2 and abs(height - 90) <= 2
 
 
 def test_downloads_hold_the_result(page: Page, image: Path, tmp_path: Path) -> None:
