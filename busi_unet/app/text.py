@@ -178,7 +178,7 @@ BATCH_HEADERS = (
     *("No.", "Image", "Class", "Flag", *(name.capitalize() for name in CLASS_NAMES)),
     *("Prediction set", "Lesions", "Longest", "Unit", "Remarks"),
 )
-BATCH_FLAG = "⚑\u00a0flagged"
+BATCH_FLAG = "⚑ flagged"
 BATCH_FILTER, BATCH_ALL, BATCH_FLAGGED, BATCH_REFUSED = "Show", "All", "Flagged", "Not analysed"
 BATCH_CHANGED = ("The files are not those of this table any more.", "Analyse them again.")
 BATCH_STOPPING = "Stopping after this image…"
