@@ -149,18 +149,14 @@ async def measure(
     log = Log()
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=args.clients)
     async with httpx.AsyncClient(base_url=f"{url}/gradio_api", timeout=ANSWER_LIMIT, limits=limits) as http:
-        expected = {upload.name: await ask(http, upload) for upload in uploads}
+        expected = {upload.name: (await persist(http, upload, log))[0] for upload in uploads}
         for upload in [*uploads, *uploads]:
-            start = time.monotonic()
-            await ask(http, upload)
-            log.alone[upload.kind].append(time.monotonic() - start)
+            log.alone[upload.kind].append((await persist(http, upload, log))[1])
         large = next(upload for upload in uploads if upload.kind == "large")
         while len(log.beside) < 5:
-            answer = asyncio.create_task(ask(http, large))
+            answer = asyncio.create_task(persist(http, large, log))
             while not answer.done():
-                start = time.monotonic()
-                await ask(http, uploads[0])
-                log.beside.append(time.monotonic() - start)
+                log.beside.append((await persist(http, uploads[0], log))[1])
         watching = asyncio.create_task(watch(process, log))
         start = time.monotonic()
         await asyncio.gather(
@@ -189,20 +185,25 @@ async def client(
             await hang_up(http, upload, chance)
             log.counts[kind] += 1
             continue
-        while True:
-            start = time.monotonic()
-            try:
-                answer = await ask(http, upload)
-            except (httpx.HTTPError, ValueError) as error:
-                log.wrong.append(f"{upload.name}: {error!r}")
-                break
-            if answer is not None:
-                log.seconds[kind].append(time.monotonic() - start)
-                if answer != expected[upload.name]:
-                    log.wrong.append(f"{upload.name} was answered as another image: {str(answer)[:300]}")
-                break
-            log.counts["busy"] += 1
-            await asyncio.sleep(BUSY_WAIT * (0.5 + chance.random()))
+        try:
+            answer, seconds = await persist(http, upload, log)
+        except (httpx.HTTPError, ValueError) as error:
+            log.wrong.append(f"{upload.name}: {error!r}")
+            continue
+        log.seconds[kind].append(seconds)
+        if answer != expected[upload.name]:
+            log.wrong.append(f"{upload.name} was answered as another image: {str(answer)[:300]}")
+
+
+async def persist(http: httpx.AsyncClient, upload: Upload, log: Log) -> tuple[Any, float]:
+    """Ask until the app is not busy; return its answer and how many seconds that took."""
+    while True:
+        start = time.monotonic()
+        answer = await ask(http, upload)
+        if answer is not None:
+            return answer, time.monotonic() - start
+        log.counts["busy"] += 1
+        await asyncio.sleep(BUSY_WAIT)
 
 
 async def ask(http: httpx.AsyncClient, upload: Upload) -> Any:
