@@ -99,9 +99,9 @@ def _source(given: Path, scratch: Path) -> Found:
     return Found("refused" if text else "read", None, tuple(source.warnings), text)
 
 
-def _cells(path: Path) -> list[list[str]]:
+def _cells(path: Path) -> list[list[str]] | None:
     rows = read_table(path, ())
-    return [list(rows[0]), *(list(row.values()) for row in rows)] if rows else []
+    return [list(rows[0]), *(list(row.values()) for row in rows)] if rows else None
 
 
 # --- Second readers ------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def _by_opencv(content: bytes) -> np.ndarray | None:
 def _by_tifffile(path: Path) -> np.ndarray | None:
     with tifffile.TiffFile(path) as file:
         page = file.pages[0]
-        if page.tags.valueof(279 if page.tags.valueof(322) is None else 325) is None:
+        if not sum(page.databytecounts):
             # Black, by its account.
             return None
         pixels, colours = page.asarray(), int(page.photometric)
@@ -157,6 +157,9 @@ def _by_tifffile(path: Path) -> np.ndarray | None:
                 pixels = max(pixels.max(), 1) - pixels
     if pixels.dtype == np.uint8 and page.bitspersample < 8 and colours < 2:
         pixels = (pixels * (255 // (2**page.bitspersample - 1))).astype(np.uint8)
+    if pixels.ndim == 3 and pixels.shape[2] == 4 and 0 in page.extrasamples:
+        # No alpha, but a channel of unknown meaning.
+        pixels = pixels[..., :3]
     if pixels.ndim == 3 and pixels.shape[2] == 2:
         pixels = np.asarray(Image.fromarray(pixels, "LA").convert("RGBA"))
     pixels = pixels.swapaxes(0, 1) if turn > 4 else pixels

@@ -255,6 +255,9 @@ def _upright(
 ) -> tuple[Image.Image | np.ndarray, tuple[str, ...]]:
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(name, image.width, image.height)
+    if image.mode == "LAB":
+        # Pillow would take its channels for red, green and blue.
+        raise UnreadableImageError(f"{name} holds colours as LAB.", _HINT)
     try:
         return load_upright(image, stream)
     except Exception as error:

@@ -80,6 +80,12 @@ def test_exif_rotation_is_applied(grey, kind, tmp_path):
         np.testing.assert_array_equal(decode_image(source), np.rot90(grey, k=-1))
 
 
+def test_colours_that_are_not_converted_are_refused(grey):
+    lab = Image.merge("LAB", [Image.fromarray(grey)] * 3)
+    with pytest.raises(UnreadableImageError, match="as LAB"):
+        read_image(encoded(lab, "TIFF"))
+
+
 def test_a_tiff_that_lacks_rows_or_does_not_say_which_end_is_black(grey):
     whole = encoded(Image.fromarray(grey), "TIFF")
     at = whole.index(struct.pack("<H", 278))

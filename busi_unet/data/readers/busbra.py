@@ -20,7 +20,7 @@ def _find(root: Path) -> Path | None:
 def _scan(base: Path) -> Scan:
     found = Scan(base)
     fold_of: dict[str, int] = {}
-    if (base / _FOLDS).is_file():
+    if has_folds := (base / _FOLDS).is_file():
         for row in read_table(base / _FOLDS, ("ID", "kFold")):
             if row["kfold"] in ("1", "2", "3", "4", "5"):
                 fold_of[row["id"]] = int(row["kfold"]) - 1
@@ -40,7 +40,7 @@ def _scan(base: Path) -> Scan:
             found.problems.append(f"Images/{image.name}: its mask Masks/{mask.name} is missing")
         if label not in CLASS_NAMES:
             found.problems.append(f"{_TABLE}: the class {row['pathology']!r} of {stem} is not known")
-        if fold_of and stem not in fold_of:
+        if has_folds and stem not in fold_of:
             found.problems.append(f"{_FOLDS}: {stem} is missing")
         found.cases.append(Case(stem, image, label, (mask,), patient=row["case"], fold=fold_of.get(stem)))
     found.compare(_TABLE, listed, images)

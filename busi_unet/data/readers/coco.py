@@ -52,7 +52,7 @@ def _scan(base: Path) -> Scan:
     for path in _files(base):
         try:
             _scan_file(path, found)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DataLayoutError(
                 f"{path} is not COCO JSON ({type(error).__name__}: {first_line(error)}).",
                 hint="Export it again from the annotation tool.",

@@ -57,6 +57,11 @@ def test_without_official_folds_patients_are_dealt(busbra, prepared_rows):
     assert set(fold_of.values()) == set(range(5))
 
 
+def test_an_empty_table_of_folds_is_not_taken_for_none(busbra, scan):
+    (busbra / "5-fold-cv.csv").write_text("ID,kFold\n")
+    assert all("5-fold-cv.csv" in problem for problem in scan(busbra).problems) and scan(busbra).problems
+
+
 def test_files_that_do_not_fit_the_tables_are_listed_together(busbra, write_image, scan):
     (busbra / "Masks" / "mask_0001-l.png").unlink()
     write_image(busbra / "Images" / "bus_0009-l.png")
