@@ -33,7 +33,7 @@ HEADERS = list(text.BATCH_HEADERS)
 _NUMBERS = {"No.", *(name.capitalize() for name in CLASS_NAMES), "Lesions", "Longest"}
 DATATYPES = ["number" if name in _NUMBERS else "str" for name in HEADERS]
 # Together they fill a window of 1280 pixels.
-_COLUMN_WIDTHS = [f"{width}px" for width in (44, 180, 106, 104, 78, 78, 98, 104, 78, 84, 54, 240)]
+_COLUMN_WIDTHS = [f"{width}px" for width in (44, 166, 124, 104, 76, 76, 98, 104, 76, 82, 54, 244)]
 
 _INVITATION = text.batch_invitation(MAX_IMAGES, MAX_MEGABYTES)
 _THUMBNAIL = (640, 480)
