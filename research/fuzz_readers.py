@@ -35,7 +35,7 @@ JUSTIFIED = (
         "window or lookup table does not fit",
         "rescale intercept comes without a slope",
     ),
-    *("HighBit contradicts", "BitsStored does not fit", "departs from the DICOM standard"),
+    *("HighBit contradicts", "of the bits of its pixels", "departs from the DICOM standard"),
     *(
         "ransparent",
         "metadata is damaged",
@@ -43,6 +43,7 @@ JUSTIFIED = (
         "black or white",
         "by a fax",
         "a zip inside a zip",
+        "damaged in the archive",
     ),
 )
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _LIBJPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")  # JPEG baseline and extended
 _UNFIT = "The file's window or lookup table does not fit its pixels and was not used."
-_UNFIT_BITS = "The file's BitsStored does not fit its pixels and was not used."
+_UNFIT_BITS = "What the file says of the bits of its pixels does not fit them and was not used."
 _DEPTHS = (8, 10, 12, 14, 16)
 
 
@@ -45,7 +45,7 @@ def read_pixels(file: Any, header: Dataset, index: int, length: int, remarks: li
             f"The file says {says}, which does not fit {samples} samples a pixel; it was read by these."
         )
     if samples == 3 and header.file_meta.TransferSyntaxUID in _LIBJPEG:
-        if header.BitsStored != 8:
+        if (header.BitsAllocated, header.BitsStored, header.get("PixelRepresentation") or 0) != (8, 8, 0):
             remarks.append(_UNFIT_BITS)
         return _jpeg(file, header, index, remarks)
     stored = _stored(file, header, index, length, remarks)
