@@ -129,7 +129,7 @@ def describe_config(config: ModelConfig) -> dict[str, str]:
         "Network": f"U-Net, encoder {config.architecture.encoder}, {size} × {size} pixels",
         "Mask": f"pixels from a lesion probability of {thresholds.mask:g}, in images from one of "
         f"{thresholds.lesion:g}"
-        + (f", regions from {percent(thresholds.min_area, 1)} of the image" if thresholds.min_area else ""),
+        + (f", regions from {percent(thresholds.min_area, 2)} of the image" if thresholds.min_area else ""),
         "Alert threshold": f"malignant probability {percent(thresholds.malignant)}",
         "Calibration": _describe_calibration(config.calibration),
     }
