@@ -135,13 +135,15 @@ def test_an_image_pasted_or_dropped_anywhere_is_the_next(page: Page, image: Path
 
 
 def test_a_file_that_is_too_large_is_not_uploaded(page: Page, image: Path) -> None:
+    _analyse(page, image)
     uploads = []
     page.on("request", lambda request: uploads.append(request.url) if "/upload" in request.url else None)
     page.evaluate(_BRING, ["drop", "#image", "large.png", 60 * 1024**2])
     expect(page.locator("#told")).to_contain_text("60.0 MB; an image may have 50 MB")
     assert uploads == []
 
-    _analyse(page, image)
+    page.evaluate(_BRING, ["drop", "#image", "next.png", 160])
+    expect(page.locator("#verdict")).to_contain_text("next")
     expect(page.locator("#told")).to_have_count(0)
 
 
