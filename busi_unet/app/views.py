@@ -33,7 +33,7 @@ class Views:
     """The part of the tab below the table, laid out inside the caller's `gr.Tab`."""
 
     def __init__(self) -> None:
-        with gr.Accordion(_TITLE, open=True, visible=False, elem_id="views") as self.panel:
+        with gr.Accordion(_TITLE, open=False, visible=False, elem_id="views") as self.panel:
             self.chosen = gr.Dropdown([], multiselect=True, label=_CHOICE, info=_INFO, elem_id="views-chosen")
             self._button = gr.Button(_START, size="md", elem_id="views-start")
             self.shown = gr.HTML("", padding=False, elem_id="views-shown")

@@ -29,6 +29,7 @@ def test_two_rows_of_one_patient_are_one_summary(page: Page, tmp_path: Path) -> 
     page.get_by_role("tab", name=MANY_IMAGES).click()
     page.set_input_files("#batch-images input[type=file]", files)
     page.get_by_role("button", name=BATCH_START).click()
+    page.get_by_role("button", name="Several images of one lesion").click()
 
     for name in ("1. 1.dcm", "2. 2.dcm"):
         page.locator("#views-chosen input").click()
