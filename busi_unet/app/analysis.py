@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from busi_unet.app import text
 from busi_unet.imaging.agreement import Agreement, compare_masks
@@ -25,6 +25,7 @@ from busi_unet.io.decode import DecodedImage
 from busi_unet.io.masks import Mask
 
 if TYPE_CHECKING:
+    from busi_unet.inference.correct import Click
     from busi_unet.inference.prediction import Prediction, RawOutput
     from busi_unet.inference.predictor import Predictor
 
@@ -50,6 +51,21 @@ class Look:
     diameters: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """A mask after a correction by hand.
+
+    Attributes:
+        mask: bool (H, W).
+        clicks: that led to it, the newest last.
+        before: the correction that it went on from; None for the network's mask.
+    """
+
+    mask: np.ndarray
+    clicks: tuple[Click, ...] = ()
+    before: Correction | None = None
+
+
 @dataclass(frozen=True)
 class Analysis:
     """What is kept of an image for its visitor; small but for the image itself.
@@ -64,7 +80,8 @@ class Analysis:
         anyway: the visitor wants to see the result of a refused image.
         threshold: lesion probability of a pixel, set by hand; None for the model's own thresholds.
         pixel_size_mm: typed by the visitor; None for what the file says.
-        corrected: bool (H, W), the mask after a correction by hand, or None.
+        corrected: the last correction by hand, or None.
+        corner: (row, column) of the first corner of a box, while the second is awaited.
         reference: what to compare the outline with, or None.
         look: how it is drawn.
         warnings: what may make the image hard to trust, a sentence each.
@@ -83,7 +100,8 @@ class Analysis:
     anyway: bool = False
     threshold: float | None = None
     pixel_size_mm: float | None = None
-    corrected: np.ndarray | None = None
+    corrected: Correction | None = None
+    corner: tuple[float, float] | None = None
     reference: Mask | None = None
     look: Look = Look()
     warnings: tuple[str, ...] = ()
@@ -118,10 +136,10 @@ class Analysis:
         )
         if self.corrected is None:
             return prediction
-        measurements, remarks = measure_image(self.corrected, self.image, self.typed_mm)
+        measurements, remarks = measure_image(self.corrected.mask, self.image, self.typed_mm)
         return replace(
             prediction,
-            mask=self.corrected,
+            mask=self.corrected.mask,
             boundary_band=None,  # fitted to the network's outlines
             measurements=measurements,
             remarks=self.image.remarks + remarks,
@@ -178,6 +196,16 @@ def draw(prediction: Prediction, look: Look) -> Image.Image:
     image = annotate_lesions(image, prediction.measurements, calipers=look.diameters)
     if prediction.refused:
         image = draw_banner(image, text.NOT_ANALYSED if prediction.label is None else text.ANALYSED_ANYWAY)
+    return image
+
+
+def mark(image: Image.Image, corner: tuple[float, float] | None) -> Image.Image:
+    """Return the image with a cross at the first corner of a box (row, column), if there is one."""
+    if corner is not None:
+        (row, column), arm = corner, max(image.size) / 40
+        pen = ImageDraw.Draw(image)
+        for line in ((column - arm, row, column + arm, row), (column, row - arm, column, row + arm)):
+            pen.line(line, fill="white", width=max(1, round(arm / 6)))
     return image
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from busi_unet.app import text
-from busi_unet.app.analysis import Analysis, draw, measurement_row
+from busi_unet.app.analysis import Analysis, draw, mark, measurement_row
 from busi_unet.app.answers import answer_folder, as_file
 from busi_unet.app.clip import no_clip, offer_clip
 from busi_unet.app.model import ModelInUse
@@ -36,7 +36,12 @@ Answer = dict[str, Any]
 
 THRESHOLD_ON = {"interactive": True, "info": text.THRESHOLD_INFO}
 THRESHOLD_OFF = {"interactive": False, "info": text.THRESHOLD_UNUSED}
-_FORGOTTEN: Answer = dict.fromkeys(("reference", "editor", "files", "pair_file"))
+_FORGOTTEN: Answer = {
+    **dict.fromkeys(("reference", "editor", "files", "pair_file")),
+    "mode": text.LESION_HERE,
+    "hint": text.CORRECT_HINT,
+    "brush": gr.update(visible=False),
+}
 
 
 class PublicAnswer(NamedTuple):
@@ -78,12 +83,12 @@ def drawing(analysis: Analysis, model: ModelInUse) -> Answer:
     """Return all that depends on how an analysis is looked at; the network is not asked."""
     prediction = analysis.predict(model.predictor)
     agreement = analysis.compare(prediction)
-    shared = None
+    drawn, shared = draw(prediction, analysis.look), None
     if agreement is not None:
         both = draw_agreement(prediction.image, prediction.mask, analysis.reference.pixels)
         shared = as_file(both, f"{analysis.file_name}_agreement")
     return {
-        "overlay": as_file(draw(prediction, analysis.look), f"{analysis.file_name}_overlay"),
+        "overlay": as_file(mark(drawn, analysis.corner), f"{analysis.file_name}_overlay"),
         "legend": text.describe_view(prediction, analysis.look.view),
         "report": report(analysis, model, prediction, agreement),
         "verdict": verdict(analysis, model, prediction),

@@ -20,9 +20,9 @@ from busi_unet.app.analysis import Analysis, Look
 from busi_unet.app.answers import answer_folder, cache_folder, described, shown_errors
 from busi_unet.app.batch import find_row
 from busi_unet.app.clip import CLIP
+from busi_unet.app.correction_handlers import CorrectionHandlers, required
 from busi_unet.app.examples import examples
 from busi_unet.app.image_answer import Answer, PublicAnswer
-from busi_unet.app.image_parts import BRUSH_COLOR, BRUSH_OPACITY
 from busi_unet.app.memory import turn
 from busi_unet.app.model import ModelInUse
 from busi_unet.app.newest import Newest
@@ -39,7 +39,7 @@ MAX_IMAGE_MEGABYTES = 50
 _GREY_GAP = 16
 
 
-class ImageHandlers:
+class ImageHandlers(CorrectionHandlers):
     """The functions behind the tab; what they answer names components of `image_parts`.
 
     All but `predict` raise `BusiUNetError` for what a visitor did wrong; `settings` are the values of the
@@ -173,19 +173,19 @@ class ImageHandlers:
         self, analysis: Analysis | None, box: str | Box, _pixel_size_mm: float | None, *look: Any
     ) -> Analysis:
         """Analyse a part of the kept image as a new one; the box may be text, with commas between."""
-        analysis = _required(analysis)
+        analysis = required(analysis)
         box = arguments.box(box) if isinstance(box, str) else box
         return self._renewed(analysis, analysis.image.crop(box), text.CROPPED, look)
 
     def analyse_panel(self, side: int, analysis: Analysis | None, *inputs: Any) -> Analysis:
         """Analyse the left (0) or right (1) of two images that are side by side, as `analyse_part` does."""
-        return self.analyse_part(analysis, _required(analysis).panels[side], *inputs)
+        return self.analyse_part(analysis, required(analysis).panels[side], *inputs)
 
     def analyse_blackened(
         self, analysis: Analysis | None, _pixel_size_mm: float | None, *look: Any
     ) -> Analysis:
         """Analyse the kept image as a new one, without the text that was found in it."""
-        analysis = _required(analysis)
+        analysis = required(analysis)
         pixels = blacken(analysis.image.pixels, analysis.text_boxes)
         return self._renewed(analysis, replace(analysis.image, pixels=pixels), text.BLACKENED, look)
 
@@ -269,39 +269,10 @@ class ImageHandlers:
         """Return the kept image with reference masks that the visitor brings, encoded images to be united."""
         if not references:
             return {"kept": analysis and replace(analysis, reference=None)}
-        analysis = _required(analysis)
+        analysis = required(analysis)
         return {
             "kept": replace(analysis, reference=decode_reference(references, analysis.image.pixels.shape))
         }
-
-    def open_editor(
-        self, analysis: Analysis | None, painted: dict[str, Any] | None, *settings: Any
-    ) -> Answer:
-        """Return `start_correction` for an editor that is empty; what is painted already stays."""
-        return {} if analysis is None or _has_image(painted) else self.start_correction(analysis, *settings)
-
-    def start_correction(self, analysis: Analysis | None, *settings: Any) -> Answer:
-        """Return the image for the editor, with its mask as drawn as a layer to paint on."""
-        analysis = self._set(analysis, *settings)
-        mask = analysis.predict(self._model().predictor).mask
-        layer = np.zeros((*mask.shape, 4), dtype=np.uint8)
-        layer[mask] = (*BRUSH_COLOR, round(255 * BRUSH_OPACITY))
-        background = Image.fromarray(analysis.image.pixels).convert("RGB")
-        return {"editor": {"background": background, "layers": [Image.fromarray(layer)], "composite": None}}
-
-    def correct(self, analysis: Analysis | None, painted: dict[str, Any] | None) -> Answer:
-        """Return the kept image with what is painted in the editor as its mask, whatever the threshold."""
-        analysis = _required(analysis)
-        if not _has_image(painted):
-            raise UsageError(*text.NOTHING_PAINTED)
-        analysis = replace(analysis, corrected=_painted_mask(painted, analysis.image.pixels.shape))
-        return {"kept": analysis, "threshold": gr.Slider(**image_answer.THRESHOLD_OFF)}
-
-    def drop_correction(self, analysis: Analysis | None, *settings: Any) -> Answer:
-        """Return the kept image with the network's own mask, the threshold in force, and a fresh editor."""
-        analysis = replace(_required(analysis), corrected=None)
-        threshold = gr.Slider(**image_answer.THRESHOLD_ON)
-        return {"kept": analysis, "threshold": threshold, **self.start_correction(analysis, *settings)}
 
     def training_pair(self, analysis: Analysis | None, label: str | None, *settings: Any) -> Answer:
         """Return a zip with the image and its mask in the layout of BUSI."""
@@ -334,12 +305,6 @@ class ImageHandlers:
             in_box=False,
         )
 
-    def _set(self, analysis: Analysis | None, threshold: float | None, *look: Any) -> Analysis:
-        analysis = _required(analysis)
-        own = self._model().predictor.config.thresholds.mask
-        by_hand = threshold is not None and abs(threshold - own) > 1e-6
-        return replace(analysis, threshold=float(threshold) if by_hand else None, look=Look(*look))
-
 
 def result_name(upload: str | Path) -> str:
     """Return the name of the results of an upload, without ending: its letters, digits, `.`, `_` and `-`."""
@@ -347,21 +312,6 @@ def result_name(upload: str | Path) -> str:
     # A DICOM file may be named by a number with points, which are no ending.
     stem = path.stem if path.suffix.lower() in EXTENSIONS else path.name
     return re.sub(r"[^\w.-]+", "_", stem)[:80].strip("._") or "image"
-
-
-def _has_image(painted: dict[str, Any] | None) -> bool:
-    return bool(painted) and painted.get("background") is not None
-
-
-def _painted_mask(painted: dict[str, Any], shape: tuple[int, int]) -> np.ndarray:
-    """Return where any layer of the editor is painted, as bool of the image's shape (H, W)."""
-    mask = np.zeros(shape, dtype=bool)
-    for layer in painted["layers"]:
-        # The rim of a stroke is fainter than the rest of it.
-        painted_here = Image.fromarray(np.asarray(layer)[..., 3] >= 128 * BRUSH_OPACITY)
-        # The editor may work at another size than the image's own.
-        mask |= np.asarray(painted_here.resize(shape[::-1], Image.Resampling.NEAREST))
-    return mask
 
 
 def _decoded(path: str | Path | None, clip_frame: float | None) -> DecodedImage:
@@ -390,9 +340,3 @@ def _colors(path: str | Path, index: int) -> bytes | None:
     stream = io.BytesIO()
     pixels.save(stream, "PNG", compress_level=1)
     return stream.getvalue()
-
-
-def _required(analysis: Analysis | None) -> Analysis:
-    if analysis is None:
-        raise UsageError(*text.NO_IMAGE_YET)
-    return analysis

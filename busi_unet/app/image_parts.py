@@ -204,33 +204,44 @@ def _comparison() -> Parts:
         }
 
 
+def brush(radius: int | str) -> gr.Brush:
+    """Return the brush of the editor; its radius in pixels of the image."""
+    color = "rgb({}, {}, {})".format(*BRUSH_COLOR)
+    return gr.Brush(colors=[(color, BRUSH_OPACITY)], default_size=radius, color_mode="fixed")
+
+
 def _correction() -> Parts:
     parts: Parts = {}
-    with gr.Tab(text.CORRECT) as parts["correction"]:
+    with gr.Tab(text.CORRECT):
         with gr.Row():
-            for name, label, variant in (
-                ("start", text.CORRECT_START, "secondary"),
-                ("apply", text.CORRECT_APPLY, "primary"),
-                ("drop", text.CORRECT_DROP, "secondary"),
-            ):
-                parts[name] = gr.Button(label, variant=variant, min_width=120, elem_id=f"correct-{name}")
-        parts["editor"] = gr.ImageEditor(
-            label=text.EDITOR,
-            type="numpy",
-            format="png",
-            sources=[],
-            transforms=(),
-            # The editor centres a mask on the larger of this and the image.
-            canvas_size=(32, 32),
-            brush=gr.Brush(
-                colors=[("rgb({}, {}, {})".format(*BRUSH_COLOR), BRUSH_OPACITY)],
-                default_size="auto",
-                color_mode="fixed",
-            ),
-            layers=gr.LayerOptions(allow_additional_layers=False, layers=["lesion"]),
-            height=480,
-            elem_id="editor",
-        )
+            parts["mode"] = gr.Radio(
+                list(text.CORRECT_MODES),
+                value=text.LESION_HERE,
+                label=text.CORRECT_MODE,
+                scale=4,
+                min_width=320,
+                elem_id="correct-mode",
+            )
+            for name, label in (("undo", text.CORRECT_UNDO), ("drop", text.CORRECT_DROP)):
+                parts[name] = gr.Button(label, scale=1, min_width=100, elem_id=f"correct-{name}")
+        parts["hint"] = gr.Markdown(text.CORRECT_HINT, elem_id="correct-hint")
+        # Where a click is, which page.js writes.
+        parts["clicked"] = gr.Textbox(visible="hidden", elem_id="clicked")
+        with gr.Column(visible=False) as parts["brush"]:
+            parts["editor"] = gr.ImageEditor(
+                label=text.EDITOR,
+                type="numpy",
+                format="png",
+                sources=[],
+                transforms=(),
+                # The editor centres a mask on the larger of this and the image.
+                canvas_size=(32, 32),
+                brush=brush("auto"),
+                layers=gr.LayerOptions(allow_additional_layers=False, layers=["lesion"]),
+                height=480,
+                elem_id="editor",
+            )
+            parts["apply"] = gr.Button(text.CORRECT_APPLY, variant="primary", elem_id="correct-apply")
         with gr.Row():
             parts["pair_class"] = gr.Radio(list(CLASS_NAMES), label=text.PAIR_CLASS, elem_id="pair-class")
             parts["make_pair"] = gr.Button(text.MAKE_PAIR, elem_id="make-pair")

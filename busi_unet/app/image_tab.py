@@ -47,7 +47,7 @@ _DRAWN = (
 _MADE = ("files", "pair_file")
 _WHOLE = (
     *(*_DRAWN, *_MADE, "kept", "original", *CLIP, "threshold", "pixel_size"),
-    *("reference", "editor", "number", "recent", "crop_box"),
+    *("reference", "mode", "hint", "brush", "editor", "number", "recent", "crop_box"),
 )
 
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
@@ -239,10 +239,12 @@ def _bind_actions(bind: _Binder, handlers: ImageHandlers) -> None:
     reference = parts["reference"]
     for change in (reference.upload, reference.clear, reference.delete):
         act(change, handlers.compare, ["reference"], "kept")
-    act(parts["correction"].select, handlers.open_editor, ["editor", *_SETTINGS], "editor")
-    act(parts["start"].click, handlers.start_correction, _SETTINGS, "editor")
-    act(parts["apply"].click, handlers.correct, ["editor"], "kept", "threshold")
-    act(parts["drop"].click, handlers.drop_correction, _SETTINGS, "kept", "threshold", "editor")
+    act(parts["mode"].input, handlers.choose_mode, ["mode", *_SETTINGS], "brush", "editor", "hint")
+    corrected = ("kept", "threshold", "hint", "editor")
+    act(parts["clicked"].change, handlers.click, ["clicked", "mode", *_SETTINGS], *corrected)
+    act(parts["apply"].click, handlers.paint, ["editor"], *corrected)
+    act(parts["undo"].click, handlers.undo, ["mode", *_SETTINGS], *corrected)
+    act(parts["drop"].click, handlers.undo_all, ["mode", *_SETTINGS], *corrected)
     act(parts["make_pair"].click, handlers.training_pair, ["pair_class", *_SETTINGS], "pair_file")
     act(parts["make_files"].click, handlers.downloads, ["formats", *_SETTINGS], "files")
     bind.empty(parts["formats"].input, ["files"])

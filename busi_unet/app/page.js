@@ -95,7 +95,51 @@
     };
     const image = chooser("#image", {}), folder = chooser("#batch-images", { webkitdirectory: true });
     const seen = (box) => document.querySelector(box)?.offsetParent;
+    // A click on the result corrects its outline while that is chosen, instead of choosing a file; for the
+    // keyboard there is a cross, in shares of the image's width and height.
+    let clicks = 0;
+    const cross = Object.assign(document.createElement("div"), { id: "cross", at: [0.5, 0.5] });
+    const correcting = (event) => {
+        const mode = document.querySelector("#correct-mode");
+        return event.target.closest?.("#overlay .image-frame, #overlay button:has(> .image-frame)")
+            && mode?.checkVisibility() && mode.querySelector("input:checked")?.value !== "Brush";
+    };
+    // Where the image lies in its element, which it fills without being stretched.
+    const placed = () => {
+        const image = document.querySelector("#overlay img");
+        const box = image.getBoundingClientRect();
+        const scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
+        const [width, height] = [scale * image.naturalWidth, scale * image.naturalHeight];
+        const [left, top] = [box.left + (box.width - width) / 2, box.top + (box.height - height) / 2];
+        return { image, left, top, width, height };
+    };
+    const correct = (event) => {
+        const { left, top, width, height } = placed();
+        // The keyboard clicks without a place.
+        const at = event.detail ? [(event.clientX - left) / width, (event.clientY - top) / height] : cross.at;
+        if (at.some((share) => share < 0 || share >= 1)) return;
+        const input = document.querySelector("#clicked :is(input, textarea)");
+        // Numbered, so that a second click at the same place is a change, too.
+        clicks += 1;
+        input.value = String([...at, clicks]);
+        input.dispatchEvent(new Event("input", { bubbles: true }));
+    };
+    document.addEventListener("keydown", (event) => {
+        const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+        const way = arrows[event.key];
+        if (!way || !correcting(event)) return;
+        event.preventDefault();
+        const { image, left, top, width, height } = placed();
+        cross.at = cross.at.map((share, axis) => Math.min(Math.max(share + 0.02 * way[axis], 0), 0.999));
+        const frame = image.closest("button") ?? image.parentElement;
+        const around = frame.getBoundingClientRect();
+        frame.append(cross);
+        cross.style.left = `${left - around.left + cross.at[0] * width}px`;
+        cross.style.top = `${top - around.top + cross.at[1] * height}px`;
+    });
+    document.addEventListener("focusout", (event) => { if (event.target.closest?.("#overlay")) cross.remove(); });
     document.addEventListener("click", (event) => {
+        if (correcting(event)) return correct(event);
         if (event.target.closest?.("#batch-folder")) return folder.click();
         // The buttons of a panel keep their own meaning; an image in full screen is looked at.
         if ("crop" in document.body.dataset) return;

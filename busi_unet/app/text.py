@@ -70,13 +70,15 @@ REFERENCE = "Compare"
 REFERENCE_LABEL = "Reference masks of the image's size, white is lesion; several are united"
 AGREEMENT = "Agreement"
 AGREEMENT_LEGEND = "Blue: in both. Vermillion: predicted only. Yellow: in the reference only."
-CORRECT, CORRECT_START, CORRECT_APPLY = "Correct", "Start from this mask", "Measure it"
-CORRECT_DROP, EDITOR = "Undo all", "Paint the lesion, erase what is not lesion"
-PAIR_CLASS, MAKE_PAIR, PAIR_FILE = (
-    "Class of the training pair",
-    "Make a training pair",
-    "Image and mask in the layout of BUSI",
-)
+CORRECT, CORRECT_APPLY, CORRECT_UNDO, CORRECT_DROP = "Correct", "Measure it", "Undo", "Undo all"
+CORRECT_MODE = "How to correct"
+CORRECT_MODES = LESION_HERE, NOT_THIS_ONE, CLICK_BOX, BRUSH = ("Lesion here", "Not this one", "Box", "Brush")
+CORRECT_HINT = "Click on the result above, or move a cross over it with the arrow keys and press Enter."
+CORRECT_CORNER = "Now click the opposite corner of the box."
+CORRECT_BRUSH = "Paint the mask below, then measure it."
+EDITOR = "Paint the lesion, erase what is not lesion"
+PAIR_CLASS, MAKE_PAIR = "Class of the training pair", "Make a training pair"
+PAIR_FILE = "Image and mask in the layout of BUSI"
 DOWNLOAD, MAKE_FILES, FILES = "Download", "Make the files", "Overlay, values, report, and the formats chosen"
 FORMATS, FORMATS_INFO = (
     "Formats",

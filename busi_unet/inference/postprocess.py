@@ -29,7 +29,7 @@ def mask_from_probability(
     found = probability >= thresholds.mask
     # Beyond it there is nothing to fill or to drop, and an image may have 50 million pixels.
     box = bounding_box(found)
-    regions, count = ndimage.label(_fill_holes(found[box]), structure=np.ones((3, 3)))
+    regions, count = ndimage.label(fill_holes(found[box]), structure=np.ones((3, 3)))
     areas = np.bincount(regions.ravel(), minlength=count + 1)
     kept = areas >= max(1.0, thresholds.min_area * mask.size)
     kept[0] = False
@@ -37,7 +37,8 @@ def mask_from_probability(
     return mask
 
 
-def _fill_holes(mask: np.ndarray) -> np.ndarray:
+def fill_holes(mask: np.ndarray) -> np.ndarray:
+    """Return the mask without its holes, bool (H, W)."""
     # One labelling of the background, where ndimage.binary_fill_holes dilates step by step.
     background, count = ndimage.label(~mask)
     reaches_edge = np.zeros(count + 1, dtype=bool)

@@ -17,7 +17,7 @@ import pytest
 from fakes.dicom_files import dicom, region
 from PIL import Image, ImageDraw
 
-from busi_unet.app import image_handlers, text
+from busi_unet.app import correction_handlers, image_handlers, text
 from busi_unet.app.analysis import Analysis, Look
 from busi_unet.app.image_answer import whole
 from busi_unet.app.image_handlers import ImageHandlers, result_name
@@ -28,6 +28,7 @@ from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import BusiUNetError, IncompatibleModelError, UsageError
 from busi_unet.imaging.quality import image_warnings
+from busi_unet.inference.correct import Click, ClickBox
 from busi_unet.io.decode import DecodedImage, decode_image
 
 IMAGE = Image.fromarray(make_phantom("benign", seed=1, size=(72, 120)).image)
@@ -471,7 +472,7 @@ def test_what_is_painted_is_measured_and_given_as_a_training_pair(
     layer = np.zeros((72, 120, 4), dtype=np.uint8)
     layer[10:30, 20:60] = (*BRUSH_COLOR, round(255 * BRUSH_OPACITY))
     painted = {"background": np.zeros((72, 120, 3)), "layers": [layer]}
-    corrected = handlers.correct(analysis, painted)
+    corrected = handlers.paint(analysis, painted)
     drawing = _redraw(handlers, corrected["kept"])
 
     assert corrected["threshold"].interactive is False
@@ -486,25 +487,62 @@ def test_what_is_painted_is_measured_and_given_as_a_training_pair(
     with pytest.raises(UsageError):
         handlers.training_pair(corrected["kept"], None, None, *LOOK)
 
-    dropped = handlers.drop_correction(corrected["kept"], None, *LOOK)
-    assert dropped["threshold"].interactive is True
-    np.testing.assert_array_equal(
-        np.asarray(dropped["editor"]["layers"][0])[..., 3] > 0, _mask(handlers, dropped["kept"])
+    dropped = handlers.undo_all(corrected["kept"], text.BRUSH, None, *LOOK)
+    assert dropped["threshold"].interactive is True and dropped["kept"].corrected is None
+    np.testing.assert_array_equal(_layer(dropped) > 0, _mask(handlers, dropped["kept"]))
+
+
+def _layer(answer: dict[str, Any]) -> np.ndarray:
+    return np.asarray(answer["editor"]["value"]["layers"][0])[..., 3]
+
+
+def test_the_brush_starts_from_the_mask_as_drawn(handlers: ImageHandlers, analysis: Analysis) -> None:
+    opened = handlers.choose_mode(analysis, text.BRUSH, 0.3, *LOOK)
+    np.testing.assert_array_equal(_layer(opened) > 0, _mask(handlers, replace(analysis, threshold=0.3)))
+    assert (
+        opened["brush"].visible
+        and not handlers.choose_mode(analysis, text.CLICK_BOX, 0.3, *LOOK)["brush"].visible
     )
-
-
-def test_the_editor_starts_from_the_mask_as_drawn_and_keeps_what_is_painted(
-    handlers: ImageHandlers, analysis: Analysis
-) -> None:
-    painting = handlers.open_editor(analysis, EMPTY_EDITOR, 0.3, *LOOK)["editor"]
-    layers = [np.asarray(layer) for layer in painting["layers"]]
-    corrected = handlers.correct(analysis, {**painting, "layers": layers})["kept"].corrected
-
-    np.testing.assert_array_equal(corrected, _mask(handlers, replace(analysis, threshold=0.3)))
-    assert handlers.open_editor(analysis, painting, 0.3, *LOOK) == {}
-    assert handlers.open_editor(None, EMPTY_EDITOR, 0.3, *LOOK) == {}
     with pytest.raises(UsageError):
-        handlers.correct(analysis, EMPTY_EDITOR)
+        handlers.paint(analysis, EMPTY_EDITOR)
+
+
+def test_clicks_correct_the_mask_that_is_drawn_and_can_be_undone(
+    handlers: ImageHandlers, analysis: Analysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def correct(image: Any, probability: Any, mask: np.ndarray, clicks: Any, box: Any) -> np.ndarray:
+        asked.append((mask.sum(), clicks, box))
+        mask = mask.copy()
+        mask[len(asked)] = True
+        return mask
+
+    monkeypatch.setattr(correction_handlers, "correct_mask", correct)
+    drawn = _mask(handlers, replace(analysis, threshold=0.99))
+    settings = (0.99, *LOOK)
+    first = handlers.click(analysis, "0.25,0.25,1", text.LESION_HERE, *settings)
+    second = handlers.click(first["kept"], "0.5,0.75,2", text.NOT_THIS_ONE, *settings)
+    corner = handlers.click(second["kept"], "0,0,3", text.CLICK_BOX, *settings)
+    third = handlers.click(corner["kept"], "0.5,0.5,4", text.CLICK_BOX, *settings)
+
+    clicks = (Click(18, 30, True), Click(54, 60, False))
+    assert [each[1:] for each in asked] == [
+        (clicks[:1], None),
+        (clicks, None),
+        (clicks, ClickBox(0, 0, 36, 60)),
+    ]
+    assert asked[0][0] == drawn.sum() and first["threshold"].interactive is False
+    report = _redraw(handlers, third["kept"])["report"]
+    assert report["corrected_by_hand"] and report["lesion_area_px"] == third["kept"].corrected.mask.sum()
+    assert corner["hint"] == text.CORRECT_CORNER and corner["kept"].corrected is second["kept"].corrected
+
+    undone = handlers.undo(corner["kept"], text.CLICK_BOX, *settings)["kept"]
+    assert undone.corner is None and undone.corrected is second["kept"].corrected
+    undone = handlers.undo(undone, text.CLICK_BOX, *settings)["kept"]
+    assert undone.corrected is first["kept"].corrected
+    undone = handlers.undo(undone, text.CLICK_BOX, *settings)
+    assert undone["kept"].corrected is None and undone["threshold"].interactive is True
 
 
 def test_the_downloads_say_what_the_page_says(handlers: ImageHandlers, analysis: Analysis) -> None:

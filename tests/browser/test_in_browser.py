@@ -316,6 +316,7 @@ def test_reference_mask(page: Page, image: Path, tmp_path: Path) -> None:
 def test_correction_with_the_brush_becomes_a_training_pair(page: Page, image: Path, tmp_path: Path) -> None:
     _analyse(page, image)
     _tab(page, text.CORRECT)
+    page.get_by_label(text.BRUSH, exact=True).check()
     canvas = page.locator("#editor canvas").first
     expect(canvas).to_be_visible()
     page.wait_for_timeout(1500)  # the editor tells nobody when it has drawn a new image
@@ -347,6 +348,42 @@ def test_correction_with_the_brush_becomes_a_training_pair(page: Page, image: Pa
     page.get_by_role("button", name="Undo all").click()
     expect(page.locator("#findings")).not_to_contain_text("corrected by hand")
     expect(page.locator("#threshold input[type=range]")).to_be_enabled()
+
+
+def test_clicks_on_the_result_change_its_outline(page: Page, image: Path) -> None:
+    _analyse(page, image)
+    _set_threshold(page, 0.95)
+    verdict, overlay = page.locator("#verdict"), page.locator("#overlay img")
+    expect(verdict).to_contain_text("no lesion outlined")
+    _tab(page, text.CORRECT)
+    undo = page.get_by_role("button", name=text.CORRECT_UNDO, exact=True)
+    overlay.click()
+    expect(verdict).to_contain_text("1 lesion")
+    undo.click()
+    expect(verdict).to_contain_text("no lesion outlined")
+
+    page.get_by_label(text.CLICK_BOX, exact=True).check()
+
+    left, right = (
+        {
+            "x": overlay.bounding_box()["width"] * share,
+            "y": overlay.bounding_box()["height"] * (0.42 + share / 6),
+        }
+        for share in (0.3, 0.6)
+    )
+    overlay.click(position=left)
+    expect(page.locator("#correct-hint")).to_contain_text(text.CORRECT_CORNER)
+    overlay.click(position=right)
+    expect(verdict).to_contain_text("1 lesion")
+    page.get_by_role("button", name=text.CORRECT_DROP).click()
+    expect(verdict).to_contain_text("no lesion outlined")
+
+    page.get_by_label(text.LESION_HERE, exact=True).check()
+    page.locator("#overlay button:has(.image-frame)").focus()
+    for key in ("ArrowLeft", "ArrowUp", "Enter"):
+        page.keyboard.press(key)
+    expect(verdict).to_contain_text("1 lesion")
+    expect(page.locator("#findings")).to_contain_text(text.CORRECTED)
 
 
 def test_a_refused_image_can_be_analysed_anyway(page: Page, tmp_path: Path) -> None:

@@ -1,0 +1,135 @@
+"""A mask after clicks: what they point to is outlined anew, at once and without the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from busi_unet.config import Preprocess
+from busi_unet.errors import UsageError
+from busi_unet.inference.postprocess import fill_holes
+from busi_unet.inference.preprocess import Preprocessor, resize_map
+
+if TYPE_CHECKING:
+    from busi_unet.models.click_head import ClickHead
+
+# Of the longer side: the radius of a lesion of median size in BUSI, BUS-BRA and BrEaST.
+_MEDIAN_RADIUS = 0.12
+# Of the longer side: how near to a click a change is meant by it, and the least that it changes.
+_SMALL = 0.02
+
+
+class Click(NamedTuple):
+    """A place that a reader points to: `row` and `column` in pixels, and whether it is lesion."""
+
+    row: float
+    column: float
+    lesion: bool = True
+
+
+class ClickBox(NamedTuple):
+    """A box that a reader draws around a lesion, pixels; the corners may come in any order."""
+
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+
+def correct_mask(
+    image: np.ndarray,
+    probability: np.ndarray,
+    mask: np.ndarray,
+    clicks: Sequence[Click] = (),
+    box: ClickBox | None = None,
+    *,
+    head: ClickHead | None = None,
+) -> np.ndarray:
+    """Return the mask, bool (H, W), after the last click, or the box, was added.
+
+    A small network sees the image, the lesion probability, the mask so far and all clicks, as in Sofiiuk et
+    al. (arXiv:2102.06583). Of what it would change, only the regions at the last click, or in the box, are
+    changed (progressive merge; Chen et al., arXiv:2204.02574). Where it disagrees with the click, a disc of
+    up to median lesion size is drawn, or one is cut out.
+
+    Args:
+        image: uint8 (H, W).
+        probability: float (H, W) in [0, 1], as `Prediction.probability`.
+        mask: bool (H, W), before the last click.
+        clicks: all so far, the newest last.
+        box: around one lesion.
+        head: another than the package's.
+
+    Raises:
+        UsageError: neither clicks nor a box, or a click outside the image.
+    """
+    # torch takes seconds to import; only who corrects needs it here.
+    from busi_unet.models.click_head import SIZE, click_maps, run_head
+
+    if not clicks and box is None:
+        raise UsageError("There is nothing to correct.", "Give a click or a box.")
+    height, width = mask.shape
+    for click in clicks:
+        if not (0 <= click.row < height and 0 <= click.column < width):
+            raise UsageError(f"The click at row {click.row:g}, column {click.column:g} is outside the image.")
+    square = Preprocessor(Preprocess(size=SIZE, mirror=False))
+    place = square.box(mask.shape)
+    rows, columns = place.height / height, place.width / width
+    maps = np.zeros((3, SIZE, SIZE), dtype=np.float32)
+    maps[0] = square.resize_image(image) / np.float32(255)
+    place.crop(maps[1])[:] = resize_map(probability, (place.height, place.width))
+    maps[2] = square.resize_mask(mask)
+    points = [(place.top + c.row * rows, place.left + c.column * columns, c.lesion) for c in clicks]
+    sides = box and (
+        place.top + min(box.top, box.bottom) * rows,
+        place.left + min(box.left, box.right) * columns,
+        place.top + max(box.top, box.bottom) * rows,
+        place.left + max(box.left, box.right) * columns,
+    )
+    found = square.restore(run_head(maps, click_maps(points, sides), head), mask.shape) >= 0.5
+    return _merge(fill_holes(found), mask, clicks[-1] if clicks else None, box)
+
+
+def _merge(found: np.ndarray, mask: np.ndarray, click: Click | None, box: ClickBox | None) -> np.ndarray:
+    """Return the mask with those of the changes that the click, or the box, touches."""
+    if box is None:
+        row, column = int(click.row), int(click.column)
+        if click.lesion and not found[row, column]:
+            # Up to what is outlined already, which may have to grow only a little.
+            room = ndimage.distance_transform_edt(~mask)[row, column] if mask.any() else np.inf
+            found = found | disc(
+                mask.shape, row, column, np.clip(room / max(mask.shape), _SMALL, _MEDIAN_RADIUS)
+            )
+        elif not click.lesion and found[row, column] and not mask[row, column]:
+            regions = _label(found)
+            found = found & (regions != regions[row, column])
+        place = disc(mask.shape, row, column, _SMALL)
+    else:
+        place = np.zeros(mask.shape, dtype=bool)
+        top, bottom = sorted((int(box.top), int(box.bottom)))
+        left, right = sorted((int(box.left), int(box.right)))
+        place[top : bottom + 1, left : right + 1] = True
+    changes = _label(found != mask)
+    merged = mask ^ (np.isin(changes, changes[place]) & (changes > 0))
+    if box is None and not click.lesion and merged[row, column] and (merged == mask).all():
+        depth = ndimage.distance_transform_edt(mask)[row, column]
+        merged &= ~disc(mask.shape, row, column, max(depth / max(mask.shape), _SMALL))
+    return merged
+
+
+def _label(mask: np.ndarray) -> np.ndarray:
+    return ndimage.label(mask, structure=np.ones((3, 3)))[0]
+
+
+def median_area(shape: tuple[int, int]) -> float:
+    """Return the area of a lesion of median size in an image of shape (H, W), pixels."""
+    return np.pi * (_MEDIAN_RADIUS * max(shape)) ** 2
+
+
+def disc(shape: tuple[int, int], row: float, column: float, radius: float = _MEDIAN_RADIUS) -> np.ndarray:
+    """Return a disc around a click, bool (H, W); `radius` is a share of the longer side."""
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    return np.hypot(rows - row, columns - column) <= radius * max(shape)

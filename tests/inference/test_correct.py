@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+import torch
+
+from busi_unet.errors import UsageError
+from busi_unet.inference.correct import Click, ClickBox, correct_mask, disc
+from busi_unet.models.click_head import SIZE
+
+SHAPE = (90, 160)
+IMAGE = np.full(SHAPE, 90, dtype=np.uint8)
+PROBABILITY = np.zeros(SHAPE, dtype=np.float32)
+EMPTY = np.zeros(SHAPE, dtype=bool)
+
+
+def finds(mask: np.ndarray):
+    """A head that finds this mask whatever it is shown; it keeps what it was shown."""
+
+    def head(maps: torch.Tensor, clicks: torch.Tensor) -> torch.Tensor:
+        head.maps, head.clicks = maps[0].numpy(), clicks[0].numpy()
+        logits = torch.full((1, 1, SIZE, SIZE), -9.0)
+        top = (SIZE - SHAPE[0]) // 2
+        logits[0, 0, top : top + SHAPE[0]] = torch.from_numpy(mask * 18.0 - 9)
+        return logits
+
+    return head
+
+
+def rectangle(*sides: int) -> np.ndarray:
+    top, left, bottom, right = sides
+    mask = EMPTY.copy()
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+LEFT, RIGHT = rectangle(20, 20, 40, 50), rectangle(50, 100, 80, 140)
+
+
+@pytest.mark.parametrize(
+    ("mask", "given", "expected"),
+    [
+        pytest.param(EMPTY, {"clicks": [Click(30, 30)]}, LEFT, id="a lesion is clicked"),
+        pytest.param(EMPTY, {"box": ClickBox(45, 18, 15, 55)}, LEFT, id="a box, whatever its corners"),
+        pytest.param(RIGHT, {"clicks": [Click(30, 30)]}, LEFT | RIGHT, id="another is there already"),
+        pytest.param(RIGHT, {"clicks": [Click(30, 30, False)]}, RIGHT, id="what is no lesion is not drawn"),
+    ],
+)
+def test_only_what_is_pointed_at_changes(mask, given, expected):
+    np.testing.assert_array_equal(
+        correct_mask(IMAGE, PROBABILITY, mask, head=finds(LEFT | RIGHT), **given), expected
+    )
+
+
+def test_a_click_where_nothing_is_found_draws_a_disc_there():
+    found = correct_mask(IMAGE, PROBABILITY, EMPTY, [Click(45, 80)], head=finds(EMPTY))
+    np.testing.assert_array_equal(found, disc(SHAPE, 45, 80))
+
+
+def test_the_head_sees_clicks_and_box_where_they_are():
+    head = finds(EMPTY)
+    clicks = [Click(10, 30), Click(70, 142, lesion=False)]
+    correct_mask(IMAGE, PROBABILITY, LEFT, clicks, ClickBox(20, 20, 40, 50), head=head)
+    top = (SIZE - SHAPE[0]) // 2
+    here, other, box = head.clicks
+    assert np.unravel_index(here.argmax(), here.shape) == ((top + 10) // 4, 30 // 4)
+    assert np.unravel_index(other.argmax(), other.shape) == ((top + 70) // 4, 142 // 4)
+    assert box[(top + 30) // 4, 35 // 4] == 1 and box.sum() == pytest.approx(LEFT.sum() / 16, rel=0.2)
+    assert head.maps[0].max() == pytest.approx(90 / 255) and head.maps[2].sum() == LEFT.sum()
+
+
+@pytest.mark.parametrize("given", [{}, {"clicks": [Click(90, 0)]}, {"clicks": [Click(0, -1)]}])
+def test_no_click_or_one_outside_is_one_sentence(given):
+    with pytest.raises(UsageError):
+        correct_mask(IMAGE, PROBABILITY, EMPTY, **given)
+
+
+def test_the_heads_own_weights_outline_a_missed_lesion_and_drop_a_false_one():
+    rows, columns = np.ogrid[: SHAPE[0], : SHAPE[1]]
+    lesion = np.hypot(rows - 45, (columns - 60) / 1.4) < 18
+    noise = np.random.default_rng(0).normal(1, 0.15, SHAPE)
+    image = np.clip(np.where(lesion, 30, 120) * noise, 0, 255).astype(np.uint8)
+    found = correct_mask(image, PROBABILITY, EMPTY, [Click(45, 60)])
+    assert 2 * (found & lesion).sum() / (found.sum() + lesion.sum()) > 0.8
+    false = rectangle(30, 110, 60, 140)
+    probability = np.where(false | lesion, 0.9, 0.05)
+    found = correct_mask(image, probability, lesion | false, [Click(45, 125, lesion=False)])
+    assert (found & false).sum() < 0.2 * false.sum() and (found & lesion).sum() == lesion.sum()
