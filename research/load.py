@@ -150,6 +150,9 @@ async def measure(
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=args.clients)
     async with httpx.AsyncClient(base_url=f"{url}/gradio_api", timeout=ANSWER_LIMIT, limits=limits) as http:
         expected = {upload.name: (await persist(http, upload, log))[0] for upload in uploads}
+        for upload in uploads:
+            if isinstance(expected[upload.name], list) == (upload.kind == "refused"):
+                raise BusiUNetError(f"{upload.name} was answered: {str(expected[upload.name])[:300]}")
         for upload in [*uploads, *uploads]:
             log.alone[upload.kind].append((await persist(http, upload, log))[1])
         large = next(upload for upload in uploads if upload.kind == "large")
@@ -216,7 +219,7 @@ async def ask(http: httpx.AsyncClient, upload: Upload) -> Any:
     event = await join(http, upload)
     if event is None:
         return None
-    async with http.stream("GET", f"/call/predict/{event}") as stream:
+    async with http.stream("GET", f"/call/v2/predict/{event}") as stream:
         kind, data = await last_event(stream.aiter_lines())
     if kind == "error":
         return data
@@ -241,7 +244,7 @@ async def join(http: httpx.AsyncClient, upload: Upload) -> str | None:
     sent = await http.post("/upload", files={"files": (upload.name, upload.data)})
     sent.raise_for_status()
     file = {"path": sent.json()[0], "meta": FILE}
-    joined = await http.post("/call/predict", json={"data": [file]})
+    joined = await http.post("/call/v2/predict", json={"image": file})
     if joined.status_code == 503:
         return None
     return joined.raise_for_status().json()["event_id"]
@@ -276,7 +279,7 @@ async def hang_up(http: httpx.AsyncClient, upload: Upload, chance: random.Random
         event = await join(http, upload)
         if way == 1 or event is None:
             return
-        async with asyncio.timeout(0.3), http.stream("GET", f"/call/predict/{event}") as stream:
+        async with asyncio.timeout(0.3), http.stream("GET", f"/call/v2/predict/{event}") as stream:
             await last_event(stream.aiter_lines())
 
 

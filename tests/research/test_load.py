@@ -27,10 +27,11 @@ class _App(BaseHTTPRequestHandler):
             if not parts:
                 return  # the client has hung up
             (part,) = parts
-            self._send(json.dumps([hashlib.md5(part.get_payload(decode=True)).hexdigest()]))
+            digest = hashlib.md5(part.get_payload(decode=True)).hexdigest()
+            self._send(json.dumps([f"{digest}-{part.get_filename()}"]))
             return
         type(self).asked += 1
-        path = json.loads(body)["data"][0]["path"]
+        path = json.loads(body)["image"]["path"]
         if self.asked % 5 == 4:
             self._send('{"detail": "Queue is full."}', 503)
         else:
@@ -40,6 +41,8 @@ class _App(BaseHTTPRequestHandler):
         name = self.path.rpartition("/")[2]
         if "/file=" in self.path:
             self._send(f"overlay of {name}")
+        elif name.endswith(("words.png", "cut.png", "small.png")):
+            self._send(f'event: error\ndata: "{name} is refused"\n\n')
         else:
             data = [{"path": f"/{name}", "meta": load.FILE}, {"report of": name}]
             self._send(f"event: complete\ndata: {json.dumps(data)}\n\n")
