@@ -139,17 +139,16 @@ class ImageHandlers(CorrectionHandlers):
         """
         with turn(0 if path is None else pixel_count(path)):
             image = _decoded(path, clip_frame)
-            colors = _colors(path, image.index)
-        known = clip_frame is None and bool(image.spacing_mm or image.regions)
-        return self._analyse(
-            image,
-            pixel_size_mm=None if known else arguments.typed_size(pixel_size_mm),
-            look=Look(*look),
-            colors=colors,
-            name=result_name(path),
-            source=Path(path),
-            remark=remark,
-        )
+            known = clip_frame is None and bool(image.spacing_mm or image.regions)
+            return self._analyse(
+                image,
+                pixel_size_mm=None if known else arguments.typed_size(pixel_size_mm),
+                look=Look(*look),
+                colors=_colors(path, image.index),
+                name=result_name(path),
+                source=Path(path),
+                remark=remark,
+            )
 
     def analyse_example(self, event: gr.SelectData, *inputs: Any) -> Analysis:
         """Analyse the example that was clicked; `inputs` as for `analyse`."""
@@ -296,14 +295,15 @@ class ImageHandlers(CorrectionHandlers):
 
     def _renewed(self, analysis: Analysis, image: DecodedImage, made: str, look: tuple[Any, ...]) -> Analysis:
         """Analyse what was made of an image; its name says how."""
-        return self._analyse(
-            image,
-            name=analysis.name if analysis.name.endswith(made) else f"{analysis.name} {made}",
-            remark=analysis.remark,
-            pixel_size_mm=analysis.pixel_size_mm,
-            look=Look(*look),
-            in_box=False,
-        )
+        with turn(image.pixels.size):
+            return self._analyse(
+                image,
+                name=analysis.name if analysis.name.endswith(made) else f"{analysis.name} {made}",
+                remark=analysis.remark,
+                pixel_size_mm=analysis.pixel_size_mm,
+                look=Look(*look),
+                in_box=False,
+            )
 
 
 def result_name(upload: str | Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
 import gradio as gr
@@ -27,9 +28,15 @@ class Recent:
 
     def __init__(self) -> None:
         self._pages: dict[str | None, list[tuple[Analysis, _Thumbnail]]] = {}
+        # One page may close while another one adds.
+        self._lock = threading.Lock()
 
     def add(self, session: str | None, analysis: Analysis) -> list[_Thumbnail]:
         """Keep an analysis, unless its image is kept already; return (path of a PNG, name) of all."""
+        with self._lock:
+            return self._add(session, analysis)
+
+    def _add(self, session: str | None, analysis: Analysis) -> list[_Thumbnail]:
         entries = self._pages.pop(session, [])
         self._pages[session] = entries
         if not any(_same(kept, analysis) for kept, _ in entries):
@@ -58,10 +65,12 @@ class Recent:
 
     def forget(self, request: gr.Request) -> None:
         """Delete what is kept of a page that closes."""
-        self._forget(request.session_hash)
+        with self._lock:
+            self._forget(request.session_hash)
 
     def _bytes(self) -> int:
-        return sum(kept.image.pixels.nbytes for page in self._pages.values() for kept, _ in page)
+        kept = (analysis for page in self._pages.values() for analysis, _ in page)
+        return sum(analysis.image.pixels.nbytes + len(analysis.colors or b"") for analysis in kept)
 
     def _forget(self, session: str | None) -> None:
         for _, thumbnail in self._pages.pop(session, []):

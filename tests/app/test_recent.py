@@ -12,8 +12,8 @@ from busi_unet.errors import UsageError
 from busi_unet.io.decode import DecodedImage
 
 
-def _analysis(name: str) -> Analysis:
-    return Analysis(DecodedImage(np.zeros((300, 400), dtype=np.uint8)), raw=None, name=name)
+def _analysis(name: str, colors: bytes | None = None) -> Analysis:
+    return Analysis(DecodedImage(np.zeros((300, 400), dtype=np.uint8)), raw=None, name=name, colors=colors)
 
 
 def test_the_last_images_of_a_page_are_kept_until_it_closes(
@@ -49,3 +49,6 @@ def test_the_oldest_images_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [name for _, name in shown] == ["c", "b"]
     with pytest.raises(UsageError):
         recent.get("old", old)
+    # Its colours take room, too.
+    shown = recent.add("page", _analysis("d", bytes(300 * 400)))
+    assert [name for _, name in shown] == ["d"]
