@@ -95,6 +95,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _keep(model: str, evaluation: Any) -> None:
     """Add the metrics to a folder that was named; built-in weights and the Hub's cache stay as they are."""
+    from busi_unet.errors import UsageError
     from busi_unet.evaluation.record import add_evaluation
 
     if Path(model).is_dir():
@@ -102,3 +103,6 @@ def _keep(model: str, evaluation: Any) -> None:
             add_evaluation(model, evaluation.summary)
         except OSError as error:
             warn(f"{EVALUATION_NAME} in {model} was not written ({error.strerror}).")
+        except UsageError as error:
+            # An evaluation may take hours: its report is worth more than the copy.
+            warn(f"{EVALUATION_NAME} in {model} was not written. {error}")

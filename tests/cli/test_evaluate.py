@@ -31,6 +31,14 @@ def test_prints_tables_and_writes_the_report(prepared, tiny_model, capsys):
     assert list(read_evaluations(tiny_model).values()) == [stored]
 
 
+def test_a_damaged_record_of_evaluations_does_not_cost_the_result(prepared, tiny_model, capsys):
+    (tiny_model / "evaluation.json").write_text("[", encoding="utf-8")
+    assert main(["evaluate", str(tiny_model), "--data", str(prepared), "--device", "cpu"]) == 0
+    printed = capsys.readouterr()
+    assert "Dice" in printed.out and "evaluation.json" in printed.err
+    assert (tiny_model / "evaluation.json").read_text(encoding="utf-8") == "["
+
+
 def test_json_is_the_only_thing_on_stdout(prepared, tiny_model, capsys):
     arguments = [str(tiny_model), "--data", str(prepared), "--split", "all", "--output", "out"]
     assert main(["evaluate", *arguments, "--seed", "7", "--json"]) == 0
