@@ -220,7 +220,7 @@ class RunFiles:
 
     def __init__(self, folder: Path, formats: Iterable[str], model: str) -> None:
         self.folder, self.model = folder, model
-        self._formats = [FORMATS[name] for name in formats]
+        self._formats = [FORMATS[name] for name in dict.fromkeys(formats)]
         self._joined: dict[str, tuple[Format, list[Any]]] = {
             each.endings[0].lstrip("_"): (each, []) for each in self._formats if each.join
         }
