@@ -35,6 +35,10 @@ _LEGEND = (
 )
 
 
+class _ReplacedError(Exception):
+    """Another file is the newest: what was made of this one is not needed."""
+
+
 @dataclass
 class ClipRun:
     """A run over all frames.
@@ -87,6 +91,8 @@ class ClipHandlers:
             return
         try:
             yield from self._run(newest, run, path, kept)
+        except _ReplacedError:
+            return
         except BusiUNetError as error:
             run.answer = {"clip": _shown(run.file, str(error))}
         except Exception:
@@ -110,7 +116,8 @@ class ClipHandlers:
         with overlays.open("w+b") as file, overlay_clip(file) as add:
             for prediction in frames:
                 if run.file != newest.file:
-                    return
+                    # Not `return`, after which the overlays would still be written.
+                    raise _ReplacedError
                 clip.add(prediction)
                 add(prediction)
                 now, of = time.monotonic(), prediction.frames
@@ -261,4 +268,4 @@ def _ended(clip: Clip) -> str:
 
 
 def _area(area: float, unit: str) -> str:
-    return f"{area:,.1f} mm²" if unit == "mm2" else f"{area:,.0f} px"
+    return f"{area:,.1f} mm²" if unit == "mm2" else f"{area:,.0f} px²"

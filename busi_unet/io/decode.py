@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import os
@@ -151,22 +152,23 @@ def read_frames(
 def _other_frames(
     stream: Path | io.BytesIO, frames: int, name: str
 ) -> Iterator[DecodedImage | UnreadableImageError]:
-    opened, again = None, stream
+    opened, again = contextlib.nullcontext(), stream
     if not is_dicom(stream):
         # Opened once: to reach a frame, Pillow decodes those before it. What reads the file a second time
         # must not move in the same stream.
         opened = Image.open(stream, formats=FORMATS)
         again = stream if isinstance(stream, Path) else io.BytesIO(stream.getvalue())
-    for index in range(1, frames):
-        called = f"Frame {index + 1} of {frames} of {name}"
-        try:
-            if opened is None:
-                loaded = read_dicom(stream, index=index, name=called, max_pixels=MAX_PIXELS)
-            else:
-                loaded = _page(opened, index, again, called)._replace(frames=frames)
-            yield _decoded(loaded, index, called)
-        except UnreadableImageError as error:
-            yield error
+    with opened as pages:
+        for index in range(1, frames):
+            called = f"Frame {index + 1} of {frames} of {name}"
+            try:
+                if pages is None:
+                    loaded = read_dicom(stream, index=index, name=called, max_pixels=MAX_PIXELS)
+                else:
+                    loaded = _page(pages, index, again, called)._replace(frames=frames)
+                yield _decoded(loaded, index, called)
+            except UnreadableImageError as error:
+                yield error
 
 
 def _page(opened: Image.Image, index: int, again: Path | io.BytesIO, name: str) -> Loaded:

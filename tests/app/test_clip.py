@@ -8,7 +8,7 @@ import pytest
 from fakes.dicom_files import dicom
 from PIL import Image
 
-from busi_unet.app import clip
+from busi_unet.app import answers, clip
 from busi_unet.app.clip import CLIP, ClipHandlers, offer_clip
 from busi_unet.app.model import LazyModel
 from busi_unet.app.newest import Newest
@@ -80,6 +80,8 @@ def test_another_frame_leaves_the_run_alone_and_another_file_ends_it(
     next(running)
     newest.take(4, same_file=same_file)
     assert len(list(running)) == (4 if same_file else 0)
+    (overlays,) = answers.cache_folder().glob("answer-*/*.webp")
+    assert bool(overlays.stat().st_size) == same_file
     assert bool(handlers.show(newest, run)) == same_file
     assert bool(handlers.begin(3, newest)) == same_file
 
