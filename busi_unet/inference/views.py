@@ -123,7 +123,7 @@ def describe_views(summary: Mapping[str, Any]) -> list[str]:
             sentences.append(
                 f"Largest diameters {summary['longest_diameter']:,.{digits}f} × "
                 f"{summary['perpendicular']:,.{digits}f} {unit} ({summary['longest_diameter_image']}), "
-                f"largest area {summary['area']:,.{digits}f} {'mm²' if unit == 'mm' else 'px'} "
+                f"largest area {summary['area']:,.{digits}f} {unit}² "
                 f"({summary['area_image']})."
             )
         else:
@@ -167,7 +167,7 @@ def check_one_patient(files: Mapping[str, str | os.PathLike]) -> list[str]:
                 "Choose images of one patient.",
             )
     remarks = []
-    if len({told.get(_STUDY) for told in known.values()}) > 1:
+    if len({told[_STUDY] for told in known.values() if _STUDY in told}) > 1:
         remarks.append("The images are of more than one examination.")
     if len(files) > 1 and any("PatientID" not in known.get(name, {}) for name in files):
         remarks.append("Not every file tells its patient: that they belong together is taken on trust.")

@@ -56,9 +56,9 @@ def find_images(
 
     Folders are searched with all their subfolders, zips, also those in folders, are unpacked and then
     searched like folders. Left out there: files that are neither named like an image nor DICOM, hidden
-    folders, macOS's `._…`, and what is named like masks or overlays (`…_mask`, `…_mask_1`, `…_overlay`). A
-    file that is named itself is always listed. Folders and zips that cannot be used, and each entry of a zip
-    that cannot be unpacked, are listed with their problem.
+    folders, macOS's `._…`, and what is named like results (`…_mask`, `…_mask_1`, `…_overlay`, `…_seg.dcm`,
+    `…_sr.dcm`). A file that is named itself is always listed. Folders and zips that cannot be used, and each
+    entry of a zip that cannot be unpacked, are listed with their problem.
 
     Args:
         paths: files, folders and zips.
