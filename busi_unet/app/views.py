@@ -50,7 +50,9 @@ class Views:
         """Summarise on a click; `limits` are those of `find_images`."""
 
         @shown_errors()
-        def summarise(chosen: list[int], paths: list[str] | None, results: str | None) -> tuple[Any, ...]:
+        def summarise(
+            chosen: list[int] | None, paths: list[str] | None, results: str | None
+        ) -> tuple[Any, ...]:
             return summarise_rows(chosen, paths, results, limits)
 
         self._button.click(
@@ -75,12 +77,13 @@ def nothing() -> tuple[Any, ...]:
 
 
 def summarise_rows(
-    chosen: Sequence[int], paths: list[str] | None, archive: str | None, limits: Mapping[str, Any]
+    chosen: Sequence[int] | None, paths: list[str] | None, archive: str | None, limits: Mapping[str, Any]
 ) -> tuple[str, Any]:
     """Summarise rows of a batch.
 
     Args:
-        chosen: their numbers; where there is none, DICOM files are grouped by patient and examination.
+        chosen: their numbers; where there is none, also of an untouched field (None), DICOM files are
+            grouped by patient and examination.
         paths: the files of the batch.
         archive: its results.
         limits: as for `find_images`.
@@ -99,7 +102,7 @@ def summarise_rows(
         known = {name: found[name] for name, record in told.items() if not record["error"]}
         names = list(found)
         groups = {"": [names[number - 1] for number in chosen]} if chosen else group_by_dicom(known)
-        if not groups or len(chosen) == 1:
+        if not groups or (chosen and len(chosen) == 1):
             raise UsageError(*_TOO_FEW)
         summaries = [
             summarise_views(

@@ -41,8 +41,11 @@ def test_rows_that_are_chosen_are_one_summary(paths: list[str], archive: str) ->
     assert files.visible and "1. image.dcm" in shown and "Not analysed: bad.png." in shown
 
 
-def test_without_a_choice_each_examination_is_one(paths: list[str], archive: str) -> None:
-    shown, _ = summarise_rows([], paths, archive, {})
+@pytest.mark.parametrize("chosen", [[], None])
+def test_without_a_choice_each_examination_is_one(
+    paths: list[str], archive: str, chosen: list[int] | None
+) -> None:
+    shown, _ = summarise_rows(chosen, paths, archive, {})
     assert shown.count("verdict-words") == 2 and "Examination 2" in shown
 
 
