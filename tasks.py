@@ -20,7 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 LOCK = ROOT / "requirements.txt"
 # Whole files to each process, so that what a file sets up is set up once.
-PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
+# In the order of the folders: sorted by their number of tests, the longest file would come last, alone.
+PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # torch names its own versions of these, and its CPU builds need none of them.
 CUDA = re.compile(r"^(cuda|nvidia|triton)\b.*\n|^.*sys_platform == 'emscripten'.*\n", re.MULTILINE)
