@@ -25,11 +25,12 @@ from tqdm import tqdm
 
 from busi_unet.config import Preprocess
 from busi_unet.data.prepared import load_prepared
+from busi_unet.evaluation.evaluate import decode_pair
+from busi_unet.evaluation.metrics import dice as dice_of
 from busi_unet.evaluation.report import table
 from busi_unet.inference.correct import Click, correct_mask, disc
 from busi_unet.inference.predictor import Predictor
 from busi_unet.inference.preprocess import Preprocessor
-from busi_unet.io.decode import decode_image
 from busi_unet.models.click_head import SIZE, STRIDE, ClickHead, click_maps, load_head
 
 _CLICKS, _SEEDS, _JITTER = 3, (0, 1, 2), 5
@@ -68,12 +69,11 @@ def write_maps(model: Path, output: Path, data: Path, source: str) -> None:
     predictor, found = Predictor.from_pretrained(model), []
     for split in load_prepared(data).values():
         for row in tqdm(split.filter(lambda name: name == source, input_columns="source")):
-            target = np.asarray(decode_image(row["mask"]).pixels) > 0
-            if target.any():
-                image = decode_image(row["image"])
+            image, target = decode_pair(row)
+            if target is not None and target.any():
                 prediction = predictor.predict(image, anyway=True)
                 probability = np.round(255 * prediction.probability).astype(np.uint8)
-                grey = [_SQUARE.resize_image(each) for each in (image.pixels, probability)]
+                grey = [_SQUARE.resize_image(each) for each in (image, probability)]
                 masks = [_SQUARE.resize_mask(each) for each in (prediction.mask, target)]
                 found.append((*grey, *masks, row["fold"], max(target.shape)))
     names = ("image", "probability", "mask", "target", "fold", "longer")
@@ -242,7 +242,7 @@ def _dice_by_clicks(held: dict[str, np.ndarray], head: Path | None) -> np.ndarra
     for seed in _SEEDS:
         generator, mask = np.random.default_rng(seed), held["mask"]
         clicks: list[Click] = []
-        dice, by_disc = [_dice(mask, target)], 1.0
+        dice, by_disc = [dice_of(mask, target)], 1.0
         for _ in range(_CLICKS):
             click = next_click(mask, target, generator.uniform(-jitter, jitter, 2))
             if click is not None:
@@ -255,14 +255,10 @@ def _dice_by_clicks(held: dict[str, np.ndarray], head: Path | None) -> np.ndarra
                     head=head and load_head(head),
                 )
                 if len(clicks) == 1:
-                    by_disc = _dice(disc(target.shape, click.row, click.column), target)
-            dice.append(_dice(mask, target))
+                    by_disc = dice_of(disc(target.shape, click.row, click.column), target)
+            dice.append(dice_of(mask, target))
         found.append([*dice, by_disc])
     return np.mean(found, axis=0)
-
-
-def _dice(mask: np.ndarray, target: np.ndarray) -> float:
-    return 2 * (mask & target).sum() / (mask.sum() + target.sum())
 
 
 if __name__ == "__main__":

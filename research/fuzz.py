@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from busi_unet.errors import BusiUNetError
+from busi_unet.evaluation.report import table
 from research.fuzz_damage import damage
 from research.fuzz_files import Seed, layouts, seeds
 from research.fuzz_readers import JUSTIFIED, SECONDS, Found, agree, read, read_again
@@ -259,16 +260,10 @@ def report(campaign: Campaign) -> str:
         (kind, count["files"], *(count[name] for name in COLUMNS)) for kind, count in campaign.counts.items()
     ]
     rows.append(("all", *(sum(row[at] for row in rows) for at in range(1, len(COLUMNS) + 2))))
-    lines = ["| format | files | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 2) + "|"]
-    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
-    lines += [
-        "",
-        f"Slowest file: {campaign.slowest:.1f} s.",
-        "",
-        "| remark of a file read otherwise than by the second reader | format | files |",
-        "|---|---|---|",
-    ]
-    lines += [f"| {remark} | {kind} | {count} |" for (kind, remark), count in sorted(campaign.kinds.items())]
+    lines = [table(["format", "files", *COLUMNS], [[str(cell) for cell in row] for row in rows])]
+    lines += ["", f"Slowest file: {campaign.slowest:.1f} s.", ""]
+    kinds = [[remark, kind, str(count)] for (kind, remark), count in sorted(campaign.kinds.items())]
+    lines += [table(["remark of a file read otherwise than by the second reader", "format", "files"], kinds)]
     return "\n".join([*lines, "", *campaign.findings])
 
 

@@ -38,6 +38,7 @@ from busi_unet.cli.common import command, seed
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import BusiUNetError
+from busi_unet.version import commit
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARES = {"usual": 0.75, "large": 0.03, "refused": 0.12, "hang up": 0.10}
@@ -290,7 +291,10 @@ async def watch(process: subprocess.Popen | None, log: Log) -> None:
 
 
 def print_tables(log: Log, args: argparse.Namespace, page_seconds: float | None) -> None:
-    print(f"{args.clients} clients × {args.requests} requests, seed {args.seed}; {where()}\n")
+    print(
+        f"{args.clients} clients × {args.requests} requests, seed {args.seed}; "
+        f"commit {commit() or 'not known'}, {os.cpu_count()} cores, {platform.machine()}\n"
+    )
     print("| file | answers | alone s | median s | p95 s | p95 / (clients × a usual one alone) |")
     print("|---|---|---|---|---|---|")
     one = statistics.median(log.alone["usual"])
@@ -312,14 +316,6 @@ def print_tables(log: Log, args: argparse.Namespace, page_seconds: float | None)
         places = np.linspace(0, len(log.memory) - 1, 9).round().astype(int)
         steps = ", ".join(f"{log.memory[place]:.0f}" for place in places)
         print(f"Resident memory in MB, in equal steps of time: {steps}; highest {max(log.memory):.0f}.")
-
-
-def where() -> str:
-    """Return the commit and the machine."""
-    commit = subprocess.run(
-        ["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return f"commit {commit or 'not known'}, {os.cpu_count()} cores, {platform.machine()} {platform.system()}"
 
 
 @contextlib.contextmanager

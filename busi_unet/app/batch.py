@@ -150,7 +150,7 @@ class BatchHandlers:
         status = text.batch_ended(
             count_by_outcome(records),
             len(files),
-            flagged=sum(bool(record.get("flagged")) for record in records),
+            flagged=sum(bool(record["flagged"]) for record in records),
             cancelled=stopped,
             shown=MAX_SHOWN if len(gallery) == MAX_SHOWN < len(records) else None,
         )

@@ -10,7 +10,6 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
-import numpy as np
 from PIL import Image
 
 from busi_unet.app import text
@@ -22,10 +21,10 @@ from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.errors import UsageError
 from busi_unet.imaging.agreement import Agreement
 from busi_unet.imaging.burnt_in import text_remark
-from busi_unet.imaging.contours import trace_contours
 from busi_unet.imaging.formats import Result, files_of
 from busi_unet.imaging.overlay import draw_agreement
 from busi_unet.imaging.quality import scan_box
+from busi_unet.imaging.regions import mask_image, trace_contours
 from busi_unet.io.html import render
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def public_answer(analysis: Analysis, model: ModelInUse) -> PublicAnswer:
         probabilities=prediction.probabilities,
         report=report(analysis, model, prediction, analysis.compare(prediction)),
         findings=findings(analysis, model, prediction, found),
-        mask=None if refused else as_file(Image.fromarray(prediction.mask).convert("L"), "mask"),
+        mask=None if refused else as_file(mask_image(prediction.mask), "mask"),
         contours=None if refused else [contour.tolist() for contour in trace_contours(prediction.mask)],
     )
 
@@ -333,8 +332,8 @@ def write_training_pair(analysis: Analysis, model: ModelInUse, label: str | None
     """
     if label not in CLASS_NAMES:
         raise UsageError(text.NO_PAIR_CLASS, f"Choose {', '.join(CLASS_NAMES)}.")
-    mask = analysis.predict(model.predictor).mask
-    image, mask = Image.fromarray(analysis.image.pixels), Image.fromarray(mask.astype(np.uint8) * 255)
+    image = Image.fromarray(analysis.image.pixels)
+    mask = mask_image(analysis.predict(model.predictor).mask)
     path = answer_folder() / f"{analysis.file_name}_training-pair.zip"
     with zipfile.ZipFile(path, "w") as pair:
         for ending, written in (("", image), ("_mask", mask)):

@@ -31,7 +31,7 @@ from busi_unet.errors import BusiUNetError, UsageError
 from busi_unet.imaging.agreement import decode_reference
 from busi_unet.imaging.burnt_in import Box, blacken, text_boxes
 from busi_unet.imaging.quality import image_warnings, panel_boxes
-from busi_unet.io.decode import EXTENSIONS, DecodedImage, load_pixels, pixel_count, read_image
+from busi_unet.io.decode import EXTENSIONS, DecodedImage, decoded, load_pixels, pixel_count
 from busi_unet.io.pillow_files import over_black
 
 MAX_IMAGE_MEGABYTES = 50
@@ -110,7 +110,7 @@ class ImageHandlers(CorrectionHandlers):
             raise UsageError(f"The threshold is {threshold:g}.", "Choose it between 0 and 1.")
         with turn(0 if image is None else pixel_count(image)):
             analysis = self._analyse(
-                _decoded(image, arguments.number(clip_frame, "clip_frame")),
+                _decoded(image, arguments.number(clip_frame, "clip_frame"))[0],
                 anyway=arguments.switch(analyse_anyway, "analyse_anyway"),
                 pixel_size_mm=arguments.pixel_size(arguments.number(pixel_size_mm, "pixel_size_mm")),
                 threshold=threshold,
@@ -138,13 +138,13 @@ class ImageHandlers(CorrectionHandlers):
             remark: as in `Analysis`.
         """
         with turn(0 if path is None else pixel_count(path)):
-            image = _decoded(path, clip_frame)
+            image, pixels = _decoded(path, clip_frame)
             known = clip_frame is None and bool(image.spacing_mm or image.regions)
             return self._analyse(
                 image,
                 pixel_size_mm=None if known else arguments.typed_size(pixel_size_mm),
                 look=Look(*look),
-                colors=_colors(path, image.index),
+                colors=_colors(pixels),
                 name=result_name(path),
                 source=Path(path),
                 remark=remark,
@@ -314,7 +314,10 @@ def result_name(upload: str | Path) -> str:
     return re.sub(r"[^\w.-]+", "_", stem)[:80].strip("._") or "image"
 
 
-def _decoded(path: str | Path | None, clip_frame: float | None) -> DecodedImage:
+def _decoded(
+    path: str | Path | None, clip_frame: float | None
+) -> tuple[DecodedImage, Image.Image | np.ndarray]:
+    """Return the image of a file, and its pixels as the file has them."""
     if path is None:
         raise UsageError(*text.NO_IMAGE)
     megabytes = Path(path).stat().st_size / 1024**2
@@ -322,12 +325,12 @@ def _decoded(path: str | Path | None, clip_frame: float | None) -> DecodedImage:
         raise UsageError(*text.too_many_megabytes(round(megabytes, 1), MAX_IMAGE_MEGABYTES))
     index = 0 if clip_frame is None else round(clip_frame) - 1
     # Named neutrally: an upload's own name is a stranger's text, and the page renders errors as HTML.
-    return read_image(Path(path).read_bytes(), index=index, name="The file")
+    loaded = load_pixels(Path(path).read_bytes(), index=index, name="The file")
+    return decoded(loaded, index, "The file"), loaded.pixels
 
 
-def _colors(path: str | Path, index: int) -> bytes | None:
+def _colors(pixels: Image.Image | np.ndarray) -> bytes | None:
     """Return an image in the colours of its file, PNG; None where it is grey."""
-    pixels = load_pixels(Path(path), index=index, name="The file").pixels
     if isinstance(pixels, np.ndarray):
         if pixels.ndim != 3 or pixels.dtype != np.uint8:
             return None

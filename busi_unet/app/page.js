@@ -104,19 +104,21 @@
         return event.target.closest?.("#overlay .image-frame, #overlay button:has(> .image-frame)")
             && mode?.checkVisibility() && mode.querySelector("input:checked")?.value !== "Brush";
     };
-    // Where the image lies in its element, which it fills without being stretched.
-    const placed = () => {
-        const image = document.querySelector("#overlay img");
-        const box = image.getBoundingClientRect();
+    // Where the image of a panel lies on the page: it fills its element without being stretched.
+    const placed = (panel) => {
+        const image = document.querySelector(`${panel} img`), box = image.getBoundingClientRect();
         const scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
-        const [width, height] = [scale * image.naturalWidth, scale * image.naturalHeight];
-        const [left, top] = [box.left + (box.width - width) / 2, box.top + (box.height - height) / 2];
-        return { image, left, top, width, height };
+        const width = scale * image.naturalWidth, height = scale * image.naturalHeight;
+        return {
+            image, scale, width, height,
+            left: box.left + scrollX + (box.width - width) / 2,
+            top: box.top + scrollY + (box.height - height) / 2,
+        };
     };
     const correct = (event) => {
-        const { left, top, width, height } = placed();
+        const { left, top, width, height } = placed("#overlay");
         // The keyboard clicks without a place.
-        const at = event.detail ? [(event.clientX - left) / width, (event.clientY - top) / height] : cross.at;
+        const at = event.detail ? [(event.pageX - left) / width, (event.pageY - top) / height] : cross.at;
         if (at.some((share) => share < 0 || share >= 1)) return;
         const input = document.querySelector("#clicked :is(input, textarea)");
         // Numbered, so that a second click at the same place is a change, too.
@@ -129,13 +131,13 @@
         const way = arrows[event.key];
         if (!way || !correcting(event)) return;
         event.preventDefault();
-        const { image, left, top, width, height } = placed();
+        const { image, left, top, width, height } = placed("#overlay");
         cross.at = cross.at.map((share, axis) => Math.min(Math.max(share + 0.02 * way[axis], 0), 0.999));
         const frame = image.closest("button") ?? image.parentElement;
         const around = frame.getBoundingClientRect();
         frame.append(cross);
-        cross.style.left = `${left - around.left + cross.at[0] * width}px`;
-        cross.style.top = `${top - around.top + cross.at[1] * height}px`;
+        cross.style.left = `${left - scrollX - around.left + cross.at[0] * width}px`;
+        cross.style.top = `${top - scrollY - around.top + cross.at[1] * height}px`;
     });
     document.addEventListener("focusout", (event) => { if (event.target.closest?.("#overlay")) cross.remove(); });
     document.addEventListener("click", (event) => {
@@ -198,28 +200,19 @@
     // The crop tool: a box over the original, in pixels of the image; it starts where the scan is.
     const frame = document.body.appendChild(Object.assign(document.createElement("div"), { id: "crop-frame" }));
     const field = () => document.querySelector("#crop-box :is(textarea, input)");
-    const onImage = () => {
-        const image = document.querySelector("#original img"), place = image.getBoundingClientRect();
-        const scale = Math.min(place.width / image.naturalWidth, place.height / image.naturalHeight);
-        return {
-            scale, width: image.naturalWidth, height: image.naturalHeight,
-            left: place.left + scrollX + (place.width - scale * image.naturalWidth) / 2,
-            top: place.top + scrollY + (place.height - scale * image.naturalHeight) / 2,
-        };
-    };
     const showFrame = () => {
         if (!("crop" in document.body.dataset) || !document.querySelector("#original img")) return;
-        const [left, top, right, bottom] = field().value.split(",").map(Number), at = onImage();
+        const [left, top, right, bottom] = field().value.split(",").map(Number), at = placed("#original");
         Object.assign(frame.style, {
             left: `${at.left + at.scale * left}px`, top: `${at.top + at.scale * top}px`,
             width: `${at.scale * (right - left)}px`, height: `${at.scale * (bottom - top)}px`,
         });
     };
     const pixel = (event) => {
-        const at = onImage(), within = (value, most) => Math.round(Math.min(Math.max(value, 0), most));
+        const { image, scale, left, top } = placed("#original");
+        const within = (value, most) => Math.round(Math.min(Math.max(value / scale, 0), most));
         return [
-            within((event.pageX - at.left) / at.scale, at.width),
-            within((event.pageY - at.top) / at.scale, at.height),
+            within(event.pageX - left, image.naturalWidth), within(event.pageY - top, image.naturalHeight),
         ];
     };
     let from = null;

@@ -80,10 +80,8 @@ EDITOR = "Paint the lesion, erase what is not lesion"
 PAIR_CLASS, MAKE_PAIR = "Class of the training pair", "Make a training pair"
 PAIR_FILE = "Image and mask in the layout of BUSI"
 DOWNLOAD, MAKE_FILES, FILES = "Download", "Make the files", "Overlay, values, report, and the formats chosen"
-FORMATS, FORMATS_INFO = (
-    "Formats",
-    "DICOM: of DICOM images only. It copies the patient's data from their header.",
-)
+FORMATS = "Formats"
+FORMATS_INFO = "DICOM: of DICOM images only. It copies the patient's data from their header."
 ALL_VALUES, REPORT = "Values", "Report"
 
 # The weights in use.

@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
+from busi_unet.imaging.regions import mask_image
 
 # Lengths are in points: an image of 500 x 500 has one point per pixel, so that one seed draws the same lesion
 # in a like breast at every resolution.
@@ -75,8 +76,7 @@ def write_phantom_dataset(root: Path | str, *, per_class: int, seed: int, size: 
         for number in range(1, per_class + 1):
             phantom = make_phantom(label, seed=seed + number - 1, size=size)
             Image.fromarray(phantom.image).save(folder / f"{label} ({number}).png")
-            mask = Image.fromarray(phantom.mask.astype(np.uint8) * 255)
-            mask.save(folder / f"{label} ({number})_mask.png")
+            mask_image(phantom.mask).save(folder / f"{label} ({number})_mask.png")
 
 
 class _Tissue(NamedTuple):

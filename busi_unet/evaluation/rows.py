@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
-from busi_unet.io.files import reading
+from busi_unet.io.files import read_image_table
 
 MISSED_DICE = 0.05
 """A lesion whose mask has a lower Dice counts as missed."""
@@ -190,20 +189,11 @@ def read_subgroups(table: str | Path, columns: Sequence[str]) -> Subgroups:
     Raises:
         UsageError: no such file or column, none named, or it is not a table.
     """
-    path, hint = Path(table), "Name a CSV with a row per image."
-    # Spreadsheets put a mark at the head of a file.
-    with reading(path, "is not a CSV in UTF-8", hint), path.open(newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.DictReader(stream))
-    known = rows[0].keys() if rows else ()
-    key = next((name for name in ("image", "image_id") if name in known), "image")
-    missing = next((name for name in (key, *columns) if name not in known), None)
-    if missing or not columns:
-        raise UsageError(
-            f"{path} has no column {missing}." if missing else f"No column of {path} is named.",
-            f"It has: {', '.join(known) or 'no rows'}.",
-        )
+    if not columns:
+        raise UsageError(f"No column of {table} is named.", "Name one or more after it.")
+    rows = read_image_table(Path(table), columns)
     # A row may be shorter than the head.
-    return {name: frozenset(row[key] for row in rows if (row[name] or "").strip()) for name in columns}
+    return {name: frozenset(image for image, row in rows if (row[name] or "").strip()) for name in columns}
 
 
 def check_subgroups(subgroups: Subgroups | None, image_ids: Iterable[str]) -> None:

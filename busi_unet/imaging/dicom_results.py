@@ -13,9 +13,9 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.tag import Tag
 from pydicom.uid import UID, UltrasoundImageStorage
-from scipy import ndimage
 
 from busi_unet.errors import UsageError
+from busi_unet.imaging.regions import label_regions
 from busi_unet.io.dicom import read_header
 from busi_unet.version import __version__
 
@@ -86,7 +86,7 @@ def _segmentation(result: Result, header: Dataset) -> hd.seg.Segmentation:
     # highdicom takes a frame of a clip only where the clip has a frame of reference; none of ultrasound has.
     source.SOPClassUID = UltrasoundImageStorage
     lesions = result.prediction.measurements
-    regions, _ = ndimage.label(result.prediction.mask, structure=np.ones((3, 3)))
+    regions, _ = label_regions(result.prediction.mask)
     numbered = np.zeros(regions.shape, np.uint8)
     for number, lesion in enumerate(lesions, start=1):
         numbered[regions == regions[_pixel(lesion)]] = number

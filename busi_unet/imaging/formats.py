@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from scipy import ndimage
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import BusiUNetError, MissingDependencyError, UsageError
-from busi_unet.imaging.contours import trace_contours
+from busi_unet.imaging.regions import fill_holes, label_regions, mask_image, trace_contours
 from busi_unet.io.decode import DecodedImage
 from busi_unet.io.files import table_bytes, write_ours
 from busi_unet.io.scale import Spacing
@@ -77,10 +76,15 @@ class Format:
     join: Callable[[Sequence[Any]], bytes] | None = None
     needs: tuple[str, str] | None = None
 
+    @property
+    def joined_name(self) -> str:
+        """Name of the one file for all images."""
+        return self.endings[0].lstrip("_")
+
 
 def _png(result: Result) -> dict[str, bytes]:
     stream = io.BytesIO()
-    Image.fromarray(result.prediction.mask.astype(np.uint8) * 255).save(stream, "PNG")
+    mask_image(result.prediction.mask).save(stream, "PNG")
     return {"_mask.png": stream.getvalue()}
 
 
@@ -92,16 +96,21 @@ def _coco(result: Result) -> dict[str, Any]:
     if result.image.frames > 1:
         image["frame"] = result.image.index + 1
     annotations = []
-    for region in _regions(prediction.mask):
-        rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
-        left, top = int(columns[0]), int(rows[0])
+    regions, _ = label_regions(prediction.mask)
+    for number, (rows, columns) in enumerate(ndimage.find_objects(regions), start=1):
+        region = regions[rows, columns] == number
+        if (fill_holes(region) != region).any():
+            # Polygons cannot have holes.
+            segmentation = _runs(regions == number)
+        else:
+            (corners,) = trace_contours(region, tolerance=0)
+            segmentation = [np.add(corners, (columns.start, rows.start)).ravel().tolist()]
         annotations.append(
             {
                 "category_id": _class_number(prediction) + 1,
-                # Polygons cannot have holes.
-                "segmentation": _runs(region) if _has_holes(region) else [_corners(region)],
+                "segmentation": segmentation,
                 "area": int(region.sum()),
-                "bbox": [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top],
+                "bbox": [columns.start, rows.start, *region.shape[::-1]],
                 "iscrowd": 0,
                 "score": round(float(prediction.probabilities[prediction.label]), 4),
             }
@@ -221,9 +230,7 @@ class RunFiles:
     def __init__(self, folder: Path, formats: Iterable[str], model: str) -> None:
         self.folder, self.model = folder, model
         self._formats = [FORMATS[name] for name in dict.fromkeys(formats)]
-        self._joined: dict[str, tuple[Format, list[Any]]] = {
-            each.endings[0].lstrip("_"): (each, []) for each in self._formats if each.join
-        }
+        self._joined: dict[str, list[Any]] = {each.joined_name: [] for each in self._formats if each.join}
 
     @property
     def joined_names(self) -> list[str]:
@@ -248,7 +255,7 @@ class RunFiles:
                 problems.append(str(error))
                 continue
             if each.join:
-                self._joined[each.endings[0].lstrip("_")][1].append(content)
+                self._joined[each.joined_name].append(content)
             else:
                 made |= {f"{result.name}{ending}": content for ending, content in content.items()}
         for name in self.names(result.name):
@@ -261,22 +268,9 @@ class RunFiles:
 
     def close(self) -> None:
         """Write the files that hold all images, of a stopped run those that are done."""
-        for name, (each, entries) in self._joined.items():
-            write_ours(self.folder, name, each.join(entries))
-
-
-def _regions(mask: np.ndarray) -> list[np.ndarray]:
-    """Return each lesion of a mask, bool (H, W)."""
-    regions, count = ndimage.label(mask, structure=np.ones((3, 3)))
-    return [regions == number for number in range(1, count + 1)]
-
-
-def _corners(region: np.ndarray) -> list[int]:
-    return trace_contours(region, tolerance=0)[0].ravel().tolist()
-
-
-def _has_holes(mask: np.ndarray) -> bool:
-    return bool((ndimage.binary_fill_holes(mask) != mask).any())
+        for each in self._formats:
+            if each.join:
+                write_ours(self.folder, each.joined_name, each.join(self._joined[each.joined_name]))
 
 
 def _runs(mask: np.ndarray) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist, squareform
 
 from busi_unet.errors import UsageError
+from busi_unet.imaging.regions import bounding_box, label_regions
 from busi_unet.io.decode import DecodedImage
 from busi_unet.io.scale import MAX_PIXEL_MM, MIN_PIXEL_MM, is_plausible
 
@@ -135,19 +136,13 @@ def measure_lesions(
     if spacing_mm is not None:
         spacing_mm = _checked(spacing_mm)
     rows, columns = box = bounding_box(mask)
-    regions, _ = ndimage.label(mask[box], structure=np.ones((3, 3)))
+    regions, _ = label_regions(mask[box])
     lesions = []
     for index, (down, across) in enumerate(ndimage.find_objects(regions), start=1):
         place = (_moved(down, rows.start), _moved(across, columns.start))
         region = regions[down, across] == index
         lesions.append(_measure(region, place, mask.shape, image, spacing_mm, aspect))
     return tuple(sorted(lesions, key=lambda lesion: -lesion.area_px))
-
-
-def bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
-    """Return rows and columns of the smallest box that holds a mask, bool (H, W), or one pixel."""
-    sides = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    return tuple(slice(int(side[0]), int(side[-1]) + 1) if side.size else slice(0, 1) for side in sides)
 
 
 def measure_image(

@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from busi_unet.errors import UsageError
-from busi_unet.imaging.measure import Lesion, Line, bounding_box
+from busi_unet.imaging.measure import Lesion, Line
+from busi_unet.imaging.regions import bounding_box
 
 Color = tuple[int, int, int]
 

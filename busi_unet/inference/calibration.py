@@ -21,6 +21,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit, logit
 
 from busi_unet.config import CLASS_NAMES, ClassCalibration
+from busi_unet.imaging.regions import label_regions
 
 _NORMAL, _BENIGN, _MALIGNANT = (CLASS_NAMES.index(name) for name in ("normal", "benign", "malignant"))
 # Keeps the fit finite where the classes can be told apart without error.
@@ -228,7 +229,7 @@ def _share_beyond(values: np.ndarray) -> np.ndarray:
 
 def _scaled_distance(mask: np.ndarray) -> np.ndarray:
     """Return float (H, W): distance from the mask's outline in equivalent radii, negative inside."""
-    labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    labels, count = label_regions(mask)
     if mask.all():
         return np.full(mask.shape, -np.inf)
     outside, nearest = ndimage.distance_transform_edt(~mask, return_indices=True)

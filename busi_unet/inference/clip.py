@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from PIL.TiffImagePlugin import AppendingTiffWriter
 from scipy import ndimage
 
 from busi_unet.imaging.formats import RunFiles
+from busi_unet.imaging.measure import percent
 from busi_unet.imaging.overlay import draw_caption
 from busi_unet.inference.batch import COLUMNS, RECORD, predict_file, table_row
 from busi_unet.inference.prediction import Prediction
@@ -126,7 +128,7 @@ def overlay_clip(file: IO[bytes]) -> Iterator[Callable[[Prediction], None]]:
         told = f"Frame {prediction.frame} of {prediction.frames}"
         if prediction.label is not None:
             other = "" if prediction.label == "malignant" else f"{prediction.label}, "
-            told += f": {other}malignant {prediction.probabilities['malignant']:.0%}"
+            told += f": {other}malignant {percent(prediction.probabilities['malignant'])}"
         draw_caption(shown, told).save(frames, "TIFF", compression="tiff_lzw")
         frames.newFrame()
 
@@ -146,16 +148,15 @@ def predict_all_frames(predictor: Predictor, file: ImageFile, run: RunFiles, any
     if file.problem or read_image(file.path, name=file.shown).frames == 1:
         return predict_file(predictor, file, run, anyway)
     clip, names = Clip(), (f"{file.name}_overlay.webp", f"{file.name}_frames.csv")
-    with tempfile.TemporaryFile() as overlays:
-        with overlay_clip(overlays) as add:
-            for prediction in predictor.predict_clip(file.path, name=file.shown, anyway=anyway):
-                clip.add(prediction)
-                add(prediction)
-                if sys.stderr.isatty():
-                    told = f"{file.shown}: frame {prediction.frame} of {prediction.frames}"
-                    print(told, end="\r", file=sys.stderr, flush=True)
-        overlays.seek(0)
-        write_ours(run.folder, names[0], overlays.read())
+    overlays = io.BytesIO()
+    with overlay_clip(overlays) as add:
+        for prediction in predictor.predict_clip(file.path, name=file.shown, anyway=anyway):
+            clip.add(prediction)
+            add(prediction)
+            if sys.stderr.isatty():
+                told = f"{file.shown}: frame {prediction.frame} of {prediction.frames}"
+                print(told, end="\r", file=sys.stderr, flush=True)
+    write_ours(run.folder, names[0], overlays.getvalue())
     write_ours(run.folder, names[1], clip.to_csv())
     record = predict_file(predictor, file, run, anyway, index=(clip.key_frame or 1) - 1)
     record["remarks"] = [f"The key frame of {len(clip.rows)}, all analysed.", *record["remarks"]]

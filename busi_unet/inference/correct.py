@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from busi_unet.config import Preprocess
 from busi_unet.errors import UsageError
-from busi_unet.inference.postprocess import fill_holes
+from busi_unet.imaging.regions import fill_holes, label_regions
 from busi_unet.inference.preprocess import Preprocessor, resize_map
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _merge(found: np.ndarray, mask: np.ndarray, click: Click | None, box: ClickB
                 mask.shape, row, column, np.clip(room / max(mask.shape), _SMALL, _MEDIAN_RADIUS)
             )
         elif not click.lesion and found[row, column] and not mask[row, column]:
-            regions = _label(found)
+            regions, _ = label_regions(found)
             found = found & (regions != regions[row, column])
         place = disc(mask.shape, row, column, _SMALL)
     else:
@@ -112,16 +112,12 @@ def _merge(found: np.ndarray, mask: np.ndarray, click: Click | None, box: ClickB
         top, bottom = sorted((int(box.top), int(box.bottom)))
         left, right = sorted((int(box.left), int(box.right)))
         place[top : bottom + 1, left : right + 1] = True
-    changes = _label(found != mask)
+    changes, _ = label_regions(found != mask)
     merged = mask ^ (np.isin(changes, changes[place]) & (changes > 0))
     if box is None and not click.lesion and merged[row, column] and (merged == mask).all():
         depth = ndimage.distance_transform_edt(mask)[row, column]
         merged &= ~disc(mask.shape, row, column, max(depth / max(mask.shape), _SMALL))
     return merged
-
-
-def _label(mask: np.ndarray) -> np.ndarray:
-    return ndimage.label(mask, structure=np.ones((3, 3)))[0]
 
 
 def median_area(shape: tuple[int, int]) -> float:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from busi_unet.config import Thresholds
-from busi_unet.imaging.measure import bounding_box
+from busi_unet.imaging.regions import bounding_box, fill_holes, label_regions
 
 
 def mask_from_probability(
@@ -29,20 +28,9 @@ def mask_from_probability(
     found = probability >= thresholds.mask
     # Beyond it there is nothing to fill or to drop, and an image may have 50 million pixels.
     box = bounding_box(found)
-    regions, count = ndimage.label(fill_holes(found[box]), structure=np.ones((3, 3)))
+    regions, count = label_regions(fill_holes(found[box]))
     areas = np.bincount(regions.ravel(), minlength=count + 1)
     kept = areas >= max(1.0, thresholds.min_area * mask.size)
     kept[0] = False
     mask[box] = kept[regions]
     return mask
-
-
-def fill_holes(mask: np.ndarray) -> np.ndarray:
-    """Return the mask without its holes, bool (H, W)."""
-    # One labelling of the background, where ndimage.binary_fill_holes dilates step by step.
-    background, count = ndimage.label(~mask)
-    reaches_edge = np.zeros(count + 1, dtype=bool)
-    for edge in (background[0], background[-1], background[:, 0], background[:, -1]):
-        reaches_edge[edge] = True
-    reaches_edge[0] = False
-    return ~reaches_edge[background]

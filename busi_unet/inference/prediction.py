@@ -15,6 +15,7 @@ from PIL import Image
 from busi_unet.config import BoundaryBand
 from busi_unet.imaging.measure import Lesion
 from busi_unet.imaging.overlay import annotate_lesions, draw_banner, draw_overlay, side_by_side
+from busi_unet.imaging.regions import mask_image
 from busi_unet.inference.calibration import boundary_band
 from busi_unet.inference.preprocess import resize_map
 
@@ -125,7 +126,7 @@ class Prediction:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if self.label is not None:
-            Image.fromarray(self.mask.astype(np.uint8) * 255).save(folder / "mask.png")
+            mask_image(self.mask).save(folder / "mask.png")
         self.overlay(beside=True).save(folder / "overlay.png")
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
         (folder / "prediction.json").write_text(text, encoding="utf-8")

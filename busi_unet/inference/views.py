@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
@@ -14,9 +13,10 @@ from typing import Any
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
+from busi_unet.imaging.measure import percent
 from busi_unet.inference.prediction import Prediction
 from busi_unet.io.dicom import read_header
-from busi_unet.io.files import reading, table_bytes, write_ours
+from busi_unet.io.files import read_image_table, table_bytes, write_ours
 
 NAMES = ("views.jsonl", "views.csv")
 COLUMNS = (
@@ -114,7 +114,7 @@ def describe_views(summary: Mapping[str, Any]) -> list[str]:
         )
         flag = ", flagged" if summary["flagged"] else ""
         sentences += [
-            f"Highest malignant probability {summary['p_malignant']:.1%} "
+            f"Highest malignant probability {percent(summary['p_malignant'])} "
             f"({summary['p_malignant_image']}){flag}.",
             f"Classes: {counts}{agreement}.",
         ]
@@ -209,27 +209,16 @@ def group_by_table(files: Mapping[str, str | os.PathLike], table: Path, column: 
     Raises:
         UsageError: no such table or column; none of the files is in it; two files have the name of an entry.
     """
-    hint = "Name a CSV with a row per image."
-    with (
-        reading(table, "is not a CSV in UTF-8", hint),
-        table.open(newline="", encoding="utf-8-sig") as stream,
-    ):
-        rows = list(csv.DictReader(stream))
-    missing = next((name for name in ("image", column) if not rows or name not in rows[0]), None)
-    if missing:
-        raise UsageError(
-            f"{table} has no column {missing}.", f"It has: {', '.join(rows[0] if rows else ())}."
-        )
     by_name: dict[str, list[str]] = {}
     for name in files:
         for called in {name, Path(name).name}:
             by_name.setdefault(called, []).append(name)
     groups: dict[str, list[str]] = {}
-    for row in rows:
-        found = by_name.get(row["image"] or "", [])
+    for image, row in read_image_table(table, [column]):
+        found = by_name.get(image or "", [])
         if len(found) > 1:
             raise UsageError(
-                f"{table} names {row['image']}, and these have that name: {', '.join(found)}.",
+                f"{table} names {image}, and these have that name: {', '.join(found)}.",
                 "Write it with its folder.",
             )
         if found and (group := (row[column] or "").strip()) and found[0] not in groups.get(group, ()):

@@ -118,7 +118,7 @@ def read_image(source: ImageSource, *, index: int = 0, name: str | None = None) 
         UsageError: there is no frame of this index.
     """
     name = name or name_of(source)
-    return _decoded(load_pixels(source, index=index, name=name), index, name)
+    return decoded(load_pixels(source, index=index, name=name), index, name)
 
 
 def read_frames(
@@ -139,7 +139,7 @@ def read_frames(
     name = name or name_of(source)
     if not isinstance(source, (Image.Image, np.ndarray)):
         source = _stream(source, name)
-    first = _decoded(load_pixels(source, index=0, name=name), 0, name)
+    first = decoded(load_pixels(source, index=0, name=name), 0, name)
     if first.frames > MAX_FRAMES:
         raise UsageError(
             f"{name} has {first.frames:,} frames; one run takes at most {MAX_FRAMES:,}.",
@@ -166,7 +166,7 @@ def _other_frames(
                     loaded = read_dicom(stream, index=index, name=called, max_pixels=MAX_PIXELS)
                 else:
                     loaded = _page(pages, index, again, called)._replace(frames=frames)
-                yield _decoded(loaded, index, called)
+                yield decoded(loaded, index, called)
             except UnreadableImageError as error:
                 yield error
 
@@ -180,8 +180,8 @@ def _page(opened: Image.Image, index: int, again: Path | io.BytesIO, name: str) 
     return Loaded(pixels, remarks=remarks)
 
 
-def _decoded(loaded: Loaded, index: int, name: str) -> DecodedImage:
-    """Return what a file holds as grey pixels; see `read_image`."""
+def decoded(loaded: Loaded, index: int, name: str) -> DecodedImage:
+    """Return what `load_pixels` found as grey pixels; arguments and errors are those of `read_image`."""
     pixels, remarks = loaded.pixels, loaded.remarks
     if isinstance(pixels, Image.Image) and pixels.mode[0] in "IF":
         pixels = np.asarray(pixels)

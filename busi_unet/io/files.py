@@ -164,6 +164,30 @@ def _digest(content: bytes) -> str:
 # --- Tables --------------------------------------------------------------------------------------
 
 
+def read_image_table(path: Path, columns: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
+    """Return the rows of a CSV, each with the entry in its column `image` (or `image_id`).
+
+    Args:
+        path: of a CSV in UTF-8.
+        columns: that it has to have, too.
+
+    Raises:
+        UsageError: it cannot be read, or lacks a column.
+    """
+    # Spreadsheets put a mark at the head of a file.
+    with (
+        reading(path, "is not a CSV in UTF-8", "Name a CSV with a row per image."),
+        path.open(newline="", encoding="utf-8-sig") as stream,
+    ):
+        rows = list(csv.DictReader(stream))
+    known = rows[0].keys() if rows else ()
+    key = "image_id" if "image_id" in known and "image" not in known else "image"
+    missing = next((name for name in (key, *columns) if name not in known), None)
+    if missing:
+        raise UsageError(f"{path} has no column {missing}.", f"It has: {', '.join(known) or 'no rows'}.")
+    return [(row[key], row) for row in rows]
+
+
 def table_bytes(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
     """Return the columns of rows as a CSV that spreadsheets read as it is meant, UTF-8 with a mark.
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import nibabel
 import numpy as np
 import pytest
-from matplotlib.path import Path
+from imaging.test_regions import filled
 from PIL import Image
 
 from busi_unet.data.readers.coco import _decode_runs
@@ -18,13 +18,6 @@ from busi_unet.imaging.measure import measure_lesions
 from busi_unet.io.decode import DecodedImage
 
 SHAPE = (40, 60)
-
-
-def filled(polygons: list[np.ndarray]) -> np.ndarray:
-    """Return the pixels, bool of SHAPE, whose middles lie in any of the polygons."""
-    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]] + 0.5
-    points = np.stack([x.ravel(), y.ravel()], axis=1)
-    return np.any([Path(polygon).contains_points(points).reshape(SHAPE) for polygon in polygons], axis=0)
 
 
 def result(*boxes: tuple[int, int, int, int], hole: bool = False, spacing_mm=None, **others) -> Result:
@@ -75,7 +68,7 @@ def test_coco_holds_each_lesion_as_it_is(hole):
     if hole:
         mask = _decode_runs(outline["counts"], SHAPE)
     else:
-        mask = filled([np.reshape(polygon, (-1, 2)) for polygon in outline])
+        mask = filled([np.reshape(polygon, (-1, 2)) for polygon in outline], SHAPE)
     np.testing.assert_array_equal(mask, each.prediction.mask)
 
 
@@ -99,7 +92,7 @@ def test_yolo_has_a_line_of_shares_per_lesion_and_an_empty_file_without():
     numbers = [[float(number) for number in line.split()] for line in lines]
     assert [row[0] for row in numbers] == [1, 1]
     polygons = [np.reshape(row[1:], (-1, 2)) * SHAPE[::-1] for row in numbers]
-    np.testing.assert_array_equal(filled(polygons), each.prediction.mask)
+    np.testing.assert_array_equal(filled(polygons, SHAPE), each.prediction.mask)
     assert files_of(result(), ["yolo"]) == {"case12.txt": b""}
 
 

@@ -2,18 +2,11 @@ import csv
 
 import numpy as np
 import pytest
-from PIL import Image
+from imaging.test_burnt_in import speckle
 
 from busi_unet.imaging.burnt_in import has_annotations
 from busi_unet.imaging.quality import image_warnings, panel_boxes
 from busi_unet.io.decode import DecodedImage, read_image
-
-
-def speckle(shape=(300, 400), low=20, high=220) -> np.ndarray:
-    """Noise as wide as a beam: 9 columns, 3 rows."""
-    coarse = np.random.default_rng(0).uniform(low, high, (shape[0] // 3, shape[1] // 9)).astype(np.float32)
-    smooth = Image.fromarray(coarse).resize(shape[::-1], Image.Resampling.BICUBIC)
-    return np.clip(np.asarray(smooth), 0, 255).astype(np.uint8)
 
 
 class TestWarnings:

@@ -1,17 +1,45 @@
-"""The outlines of a mask as polygons."""
+"""The connected regions of a mask (8-neighbourhood): labelled, boxed, filled, traced, drawn."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
 Corner = tuple[int, int]
 
 
+def label_regions(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the number of each pixel's region, int (H, W), 0 outside of them, and how many there are."""
+    return ndimage.label(mask, structure=np.ones((3, 3)))
+
+
+def bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
+    """Return rows and columns of the smallest box that holds a mask, bool (H, W), or one pixel."""
+    sides = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return tuple(slice(int(side[0]), int(side[-1]) + 1) if side.size else slice(0, 1) for side in sides)
+
+
+def fill_holes(mask: np.ndarray) -> np.ndarray:
+    """Return the mask without its holes, bool (H, W)."""
+    # One labelling of the background, where ndimage.binary_fill_holes dilates step by step.
+    background, count = ndimage.label(~mask)
+    reaches_edge = np.zeros(count + 1, dtype=bool)
+    for edge in (background[0], background[-1], background[:, 0], background[:, -1]):
+        reaches_edge[edge] = True
+    reaches_edge[0] = False
+    return ~reaches_edge[background]
+
+
+def mask_image(mask: np.ndarray) -> Image.Image:
+    """Return a mask, bool (H, W), as a grey image: 255 in its regions, else 0."""
+    return Image.fromarray(mask.astype(np.uint8) * 255)
+
+
 def trace_contours(mask: np.ndarray, tolerance: float = 1.0) -> list[np.ndarray]:
-    """Return the outer outline of each connected region (8-neighbourhood) of a mask, the largest first.
+    """Return the outer outline of each region of a mask, the largest first.
 
     That is the order of `measure_lesions`. The points run clockwise along the outer edges of the pixels,
     without those that the line misses by no more than the tolerance (Douglas and Peucker 1973).
@@ -24,7 +52,7 @@ def trace_contours(mask: np.ndarray, tolerance: float = 1.0) -> list[np.ndarray]
         Per region its corners (x, y), int (N, 2), where the image's upper left corner is (0, 0) and each
         pixel covers a square of side 1; the last is joined to the first. Holes are not told.
     """
-    regions, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    regions, count = label_regions(mask)
     sizes = np.bincount(regions.ravel(), minlength=count + 1)[1:]
     boxes = ndimage.find_objects(regions)
     contours = []

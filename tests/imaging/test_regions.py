@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from busi_unet.imaging.contours import trace_contours
+from busi_unet.imaging.regions import trace_contours
 
 
 def filled(contours: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
