@@ -15,7 +15,7 @@ from busi_unet.errors import UsageError
 from busi_unet.models.encoders import ENCODERS
 
 QUICK = {"size": 128, "epochs": 12}
-"""What --quick sets unless it is given: a first model in about five minutes on two CPU cores."""
+"""What --quick sets unless it is given: a first model in minutes, not hours (docs/training.md)."""
 
 
 def _option(default: Any, text: str, *, free: bool = False, **limits: Any) -> Any:

@@ -4,6 +4,6 @@ from research import fuzz
 
 
 def test_no_reader_crashes_hangs_or_differs_silently_from_a_second_one(tmp_path):
-    campaign = fuzz.run(20, 0, tmp_path, seconds=30)
+    campaign = fuzz.run(40, 0, tmp_path, seconds=45)
     assert campaign.findings == []
     assert all(count["read"] for count in campaign.counts.values())
