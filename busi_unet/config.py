@@ -18,6 +18,8 @@ from busi_unet.errors import IncompatibleModelError
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
+# Not needed where PyTorch is: the same network for ONNX Runtime, see `OnnxTwin`.
+ONNX_NAME = "model.onnx"
 # Not needed to use a model: the summary of busi-unet evaluate for its weights, which the app shows.
 EVALUATION_NAME = "evaluation.json"
 FORMAT_VERSION = 2
@@ -26,6 +28,7 @@ CLASS_NAMES = ("normal", "benign", "malignant")
 Probability = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[float, Field(gt=0)]
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -152,8 +155,28 @@ class Calibration:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class OnnxTwin:
+    """What busi-unet export says of `model.onnx`, the network of `model.safetensors` for ONNX Runtime.
+
+    Args:
+        sha256: of `model.onnx`.
+        weights_sha256: of the `model.safetensors` that it was made from; beside another one it is stale.
+        difference: the largest of a lesion probability or a class probability from PyTorch's.
+        images: on how many images.
+    """
+
+    sha256: Sha256
+    weights_sha256: Sha256
+    difference: NotNegative
+    images: Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, config=_STRICT)
 class ModelConfig:
-    """Everything needed to use a set of weights, and `training`: how they came about (free JSON)."""
+    """Everything needed to use a set of weights, and `training`: how they came about (free JSON).
+
+    `onnx` is None where there is no `model.onnx`.
+    """
 
     architecture: Architecture = field(default_factory=Architecture)
     preprocess: Preprocess = field(default_factory=Preprocess)
@@ -161,6 +184,7 @@ class ModelConfig:
     calibration: Calibration = field(default_factory=Calibration)
     class_names: tuple[Literal["normal"], Literal["benign"], Literal["malignant"]] = CLASS_NAMES
     training: dict[str, Any] = field(default_factory=dict)
+    onnx: OnnxTwin | None = None
     format_version: Literal[2] = FORMAT_VERSION
 
     def to_json(self) -> str:

@@ -1,7 +1,7 @@
 """Trains the head that corrects outlines by clicks, and prints how far simulated clicks get.
 
     python research/clicks.py maps runs/without_busi/model maps_busi.npz --data data/all --source busi
-    python research/clicks.py train maps_busbra.npz maps_breast.npz busi_unet/weights/click_head.safetensors
+    python research/clicks.py train maps_busbra.npz maps_breast.npz busi_unet/weights/click_head.onnx
     python research/clicks.py evaluate maps_busi.npz --folds 0
 
 The maps of a hospital come from a model that has not seen it, so that they are as wrong as those of a user's
@@ -17,9 +17,8 @@ from time import process_time
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from scipy import ndimage
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -28,11 +27,13 @@ from busi_unet.data.prepared import load_prepared
 from busi_unet.evaluation.evaluate import decode_pair
 from busi_unet.evaluation.metrics import dice as dice_of
 from busi_unet.evaluation.report import table
+from busi_unet.inference.click_head import SIZE, STRIDE, click_maps, load_head
 from busi_unet.inference.correct import Click, correct_mask, disc
 from busi_unet.inference.predictor import Predictor
 from busi_unet.inference.preprocess import Preprocessor
-from busi_unet.models.click_head import SIZE, STRIDE, ClickHead, click_maps, load_head
+from busi_unet.models.onnx_export import export_onnx
 
+_WIDTHS = (24, 32, 48)
 _CLICKS, _SEEDS, _JITTER = 3, (0, 1, 2), 5
 _MISSED = 0.1
 _SQUARE = Preprocessor(Preprocess(size=192, mirror=False))
@@ -101,11 +102,60 @@ def next_click(mask: np.ndarray, target: np.ndarray, jitter: np.ndarray) -> Clic
     return click
 
 
+# --- The network ---------------------------------------------------------------------------------
+
+
+def _convolve(before: int, after: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, stride, padding=1, bias=False),
+        nn.BatchNorm2d(after),
+        nn.ReLU(inplace=True),
+    )
+
+
+class ClickHead(nn.Module):
+    """A U-Net of three levels at a quarter of the size, with sub-pixel convolutions at both ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        fine, middle, coarse = _WIDTHS
+        self.fine = nn.Sequential(_convolve(3 * STRIDE**2 + 3, fine), _convolve(fine, fine))
+        self.middle = nn.Sequential(_convolve(fine, middle, 2), _convolve(middle, middle))
+        self.coarse = nn.Sequential(_convolve(middle, coarse, 2), _convolve(coarse, coarse))
+        self.to_middle, self.to_fine = nn.Conv2d(coarse, middle, 1), nn.Conv2d(middle, fine, 1)
+        self.up_middle, self.up_fine = _convolve(middle, middle), _convolve(fine, fine)
+        self.out = nn.Conv2d(fine, STRIDE**2, 1)
+
+    def forward(self, maps: Tensor, clicks: Tensor) -> Tensor:
+        """Return lesion logits (N, 1, SIZE, SIZE).
+
+        Args:
+            maps: (N, 3, SIZE, SIZE) in [0, 1]: image, lesion probability, mask so far.
+            clicks: (N, 3, SIZE / STRIDE, SIZE / STRIDE), see `click_maps`.
+        """
+        x = self.fine(torch.cat([F.pixel_unshuffle(maps - 0.5, STRIDE), clicks], 1))
+        y = self.middle(x)
+        y = self.up_middle(y + F.interpolate(self.to_middle(self.coarse(y)), scale_factor=2.0))
+        x = self.up_fine(x + F.interpolate(self.to_fine(y), scale_factor=2.0))
+        return F.pixel_shuffle(self.out(x), STRIDE)
+
+
+class Probability(nn.Module):
+    """A head that returns lesion probabilities instead of logits."""
+
+    def __init__(self, head: ClickHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, maps: Tensor, clicks: Tensor) -> Tensor:
+        return self.head(maps, clicks).sigmoid()
+
+
 # --- Training ------------------------------------------------------------------------------------
 
 
 def train(maps: Sequence[Path], output: Path, steps: int, folds: Sequence[int], batch: int = 16) -> None:
-    """Train a head on the maps of some folds and write its weights in half precision."""
+    """Train a head on the maps of some folds and write it as ONNX, with weights in half precision."""
     torch.manual_seed(0)
     generator = np.random.default_rng(0)
     data = torch.cat([_squares(file, folds) for file in maps])
@@ -129,8 +179,8 @@ def train(maps: Sequence[Path], output: Path, steps: int, folds: Sequence[int], 
         torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-    state = head.state_dict().items()
-    save_file({k: v.half().contiguous() for k, v in state if not k.endswith("num_batches_tracked")}, output)
+    inputs = {"maps": torch.zeros(1, 3, SIZE, SIZE), "clicks": torch.zeros(1, 3, *2 * [SIZE // STRIDE])}
+    output.write_bytes(export_onnx(Probability(head.half().float()), inputs, ("probability",)))
 
 
 def _squares(file: Path, folds: Sequence[int]) -> Tensor:

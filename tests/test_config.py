@@ -7,6 +7,7 @@ from busi_unet.config import (
     Calibration,
     ClassCalibration,
     ModelConfig,
+    OnnxTwin,
     PredictionSets,
     Preprocess,
     Thresholds,
@@ -22,6 +23,7 @@ def config() -> ModelConfig:
         thresholds=Thresholds(0.45, 0.6, 0.001),
         calibration=Calibration(ClassCalibration(1.7)),
         training={"seed": 3, "nested": {"list": [1, 2]}},
+        onnx=OnnxTwin("a" * 64, "b" * 64, 2e-6, 3),
     )
 
 
@@ -59,6 +61,8 @@ def changed(config: ModelConfig, path: str, value) -> dict:
         ("calibration.boundary_band", {"coverage": 0.9, "inner": -1.0, "outer": 0.1}),
         ("class_names", ["benign", "normal", "malignant"]),
         ("training", "none"),
+        ("onnx.sha256", "A" * 64),
+        ("onnx.difference", -1.0),
         ("surprise", 1),
         ("format_version", "2"),
     ],
@@ -68,7 +72,7 @@ def test_what_does_not_fit_is_named(config, path, value):
         ModelConfig.from_json(json.dumps(changed(config, path, value)))
 
 
-@pytest.mark.parametrize("path", ["calibration", "preprocess.mean", "format_version"])
+@pytest.mark.parametrize("path", ["calibration", "preprocess.mean", "onnx", "format_version"])
 def test_missing_keys_are_named(config, path):
     data = changed(config, path, ...)
     with pytest.raises(IncompatibleModelError, match=f"misses the key {path}"):

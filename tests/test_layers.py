@@ -1,14 +1,16 @@
 """Which modules may import which: what loads is checked in fresh interpreters, the layers in the source."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import busi_unet
 
-TRAINING_ONLY = {"datasets", "accelerate", "matplotlib", "cv2", "sklearn", "tensorboard", "kagglehub"}
+TRAINING_ONLY = {"datasets", "accelerate", "matplotlib", "cv2", "sklearn", "tensorboard", "kagglehub", "onnx"}
 PACKAGE = Path(busi_unet.__file__).parent
+EXAMPLES = PACKAGE / "app" / "examples"
 # From the top down; a module imports from its own part and from lower layers only.
 SPINE = (
     {"__main__"},
@@ -44,7 +46,7 @@ def parts_imported_by(path: Path) -> set[str]:
     return {name.split(".")[1] for name in named if name.startswith("busi_unet.")}
 
 
-TORCH_USERS = {"models", "training", "inference/runtime.py", "data/torch_dataset.py"}
+TORCH_USERS = {"models", "training", "inference/torch_runtime.py", "data/torch_dataset.py"}
 
 
 def test_torch_is_imported_by_models_training_and_one_module_of_inference_and_data_each():
@@ -59,16 +61,33 @@ def test_torch_is_imported_by_models_training_and_one_module_of_inference_and_da
     assert users == TORCH_USERS
 
 
-def test_predicting_works_where_nothing_of_the_extras_is_installed():
-    extras = (*TRAINING_ONLY, "gradio", "mcp", "reportlab", "pydicom", "highdicom", "nibabel", "tqdm")
-    code = (
-        f"import sys; sys.modules.update(dict.fromkeys({extras!r}));"
-        "import numpy as np; from busi_unet import Predictor;"
-        "image = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8);"
-        "print(Predictor.from_pretrained(device='cpu').predict(image))"
+WITHOUT_EXTRAS = """
+import sys
+sys.modules.update(dict.fromkeys(sys.argv[1].split()))
+from busi_unet import Predictor
+from busi_unet.cli import main
+from busi_unet.inference.correct import Click, correct_mask
+assert main(["predict", sys.argv[2]]) == 0
+prediction = Predictor.from_pretrained().predict(sys.argv[2])
+arrays = (prediction.image, prediction.probability, prediction.mask)
+print(prediction, correct_mask(*arrays, [Click(9, 9)]).any())
+sys.exit(main(["predict", sys.argv[2], "--model", sys.argv[3]]))
+"""
+
+
+def test_predicting_works_where_nothing_of_the_extras_is_installed(tiny_model, tmp_path):
+    extras = "torch gradio mcp reportlab pydicom highdicom nibabel tqdm"
+    arguments = (" ".join([extras, *TRAINING_ONLY]), str(next(EXAMPLES.glob("*benign*"))), str(tiny_model))
+    result = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRAS, *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        text=True,
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.returncode == 0 and "Prediction" in result.stdout, result.stderr
+    assert "<Prediction" in result.stdout and "True" in result.stdout, result.stderr
+    # A model without model.onnx says in one line what it needs.
+    assert result.returncode == 1 and "busi-unet[torch]" in result.stderr.splitlines()[-1], result.stderr
 
 
 def test_the_package_itself_is_quick_to_import():

@@ -35,7 +35,7 @@ def test_the_lock_pins_exact_versions_of_all_that_the_app_needs():
         (pin,) = requirement.specifier
         assert pin.operator == "=="
         pins.setdefault(requirement.name, []).append(pin.version)
-    for requirement in required([*PROJECT["dependencies"], "busi-unet[app]"]):
+    for requirement in required([*PROJECT["dependencies"], "busi-unet[app,torch]"]):
         assert all(requirement.specifier.contains(version) for version in pins[requirement.name]), requirement
     assert "sdk_version: {}\n".format(*pins["gradio"]) in (ROOT / "README.md").read_text(encoding="utf-8")
 

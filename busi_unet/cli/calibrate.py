@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> None:
     from busi_unet.data.prepared import load_prepared
     from busi_unet.evaluation.leakage import split_for
     from busi_unet.inference.predictor import Predictor
+    from busi_unet.inference.twin import write_twin
     from busi_unet.models.folder import save_model
     from busi_unet.training.calibrate import recalibrate
     from busi_unet.training.local_threshold import calibrate_to_hospital
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     require(args.output or Path(args.model).is_dir(), f"{args.model} is not a folder: add --output DIR.")
     require(0 < args.sensitivity <= 1, "--sensitivity is a share above 0, up to 1.")
     data = load_prepared(args.data)
-    predictor = Predictor.from_pretrained(None if args.model == "embedded" else args.model)
+    predictor = Predictor.from_pretrained(None if args.model == "embedded" else args.model, runtime="torch")
     if split_for(predictor.config, data).foreign:
         fitted = not (args.left_out or args.refuse)
         require(fitted, "--left-out and --refuse need the data that the model was made on.")
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
         refused = _images_by_kind(args.refuse) if args.refuse else {}
         config, ood = recalibrate(predictor, data, left_out=args.left_out, others=refused)
         rows = _rows(config)
-    save_model(args.output or args.model, predictor.runtime.model, config, ood)
+    write_twin(save_model(args.output or args.model, predictor.runtime.model, config, ood))
     for name, value in rows.items():
         print(f"{name:24} {value or 'none'}")
 

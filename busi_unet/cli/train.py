@@ -35,12 +35,14 @@ def run(args: argparse.Namespace) -> None:
 
         # A day of training must not end at a mistyped name.
         check_push(args.push_to_hub, private=args.private)
+    from busi_unet.inference.twin import write_twin
     from busi_unet.training.loop import train
     from busi_unet.training.run_folder import CURVES_NAME
 
     model = train(options)
     if model is None:
         return
+    write_twin(model)
     print(f"Model: {model}", flush=True)
     print(f"Curves: {options.output / CURVES_NAME}", file=sys.stderr)
     following = ["busi-unet", "evaluate", str(model), "--data", str(options.data)]

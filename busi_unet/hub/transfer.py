@@ -23,7 +23,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundEr
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import filter_repo_objects
 
-from busi_unet.config import CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME
+from busi_unet.config import CONFIG_NAME, EVALUATION_NAME, ONNX_NAME, WEIGHTS_NAME
 from busi_unet.errors import HubAccessError, UsageError
 from busi_unet.hub.errors import (
     HubUnreachableError,
@@ -36,7 +36,7 @@ from busi_unet.hub.errors import (
 )
 
 # Far above any model of this package, far below what fills a disk.
-MOST_BYTES = {CONFIG_NAME: 1 << 20, WEIGHTS_NAME: 1 << 30, EVALUATION_NAME: 1 << 20}
+MOST_BYTES = {CONFIG_NAME: 1 << 20, WEIGHTS_NAME: 1 << 30, ONNX_NAME: 1 << 30, EVALUATION_NAME: 1 << 20}
 _REQUIRED = (CONFIG_NAME, WEIGHTS_NAME)
 # Somebody waits for the app to start, and the cache or the embedded weights may serve.
 _PULL_RETRIES = Retries(pauses=(1.0, 2.0), longest=10.0)
@@ -47,10 +47,10 @@ _PUSH_RETRIES = Retries(pauses=(1.0, 2.0, 4.0, 8.0, 16.0), longest=300.0)
 def fetch_model(repo_id: str, *, revision: str | None = None) -> Path:
     """Download a model folder, or find it in the Hub cache.
 
-    Only `config.json`, `model.safetensors` and, where there is one, `evaluation.json` are downloaded, never a
-    pickle. Their hashes are compared with those that the Hub lists; a damaged file is downloaded once more.
-    Where the Hub cannot be reached, the cached files are used, with a warning in the log. `HF_TOKEN`,
-    `HF_ENDPOINT`, `HF_HOME` and `HF_HUB_OFFLINE` are respected.
+    Only `config.json`, `model.safetensors` and, where there are any, `model.onnx` and `evaluation.json` are
+    downloaded, never a pickle. Their hashes are compared with those that the Hub lists; a damaged file is
+    downloaded once more. Where the Hub cannot be reached, the cached files are used, with a warning in the
+    log. `HF_TOKEN`, `HF_ENDPOINT`, `HF_HOME` and `HF_HUB_OFFLINE` are respected.
 
     Args:
         repo_id: USER/NAME of a model repository.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -11,10 +11,8 @@ from scipy import ndimage
 from busi_unet.config import Preprocess
 from busi_unet.errors import UsageError
 from busi_unet.imaging.regions import fill_holes, label_regions
+from busi_unet.inference.click_head import SIZE, Head, click_maps, load_head
 from busi_unet.inference.preprocess import Preprocessor, resize_map
-
-if TYPE_CHECKING:
-    from busi_unet.models.click_head import ClickHead
 
 # Of the longer side: the radius of a lesion of median size in BUSI, BUS-BRA and BrEaST.
 _MEDIAN_RADIUS = 0.12
@@ -46,7 +44,7 @@ def correct_mask(
     clicks: Sequence[Click] = (),
     box: ClickBox | None = None,
     *,
-    head: ClickHead | None = None,
+    head: Head | None = None,
 ) -> np.ndarray:
     """Return the mask, bool (H, W), after the last click, or the box, was added.
 
@@ -66,9 +64,6 @@ def correct_mask(
     Raises:
         UsageError: neither clicks nor a box, or a click outside the image.
     """
-    # torch takes seconds to import; only who corrects needs it here.
-    from busi_unet.models.click_head import SIZE, click_maps, run_head
-
     if not clicks and box is None:
         raise UsageError("There is nothing to correct.", "Give a click or a box.")
     height, width = mask.shape
@@ -89,7 +84,7 @@ def correct_mask(
         place.top + max(box.top, box.bottom) * rows,
         place.left + max(box.left, box.right) * columns,
     )
-    found = square.restore(run_head(maps, click_maps(points, sides), head), mask.shape) >= 0.5
+    found = square.restore((head or load_head())(maps, click_maps(points, sides)), mask.shape) >= 0.5
     return _merge(fill_holes(found), mask, clicks[-1] if clicks else None, box)
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from busi_unet.inference.calibration import calibrated_probabilities, map_peak, 
 from busi_unet.inference.postprocess import mask_from_probability
 from busi_unet.inference.prediction import Prediction, RawOutput
 from busi_unet.inference.preprocess import Preprocessor
+from busi_unet.inference.runtime import Runtime, load_runtime
 from busi_unet.io.decode import DecodedImage, ImageSource, read_frames, read_image
 from busi_unet.models.ood import OodDetector
 
@@ -26,13 +26,6 @@ OUT_OF_DISTRIBUTION = (
     "This image is unlike the breast ultrasound the model was trained on (out of distribution)."
 )
 BLANK = "This image is blank: it has no contrast."
-
-
-class Runtime(Protocol):
-    """What runs the network; `inference.runtime.TorchRuntime` is one."""
-
-    def run(self, batch: np.ndarray) -> list[RawOutput]:
-        """Return what the network says of preprocessed images float32 (N, 1, S, S)."""
 
 
 class Predictor:
@@ -64,7 +57,12 @@ class Predictor:
 
     @classmethod
     def from_pretrained(
-        cls, source: str | os.PathLike | None = None, *, revision: str | None = None, device: str = "auto"
+        cls,
+        source: str | os.PathLike | None = None,
+        *,
+        revision: str | None = None,
+        device: str = "auto",
+        runtime: str = "auto",
     ) -> Predictor:
         """Load a model.
 
@@ -72,12 +70,13 @@ class Predictor:
             source: a model folder, or a Hub id USER/NAME; None for the weights embedded in the package. Only
                 a Hub id touches the network.
             revision: branch, tag or commit of a Hub model.
-            device: a torch device; "auto" takes CUDA, else MPS, else the CPU.
+            device, runtime: as for `inference.runtime.load_runtime`.
 
         Raises:
             UsageError: `source` is neither a folder nor a Hub id, or the device cannot be used.
             HubAccessError: the Hub cannot be reached or refuses.
-            IncompatibleModelError: the folder does not hold a model of this package.
+            IncompatibleModelError: the folder does not hold a model of this package, or a stale `model.onnx`.
+            MissingDependencyError: PyTorch is needed and not installed.
         """
         if revision is not None and (source is None or Path(source).is_dir()):
             raise UsageError("A revision belongs to a Hub model; a local one has none.", "Leave it out.")
@@ -91,12 +90,7 @@ class Predictor:
             raise UsageError(
                 f"{source} is not a model folder.", "Name an existing folder, or a Hub id USER/NAME."
             )
-        # Here, so that this module can be used with a runtime that does without torch.
-        from busi_unet.inference.runtime import TorchRuntime
-        from busi_unet.models.folder import load_model
-
-        model, config, ood = load_model(folder)
-        return cls(TorchRuntime(model, device), config, ood, source=name, folder=folder)
+        return cls(*load_runtime(folder, runtime, device), source=name, folder=folder)
 
     def predict(
         self,

@@ -1,51 +1,83 @@
-"""The network on a device: the only module of inference that imports torch."""
+"""What runs the network: ONNX Runtime, or PyTorch; either is imported once it is needed."""
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
+import os
+from pathlib import Path
+from typing import Protocol
+
 import numpy as np
-import torch
 
-from busi_unet.errors import UsageError
+from busi_unet.config import ONNX_NAME, ModelConfig
+from busi_unet.errors import IncompatibleModelError, MissingDependencyError, UsageError
 from busi_unet.inference.prediction import RawOutput
-from busi_unet.models.unet import UNet
+from busi_unet.models.folder import find_twin, load_config, load_model, load_ood
+from busi_unet.models.ood import OodDetector
 
 
-class TorchRuntime:
-    """A `Runtime` of PyTorch; safe to share between threads.
-
-    Args:
-        model: moved to the device and put into evaluation mode.
-        device: a torch device; "auto" takes CUDA, else MPS, else the CPU.
-
-    Raises:
-        UsageError: the device cannot be used on this machine.
-    """
-
-    def __init__(self, model: UNet, device: str = "auto") -> None:
-        self.device = _choose_device(device)
-        # A fifth faster on CPUs, and made for tensor cores; MPS has had wrong results with it.
-        self._layout = torch.contiguous_format if self.device.type == "mps" else torch.channels_last
-        self.model = model.to(self.device, memory_format=self._layout).eval()
+class Runtime(Protocol):
+    """What runs the network: `TorchRuntime` or `OnnxRuntime`."""
 
     def run(self, batch: np.ndarray) -> list[RawOutput]:
-        """Return what the network says of float32 (N, 1, S, S), in one forward pass."""
-        tensor = torch.from_numpy(batch).to(self.device, memory_format=self._layout)
-        with torch.inference_mode():
-            output, activation, features = self.model.explain(tensor)
-            maps = output.mask_logits.sigmoid()[:, 0]
-            parts = (maps, output.class_logits, activation, features)
-            arrays = [part.float().cpu().numpy() for part in parts]
-        return [RawOutput(*of_one) for of_one in zip(*arrays, strict=True)]
+        """Return what the network says of preprocessed images float32 (N, 1, S, S)."""
 
 
-def _choose_device(device: str) -> torch.device:
-    if device != "auto":
-        try:
-            return torch.empty(0, device=device).device
-        except (RuntimeError, AssertionError) as error:
-            raise UsageError(
-                f"The device {device!r} cannot be used on this machine.", "Leave it at auto, or use cpu."
-            ) from error
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+def load_runtime(
+    folder: Path, runtime: str = "auto", device: str = "auto"
+) -> tuple[Runtime, ModelConfig, OodDetector | None]:
+    """Load the network of a model folder, its config, and its detector of images out of distribution.
+
+    Args:
+        folder: a model folder.
+        runtime: "onnx", "torch", or "auto": ONNX Runtime where the folder holds `model.onnx`, unless there is
+            a GPU of NVIDIA that PyTorch can use; else PyTorch.
+        device: of PyTorch; "auto" takes CUDA, else MPS, else the CPU. ONNX Runtime is used on the CPU only.
+
+    Raises:
+        UsageError: there is no such runtime, or the device cannot be used.
+        IncompatibleModelError: the folder does not hold a model of this package, its `model.onnx` is stale,
+            or missing though asked for.
+        MissingDependencyError: PyTorch is needed and not installed.
+    """
+    if runtime not in ("auto", "onnx", "torch"):
+        raise UsageError(f"There is no runtime {runtime!r}.", "Use auto, onnx or torch.")
+    on_cpu = device in ("auto", "cpu")
+    if runtime == "onnx" and not on_cpu:
+        raise UsageError(f"ONNX Runtime is not used on {device}.", "Leave the device at auto.")
+    if runtime != "torch" and on_cpu:
+        config = load_config(folder)
+        twin = find_twin(folder, config)
+        if twin is None and runtime == "onnx":
+            raise IncompatibleModelError(f"{folder} holds no {ONNX_NAME}.", f"Run: busi-unet export {folder}")
+        if twin and (runtime == "onnx" or device == "cpu" or not _has_cuda()):
+            from busi_unet.inference.onnx_runtime import OnnxRuntime
+
+            loaded = OnnxRuntime(twin)
+            return loaded, config, load_ood(folder, config, loaded.features)
+    try:
+        from busi_unet.inference.torch_runtime import TorchRuntime
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        needed = f"is needed where a model holds no {ONNX_NAME}, as {folder}"
+        raise MissingDependencyError(
+            f"PyTorch is not installed; it {needed if runtime == 'auto' and on_cpu else 'was asked for'}.",
+            'Run: pip install "busi-unet[torch]"',
+        ) from error
+    model, config, ood = load_model(folder)
+    return TorchRuntime(model, device), config, ood
+
+
+def _has_cuda() -> bool:
+    """Return whether PyTorch can use CUDA; it is not imported where there is no driver."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return False
+    if importlib.util.find_spec("torch") is None:
+        return False
+    from busi_unet.inference.torch_runtime import choose_device
+
+    return choose_device("auto").type == "cuda"

@@ -1,6 +1,6 @@
-"""A model folder, `model.safetensors` and `config.json`: saving, strict loading without network, hashes.
+"""A model folder, `model.safetensors`, `config.json`, `model.onnx`: saving, strict loading, hashes.
 
-torch is imported only where the network is saved or loaded.
+torch is imported only where the network is saved or loaded from `model.safetensors`.
 """
 
 from __future__ import annotations
@@ -8,16 +8,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from hashlib import sha256
+from collections.abc import Mapping
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from busi_unet.config import CONFIG_NAME, WEIGHTS_NAME, ModelConfig
+from busi_unet.config import CONFIG_NAME, ONNX_NAME, WEIGHTS_NAME, ModelConfig
 from busi_unet.errors import IncompatibleModelError
 from busi_unet.io.files import replace_file
 from busi_unet.models.ood import OodDetector, ood_shapes
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from busi_unet.models.unet import UNet
@@ -43,7 +45,7 @@ class LoadedModel(NamedTuple):
 def save_model(
     folder: str | os.PathLike, model: UNet, config: ModelConfig, ood: OodDetector | None = None
 ) -> Path:
-    """Write a model folder; each of its files is replaced whole or not at all.
+    """Write a model folder; each of its files is replaced whole or not at all, and `model.onnx` removed.
 
     Convolution and linear weights are stored as float16, which halves the folder; everything else (biases,
     batch-norm statistics) as it is.
@@ -51,7 +53,7 @@ def save_model(
     Args:
         folder: created where missing; returned.
         model: its architecture must be the one in `config`.
-        config: written to `config.json`.
+        config: written to `config.json`, as of a model without `model.onnx`.
         ood: stored beside the weights; it must be given where the config has a threshold for it.
     """
     import torch
@@ -66,8 +68,9 @@ def save_model(
     if ood is not None:
         tensors |= {_OOD_PREFIX + name: torch.from_numpy(array) for name, array in vars(ood).items()}
     content = save(tensors, metadata={"format": "pt"})
+    (folder / ONNX_NAME).unlink(missing_ok=True)
     replace_file(folder / WEIGHTS_NAME, lambda file: file.write(content))
-    save_config(folder, config)
+    save_config(folder, dataclasses.replace(config, onnx=None))
     return folder
 
 
@@ -94,10 +97,7 @@ def load_model(folder: str | os.PathLike) -> LoadedModel:
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise IncompatibleModelError(
-            f"{path} is damaged or not a safetensors file ({error}).",
-            "Copy it again, or ask whoever published it.",
-        ) from error
+        raise _damaged(path, error) from error
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     with_ood = {} if config.calibration.ood_threshold is None else ood_shapes(model.encoder.channels[-2])
     _check_tensors(path, tensors, shapes | {_OOD_PREFIX + name: shape for name, shape in with_ood.items()})
@@ -106,13 +106,60 @@ def load_model(folder: str | os.PathLike) -> LoadedModel:
     return LoadedModel(model.eval(), config, OodDetector(**arrays) if with_ood else None)
 
 
-def _check_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, tuple[int, ...]]) -> None:
+def load_ood(folder: str | os.PathLike, config: ModelConfig, features: int) -> OodDetector | None:
+    """Read the detector beside the weights, on so many pooled features, without torch.
+
+    Raises:
+        IncompatibleModelError: it is missing, damaged or does not fit.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(folder) / WEIGHTS_NAME
+    try:
+        with safe_open(path, framework="np") as file:
+            names = [name for name in file.keys() if name.startswith(_OOD_PREFIX)]  # noqa: SIM118
+            arrays = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, error) from error
+    with_ood = {} if config.calibration.ood_threshold is None else ood_shapes(features)
+    _check_tensors(path, arrays, {_OOD_PREFIX + name: shape for name, shape in with_ood.items()})
+    return OodDetector(**{name: arrays[_OOD_PREFIX + name] for name in with_ood}) if with_ood else None
+
+
+def find_twin(folder: str | os.PathLike, config: ModelConfig) -> Path | None:
+    """Return the path of `model.onnx` in a model folder; None where there is none.
+
+    Raises:
+        IncompatibleModelError: it was made from other weights.
+    """
+    path = Path(folder) / ONNX_NAME
+    if not (path.is_file() and (Path(folder) / WEIGHTS_NAME).is_file()):
+        return None
+    made_from = config.onnx and (config.onnx.sha256, config.onnx.weights_sha256)
+    if made_from != (_file_hash(path), weights_hash(folder)):
+        raise IncompatibleModelError(
+            f"{path} was not made from the {WEIGHTS_NAME} beside it.", f"Run: busi-unet export {folder}"
+        )
+    return path
+
+
+def _damaged(path: Path, error: Exception) -> IncompatibleModelError:
+    return IncompatibleModelError(
+        f"{path} is damaged or not a safetensors file ({error}).",
+        "Copy it again, or ask whoever published it.",
+    )
+
+
+def _check_tensors(
+    path: Path, found: Mapping[str, Tensor | np.ndarray], expected: Mapping[str, tuple[int, ...]]
+) -> None:
     problems = [f"misses {name}" for name in expected if name not in found]
     problems += [f"has the unknown tensor {name}" for name in found if name not in expected]
     for name in expected.keys() & found.keys():
         if tuple(found[name].shape) != expected[name]:
             problems.append(f"{name} is {tuple(found[name].shape)}, expected {expected[name]}")
-        elif not found[name].float().isfinite().all():
+        # NumPy's isfinite does not know every type of torch.
+        elif not (found[name] - found[name] == 0).all():
             problems.append(f"{name} holds NaN or infinite values")
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
@@ -149,13 +196,18 @@ def save_config(folder: str | os.PathLike, config: ModelConfig) -> None:
 def model_hash(folder: str | os.PathLike) -> str:
     """Return the SHA-256 of all that decides what a model answers: weights, and the config but its history.
 
-    Metrics belong to this: another threshold or calibration gives others.
+    Metrics belong to this: another threshold or calibration gives others, `model.onnx` the same.
     """
     config = dataclasses.asdict(load_config(folder))
-    del config["training"]
+    del config["training"], config["onnx"]
     return sha256((weights_hash(folder) + json.dumps(config, sort_keys=True)).encode()).hexdigest()
 
 
 def weights_hash(folder: str | os.PathLike) -> str:
     """Return the SHA-256 of a model folder's weights."""
-    return sha256((Path(folder) / WEIGHTS_NAME).read_bytes()).hexdigest()
+    return _file_hash(Path(folder) / WEIGHTS_NAME)
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()

@@ -16,7 +16,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from busi_unet.config import CLASS_NAMES, CONFIG_NAME, EVALUATION_NAME, WEIGHTS_NAME, ModelConfig
+from busi_unet.config import CLASS_NAMES, CONFIG_NAME, EVALUATION_NAME, ONNX_NAME, WEIGHTS_NAME, ModelConfig
 from busi_unet.data.phantom import make_phantom
 from busi_unet.data.published import citation_of
 from busi_unet.errors import UsageError
@@ -29,14 +29,14 @@ from busi_unet.imaging.overlay import draw_overlay, side_by_side
 from busi_unet.inference.predictor import Predictor
 from busi_unet.io.html import render
 from busi_unet.models.encoders import ENCODERS
-from busi_unet.models.folder import weights_hash
+from busi_unet.models.folder import find_twin, weights_hash
 from busi_unet.publish import NOT_A_DEVICE, push_built, repository_folder
 from busi_unet.training.run_folder import CURVES_NAME, HISTORY_NAME, MANIFEST_NAME
 
 EXAMPLE_SEED = 11
 EXAMPLE_SIZE = (360, 480)
 # A push replaces these, also by nothing. What people add on the Hub by hand stays.
-_REPLACED = [EVALUATION_NAME, "examples/*", MANIFEST_NAME, CURVES_NAME, HISTORY_NAME]
+_REPLACED = [ONNX_NAME, EVALUATION_NAME, "examples/*", MANIFEST_NAME, CURVES_NAME, HISTORY_NAME]
 _SEGMENTATION, _CLASSIFICATION = "image-segmentation", "image-classification"
 _TASKS = {_SEGMENTATION: "Lesion segmentation", _CLASSIFICATION: "Normal, benign or malignant"}
 _TAGS = ["busi_unet", "breast-ultrasound", "ultrasound", "medical", "unet", "pytorch", _CLASSIFICATION]
@@ -58,12 +58,12 @@ def build_model_folder(
 
     Returns:
         The output: model.safetensors, config.json, README.md, examples/ (an overlay for each class on a
-        synthetic image), and where there are any manifest.json, curves.png, history.csv and
+        synthetic image), and where there are any model.onnx, manifest.json, curves.png, history.csv and
         evaluation.json, without what is of other weights.
 
     Raises:
         UsageError: not a Hub id, no such run, evaluation.json is damaged, `output` is not empty.
-        IncompatibleModelError: the model cannot be loaded.
+        IncompatibleModelError: the model cannot be loaded, or its model.onnx is stale.
         BusiUNetError: the disk refuses.
     """
     checked_id(repo_id)
@@ -73,10 +73,12 @@ def build_model_folder(
         Result.of(summary) for summary in evaluations.values() if not summary["provenance"].get("sibling_of")
     ]
     # Loaded before anything is written: what cannot be used is not published.
-    predictor = Predictor.from_pretrained(model, device="cpu")
+    predictor = Predictor.from_pretrained(model, device="cpu", runtime="torch")
+    twin = find_twin(model, predictor.config)
     record = (Path(run) / name for name in (MANIFEST_NAME, CURVES_NAME, HISTORY_NAME))
     with repository_folder(output) as folder:
-        for path in (model / WEIGHTS_NAME, model / CONFIG_NAME, *filter(Path.is_file, record)):
+        parts = (model / WEIGHTS_NAME, model / CONFIG_NAME, twin, *filter(Path.is_file, record))
+        for path in filter(None, parts):
             shutil.copyfile(path, folder / path.name)
         if evaluations:
             write_evaluations(folder, evaluations.values())

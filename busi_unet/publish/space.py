@@ -16,8 +16,8 @@ from huggingface_hub import SpaceCardData
 from busi_unet.config import CONFIG_NAME, WEIGHTS_NAME
 from busi_unet.errors import UsageError
 from busi_unet.hub import PushResult, check_push, checked_id, fetch_model, is_private, page_of
+from busi_unet.inference.runtime import load_runtime
 from busi_unet.io.html import render
-from busi_unet.models.folder import load_model
 from busi_unet.publish import NOT_A_DEVICE, push_built, repository_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,7 +86,7 @@ def deploy_space(repo_id: str, *, model: str | None = None, private: bool = Fals
         check_push(repo_id, repo_type="space", private=private)
         if model:
             # The app would fall back to the embedded weights, which is not what was asked for.
-            load_model(fetch_model(model))
+            load_runtime(fetch_model(model))
             needs_token = is_private(model)
         return build_space_folder(folder, model=model)
 

@@ -26,7 +26,7 @@ from busi_unet.data.prepared import leave_out, load_prepared, resplit
 from busi_unet.data.torch_dataset import Batch
 from busi_unet.errors import TrainingError, TrainingStopped, first_line
 from busi_unet.inference.predictor import Predictor
-from busi_unet.inference.runtime import TorchRuntime
+from busi_unet.inference.torch_runtime import TorchRuntime
 from busi_unet.models.folder import load_model
 from busi_unet.models.unet import UNetOutput
 from busi_unet.training.calibrate import calibrate_model, collect_answers
