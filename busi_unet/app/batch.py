@@ -21,7 +21,8 @@ from busi_unet.app.model import ModelInUse
 from busi_unet.app.views import Views, nothing, offer
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
-from busi_unet.inference.batch import count_by_outcome, predict_files, table_row, write_summary
+from busi_unet.inference.batch import predict_files
+from busi_unet.inference.summary import count_by_outcome, table_row, write_summary
 from busi_unet.io.find_images import ImageFile, find_images
 
 MAX_IMAGES = 500
@@ -345,7 +346,7 @@ def _thumbnail(overlay: Path, folder: Path, record: dict[str, Any]) -> tuple[str
 def _pack(folder: Path, archive: Path) -> Path:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zip_file:
         for path in sorted(folder.iterdir()):
-            # PNG is packed already.
-            method = zipfile.ZIP_STORED if path.suffix == ".png" else zipfile.ZIP_DEFLATED
+            # They are packed already.
+            method = zipfile.ZIP_STORED if path.suffix in (".png", ".jpg") else zipfile.ZIP_DEFLATED
             zip_file.write(path, path.name, compress_type=method)
     return archive

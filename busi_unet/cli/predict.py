@@ -1,33 +1,43 @@
-"""busi-unet predict: masks, overlays, a table and a report of images, folders and zips."""
+"""busi-unet predict: masks, overlays, a table and a report of images, folders, zips, shards and data sets."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from busi_unet.cli.common import add_device, require, warn
 from busi_unet.errors import UnreadableImageError
 from busi_unet.imaging.formats import FORMATS
-from busi_unet.io.files import check_ours
-from busi_unet.io.find_images import ImageFile
+from busi_unet.io.decode import EXTENSIONS
+from busi_unet.io.files import JsonLines, check_ours
+from busi_unet.io.find_images import ImageFile, find_images
+from busi_unet.io.parts import WHOLE, Part
+from busi_unet.io.shards import SHARDS
+
+if TYPE_CHECKING:
+    from busi_unet.inference.predictor import Predictor
 
 _SECONDS_BETWEEN_LINES = 10
+_ON_THE_HUB = "hf://datasets/"
+# Beyond, threads wait for one another: Python runs one at a time.
+_MOST_WORKERS = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "images",
         nargs="+",
-        type=Path,
         metavar="IMAGE",
-        help="images (DICOM too), folders with all their subfolders, or zips",
+        help="images (DICOM too), folders with all their subfolders, zips, shards (tar or Parquet files of "
+        f"images), or data sets of the Hub ({_ON_THE_HUB}USER/NAME)",
     )
     parser.add_argument("--model", help="model folder or Hub id (default: the embedded weights)")
     parser.add_argument("--revision", help="branch, tag or commit of a Hub model")
@@ -61,37 +71,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"how masks and measurements are written: {', '.join(FORMATS)} (png); dicom needs DICOM images, "
         "copies their header, and writes a segmentation (SEG) and a structured report (SR)",
     )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the run in the output folder that was stopped"
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON line per image instead of text")
     parser.epilog = (
-        "The output folder holds NAME_mask.png and NAME_overlay.png of each image, the files of other "
-        "formats, predictions.jsonl, predictions.csv, report.html and written.sha256; files that no earlier "
-        "run wrote are not replaced. "
+        "The output folder holds NAME_mask.png and NAME_overlay.jpg of each image, the files of other "
+        "formats, predictions.jsonl, predictions.csv, report.html, written.sha256 and resume.jsonl; files "
+        "that no earlier run wrote are not replaced. Processes that accelerate launch starts, or that are "
+        "numbered by RANK and WORLD_SIZE, share the images. "
         "Exit code 1: some images could not be used (the others were)."
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    from busi_unet.inference.batch import JSON_LINES_NAME, predict_files, summary_line, write_summary
+    from busi_unet.inference.batch import predict_files
     from busi_unet.inference.clip import predict_all_frames
-    from busi_unet.inference.predictor import Predictor
-    from busi_unet.io.find_images import find_images
+    from busi_unet.inference.progress import JSON_LINES_NAME
+    from busi_unet.inference.summary import summary_line, write_summary
 
     require(
         args.views is None or len(args.views) == (1 if args.views[0] in ("dicom", "folder") else 2),
         "--views takes dicom, folder, or a CSV and the name of a column.",
     )
-    predictor = Predictor.from_pretrained(args.model, revision=args.revision, device=args.device)
-    weights = f"{predictor.source} weights"
-    if not predictor.config.calibration.fitted:
-        weights += ", not calibrated"
-        warn(
-            "the model's probabilities are not calibrated, they may be far too sure: "
-            "use the folder model/ of a finished run."
-        )
-    records = []
+    part, lines = Part.from_environment(), args.output / JSON_LINES_NAME
     with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
-        files = find_images(args.images, Path(scratch))
+        files = _find(args.images, Path(scratch))
+        workers = _share_cores(len(part.share(files)))
+        predictor, weights = _load(args)
         groups = _views(args, files) if args.views else {}
+        begun = joined = False
         try:
             run = predict_files(
                 predictor,
@@ -100,27 +109,79 @@ def run(args: argparse.Namespace) -> None:
                 anyway=args.anyway,
                 formats=args.format,
                 model=weights,
-                predict=predict_all_frames if args.frames == "all" else None,
+                clips=predict_all_frames if args.frames == "all" else None,
+                resume=args.resume,
+                part=part,
+                workers=workers,
             )
-            for record in _with_progress(run, len(files)):
-                records.append(record)
+            for record in _with_progress(run, len(part.share(files))):
+                begun = True
                 line = json.dumps(record, ensure_ascii=False) if args.json else summary_line(record)
                 print(line, flush=True)
+            joined = part.number == 0
         finally:
             # Also when Ctrl-C stops it: what is done is kept.
-            if records:
-                write_summary(records, args.output, model=weights, date=f"{date.today()}")
-                _summarise_views(groups, records, args)
-    if failures := sum(bool(record["error"]) for record in records):
-        message = f"{failures} of {len(records)} images could not be used; the others were."
-        if failures == len(records):
+            if joined or (begun and part == WHOLE):
+                write_summary(JsonLines(lines), args.output, model=weights, date=f"{date.today()}")
+                _summarise_views(groups, lines, args)
+    if joined:
+        _tell_failures(JsonLines(lines), lines)
+
+
+def _tell_failures(records: Iterable[dict[str, Any]], lines: Path) -> None:
+    total = failures = missing = 0
+    for total, record in enumerate(records, start=1):  # noqa: B007
+        failures += bool(record["error"])
+        missing += bool(record["not_written"])
+    if failures:
+        message = f"{failures} of {total} images could not be used; the others were."
+        if failures == total:
             message = "No image could be used."
-        raise UnreadableImageError(message, f"See {args.output / JSON_LINES_NAME}.")
-    if missing := sum(bool(record["not_written"]) for record in records):
+        raise UnreadableImageError(message, f"See {lines}.")
+    if missing:
         raise UnreadableImageError(
-            f"{missing} of {len(records)} images could not be written in every format.",
-            f"See {args.output / JSON_LINES_NAME}.",
+            f"{missing} of {total} images could not be written in every format.", f"See {lines}."
         )
+
+
+def _find(images: list[str], scratch: Path) -> list[ImageFile]:
+    """Return the images of what was named; data sets of the Hub are downloaded to its cache."""
+    fetched = {}
+    for named in images:
+        if named.startswith(_ON_THE_HUB):
+            from busi_unet.hub import fetch_dataset
+
+            endings = sorted(EXTENSIONS | SHARDS | {".zip"})
+            patterns = [f"*{ending}" for each in endings for ending in (each, each.upper())]
+            fetched[fetch_dataset(named.removeprefix(_ON_THE_HUB), patterns=patterns)] = named
+    paths = [Path(named) for named in images if not named.startswith(_ON_THE_HUB)]
+    return find_images(
+        [*paths, *fetched], scratch, shards=True, show=lambda path: fetched.get(path) or str(path)
+    )
+
+
+def _share_cores(images: int) -> int:
+    """Return how many threads share the images; each runs the network on its part of the cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = max(1, min(cores, _MOST_WORKERS, images))
+    # Read when the network is loaded.
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores // workers))
+    return workers
+
+
+def _load(args: argparse.Namespace) -> tuple[Predictor, str]:
+    """Return the model, and what is said of it."""
+    from busi_unet.inference.predictor import Predictor
+
+    predictor = Predictor.from_pretrained(args.model, revision=args.revision, device=args.device)
+    weights = f"{predictor.source} weights"
+    if not predictor.config.calibration.fitted:
+        weights += ", not calibrated"
+        warn(
+            "the model's probabilities are not calibrated, they may be far too sure: "
+            "use the folder model/ of a finished run."
+        )
+    return predictor, weights
 
 
 def _views(args: argparse.Namespace, files: list[ImageFile]) -> dict[str, dict[str, Path]]:
@@ -128,6 +189,7 @@ def _views(args: argparse.Namespace, files: list[ImageFile]) -> dict[str, dict[s
     from busi_unet.inference import views
 
     check_ours(args.output, views.NAMES)
+    require(all(file.place is None for file in files), "--views does not look into shards: unpack them.")
     paths = {file.shown: file.path for file in files if not file.problem}
     how, *column = args.views
     if column:
@@ -141,18 +203,27 @@ def _views(args: argparse.Namespace, files: list[ImageFile]) -> dict[str, dict[s
     return found
 
 
-def _summarise_views(
-    groups: dict[str, dict[str, Path]], records: list[dict[str, Any]], args: argparse.Namespace
-) -> None:
+def _summarise_views(groups: dict[str, dict[str, Path]], lines: Path, args: argparse.Namespace) -> None:
     """Print and write the summaries of images that belong together, as far as a run came."""
     from busi_unet.inference import views
 
-    known = {record["image"]: record for record in records}
-    summaries = [
-        views.summarise_views(found, name=name, files=images)
-        for name, images in groups.items()
-        if (found := {image: known[image] for image in images if image in known})
-    ]
+    if not groups:
+        return
+    # Where the row of each image starts: all rows may be too many for the memory.
+    starts, end = {}, 0
+    summaries = []
+    with lines.open("rb") as rows:
+        for row in rows:
+            starts[json.loads(row)["image"]] = end
+            end += len(row)
+        for name, images in groups.items():
+            found = {}
+            for image in images:
+                if image in starts:
+                    rows.seek(starts[image])
+                    found[image] = json.loads(rows.readline())
+            if found:
+                summaries.append(views.summarise_views(found, name=name, files=images))
     for summary in summaries:
         told = (
             json.dumps(summary, ensure_ascii=False) if args.json else " ".join(views.describe_views(summary))

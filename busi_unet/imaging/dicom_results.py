@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import highdicom as hd
@@ -54,9 +55,10 @@ def dicom_results(result: Result) -> dict[str, bytes]:
     """
     if result.prediction.refused:
         raise UsageError(f"No DICOM of {result.shown}: it is out of distribution or blank.", _INSTEAD)
-    if result.source is not None and not result.source.is_file():
+    source = io.BytesIO(result.source) if isinstance(result.source, bytes) else result.source
+    if isinstance(source, Path) and not source.is_file():
         raise UsageError(f"No DICOM of {result.shown}: the file is not kept any more.", "Choose it again.")
-    header = result.source and read_header(result.source)
+    header = source and read_header(source)
     if header is None:
         raise UsageError(f"No DICOM of {result.shown}: it is not a DICOM file.", _INSTEAD)
     for keyword in _UIDS:

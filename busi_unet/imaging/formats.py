@@ -6,7 +6,7 @@ import gzip
 import importlib
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import BusiUNetError, MissingDependencyError, UsageError
 from busi_unet.imaging.regions import fill_holes, label_regions, mask_image, trace_contours
 from busi_unet.io.decode import DecodedImage
-from busi_unet.io.files import table_bytes, write_ours
+from busi_unet.io.files import WRITTEN, JsonLines, json_line, keep_lines, table_lines, write_ours
+from busi_unet.io.parts import WHOLE, Part
 from busi_unet.io.scale import Spacing
 
 _LESION_COLUMNS = (
@@ -38,7 +39,7 @@ class Result:
         shown: how the files name the image.
         prediction: a `Prediction` with a class: a refused image is not written.
         image: as it was read.
-        source: the file it was read from, where it is still there.
+        source: the file it was read from, or its content, where it is still there.
         model: the weights, for people to read.
         corrected: the mask was corrected by hand.
     """
@@ -47,7 +48,7 @@ class Result:
     shown: str
     prediction: Any
     image: DecodedImage
-    source: Path | None = None
+    source: Path | bytes | None = None
     model: str = ""
     corrected: bool = False
 
@@ -65,15 +66,16 @@ class Format:
     Attributes:
         title: on the page.
         endings: of the files of an image, after its name; where there is `join`, of the one file.
-        write: returns contents by ending; some may be left out. Where there is `join`, what it needs.
-        join: returns one file for all images.
+        write: returns contents by ending; some may be left out. Where there is `join`, what it needs, which
+            JSON can hold.
+        join: yields the parts of one file for all images, from what may be looped over more than once.
         needs: a module that has to be installed, and the extra it is in.
     """
 
     title: str
     endings: tuple[str, ...]
     write: Callable[[Result], Any]
-    join: Callable[[Sequence[Any]], bytes] | None = None
+    join: Callable[[Iterable[Any]], Iterator[bytes]] | None = None
     needs: tuple[str, str] | None = None
 
     @property
@@ -118,18 +120,20 @@ def _coco(result: Result) -> dict[str, Any]:
     return {"image": image, "annotations": annotations}
 
 
-def _join_coco(entries: Sequence[dict[str, Any]]) -> bytes:
-    annotations = [
+def _join_coco(entries: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    images = ({"id": number, **entry["image"]} for number, entry in enumerate(entries, start=1))
+    annotations = (
         {"image_id": number, **annotation}
         for number, entry in enumerate(entries, start=1)
         for annotation in entry["annotations"]
-    ]
-    content = {
-        "images": [{"id": number, **entry["image"]} for number, entry in enumerate(entries, start=1)],
-        "annotations": [{"id": number, **each} for number, each in enumerate(annotations, start=1)],
-        "categories": [{"id": number, "name": name} for number, name in enumerate(CLASS_NAMES, start=1)],
-    }
-    return json.dumps(content, ensure_ascii=False).encode() + b"\n"
+    )
+    numbered = ({"id": number, **each} for number, each in enumerate(annotations, start=1))
+    categories = [{"id": number, "name": name} for number, name in enumerate(CLASS_NAMES, start=1)]
+    for before, values in (('{"images": [', images), ('], "annotations": [', numbered)):
+        yield before.encode()
+        for number, value in enumerate(values):
+            yield b", " * bool(number) + json.dumps(value, ensure_ascii=False).encode()
+    yield f'], "categories": {json.dumps(categories)}}}\n'.encode()
 
 
 def _yolo(result: Result) -> dict[str, bytes]:
@@ -169,8 +173,8 @@ def _measurements(result: Result) -> list[dict[str, Any]]:
     return rows
 
 
-def _join_measurements(entries: Sequence[list[dict[str, Any]]]) -> bytes:
-    return table_bytes([row for rows in entries for row in rows], _LESION_COLUMNS)
+def _join_measurements(entries: Iterable[list[dict[str, Any]]]) -> Iterator[bytes]:
+    return table_lines((row for rows in entries for row in rows), _LESION_COLUMNS)
 
 
 FORMATS = {
@@ -214,7 +218,7 @@ def files_of(result: Result, names: Iterable[str]) -> dict[str, bytes]:
     for name in names:
         each = FORMATS[name]
         written = each.write(result)
-        made |= {each.endings[0]: each.join([written])} if each.join else written
+        made |= {each.endings[0]: b"".join(each.join([written]))} if each.join else written
     return {f"{result.name}{ending}": content for ending, content in made.items()}
 
 
@@ -225,29 +229,35 @@ class RunFiles:
         folder: to write to; later runs may replace them, see `io.files.write_ours`.
         formats: names of `FORMATS`.
         model: what the files say of the weights.
+        part: of the images, where several processes share them.
     """
 
-    def __init__(self, folder: Path, formats: Iterable[str], model: str) -> None:
+    def __init__(self, folder: Path, formats: Iterable[str], model: str = "", part: Part = WHOLE) -> None:
         self.folder, self.model = folder, model
+        self._part = part
         self._formats = [FORMATS[name] for name in dict.fromkeys(formats)]
-        self._joined: dict[str, list[Any]] = {each.joined_name: [] for each in self._formats if each.join}
+        self._joins = {each.joined_name: each.join for each in self._formats if each.join}
 
     @property
     def joined_names(self) -> list[str]:
         """The names of the files that hold all images."""
-        return list(self._joined)
+        return list(self._joins)
 
     def names(self, name: str) -> list[str]:
         """Return the names of all files that an image of this name may have."""
         return [f"{name}{ending}" for each in self._formats if not each.join for ending in each.endings]
 
-    def write(self, result: Result) -> tuple[list[str], list[str]]:
+    def save(self, name: str, content: bytes) -> None:
+        """Write a file of an image."""
+        write_ours(self.folder, name, content, record=self._part.name(WRITTEN))
+
+    def write(self, result: Result) -> tuple[list[str], list[str], dict[str, Any]]:
         """Write the files of an image, none of one that was refused; those of an earlier run go.
 
         Returns:
-            Their names; and why it cannot be written in a format, a sentence each.
+            Their names; why it cannot be written in a format, a sentence each; and what `add` takes.
         """
-        made, problems = {}, []
+        made, problems, entries = {}, [], {}
         for each in self._formats if result.prediction.label is not None else ():
             try:
                 content = each.write(result)
@@ -255,22 +265,45 @@ class RunFiles:
                 problems.append(str(error))
                 continue
             if each.join:
-                self._joined[each.joined_name].append(content)
+                entries[each.joined_name] = content
             else:
                 made |= {f"{result.name}{ending}": content for ending, content in content.items()}
         for name in self.names(result.name):
             if name in made:
-                write_ours(self.folder, name, made[name])
+                self.save(name, made[name])
             else:
                 # An empty mask of a refused image would look like that of a normal one.
                 (self.folder / name).unlink(missing_ok=True)
-        return list(made), problems
+        return list(made), problems, entries
 
-    def close(self) -> None:
-        """Write the files that hold all images, of a stopped run those that are done."""
-        for each in self._formats:
-            if each.join:
-                write_ours(self.folder, each.joined_name, each.join(self._joined[each.joined_name]))
+    def begin(self, done: int) -> None:
+        """Keep what the first images of an earlier run gave `add`, as many as are done, and nothing else."""
+        for path in self._entries(self._part):
+            keep_lines(path, done)
+
+    def add(self, entries: Mapping[str, Any]) -> None:
+        """Keep for `join` what `write` returned of the next image; nothing of one that was not written."""
+        for name, path in zip(self._joins, self._entries(self._part), strict=True):
+            with path.open("ab") as lines:
+                lines.write(json_line(entries.get(name)))
+
+    def join(self, parts: Sequence[Part] = (WHOLE,), *, finished: bool = True) -> None:
+        """Write the files that hold all images, of a stopped run those that are done.
+
+        Args:
+            parts: all of a run.
+            finished: no image is to come: what was kept is deleted.
+        """
+        for number, (name, join) in enumerate(self._joins.items()):
+            paths = [self._entries(part)[number] for part in parts]
+            # Of a run that was finished before, it is written.
+            if all(path.exists() for path in paths):
+                write_ours(self.folder, name, join(JsonLines(*paths)))
+                for path in paths if finished else ():
+                    path.unlink()
+
+    def _entries(self, part: Part) -> list[Path]:
+        return [self.folder / f".{part.name(name)}.entries" for name in self._joins]
 
 
 def _runs(mask: np.ndarray) -> dict[str, Any]:

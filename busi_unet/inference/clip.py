@@ -18,11 +18,11 @@ from scipy import ndimage
 from busi_unet.imaging.formats import RunFiles
 from busi_unet.imaging.measure import percent
 from busi_unet.imaging.overlay import draw_caption
-from busi_unet.inference.batch import COLUMNS, RECORD, predict_file, table_row
+from busi_unet.inference.batch import Found, predict_file
 from busi_unet.inference.prediction import Prediction
 from busi_unet.inference.predictor import Predictor
-from busi_unet.io.decode import read_image
-from busi_unet.io.files import table_bytes, write_ours
+from busi_unet.inference.summary import COLUMNS, RECORD, table_row
+from busi_unet.io.files import table_bytes
 from busi_unet.io.find_images import ImageFile
 
 FRAME_COLUMNS = (
@@ -139,25 +139,23 @@ def overlay_clip(file: IO[bytes]) -> Iterator[Callable[[Prediction], None]]:
             overlays.save(file, "WEBP", save_all=True, duration=_MILLISECONDS, quality=80)
 
 
-def predict_all_frames(predictor: Predictor, file: ImageFile, run: RunFiles, anyway: bool) -> dict[str, Any]:
-    """Predict a file as `batch.predict_file` does; of a clip all frames, for which its key frame stands.
+def predict_all_frames(predictor: Predictor, file: ImageFile, run: RunFiles, anyway: bool) -> Found:
+    """Predict all frames of a clip, for which its key frame stands, as `batch.predict_file` does.
 
     Beside the files of the key frame there are `NAME_overlay.webp` and `NAME_frames.csv`, and the record has
     an entry `clip`: `Clip.to_dict` with the names of both.
     """
-    if file.problem or read_image(file.path, name=file.shown).frames == 1:
-        return predict_file(predictor, file, run, anyway)
     clip, names = Clip(), (f"{file.name}_overlay.webp", f"{file.name}_frames.csv")
     overlays = io.BytesIO()
     with overlay_clip(overlays) as add:
-        for prediction in predictor.predict_clip(file.path, name=file.shown, anyway=anyway):
+        for prediction in predictor.predict_clip(file.content(), name=file.shown, anyway=anyway):
             clip.add(prediction)
             add(prediction)
             if sys.stderr.isatty():
                 told = f"{file.shown}: frame {prediction.frame} of {prediction.frames}"
                 print(told, end="\r", file=sys.stderr, flush=True)
-    write_ours(run.folder, names[0], overlays.getvalue())
-    write_ours(run.folder, names[1], clip.to_csv())
-    record = predict_file(predictor, file, run, anyway, index=(clip.key_frame or 1) - 1)
+    run.save(names[0], overlays.getvalue())
+    run.save(names[1], clip.to_csv())
+    record, entries = predict_file(predictor, file, run, anyway, index=(clip.key_frame or 1) - 1)
     record["remarks"] = [f"The key frame of {len(clip.rows)}, all analysed.", *record["remarks"]]
-    return {**record, "clip": {**clip.to_dict(), "overlay": names[0], "table": names[1]}}
+    return {**record, "clip": {**clip.to_dict(), "overlay": names[0], "table": names[1]}}, entries

@@ -7,12 +7,15 @@ import csv
 import errno
 import hashlib
 import io
+import itertools
+import json
 import lzma
 import os
 import re
 import shutil
 import stat
 import struct
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +32,7 @@ DAMAGED_ZIP = (
 )
 # Control characters; bytes of a name that are no UTF-8, as Python holds them.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_NOTING = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -127,16 +131,16 @@ def check_ours(folder: Path, names: Iterable[str]) -> None:
     Raises:
         UsageError: there are such files.
     """
-    record = folder / WRITTEN
-    lines = record.read_text(encoding="utf-8", errors="replace").splitlines() if record.is_file() else []
-    known = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    foreign = [
-        name
-        for name in names
-        if os.path.lexists(path := folder / name)
-        and (not path.is_file() or path.is_symlink() or known.get(name) != _digest(path.read_bytes()))
-    ]
-    if foreign:
+    there = [name for name in names if os.path.lexists(folder / name)] if folder.exists() else []
+    digests = {name: _digest(folder / name) for name in there}
+    ours = set()
+    for record in folder.glob(f"{WRITTEN.partition('.')[0]}.*") if there else ():
+        with record.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+            for line in lines:
+                digest, _, name = line.rstrip("\n").partition("  ")
+                if digests.get(name) == digest:
+                    ours.add(name)
+    if foreign := [name for name in there if name not in ours]:
         listed = ", ".join(foreign[:3]) + (", …" if foreign[3:] else "")
         raise UsageError(
             f"This run would overwrite files in {folder} that no earlier run wrote, or that somebody changed "
@@ -145,20 +149,61 @@ def check_ours(folder: Path, names: Iterable[str]) -> None:
         )
 
 
-def note_written(folder: Path, name: str, digest: str) -> None:
-    """Note the SHA-256 of a file of a folder for `check_ours`; the last line of a file counts."""
-    with (folder / WRITTEN).open("a", encoding="utf-8", newline="\n") as record:
-        record.write(f"{digest}  {name}\n")
+def note_written(folder: Path, name: str, digest: str, *, record: str = WRITTEN) -> None:
+    """Note the SHA-256 of a file for `check_ours`, which reads every `written….sha256` of a folder."""
+    with _NOTING, (folder / record).open("a", encoding="utf-8", newline="\n") as lines:
+        lines.write(f"{digest}  {name}\n")
 
 
-def write_ours(folder: Path, name: str, content: bytes) -> None:
-    """Write a file that later runs may replace."""
-    note_written(folder, name, _digest(content))
-    (folder / name).write_bytes(content)
+def write_ours(folder: Path, name: str, content: bytes | Iterable[bytes], *, record: str = WRITTEN) -> None:
+    """Write a file that later runs may replace; it appears whole or not at all, whatever stops the run."""
+    digest, partial = hashlib.sha256(), folder / f".{name}.partial"
+    try:
+        with partial.open("wb") as file:
+            for part in (content,) if isinstance(content, bytes) else content:
+                digest.update(part)
+                file.write(part)
+        note_written(folder, name, digest.hexdigest(), record=record)
+        partial.replace(folder / name)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _digest(path: Path) -> str | None:
+    """Return the SHA-256 of a file; None for what no run writes: a folder or a link."""
+    if not path.is_file() or path.is_symlink():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class JsonLines:
+    """What the lines of files of JSON hold, but null; each loop reads them anew, one line at a time."""
+
+    def __init__(self, *paths: Path) -> None:
+        self._paths = paths
+
+    def __iter__(self) -> Iterator[Any]:
+        for path in self._paths:
+            with path.open("rb") as lines:
+                yield from (value for value in map(json.loads, lines) if value is not None)
+
+
+def json_line(value: Any) -> bytes:
+    """Return a value as a line for `JsonLines`."""
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
+def keep_lines(path: Path, most: int) -> int:
+    """Cut a file off after its last whole line, or after so many; return how many are left, 0 of no file."""
+    kept = end = 0
+    if path.exists():
+        with path.open("r+b") as file:
+            for line in itertools.islice(file, most):
+                if line.endswith(b"\n"):
+                    kept, end = kept + 1, end + len(line)
+            file.truncate(end)
+    return kept
 
 
 # --- Tables --------------------------------------------------------------------------------------
@@ -189,16 +234,24 @@ def read_image_table(path: Path, columns: Sequence[str]) -> list[tuple[str, dict
 
 
 def table_bytes(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
-    """Return the columns of rows as a CSV that spreadsheets read as it is meant, UTF-8 with a mark.
+    """Return `table_lines` as one."""
+    return b"".join(table_lines(rows, columns))
+
+
+def table_lines(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Iterator[bytes]:
+    """Yield the columns of rows as a CSV that spreadsheets read as it is meant, UTF-8 with a mark.
 
     Numbers are rounded to 4 digits; text that a spreadsheet would run as a formula gets a quote before it.
     """
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, columns, extrasaction="ignore")
+    line = io.StringIO(newline="")
+    writer = csv.DictWriter(line, columns, extrasaction="ignore")
     writer.writeheader()
-    writer.writerows({column: _cell(value) for column, value in row.items()} for row in rows)
     # Excel takes a table without the mark for the local 8-bit code.
-    return table.getvalue().encode("utf-8-sig")
+    yield line.getvalue().encode("utf-8-sig")
+    for row in rows:
+        line.seek(line.truncate(0))
+        writer.writerow({column: _cell(value) for column, value in row.items()})
+        yield line.getvalue().encode()
 
 
 def _cell(value: Any) -> Any:

@@ -8,39 +8,57 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from busi_unet.errors import BusiUNetError, UsageError
 from busi_unet.io.decode import EXTENSIONS
 from busi_unet.io.dicom import is_dicom
 from busi_unet.io.files import readable, shortened, unpack
+from busi_unet.io.shards import SHARDS, list_shard, read_member
 
 # As results are called, copies of them too ("a_mask - Copy"); the page needs them in the browser.
 RESULT_NAMES = re.compile(r"_(mask(_\d+)?([ (-].*)?|overlay)$", re.IGNORECASE)
 DICOM_RESULTS = ("_seg.dcm", "_sr.dcm")
 # What Windows does not allow, backslashes among it.
 _NOT_IN_NAMES = re.compile(r'[\\/:*?"<>|]')
+_HIDDEN = (".", "__MACOSX")
 # Leaves room for "-2" and "_overlay.png".
 _NAME_BYTES = 200
 _ENDINGS = f"Images end in {', '.join(sorted(EXTENSIONS))}."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageFile:
     """One image to predict.
 
     Attributes:
-        path: where it lies.
+        path: where it lies, itself or the shard that it is in.
         shown: how results and errors name it.
         name: of its results, without ending: at most 200 bytes that any file system takes, and no two of a
             run are the same, whatever the case of letters.
         problem: why it cannot be used, where that is known already; else empty.
+        place: where in the shard, see `io.shards.Member`.
+        unpacked_from: the zip that it was in.
     """
 
     path: Path
     shown: str
     name: str
     problem: str = ""
+    place: tuple[int, int] | None = None
+    unpacked_from: Path | None = None
+
+    def content(self) -> Path | bytes:
+        """Return its path, or what it holds where it is in a shard; raise as `io.shards.read_member`."""
+        return self.path if self.place is None else read_member(self.path, self.place, self.shown)
+
+    def stamp(self) -> tuple[int, int] | None:
+        """Return size and time of the last change of the file, zip or shard; None where there is none."""
+        try:
+            found = os.stat(self.unpacked_from or self.path)  # noqa: PTH116
+        except OSError:
+            return None
+        return found.st_size, found.st_mtime_ns
 
 
 def find_images(
@@ -50,9 +68,10 @@ def find_images(
     max_images: int | None = None,
     max_bytes: int = 8 * 1024**3,
     max_files: int = 200_000,
+    shards: bool = False,
     show: Callable[[Path], str] = str,
 ) -> list[ImageFile]:
-    """List the images of files, folders and zips, in their order.
+    """List the images of files, folders, zips and shards, in their order.
 
     Folders are searched with all their subfolders, zips, also those in folders, are unpacked and then
     searched like folders. Left out there: files that are neither named like an image nor DICOM, hidden
@@ -64,7 +83,8 @@ def find_images(
         paths: files, folders and zips.
         scratch: an existing folder to unpack to.
         max_images: in all folders and zips together.
-        max_bytes, max_files: unpacked from each zip, images or not.
+        max_bytes, max_files: unpacked from each zip, images or not; of a shard, so many files.
+        shards: list what is in tar and Parquet files, too, those in folders as well.
         show: how a path that was given is called.
 
     Raises:
@@ -74,17 +94,21 @@ def find_images(
     targets = (scratch / str(number) for number in itertools.count())
     found: list[ImageFile] = []
 
-    def open_zip(path: Path, shown: str) -> list[ImageFile]:
-        return _from_zip(path, shown, next(targets), limits)
+    def opened(path: Path, shown: str) -> list[ImageFile] | None:
+        """Return what is in a zip or a shard, None of any other file."""
+        suffix = path.suffix.lower()
+        if suffix == ".zip":
+            return _from_zip(path, shown, next(targets), limits)
+        return _from_shard(path, shown, max_files) if shards and suffix in SHARDS else None
 
     for path in paths:
         shown = readable(show(path))
         # Not Path.is_dir, which raises where a name is too long.
         if os.path.isdir(path):  # noqa: PTH112
-            inside = _inside(path, shown, open_zip)
+            inside = _inside(path, shown, opened)
             found += inside or [ImageFile(path, shown, path.name, f"{shown} holds no image. {_ENDINGS}")]
-        elif path.suffix.lower() == ".zip":
-            found += open_zip(path, shown)
+        elif (held := opened(path, shown)) is not None:
+            found += held
         else:
             found.append(ImageFile(path, shown, _stem(path)))
     if max_images is not None and len(found) > max_images:
@@ -101,7 +125,7 @@ def _from_zip(path: Path, shown: str, target: Path, limits: dict[str, int]) -> l
         problems = unpack(path, target, name=shown, hint=hint, **limits)
     except BusiUNetError as error:
         return [ImageFile(path, shown, path.stem, str(error).replace("\n", " "))]
-    found = _inside(target, shown, _nested)
+    found = [replace(file, unpacked_from=path) for file in _inside(target, shown, _nested)]
     found += [
         ImageFile(path, f"{shown}/{entry}", path.stem, f"{shown}/{entry}: {problem}.")
         for entry, problem in problems.items()
@@ -109,15 +133,41 @@ def _from_zip(path: Path, shown: str, target: Path, limits: dict[str, int]) -> l
     return found or [ImageFile(path, shown, path.stem, f"{shown} holds no image. {_ENDINGS}")]
 
 
-def _nested(path: Path, shown: str) -> list[ImageFile]:
+def _nested(path: Path, shown: str) -> list[ImageFile] | None:
+    if path.suffix.lower() != ".zip":
+        return None
     return [ImageFile(path, shown, path.stem, f"{shown} is a zip inside a zip. Unpack it by hand.")]
 
 
-def _inside(folder: Path, shown: str, open_zip: Callable[[Path, str], list[ImageFile]]) -> list[ImageFile]:
+def _from_shard(path: Path, shown: str, max_files: int) -> list[ImageFile]:
+    found = []
+    try:
+        for member in list_shard(path, shown, max_files=max_files):
+            inside = PurePosixPath(member.name)
+            if path.suffix.lower() == ".tar" and not _is_image_in_tar(inside):
+                continue
+            # Shards often number their images from 0 each.
+            name = "__".join((path.stem, *inside.parts[:-1], _stem(inside)))
+            called = f"{shown}/{readable(member.name)}"
+            problem = f"{called} {member.problem}." if member.problem else ""
+            found.append(ImageFile(path, called, name, problem, member.place))
+    except BusiUNetError as error:
+        found.append(ImageFile(path, shown, path.stem, str(error).replace("\n", " ")))
+    return found or [ImageFile(path, shown, path.stem, f"{shown} holds no image. {_ENDINGS}")]
+
+
+def _is_image_in_tar(path: PurePosixPath) -> bool:
+    hidden = path.name.startswith("._") or any(part.startswith(_HIDDEN) for part in path.parts[:-1])
+    return path.suffix.lower() in EXTENSIONS and not hidden and not _is_result(path)
+
+
+def _inside(
+    folder: Path, shown: str, opened: Callable[[Path, str], list[ImageFile] | None]
+) -> list[ImageFile]:
     closed: list[Path] = []
     paths: list[Path] = []
     for inner, folders, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
-        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        folders[:] = [name for name in folders if not name.startswith(_HIDDEN)]
         paths += [Path(inner, name) for name in names if not name.startswith("._")]
     found = []
     for path in sorted(paths + closed):
@@ -127,20 +177,24 @@ def _inside(folder: Path, shown: str, open_zip: Callable[[Path, str], list[Image
         name = "__".join((*parts[:-1], _stem(path)))
         if path in closed:
             found.append(ImageFile(path, called, name, f"{called} cannot be searched."))
-        elif path.suffix.lower() == ".zip":
-            found += open_zip(path, called)
+        elif (held := opened(path, called)) is not None:
+            found += held
         elif _is_image(path):
             found.append(ImageFile(path, called, name))
     return found
 
 
-def _stem(path: Path) -> str:
+def _stem(path: PurePath) -> str:
     # Unknown endings, as a UID's last number, belong to the name.
     return path.stem if path.suffix.lower() in EXTENSIONS else path.name
 
 
+def _is_result(path: PurePath) -> bool:
+    return bool(RESULT_NAMES.search(_stem(path))) or path.name.lower().endswith(DICOM_RESULTS)
+
+
 def _is_image(path: Path) -> bool:
-    if RESULT_NAMES.search(_stem(path)) or path.name.lower().endswith(DICOM_RESULTS):
+    if _is_result(path):
         return False
     if path.suffix.lower() in EXTENSIONS:
         return True

@@ -74,7 +74,7 @@ def test_one_bad_file_is_a_row_and_the_zip_holds_the_others(
 
     with zipfile.ZipFile(answer.archive) as zip_file:
         assert zip_file.testzip() is None
-        stems = {f"{name}_{kind}.png" for name in "abc" for kind in ("mask", "overlay")}
+        stems = {f"{name}_{kind}" for name in "abc" for kind in ("mask.png", "overlay.jpg")}
         others = {"predictions.jsonl", "predictions.csv", "report.html", "written.sha256"}
         assert set(zip_file.namelist()) == stems | others
         with zip_file.open("a_mask.png") as file:
@@ -87,7 +87,7 @@ def test_one_bad_file_is_a_row_and_the_zip_holds_the_others(
     assert table[0]["mask"] == "a_mask.png"
     assert str(tmp_path) not in "".join(lines) + str(table), "nothing tells where the server keeps files"
     assert "SHA-256" in report
-    assert folders(cache) == [["a_overlay.png", "b_overlay.png", "busi-unet-results.zip", "c_overlay.png"]]
+    assert folders(cache) == [["a_overlay.jpg", "b_overlay.jpg", "busi-unet-results.zip", "c_overlay.jpg"]]
 
 
 def test_cancelling_keeps_what_is_done(handlers: BatchHandlers, images: list[str]) -> None:
@@ -118,7 +118,7 @@ def test_a_visitor_who_leaves_takes_the_scratch_files_along(
     next(running)
     running.close()
 
-    assert folders(cache) == [["a_overlay.png"]]
+    assert folders(cache) == [["a_overlay.jpg"]]
 
 
 def test_too_much_or_nothing_is_one_sentence(

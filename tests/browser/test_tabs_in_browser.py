@@ -67,7 +67,7 @@ def test_a_batch_with_a_bad_file(batch: Page, files: list[Path], tmp_path: Path)
         names = set(zip_file.namelist())
         mask = Image.open(io.BytesIO(zip_file.read("study__three_mask.png")))
     assert mask.size == (160, 90)
-    assert {"one_mask.png", "two_overlay.png", "predictions.csv", "report.html"} < names
+    assert {"one_mask.png", "two_overlay.jpg", "predictions.csv", "report.html"} < names
 
 
 def test_a_folder_brings_its_images_alone(batch: Page, files: list[Path], tmp_path: Path) -> None:

@@ -44,8 +44,8 @@ def test_a_folder_and_a_zip_with_a_bad_file_each(image, tiny_model, tmp_path, ca
     assert f"{Path('more.zip')}/study/empty.png is empty" in printed.out
     assert "error: 2 of 4 images could not be used; the others were." in printed.err
     assert {path.name for path in out.iterdir()} == {
-        *("deep__a_mask.png", "deep__a_overlay.png", "study__b_mask.png", "study__b_overlay.png"),
-        *("predictions.jsonl", "predictions.csv", "report.html", "written.sha256"),
+        *("deep__a_mask.png", "deep__a_overlay.jpg", "study__b_mask.png", "study__b_overlay.jpg"),
+        *("predictions.jsonl", "predictions.csv", "report.html", "written.sha256", "resume.jsonl"),
     }
 
 

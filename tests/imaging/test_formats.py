@@ -74,15 +74,15 @@ def test_coco_holds_each_lesion_as_it_is(hole):
 
 def test_coco_of_a_run_numbers_images_and_annotations_through():
     entries = [FORMATS["coco"].write(each) for each in (result(*LESIONS), result(), result(LESIONS[0]))]
-    content = json.loads(FORMATS["coco"].join(entries))
+    content = json.loads(b"".join(FORMATS["coco"].join(entries)))
     assert [image["id"] for image in content["images"]] == [1, 2, 3]
     assert [(each["id"], each["image_id"]) for each in content["annotations"]] == [(1, 1), (2, 1), (3, 3)]
 
 
 def test_a_format_that_is_named_twice_is_written_once(tmp_path):
     run = RunFiles(tmp_path, ["coco", "coco"], "")
-    run.write(result(*LESIONS))
-    run.close()
+    run.add(run.write(result(*LESIONS))[-1])
+    run.join()
     assert len(json.loads((tmp_path / "coco.json").read_text(encoding="utf-8"))["images"]) == 1
 
 

@@ -125,7 +125,7 @@ class TestKeyFrame:
 def test_a_clip_gets_a_row_per_frame_its_key_frame_and_an_overlay_clip(predictor, file, tmp_path):
     predictor.config = dataclasses.replace(predictor.config, thresholds=Thresholds(0.0, 0.0, 0.0))
     out = tmp_path / "out"
-    (record,) = predict_files(predictor, [file], out, predict=predict_all_frames)
+    (record,) = predict_files(predictor, [file], out, clips=predict_all_frames)
     with (out / record["clip"]["table"]).open(encoding="utf-8-sig", newline="") as stream:
         table = list(csv.DictReader(stream))
     assert tuple(table[0]) == FRAME_COLUMNS
@@ -138,7 +138,7 @@ def test_a_clip_gets_a_row_per_frame_its_key_frame_and_an_overlay_clip(predictor
     )
     with Image.open(out / record["clip"]["overlay"]) as overlays:
         assert (overlays.format, overlays.n_frames) == ("WEBP", 4)
-    list(predict_files(predictor, [file], out, predict=predict_all_frames))
+    list(predict_files(predictor, [file], out, clips=predict_all_frames))
 
 
 def test_an_overlay_clip_that_is_stopped_holds_what_is_done(predictor, file):

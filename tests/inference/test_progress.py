@@ -1,0 +1,116 @@
+"""Runs that are killed and resumed, and runs that several processes share, through the command itself."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from busi_unet.cli import main
+from busi_unet.config import Thresholds
+from busi_unet.data.phantom import make_phantom
+from busi_unet.inference.progress import JSON_LINES_NAME, STATE_NAME
+from busi_unet.models.folder import load_config, save_config
+
+IMAGES = 16
+
+
+@pytest.fixture
+def images(tmp_path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    image = Image.fromarray(make_phantom("benign", seed=0, size=(48, 64)).image)
+    for number in range(IMAGES):
+        image.rotate(number).save(folder / f"{number:02}.png")
+    (folder / "05.png").write_bytes(b"no image")
+    return folder
+
+
+@pytest.fixture
+def arguments(images, tiny_model) -> list[str]:
+    return ["predict", str(images), "--model", str(tiny_model), "--format", "png,coco,csv", "--output"]
+
+
+def start(arguments: list[str], output: Path, **variables: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "busi_unet", *arguments, str(output)]
+    return subprocess.Popen(command, env={**os.environ, **variables}, stdout=subprocess.DEVNULL)
+
+
+def lines(output: Path) -> list[bytes]:
+    path = output / JSON_LINES_NAME
+    return path.read_bytes().splitlines(keepends=True) if path.exists() else []
+
+
+def contents(output: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in output.iterdir() if path.name != "written.sha256"}
+
+
+def test_a_run_that_was_killed_goes_on_where_it_was(arguments, tmp_path, capsys):
+    whole, output = tmp_path / "whole", tmp_path / "out"
+    assert main([*arguments, str(whole)]) == 1
+    with start(arguments, output) as process:
+        while len(lines(output)) < 3 and process.poll() is None:
+            time.sleep(0.001)
+        process.kill()
+    done = lines(output)
+    # As a power cut leaves it.
+    with (output / JSON_LINES_NAME).open("ab") as file:
+        file.write(b'{"image": "')
+    capsys.readouterr()
+    assert main([*arguments, str(output), "--resume", "--json"]) == 1
+    again = capsys.readouterr().out.encode().splitlines(keepends=True)
+    assert done + again == lines(output) and 3 <= len(done) < len(lines(output)) == IMAGES
+    assert contents(output) == contents(whole)
+    assert main([*arguments, str(output), "--resume", "--json"]) == 1
+    assert capsys.readouterr().out == "" and contents(output) == contents(whole)
+
+
+def test_two_processes_give_what_one_gives(arguments, tmp_path, monkeypatch, capsys):
+    whole, output = tmp_path / "whole", tmp_path / "out"
+    assert main([*arguments, str(whole)]) == 1
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with start(arguments, output, RANK="1") as process:
+        monkeypatch.setenv("RANK", "0")
+        capsys.readouterr()
+        assert main([*arguments, str(output)]) == 1
+    # Of the other process: a launcher stops all where one fails.
+    assert process.returncode == 0
+    assert f"1 of {IMAGES} images could not be used" in capsys.readouterr().err
+    assert contents(output) == contents(whole)
+    assert main([*arguments, str(output), "--resume"]) == 1
+    monkeypatch.setenv("RANK", "2")
+    assert main([*arguments, str(output)]) == 2
+
+
+def test_another_run_is_not_gone_on_with(arguments, images, tiny_model, tmp_path, monkeypatch, capsys):
+    output = tmp_path / "out"
+    main([*arguments, str(output)])
+    (output / JSON_LINES_NAME).write_bytes(b"".join(lines(output)[:5]))
+    before = contents(output)
+
+    def error(*more: str) -> str:
+        capsys.readouterr()
+        assert main([*arguments, str(output), "--resume", *more]) == 2
+        assert contents(output) == before
+        return capsys.readouterr().err.splitlines()[-1]
+
+    assert "another --anyway and another --format" in error("--anyway", "--format", "png")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert "by 3 processes" in error()
+    monkeypatch.delenv("WORLD_SIZE")
+    image = (images / "07.png").read_bytes()
+    (images / "07.png").write_bytes(image + b" ")
+    assert "07.png was changed since" in error()
+    (images / "07.png").unlink()
+    assert "07.png and is" in error()
+    (images / "07.png").write_bytes(image)
+    config = load_config(tiny_model)
+    save_config(tiny_model, dataclasses.replace(config, thresholds=Thresholds(lesion=0.5)))
+    assert "another model" in error()
+    (output / STATE_NAME).unlink()
+    before.pop(STATE_NAME)
+    assert "another output folder" in error()
