@@ -153,7 +153,8 @@ def _find(images: list[str], scratch: Path) -> list[ImageFile]:
 
             endings = sorted(EXTENSIONS | SHARDS | {".zip"})
             patterns = [f"*{ending}" for each in endings for ending in (each, each.upper())]
-            fetched[fetch_dataset(named.removeprefix(_ON_THE_HUB), patterns=patterns)] = named
+            repo_id = named.removeprefix(_ON_THE_HUB)
+            fetched[fetch_dataset(repo_id, patterns=patterns)] = f"datasets/{repo_id}"
     paths = [Path(named) for named in images if not named.startswith(_ON_THE_HUB)]
     return find_images(
         [*paths, *fetched], scratch, shards=True, show=lambda path: fetched.get(path) or str(path)

@@ -24,6 +24,7 @@ from busi_unet.io.decode import DecodedImage, read_image
 from busi_unet.io.files import check_ours
 from busi_unet.io.find_images import ImageFile
 from busi_unet.io.parts import WHOLE, Part
+from busi_unet.models.folder import model_hash
 
 # Pixels a side that a JPEG may have.
 _MOST_JPEG = 65_500
@@ -116,9 +117,6 @@ def predict_files(
 
 def _settings(predictor: Predictor, anyway: bool, clips: bool, formats: Sequence[str]) -> dict[str, Any]:
     """Return what decides the rows beside the images, as errors name it."""
-    # Not before: it may load PyTorch.
-    from busi_unet.models.folder import model_hash
-
     return {
         "model": predictor.folder and model_hash(predictor.folder),
         "--anyway": anyway,

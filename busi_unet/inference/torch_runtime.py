@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import torch
 
@@ -47,5 +49,6 @@ def choose_device(device: str) -> torch.device:
                 f"The device {device!r} cannot be used on this machine.", "Leave it at auto, or use cpu."
             ) from error
     if torch.cuda.is_available():
-        return torch.device("cuda")
+        # Processes that accelerate launch starts have a GPU each.
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK") or 0) % torch.cuda.device_count())
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -1,6 +1,7 @@
 import json
 import os
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -130,3 +131,17 @@ def test_views_are_summarised_and_mixed_patients_refused_before_any_work(tiny_mo
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [len(line["images"]) for line in lines if "views" in line] == [2, 1]
     assert len((out / "views.jsonl").read_text().splitlines()) == 2 and (out / "views.csv").exists()
+
+
+def test_a_data_set_of_the_hub_and_a_shard(image, hub, tiny_model, tmp_path, capsys):
+    with tarfile.open(tmp_path / "s-0.tar", "w") as shard:
+        shard.add(image, "0001.png")
+    hub.put("me/images", {"train/b.PNG": image.read_bytes(), "README.md": b"x"}, repo_type="dataset")
+    named = ["hf://datasets/me/images", str(tmp_path / "s-0.tar")]
+    arguments = ["--model", str(tiny_model), "--output", str(tmp_path / "out"), "--json"]
+    assert main(["predict", *named, *arguments]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {record["image"]: record["mask"] for record in records} == {
+        f"{tmp_path / 's-0.tar'}/0001.png": "s-0__0001_mask.png",
+        "datasets/me/images/train/b.PNG": "train__b_mask.png",
+    }
