@@ -15,6 +15,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from busi_unet.errors import BusiUNetError
+from busi_unet.imaging.burnt_in import reduction
 
 
 @contextmanager
@@ -43,6 +44,12 @@ def cache_folder() -> Path:
 def answer_folder() -> Path:
     """Return a new folder in it."""
     return Path(tempfile.mkdtemp(prefix="answer-", dir=cache_folder()))
+
+
+def for_page(image: Image.Image) -> Image.Image:
+    """Return an image as the page shows it: reduced where it has more than 9 million pixels."""
+    scale = reduction(image.size)
+    return image.reduce(scale) if scale > 1 else image
 
 
 def as_file(image: Image.Image, name: str) -> str:

@@ -10,17 +10,18 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
+import numpy as np
 from PIL import Image
 
 from busi_unet.app import text
 from busi_unet.app.analysis import Analysis, draw, mark, measurement_row
-from busi_unet.app.answers import answer_folder, as_file
+from busi_unet.app.answers import answer_folder, as_file, for_page
 from busi_unet.app.clip import no_clip, offer_clip
 from busi_unet.app.model import ModelInUse
 from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.errors import UsageError
 from busi_unet.imaging.agreement import Agreement
-from busi_unet.imaging.burnt_in import text_remark
+from busi_unet.imaging.burnt_in import reduction, text_remark
 from busi_unet.imaging.formats import Result, files_of
 from busi_unet.imaging.overlay import draw_agreement
 from busi_unet.imaging.quality import scan_box
@@ -85,9 +86,9 @@ def drawing(analysis: Analysis, model: ModelInUse) -> Answer:
     drawn, shared = draw(prediction, analysis.look), None
     if agreement is not None:
         both = draw_agreement(prediction.image, prediction.mask, analysis.reference.pixels)
-        shared = as_file(both, f"{analysis.file_name}_agreement")
+        shared = as_file(for_page(both), f"{analysis.file_name}_agreement")
     return {
-        "overlay": as_file(mark(drawn, analysis.corner), f"{analysis.file_name}_overlay"),
+        "overlay": as_file(for_page(mark(drawn, analysis.corner)), f"{analysis.file_name}_overlay"),
         "legend": text.describe_view(prediction, analysis.look.view),
         "report": report(analysis, model, prediction, agreement),
         "verdict": verdict(analysis, model, prediction),
@@ -106,6 +107,8 @@ def whole(analysis: Analysis, model: ModelInUse) -> Answer:
     image = analysis.image
     info = text.PIXEL_SIZE_INFO if image.spacing_mm is None else text.spacing_info(*image.spacing_mm)
     own = model.predictor.config.thresholds.mask
+    # Drawn over what the page shows.
+    crop_box = np.array(scan_box(image.pixels)) // reduction(image.pixels.shape)
     return {
         **drawing(analysis, model),
         **_FORGOTTEN,
@@ -119,7 +122,7 @@ def whole(analysis: Analysis, model: ModelInUse) -> Answer:
         ),
         "threshold": gr.Slider(value=own, **THRESHOLD_ON),
         "pixel_size": gr.Number(value=analysis.pixel_size_mm, info=info),
-        "crop_box": ",".join(map(str, scan_box(image.pixels))),
+        "crop_box": ",".join(map(str, crop_box)),
     }
 
 
@@ -139,7 +142,7 @@ def _tools(analysis: Analysis | None, *, refused: bool = False) -> Answer:
 def _original(analysis: Analysis) -> str:
     """Write the image in its own colours, PNG; return the path."""
     if analysis.colors is None:
-        return as_file(Image.fromarray(analysis.image.pixels), analysis.file_name)
+        return as_file(for_page(Image.fromarray(analysis.image.pixels)), analysis.file_name)
     path = answer_folder() / f"{analysis.file_name}.png"
     path.write_bytes(analysis.colors)
     return str(path)
@@ -272,7 +275,7 @@ def write_downloads(analysis: Analysis, model: ModelInUse, formats: Sequence[str
     values = report(analysis, model, prediction, agreement)
     today = date.today().isoformat()
     stream = io.BytesIO()
-    overlay.save(stream, "PNG")
+    overlay.save(stream, "PNG", compress_level=1)
     printed = pdf_report(
         name=text.image_name(analysis.source_name, analysis.image.index, analysis.image.frames),
         headline=text.headline(prediction),

@@ -13,23 +13,23 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from busi_unet.app import arguments, image_answer, text
 from busi_unet.app.analysis import Analysis, Look
-from busi_unet.app.answers import answer_folder, cache_folder, described, shown_errors
+from busi_unet.app.answers import answer_folder, cache_folder, described, for_page, shown_errors
 from busi_unet.app.batch import find_row
 from busi_unet.app.clip import CLIP
 from busi_unet.app.correction_handlers import CorrectionHandlers, required
 from busi_unet.app.examples import examples
 from busi_unet.app.image_answer import Answer, PublicAnswer
-from busi_unet.app.memory import turn
+from busi_unet.app.memory import in_turn
 from busi_unet.app.model import ModelInUse
 from busi_unet.app.newest import Newest
 from busi_unet.app.recent import Recent
 from busi_unet.errors import BusiUNetError, UsageError
 from busi_unet.imaging.agreement import decode_reference
-from busi_unet.imaging.burnt_in import Box, blacken, text_boxes
+from busi_unet.imaging.burnt_in import Box, blacken, reduction, text_boxes
 from busi_unet.imaging.quality import image_warnings, panel_boxes
 from busi_unet.io.decode import EXTENSIONS, DecodedImage, decoded, load_pixels, pixel_count
 from busi_unet.io.pillow_files import over_black
@@ -108,15 +108,19 @@ class ImageHandlers(CorrectionHandlers):
         opacity = arguments.number(Look.opacity if opacity is None else opacity, "opacity")
         if threshold is not None and not 0 < threshold < 1:
             raise UsageError(f"The threshold is {threshold:g}.", "Choose it between 0 and 1.")
-        with turn(0 if image is None else pixel_count(image)):
-            analysis = self._analyse(
-                _decoded(image, arguments.number(clip_frame, "clip_frame"))[0],
-                anyway=arguments.switch(analyse_anyway, "analyse_anyway"),
-                pixel_size_mm=arguments.pixel_size(arguments.number(pixel_size_mm, "pixel_size_mm")),
-                threshold=threshold,
-                look=Look(view, color, opacity, arguments.switch(diameters, "diameters")),
-            )
+        clip_frame = arguments.number(clip_frame, "clip_frame")
+        settings = {
+            "anyway": arguments.switch(analyse_anyway, "analyse_anyway"),
+            "pixel_size_mm": arguments.pixel_size(arguments.number(pixel_size_mm, "pixel_size_mm")),
+            "threshold": threshold,
+            "look": Look(view, color, opacity, arguments.switch(diameters, "diameters")),
+        }
+
+        def answer() -> PublicAnswer:
+            analysis = self._analyse(_decoded(image, clip_frame)[0], **settings)
             return image_answer.public_answer(analysis, self._model())
+
+        return in_turn(0 if image is None else pixel_count(image), answer)
 
     def analyse(
         self,
@@ -137,7 +141,8 @@ class ImageHandlers(CorrectionHandlers):
             clip_frame: of the clip at hand, from 1; None for a new file.
             remark: as in `Analysis`.
         """
-        with turn(0 if path is None else pixel_count(path)):
+
+        def analysed() -> Analysis:
             image, pixels = _decoded(path, clip_frame)
             known = clip_frame is None and bool(image.spacing_mm or image.regions)
             return self._analyse(
@@ -149,6 +154,8 @@ class ImageHandlers(CorrectionHandlers):
                 source=Path(path),
                 remark=remark,
             )
+
+        return in_turn(0 if path is None else pixel_count(path), analysed)
 
     def analyse_example(self, event: gr.SelectData, *inputs: Any) -> Analysis:
         """Analyse the example that was clicked; `inputs` as for `analyse`."""
@@ -171,9 +178,11 @@ class ImageHandlers(CorrectionHandlers):
     def analyse_part(
         self, analysis: Analysis | None, box: str | Box, _pixel_size_mm: float | None, *look: Any
     ) -> Analysis:
-        """Analyse a part of the kept image as a new one; the box may be text, with commas between."""
+        """Analyse a part of the kept image as a new one; a box as text was drawn over it on the page."""
         analysis = required(analysis)
-        box = arguments.box(box) if isinstance(box, str) else box
+        if isinstance(box, str):
+            scale = reduction(analysis.image.pixels.shape)
+            box = tuple(scale * end for end in arguments.box(box))
         return self._renewed(analysis, analysis.image.crop(box), text.CROPPED, look)
 
     def analyse_panel(self, side: int, analysis: Analysis | None, *inputs: Any) -> Analysis:
@@ -214,8 +223,9 @@ class ImageHandlers(CorrectionHandlers):
         def answer(number: int) -> Answer:
             try:
                 analysis = replace(analyse(*inputs), number=number)
-                with turn(analysis.image.pixels.size):
-                    shown = image_answer.whole(analysis, self._model())
+                shown = in_turn(
+                    analysis.image.pixels.size, lambda: image_answer.whole(analysis, self._model())
+                )
             except BusiUNetError as error:
                 shown = {**image_answer.empty(str(error)), "error": str(error)}
             return without_clip(shown)
@@ -251,8 +261,10 @@ class ImageHandlers(CorrectionHandlers):
         """
         if analysis is None:
             return image_answer.nothing_drawn(text.INVITATION)
-        with turn(analysis.image.pixels.size):
-            return image_answer.drawing(self._set(analysis, *settings), self._model())
+        return in_turn(
+            analysis.image.pixels.size,
+            lambda: image_answer.drawing(self._set(analysis, *settings), self._model()),
+        )
 
     def analyse_again(self, analysis: Analysis | None) -> Answer:
         """Return the kept image, its result to be shown although it was refused."""
@@ -295,15 +307,17 @@ class ImageHandlers(CorrectionHandlers):
 
     def _renewed(self, analysis: Analysis, image: DecodedImage, made: str, look: tuple[Any, ...]) -> Analysis:
         """Analyse what was made of an image; its name says how."""
-        with turn(image.pixels.size):
-            return self._analyse(
+        return in_turn(
+            image.pixels.size,
+            lambda: self._analyse(
                 image,
                 name=analysis.name if analysis.name.endswith(made) else f"{analysis.name} {made}",
                 remark=analysis.remark,
                 pixel_size_mm=analysis.pixel_size_mm,
                 look=Look(*look),
                 in_box=False,
-            )
+            ),
+        )
 
 
 def result_name(upload: str | Path) -> str:
@@ -337,8 +351,10 @@ def _colors(pixels: Image.Image | np.ndarray) -> bytes | None:
         pixels = Image.fromarray(pixels)
     if pixels.mode[0] in "1LIF":
         return None
-    pixels = over_black(pixels).convert("RGB")
-    if np.ptp(np.asarray(pixels), axis=2).max() <= _GREY_GAP:
+    pixels = for_page(over_black(pixels).convert("RGB"))
+    red, green, blue = pixels.split()
+    gaps = (ImageChops.difference(*pair) for pair in ((red, green), (green, blue), (blue, red)))
+    if max(gap.getextrema()[1] for gap in gaps) <= _GREY_GAP:
         return None
     stream = io.BytesIO()
     pixels.save(stream, "PNG", compress_level=1)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
+import contextvars
 import ctypes
+import os
+import sys
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 LARGE_PIXELS = 4_000_000
 _M_ARENA_MAX = -8
-_large = threading.Lock()
 
 
 def share_heaps() -> None:
@@ -21,20 +25,26 @@ def share_heaps() -> None:
     _call("mallopt", _M_ARENA_MAX, 2)
 
 
-@contextlib.contextmanager
-def turn(pixels: int) -> Iterator[None]:
-    """Let images of more than 4 million pixels in one at a time; the others pass.
+def in_turn(pixels: int, work: Callable[[], Result]) -> Result:
+    """Return what `work` gives; on images of more than 4 million pixels one at a time, behind all other work.
 
     Each takes seconds of a processor and some 15 bytes a pixel: together they would take all there is.
     """
     if pixels <= LARGE_PIXELS:
-        yield
-        return
-    with _large:
-        try:
-            yield
-        finally:
-            _call("malloc_trim", 0)
+        return work()
+    try:
+        return _large.submit(contextvars.copy_context().run, work).result()
+    finally:
+        _call("malloc_trim", 0)
+
+
+def _step_back() -> None:
+    # A thread has a priority of its own on Linux alone.
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
+
+
+_large = ThreadPoolExecutor(1, "large-image", _step_back)
 
 
 def _call(name: str, *arguments: Any) -> None:

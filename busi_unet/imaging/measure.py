@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 from scipy.spatial import ConvexHull
-from scipy.spatial.distance import pdist, squareform
 
 from busi_unet.errors import UsageError
 from busi_unet.imaging.regions import bounding_box, label_regions
@@ -268,7 +267,7 @@ def _calipers(corners: np.ndarray, scale: tuple[float, float]) -> tuple[tuple[Li
     scaled = corners * np.array(scale)
     # Its vertices go round the hull, which the two sides below rely on.
     hull = scaled[ConvexHull(scaled).vertices]
-    distances = squareform(pdist(hull))
+    distances = np.sqrt(((hull[:, None] - hull) ** 2).sum(axis=2))
     first, second = np.unravel_index(distances.argmax(), distances.shape)
     start, longest = hull[first], distances[first, second]
     along = (hull[second] - start) / longest

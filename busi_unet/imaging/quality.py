@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
-from busi_unet.imaging.burnt_in import Box, has_annotations
+from busi_unet.imaging.burnt_in import Box, enlarged, grey_levels, has_annotations, reduction
 from busi_unet.io.decode import DecodedImage
 
 _SMALL_SIDE = 128
 _FLAT_RANGE, _LOW_RANGE = 8, 32
 _BLACK = 12
 _GAP_RANGE, _GAP_PLACE = 10, (0.3, 0.7)
+_ROWS = 1000
 
 
 def image_warnings(image: DecodedImage) -> tuple[str, ...]:
@@ -26,7 +28,7 @@ def image_warnings(image: DecodedImage) -> tuple[str, ...]:
     warnings = []
     if min(height, width) < _SMALL_SIDE:
         warnings.append(f"The image is very small ({width} × {height} pixels): outlines will be coarse.")
-    low, high = np.percentile(pixels, [1, 99])
+    low, high = grey_levels(pixels, [0.01, 0.99])
     if high - low < _FLAT_RANGE:
         warnings.append("The image is nearly blank: almost all of it is one grey level.")
     elif high - low < _LOW_RANGE:
@@ -47,7 +49,9 @@ def panel_boxes(image: np.ndarray) -> tuple[Box, ...]:
     either side most columns are of several.
     """
     height, width = image.shape
-    low, high = np.percentile(image, [2, 98], axis=0)
+    # uint8 is sorted by radix, five times as fast as np.percentile.
+    columns = np.sort(np.ascontiguousarray(image[:: max(1, height // _ROWS)].T), kind="stable")
+    low, high = (columns[:, round(share * (columns.shape[1] - 1))] for share in (0.02, 0.98))
     plain = high - low <= _GAP_RANGE
     gaps, _ = ndimage.label(plain)
     for (gap,) in ndimage.find_objects(gaps):
@@ -64,9 +68,11 @@ def scan_box(image: np.ndarray) -> Box:
 
     It is the largest region where most pixels are brighter than black; all of the image where there is none.
     """
-    bright = ndimage.uniform_filter((image > _BLACK).astype(np.float32), max(3, min(image.shape) // 30)) > 0.5
+    scale = reduction(image.shape)
+    small = np.asarray(Image.fromarray(image).reduce(scale))
+    bright = ndimage.uniform_filter((small > _BLACK).astype(np.float32), max(3, min(small.shape) // 30)) > 0.5
     regions, count = ndimage.label(bright)
     if not count:
         return (0, 0, image.shape[1], image.shape[0])
-    down, across = ndimage.find_objects(regions)[np.bincount(regions.ravel())[1:].argmax()]
-    return (across.start, down.start, across.stop, down.stop)
+    place = ndimage.find_objects(regions)[np.bincount(regions.ravel())[1:].argmax()]
+    return enlarged(place, scale, image.shape)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 import numpy as np
 from PIL import Image
 from scipy import ndimage
-
-Corner = tuple[int, int]
 
 
 def label_regions(mask: np.ndarray) -> tuple[np.ndarray, int]:
@@ -52,41 +48,39 @@ def trace_contours(mask: np.ndarray, tolerance: float = 1.0) -> list[np.ndarray]
         Per region its corners (x, y), int (N, 2), where the image's upper left corner is (0, 0) and each
         pixel covers a square of side 1; the last is joined to the first. Holes are not told.
     """
-    regions, count = label_regions(mask)
+    top, left = box = bounding_box(mask)
+    regions, count = label_regions(mask[box])
     sizes = np.bincount(regions.ravel(), minlength=count + 1)[1:]
     boxes = ndimage.find_objects(regions)
     contours = []
     for index in np.argsort(-sizes, kind="stable"):
         rows, columns = boxes[index]
         ring = _ring(regions[rows, columns] == index + 1)
-        contours.append(_simplified(ring, tolerance) + np.array([columns.start, rows.start]))
+        corner = np.array([left.start + columns.start, top.start + rows.start])
+        contours.append(_simplified(ring, tolerance) + corner)
     return contours
 
 
 def _ring(region: np.ndarray) -> np.ndarray:
     """Return the corners of a connected region's outer outline, int (N, 2), a step of one pixel each."""
     inside = np.pad(region, 1)
-    ways: dict[Corner, dict[Corner, None]] = defaultdict(dict)
-    # The edge of a pixel towards each neighbour that lies outside, the pixel at its right-hand side.
-    for (row, column), start, way in (
-        ((-1, 0), (0, 0), (1, 0)),
-        ((0, 1), (1, 0), (0, 1)),
-        ((1, 0), (1, 1), (-1, 0)),
-        ((0, -1), (0, 1), (0, -1)),
-    ):
-        outside = ~np.roll(inside, (-row, -column), axis=(0, 1))
-        for y, x in np.argwhere(inside & outside) - 1:
-            ways[(int(x) + start[0], int(y) + start[1])][way] = None
-    begin = at = (int(region[0].argmax()), 0)
-    way, ring = (1, 0), []
-    while True:
-        ring.append(at)
-        at = (at[0] + way[0], at[1] + way[1])
-        if at == begin:
-            return np.array(ring)
-        # Where two pixels meet at a corner, the turn to the left leads from one to the other.
-        left, right = (way[1], -way[0]), (-way[1], way[0])
-        way = next(turn for turn in (left, way, right) if turn in ways[at])
+    above, below = (rows[:, 1:] for rows in (inside[:-1], inside[1:]))
+    left_above, left_below = (rows[:, :-1] for rows in (inside[:-1], inside[1:]))
+    # By way (right, down, left, up), the corners where an edge begins that has the region at its right-hand
+    # side alone.
+    edges = np.stack([below & ~above, left_below & ~below, left_above & ~left_below, above & ~left_above])
+    numbers = np.flatnonzero(edges)
+    way, y, x = np.unravel_index(numbers, edges.shape)
+    to = (y + np.array([0, 1, 0, -1])[way], x + np.array([1, 0, -1, 0])[way])
+    # Where two pixels meet at a corner, the turn to the left leads from one to the other.
+    left, right = (way - 1) % 4, (way + 1) % 4
+    next_way = np.select([edges[left, *to], edges[way, *to]], [left, way], right)
+    following = np.searchsorted(numbers, np.ravel_multi_index((next_way, *to), edges.shape)).tolist()
+    # The first edge is the uppermost.
+    ring = [0]
+    while following[ring[-1]]:
+        ring.append(following[ring[-1]])
+    return np.stack([x, y], axis=1)[ring]
 
 
 def _simplified(ring: np.ndarray, tolerance: float) -> np.ndarray:

@@ -39,12 +39,13 @@ class RawOutput:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
-    """What `Predictor.predict` returns; all arrays but one have the size of the image.
+    """What `Predictor.predict` returns; all arrays but the coarse ones have the size of the image.
 
     Attributes:
         image: uint8 (H, W), as it was analysed.
         mask: bool (H, W), the lesions; empty for a refused image.
-        probability: float32 (H, W) in [0, 1], lesion probability per pixel; 0 for a refused image.
+        coarse_probability: float32 (h, w) in [0, 1], lesion probability at the network's resolution; 0 for a
+            refused image.
         probabilities: of normal, benign and malignant; they sum to 1. None for a refused image.
         label: the most probable class; None for a refused image.
         refused: whether the image is out of distribution or blank; it stays True with `anyway`.
@@ -64,7 +65,7 @@ class Prediction:
 
     image: np.ndarray
     mask: np.ndarray
-    probability: np.ndarray
+    coarse_probability: np.ndarray
     probabilities: dict[str, float] | None
     label: str | None
     refused: bool
@@ -90,13 +91,18 @@ class Prediction:
         """bool (H, W), or None; see `inner`."""
         return None if self._band is None else self._band[1]
 
-    @property
+    @functools.cached_property
+    def probability(self) -> np.ndarray:
+        """float32 (H, W) in [0, 1]: lesion probability per pixel; 0 for a refused image."""
+        return resize_map(self.coarse_probability, self.mask.shape).clip(0, 1)
+
+    @functools.cached_property
     def uncertainty(self) -> np.ndarray:
         """float32 (H, W) in [0, 1]: entropy of the lesion probability of each pixel, in bits."""
         p = np.clip(self.probability, 1e-7, 1 - 1e-7)
         return -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
 
-    @property
+    @functools.cached_property
     def class_activation_map(self) -> np.ndarray:
         """`coarse_activation_map` stretched to the image, float32 (H, W), in units of logits."""
         return resize_map(self.coarse_activation_map, self.mask.shape)

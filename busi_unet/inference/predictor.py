@@ -15,7 +15,7 @@ from busi_unet.imaging.measure import measure_image
 from busi_unet.inference.calibration import calibrated_probabilities, map_peak, prediction_set
 from busi_unet.inference.postprocess import mask_from_probability
 from busi_unet.inference.prediction import Prediction, RawOutput
-from busi_unet.inference.preprocess import Preprocessor
+from busi_unet.inference.preprocess import Preprocessor, resize_map
 from busi_unet.inference.runtime import Runtime, load_runtime
 from busi_unet.io.decode import DecodedImage, ImageSource, read_frames, read_image
 from busi_unet.models.ood import OodDetector
@@ -215,13 +215,13 @@ class Predictor:
             return _refused(decoded, reasons)
         own_thresholds, calibration = self.config.thresholds, self.config.calibration
         thresholds = thresholds or own_thresholds
-        probability = self.restore(raw, image.shape)
-        peak = self.map_peak(raw, image.shape)
+        coarse = self._preprocess.box(image.shape).crop(raw.probability)
+        peak = map_peak(coarse)
         classes = calibrated_probabilities(raw.class_logits, peak, calibration.classes)
         names, sets = self.config.class_names, calibration.prediction_sets
         probabilities = dict(zip(names, classes.tolist(), strict=True))
         label = max(probabilities, key=probabilities.__getitem__)
-        mask = mask_from_probability(probability, 1 - probabilities["normal"], thresholds)
+        mask = mask_from_probability(resize_map(coarse, image.shape), 1 - probabilities["normal"], thresholds)
         measurements, remarks = measure_image(mask, decoded, spacing_mm)
         own = names.index(label)
         others = np.delete(raw.class_activation_maps, own, axis=0)
@@ -230,7 +230,7 @@ class Predictor:
         return Prediction(
             image=image,
             mask=mask,
-            probability=probability,
+            coarse_probability=coarse,
             probabilities=probabilities,
             label=label,
             flagged=probabilities["malignant"] >= thresholds.malignant,
@@ -266,7 +266,7 @@ def _refused(image: DecodedImage, reasons: tuple[str, ...]) -> Prediction:
     return Prediction(
         image=image.pixels,
         mask=np.zeros(image.pixels.shape, dtype=bool),
-        probability=np.zeros(image.pixels.shape, dtype=np.float32),
+        coarse_probability=np.zeros((1, 1), dtype=np.float32),
         probabilities=None,
         label=None,
         refused=True,

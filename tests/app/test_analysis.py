@@ -24,7 +24,7 @@ def prediction() -> Prediction:
     return Prediction(
         image=np.full(mask.shape, 100, dtype=np.uint8),
         mask=mask,
-        probability=np.where(mask, 0.9, 0.2).astype(np.float32),
+        coarse_probability=np.where(mask, 0.9, 0.2).astype(np.float32),
         probabilities={"normal": 0.1, "benign": 0.7, "malignant": 0.2},
         label="benign",
         refused=False,

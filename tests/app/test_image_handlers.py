@@ -27,6 +27,7 @@ from busi_unet.app.newest import Newest
 from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import BusiUNetError, IncompatibleModelError, UsageError
+from busi_unet.imaging import burnt_in
 from busi_unet.imaging.quality import image_warnings
 from busi_unet.inference.correct import Click, ClickBox
 from busi_unet.io.decode import DecodedImage, decode_image
@@ -364,6 +365,17 @@ def test_a_part_is_a_new_image_of_the_same_scale(handlers: ImageHandlers, upload
         handlers.analyse_part(analysis, "20,10,25,60", None, *LOOK)
     with pytest.raises(UsageError, match="box"):
         handlers.analyse_part(analysis, "", None, *LOOK)
+
+
+def test_the_page_shows_a_large_image_reduced(
+    handlers: ImageHandlers, analysis: Analysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(burnt_in, "_LOOKED_OVER", 40)
+    answer = _whole(handlers, analysis)
+    assert [Image.open(answer[name]).size for name in ("original", "overlay")] == [(60, 36)] * 2
+    assert answer["report"]["width"] == 120
+    part = handlers.analyse_part(analysis, "10,5,50,30", None, *LOOK)
+    assert (part.image.pixels == np.asarray(IMAGE)[10:60, 20:100]).all()
 
 
 def test_one_of_two_images_side_by_side_can_be_chosen(

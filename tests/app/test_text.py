@@ -23,7 +23,7 @@ def _prediction(
     prediction = Prediction(
         image=np.full(mask.shape, 100, dtype=np.uint8),
         mask=mask,
-        probability=mask.astype(np.float32),
+        coarse_probability=mask.astype(np.float32),
         probabilities={**others, label: 0.8},
         label=label,
         refused=False,

@@ -16,7 +16,7 @@ def prediction() -> Prediction:
     return Prediction(
         image=np.full((60, 100), 100, dtype=np.uint8),
         mask=mask,
-        probability=np.where(mask, 0.9, 0.1).astype(np.float32),
+        coarse_probability=np.where(mask, 0.9, 0.1).astype(np.float32),
         probabilities={"normal": 0.05, "benign": 0.7, "malignant": 0.25},
         label="benign",
         refused=False,
