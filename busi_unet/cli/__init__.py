@@ -22,7 +22,7 @@ COMMANDS = {
     "evaluate": ("train", "evaluate a model on a split and write a report"),
     "robustness": ("train", "measure how altered images change a model's answers and write a report"),
     "calibrate": ("train", "fit a model's class probabilities, thresholds and prediction sets again"),
-    "export": ("train", "write model.onnx beside a model's weights, to use it without PyTorch"),
+    "export": ("train", "write model.onnx, to use a model without PyTorch, or a page that needs no server"),
     "push": ("train", "publish a model on the Hugging Face Hub"),
     "deploy": ("", "create or update the Hugging Face Space of the app"),
 }

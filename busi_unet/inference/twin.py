@@ -22,7 +22,7 @@ from busi_unet.io.files import replace_file
 from busi_unet.models.folder import load_model, save_config, weights_hash
 from busi_unet.models.onnx_export import export_unet
 
-EXAMPLES = Path(__file__).parents[1] / "app" / "examples"
+EXAMPLES = sorted((Path(__file__).parents[1] / "app" / "examples").glob("*.[jp][pn]g"))
 LARGEST_DIFFERENCE = 1e-3
 
 
@@ -40,9 +40,9 @@ def write_twin(folder: str | os.PathLike, images: Sequence[ImageSource] = ()) ->
     """
     model, config, _ = load_model(folder)
     content = export_unet(model, config.preprocess.size)
-    compared = [*sorted(EXAMPLES.glob("*.[jp][pn]g")), *images]
+    compared = [*EXAMPLES, *images]
     runtimes = (TorchRuntime(model, "cpu"), OnnxRuntime(content))
-    difference = _largest_difference([Predictor(runtime, config) for runtime in runtimes], compared)
+    difference = largest_difference([Predictor(runtime, config) for runtime in runtimes], compared)
     # As a NaN would be.
     if not difference <= LARGEST_DIFFERENCE:
         raise IncompatibleModelError(
@@ -56,7 +56,8 @@ def write_twin(folder: str | os.PathLike, images: Sequence[ImageSource] = ()) ->
     return twin
 
 
-def _largest_difference(predictors: Sequence[Predictor], images: Sequence[ImageSource]) -> float:
+def largest_difference(predictors: Sequence[Predictor], images: Sequence[ImageSource]) -> float:
+    """Return by how much two predictors' probabilities of lesion and uncalibrated class differ at most."""
     differences = []
     for image in images:
         pixels = [read_image(image).pixels]

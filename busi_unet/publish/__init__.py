@@ -31,7 +31,7 @@ def repository_folder(output: str | os.PathLike) -> Iterator[Path]:
     # Resolved, because "." has no name to put the unfinished folder beside.
     output = Path(output).expanduser().resolve()
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise UsageError(f"The output {output} exists and is not an empty folder.", "Name another --output.")
+        raise UsageError(f"The output {output} exists and is not an empty folder.", "Name another.")
     with whole_or_nothing(output) as partial:
         yield partial
 
