@@ -321,9 +321,7 @@ def print_tables(log: Log, args: argparse.Namespace, page_seconds: float | None)
 @contextlib.contextmanager
 def serving(scratch: Path) -> Iterator[tuple[str, subprocess.Popen]]:
     """Run the app in a process of its own; yield its address and the process once it answers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url, log = f"http://127.0.0.1:{port}", scratch / "log.txt"
     environment = {
         **os.environ,
@@ -353,6 +351,12 @@ def serving(scratch: Path) -> Iterator[tuple[str, subprocess.Popen]]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def answers(url: str) -> bool:

@@ -312,7 +312,7 @@ def build_optimizer(model: nn.Module, options: TrainOptions) -> torch.optim.Opti
         {"params": [each for each in parameters if each.ndim > 1], "weight_decay": options.weight_decay},
         {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=options.learning_rate)
+    return torch.optim.AdamW(groups, lr=options.learning_rate, fused=True)
 
 
 def build_ema(model: nn.Module, decay: float) -> AveragedModel:
