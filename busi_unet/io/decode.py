@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 from scipy import ndimage
 
 from busi_unet.errors import UnreadableImageError, UsageError
@@ -316,14 +316,18 @@ def _grey_from_pil(image: Image.Image, name: str) -> tuple[np.ndarray, bool]:
 def _shows_doppler(image: Image.Image) -> bool:
     # 37 million pixels would take seconds.
     image = image.reduce(max(1, max(image.size) // 2000))
-    red, green, blue = np.moveaxis(np.asarray(image).astype(np.int16), 2, 0)
+    red, green, blue = image.split()
+    pairs = ((red, green), (blue, red))
+    pairs = [pair for pair in pairs if ImageChops.subtract(*pair).getextrema()[1] > _COLOUR_GAP]
+    if not pairs:
+        return False
     grey = np.asarray(image.convert("L")) // 8
     coloured = np.zeros(grey.shape, dtype=bool)
-    for excess in (red - green, blue - red):
-        if excess.max() > _COLOUR_GAP:
-            # A tint gives each grey level a colour of its own, and most pixels are no Doppler.
-            tint = ndimage.median(excess, grey, np.arange(32))
-            coloured |= excess - np.nan_to_num(tint)[grey] > _COLOUR_GAP
+    for more, less in pairs:
+        excess = np.asarray(more).astype(np.int16) - np.asarray(less)
+        # A tint gives each grey level a colour of its own, and most pixels are no Doppler.
+        tint = ndimage.median(excess, grey, np.arange(32))
+        coloured |= excess - np.nan_to_num(tint)[grey] > _COLOUR_GAP
     return bool(ndimage.binary_opening(coloured, np.ones((3, 3))).sum() >= _COLOUR_PIXELS)
 
 
