@@ -122,21 +122,18 @@ def _lines(image: np.ndarray) -> Iterator[Box]:
     """Yield a box, with a rim, around each row of upright strokes."""
     contrast = _contrast(image)
     echoes = grey_levels(contrast, [0.9])[0]
-    letters: list[tuple[bool, Box]] = []
+    letters: list[tuple[bool, list[int]]] = []
     rows = np.zeros(image.shape, dtype=bool)
-    low, high = _LETTER_HEIGHT
     # The fainter letters of a line are taken along with those that make it one.
     for clear, (least, to_echo) in ((True, _CLEAR), (False, _FAINT)):
         if not clear and len(letters) < _FEWEST_STROKES:
             return
-        strokes, _ = ndimage.label(contrast >= max(least, to_echo * echoes), structure=np.ones((3, 3)))
-        for down, across in ndimage.find_objects(strokes):
-            height, width = down.stop - down.start, across.stop - across.start
-            if low <= height <= high and width <= 3 * height:
-                letters.append((clear, (across.start, down.start, across.stop, down.stop)))
-                rows[down, max(0, across.start - height) : across.stop + height] = True
+        for box in _letters(contrast >= max(least, to_echo * echoes)):
+            left, top, right, bottom = box
+            letters.append((clear, box))
+            rows[top:bottom, max(0, left - (bottom - top)) : right + (bottom - top)] = True
     labels, count = ndimage.label(rows)
-    members: list[list[tuple[bool, Box]]] = [[] for _ in range(count + 1)]
+    members: list[list[tuple[bool, list[int]]]] = [[] for _ in range(count + 1)]
     for letter in letters:
         left, top, _, _ = letter[1]
         members[labels[top, left]].append(letter)
@@ -150,6 +147,25 @@ def _lines(image: np.ndarray) -> Iterator[Box]:
             # Round letters, points and commas reach beyond their upright strokes.
             rim = round(0.5 * height)
             yield max(0, left - 3 * rim), max(0, top - rim), right + 3 * rim, bottom + rim
+
+
+def _letters(strokes: np.ndarray) -> list[list[int]]:
+    """Return the boxes of those regions of bool (H, W) that have the size of a letter."""
+    regions, count = ndimage.label(strokes, structure=np.ones((3, 3)))
+    # Of thousands of regions few are so high; ndimage.find_objects looks at each pixel of the image.
+    places = np.flatnonzero(strokes)
+    numbers = regions.ravel()[places] - 1
+    rows, columns = np.divmod(places, strokes.shape[1])
+    # The last of several values counts, and rows go down.
+    top, bottom = np.zeros((2, count), dtype=int)
+    bottom[numbers], top[numbers[::-1]] = rows + 1, rows[::-1]
+    high = (bottom - top >= _LETTER_HEIGHT[0]) & (bottom - top <= _LETTER_HEIGHT[1])
+    kept = high[numbers]
+    left, right = np.full(count, strokes.shape[1]), np.zeros(count, dtype=int)
+    np.minimum.at(left, numbers[kept], columns[kept])
+    np.maximum.at(right, numbers[kept], columns[kept] + 1)
+    boxes = np.stack([left, top, right, bottom], axis=1)[high & (right - left <= 3 * (bottom - top))]
+    return boxes.tolist()
 
 
 def grey_levels(image: np.ndarray, shares: Sequence[float]) -> np.ndarray:
