@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import httpx
 import numpy as np
 import torch
+from accelerate.state import AcceleratorState
 from PIL import Image
 from tqdm import tqdm
 
@@ -193,11 +194,13 @@ def python(*arguments: Any) -> float:
 def archive(scratch: Path) -> Iterator[Row]:
     """Compare `predict FOLDER` with two sessions of one thread that are given tensors, and with itself."""
     few, many = counts = (IMAGES, 10 * IMAGES)
+    images = [np.asarray(phantom(number)) for number in range(10)]
     seconds, memory = [], []
     for count in counts:
         (folder := scratch / str(count)).mkdir()
         for number in range(count):
-            phantom(number).save(folder / f"{number}.png")
+            # No two alike.
+            Image.fromarray(np.roll(images[number % 10], number, axis=1)).save(folder / f"{number}.png")
         start = time.perf_counter()
         memory.append(python("-m", "busi_unet", "predict", folder, "--output", scratch / f"{count}-out"))
         seconds.append(time.perf_counter() - start)
@@ -228,6 +231,8 @@ def training(scratch: Path) -> Iterator[Row]:
         options = TrainOptions(
             data=scratch / "prepared", output=scratch, init="random", precision=precision, no_validation=True
         )
+        # accelerate knows one precision a process.
+        AcceleratorState._reset_state(reset_partial_state=True)
         accelerator, data = setup.build_accelerator(options), load_prepared(options.data)
         run = setup.build_run(options, accelerator, data, *setup.load_images(options, data, progress=False))
         batch = Batch(*next(iter(run.train_loader)))
