@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,9 +70,9 @@ def busi_root() -> Path:
     return root
 
 
-@pytest.fixture
-def tiny_model(tmp_path: Path) -> Path:
-    """A model folder with a small network of random, seeded weights."""
+@pytest.fixture(scope="session")
+def one_tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with a small network of random, seeded weights; to read, not to change."""
     import torch
 
     from busi_unet.config import Architecture, ModelConfig, Preprocess, Thresholds
@@ -83,7 +84,13 @@ def tiny_model(tmp_path: Path) -> Path:
     config = ModelConfig(
         architecture=architecture, preprocess=Preprocess(size=64), thresholds=Thresholds(lesion=0.0)
     )
-    return save_model(tmp_path / "model", UNet(architecture), config)
+    return save_model(tmp_path_factory.mktemp("tiny") / "model", UNet(architecture), config)
+
+
+@pytest.fixture
+def tiny_model(one_tiny_model: Path, tmp_path: Path) -> Path:
+    """A copy of `one_tiny_model` for one test."""
+    return Path(shutil.copytree(one_tiny_model, tmp_path / "model"))
 
 
 @pytest.fixture(scope="session")

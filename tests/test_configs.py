@@ -79,17 +79,18 @@ def test_the_cpu_configuration_trains_and_tracks(prepared, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_configuration_for_several_nodes_joins_them(prepared, tmp_path):
+def test_the_configuration_for_several_nodes_joins_them_and_pushes_once(hub, prepared, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     config = ["--config_file", str(CONFIGS / "multi_node.yaml"), "--num_processes", "2"]
     config += ["--main_process_ip", "127.0.0.1", "--main_process_port", port, "--machine_rank"]
-    nodes = [
-        start([*config, rank], prepared, tmp_path / "run", ACCELERATE_USE_CPU="true") for rank in ("0", "1")
-    ]
-    finish(*nodes)
-    assert processes_of(tmp_path / "run") == 2
+    run, push = tmp_path / "run", ("--push-to-hub", "me/busi")
+    nodes = [start([*config, rank], prepared, run, *push, ACCELERATE_USE_CPU="true") for rank in ("0", "1")]
+    said = finish(*nodes)
+    assert said.splitlines() == [f"Model: {run / 'model'}", f"Published: {hub.url}/me/busi"]
+    assert sum("/commit/" in request for request in hub.requests) == 1
+    assert processes_of(run) == 2
 
 
 # A cluster's stand-ins: srun runs what it is given, scancel reaches it, all write down what they are told.

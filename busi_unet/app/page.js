@@ -240,14 +240,6 @@
         from = null;
     });
     addEventListener("resize", showFrame);
-    // Once a frame: while the page is drawn anew, its elements change hundreds of times.
-    let next = 0;
-    const later = () => {
-        next ||= requestAnimationFrame(() => {
-            next = 0;
-            name();
-        });
-    };
-    new MutationObserver(later).observe(document.body, { childList: true, subtree: true });
+    new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
     name();
 }

@@ -97,7 +97,7 @@ def _coco(result: Result) -> dict[str, Any]:
     image = {"file_name": result.shown, "width": width, "height": height, "label": prediction.label}
     if result.image.frames > 1:
         image["frame"] = result.image.index + 1
-    annotations = []
+    annotations, lesion_class = [], _lesion_class(prediction)
     regions, _ = label_regions(prediction.mask)
     for number, (rows, columns) in enumerate(ndimage.find_objects(regions), start=1):
         region = regions[rows, columns] == number
@@ -109,12 +109,12 @@ def _coco(result: Result) -> dict[str, Any]:
             segmentation = [np.add(corners, (columns.start, rows.start)).ravel().tolist()]
         annotations.append(
             {
-                "category_id": _class_number(prediction) + 1,
+                "category_id": CLASS_NAMES.index(lesion_class) + 1,
                 "segmentation": segmentation,
                 "area": int(region.sum()),
                 "bbox": [columns.start, rows.start, *region.shape[::-1]],
                 "iscrowd": 0,
-                "score": round(float(prediction.probabilities[prediction.label]), 4),
+                "score": round(float(prediction.probabilities[lesion_class]), 4),
             }
         )
     return {"image": image, "annotations": annotations}
@@ -140,9 +140,10 @@ def _yolo(result: Result) -> dict[str, bytes]:
     """Return a line per outer outline: the number of the class in `CLASS_NAMES`, and corners from 0 to 1."""
     prediction = result.prediction
     height, width = prediction.mask.shape
+    number = CLASS_NAMES.index(_lesion_class(prediction))
     shares = (polygon / (width, height) for polygon in trace_contours(prediction.mask, tolerance=0))
     corners = (" ".join(f"{share:.6g}" for share in each.flat) for each in shares)
-    return {".txt": "".join(f"{_class_number(prediction)} {each}\n" for each in corners).encode()}
+    return {".txt": "".join(f"{number} {each}\n" for each in corners).encode()}
 
 
 def _nifti(result: Result) -> dict[str, bytes]:
@@ -313,5 +314,6 @@ def _runs(mask: np.ndarray) -> dict[str, Any]:
     return {"counts": np.diff([0, *ends, mask.size]).tolist(), "size": list(mask.shape)}
 
 
-def _class_number(prediction: Any) -> int:
-    return CLASS_NAMES.index(prediction.label)
+def _lesion_class(prediction: Any) -> str:
+    """Return the class of what is outlined, which is benign or malignant in an image called normal, too."""
+    return max(("benign", "malignant"), key=prediction.probabilities.__getitem__)

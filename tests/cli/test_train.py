@@ -1,51 +1,10 @@
-import os
 import shlex
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from busi_unet.cli import main
-from busi_unet.models.folder import load_model
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--encoder", "plain", "--width", "4", "--size", "64", "--epochs", "1", "--batch-size", "4"]
-
-
-@pytest.mark.slow
-def test_accelerate_launches_the_module(prepared, tmp_path):
-    run = tmp_path / "run"
-    launcher = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1", "-m", "busi_unet"]
-    arguments = ["train", *TINY, "--data", str(prepared), "--output", str(run)]
-    result = subprocess.run(
-        [sys.executable, *launcher, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == f"Model: {run / 'model'}"
-    load_model(run / "model")
-
-
-@pytest.mark.slow
-def test_two_processes_train_one_model_and_push_it_once(hub, prepared, tmp_path):
-    run = tmp_path / "run"
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "scripts/train.py"]
-    arguments = [*TINY, "--data", str(prepared), "--output", str(run), "--push-to-hub", "me/busi"]
-    result = subprocess.run(
-        [sys.executable, *launcher, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines() == [f"Model: {run / 'model'}", f"Published: {hub.url}/me/busi"]
-    assert sum("/commit/" in request for request in hub.requests) == 1
-    assert load_model(run / "model")[1].training["hardware"]["processes"] == 2
 
 
 def test_data_that_are_not_prepared_are_told_in_one_message(tmp_path, capsys):

@@ -96,6 +96,17 @@ def test_yolo_has_a_line_of_shares_per_lesion_and_an_empty_file_without():
     assert files_of(result(), ["yolo"]) == {"case12.txt": b""}
 
 
+def test_an_outline_in_an_image_called_normal_has_the_likelier_class_of_a_lesion():
+    each = result(LESIONS[0])
+    each.prediction.label = "normal"
+    each.prediction.probabilities = {"normal": 0.6, "benign": 0.1, "malignant": 0.3}
+    files = files_of(each, ["yolo", "coco"])
+    assert files["case12.txt"].startswith(b"2 ")
+    content = json.loads(files["case12_coco.json"])
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    assert [names[annotation["category_id"]] for annotation in content["annotations"]] == ["malignant"]
+
+
 def test_nifti_lies_as_the_image_does_and_is_in_millimetres_where_known():
     each = result(LESIONS[0], spacing_mm=(0.1, 0.2))
     image = nibabel.Nifti1Image.from_bytes(gzip.decompress(files_of(each, ["nifti"])["case12_mask.nii.gz"]))
