@@ -15,7 +15,6 @@ from playwright.sync_api import Page, expect
 
 from busi_unet.app import text
 from busi_unet.data.phantom import make_phantom
-from busi_unet.inference.prediction import Prediction
 from busi_unet.inference.predictor import Predictor
 
 pytestmark = [
@@ -90,13 +89,13 @@ def test_a_folder_brings_its_images_alone(batch: Page, files: list[Path], tmp_pa
 def test_cancel_keeps_what_is_done(
     batch: Page, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    predict = Predictor.predict
+    run = Predictor.run
 
-    def slowly(*args: Any, **kwargs: Any) -> Prediction:
+    def slowly(self: Predictor, images: Any) -> Any:
         time.sleep(0.3)
-        return predict(*args, **kwargs)
+        return run(self, images)
 
-    monkeypatch.setattr(Predictor, "predict", slowly)
+    monkeypatch.setattr(Predictor, "run", slowly)
     with zipfile.ZipFile(tmp_path / "study.zip", "w") as zip_file:
         for number in range(100):
             zip_file.write(files[0], f"{number:03}.png")
