@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from busi_unet.cli.common import add_data, require
+from busi_unet.cli.common import add_data, add_twin, require
 
 if TYPE_CHECKING:
     from busi_unet.config import ModelConfig
@@ -48,7 +48,6 @@ def run(args: argparse.Namespace) -> None:
     from busi_unet.data.prepared import load_prepared
     from busi_unet.evaluation.leakage import split_for
     from busi_unet.inference.predictor import Predictor
-    from busi_unet.inference.twin import write_twin
     from busi_unet.models.folder import save_model
     from busi_unet.training.calibrate import recalibrate
     from busi_unet.training.local_threshold import calibrate_to_hospital
@@ -67,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
         refused = _images_by_kind(args.refuse) if args.refuse else {}
         config, ood = recalibrate(predictor, data, left_out=args.left_out, others=refused)
         rows = _rows(config)
-    write_twin(save_model(args.output or args.model, predictor.runtime.model, config, ood))
+    add_twin(save_model(args.output or args.model, predictor.runtime.model, config, ood))
     for name, value in rows.items():
         print(f"{name:24} {value or 'none'}")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from busi_unet.errors import BusiUNetError, UsageError
+from busi_unet.errors import BusiUNetError, IncompatibleModelError, UsageError
 
 
 def command(main: Callable[[Sequence[str] | None], Any]) -> Callable[..., int]:
@@ -98,6 +98,16 @@ def require(holds: object, message: str) -> None:
 def warn(message: str) -> None:
     """Print a warning on stderr."""
     print(f"warning: {message}", file=sys.stderr)
+
+
+def add_twin(folder: Path) -> None:
+    """Write model.onnx into a new model folder; warn where it cannot be, since PyTorch runs the model."""
+    from busi_unet.inference.twin import write_twin
+
+    try:
+        write_twin(folder)
+    except IncompatibleModelError as error:
+        warn(str(error))
 
 
 def print_result(result: dict[str, Any], text: str, *, as_json: bool) -> None:

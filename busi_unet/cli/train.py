@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 
-from busi_unet.cli.common import require
+from busi_unet.cli.common import add_twin, require
 from busi_unet.training.options import TrainOptions, add_options
 
 
@@ -35,15 +35,14 @@ def run(args: argparse.Namespace) -> None:
 
         # A day of training must not end at a mistyped name.
         check_push(args.push_to_hub, private=args.private)
-    from busi_unet.inference.twin import write_twin
     from busi_unet.training.loop import train
     from busi_unet.training.run_folder import CURVES_NAME
 
     model = train(options)
     if model is None:
         return
-    write_twin(model)
     print(f"Model: {model}", flush=True)
+    add_twin(model)
     print(f"Curves: {options.output / CURVES_NAME}", file=sys.stderr)
     following = ["busi-unet", "evaluate", str(model), "--data", str(options.data)]
     print(f"Next: {shlex.join(following)}", file=sys.stderr)

@@ -1,6 +1,8 @@
 from PIL import Image
 
 from busi_unet.cli import main
+from busi_unet.cli.common import add_twin
+from busi_unet.inference import twin
 from busi_unet.models.folder import load_config
 
 
@@ -15,3 +17,9 @@ def test_a_model_gets_a_twin_compared_on_the_images_of_a_folder_too(tiny_model, 
 def test_what_is_no_folder_is_wrong_usage(capsys):
     assert main(["export", "me/busi"]) == 2
     assert "me/busi is not a folder" in capsys.readouterr().err
+
+
+def test_a_training_whose_model_cannot_have_a_twin_ends_with_a_warning(tiny_model, monkeypatch, capsys):
+    monkeypatch.setattr(twin, "LARGEST_DIFFERENCE", -1.0)
+    add_twin(tiny_model)
+    assert capsys.readouterr().err.startswith("warning: ") and load_config(tiny_model).onnx is None

@@ -10,6 +10,7 @@ from PIL import Image
 from busi_unet.config import EVALUATION_NAME
 from busi_unet.errors import IncompatibleModelError
 from busi_unet.evaluation.record import read_evaluations, write_evaluations
+from busi_unet.inference.predictor import EMBEDDED
 from busi_unet.models.folder import model_hash, weights_hash
 from busi_unet.publish import model as module
 from busi_unet.publish.model import build_model_folder, push_model
@@ -46,6 +47,16 @@ def test_a_run_folder(run, tmp_path):
         assert (output / name).read_bytes() == (run / "model" / name).read_bytes()
     assert (output / "manifest.json").read_text(encoding="utf-8") == "manifest.json of the run"
     assert "](curves.png)" in (output / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_twin_travels_with_the_weights_that_it_was_made_from(tmp_path):
+    model = shutil.copytree(EMBEDDED, tmp_path / "model")
+    output = build_model_folder(model, tmp_path / "out", repo_id="someone/busi")
+    assert (output / "model.onnx").read_bytes() == (model / "model.onnx").read_bytes()
+    with (model / "model.onnx").open("ab") as file:
+        file.write(b" ")
+    with pytest.raises(IncompatibleModelError, match="busi-unet export"):
+        build_model_folder(model, tmp_path / "stale", repo_id="someone/busi")
 
 
 def test_a_bare_model_folder_and_its_examples_beside_their_overlay(tiny_model, tmp_path):
