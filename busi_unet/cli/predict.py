@@ -17,7 +17,7 @@ from busi_unet.cli.common import add_device, require, warn
 from busi_unet.errors import UnreadableImageError
 from busi_unet.imaging.formats import FORMATS
 from busi_unet.io.decode import EXTENSIONS
-from busi_unet.io.files import JsonLines, check_ours
+from busi_unet.io.files import JsonLines, check_ours, keep_lines
 from busi_unet.io.find_images import ImageFile, find_images
 from busi_unet.io.parts import WHOLE, Part
 from busi_unet.io.shards import SHARDS
@@ -97,7 +97,10 @@ def run(args: argparse.Namespace) -> None:
     part, lines = Part.from_environment(), args.output / JSON_LINES_NAME
     with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
         files = _find(args.images, Path(scratch))
-        workers = _share_cores(len(part.share(files)))
+        left = len(part.share(files))
+        if args.resume:
+            left -= keep_lines(args.output / part.name(JSON_LINES_NAME), left)
+        workers = _share_cores(left)
         predictor, weights = _load(args)
         groups = _views(args, files) if args.views else {}
         begun = joined = False
@@ -113,8 +116,9 @@ def run(args: argparse.Namespace) -> None:
                 resume=args.resume,
                 part=part,
                 workers=workers,
+                batch_size=_batch_size(predictor),
             )
-            for record in _with_progress(run, len(part.share(files))):
+            for record in _with_progress(run, left):
                 begun = True
                 line = json.dumps(record, ensure_ascii=False) if args.json else summary_line(record)
                 print(line, flush=True)
@@ -168,6 +172,12 @@ def _share_cores(images: int) -> int:
     # Read when the network is loaded.
     os.environ.setdefault("OMP_NUM_THREADS", str(cores // workers))
     return workers
+
+
+def _batch_size(predictor: Predictor) -> int:
+    """Return how many images a thread takes at a time; on processors, batches make no network faster."""
+    device = getattr(predictor.runtime, "device", None)
+    return 1 if device is None or device.type == "cpu" else 8
 
 
 def _load(args: argparse.Namespace) -> tuple[Predictor, str]:
