@@ -182,10 +182,14 @@ def python(*arguments: Any) -> float:
     environment = {**os.environ, "PYTHONPATH": str(load.ROOT)}
     told = [sys.executable, *map(str, arguments)]
     process = subprocess.Popen(told, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
+    most = 0.0
+    # Not its resource usage, which begins with the memory of this process.
+    while process.poll() is None:
+        most = max(most, load.resident_mb(process.pid) or 0)
+        time.sleep(0.02)
+    if process.returncode:
         raise BusiUNetError(f"{' '.join(told)} failed.")
-    return usage.ru_maxrss / 1024
+    return most
 
 
 # --- Archives and training -----------------------------------------------------------------------

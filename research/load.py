@@ -372,7 +372,9 @@ def resident_mb(process_id: int) -> float | None:
         status = Path(f"/proc/{process_id}/status").read_text(encoding="utf-8")
     except OSError:
         return None
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))) / 1024
+    # One that has ended holds none.
+    sizes = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")]
+    return sizes[0] / 1024 if sizes else None
 
 
 if __name__ == "__main__":
