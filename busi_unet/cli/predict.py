@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from busi_unet.app.memory import give_back_arrays
 from busi_unet.cli.common import add_device, require, warn
 from busi_unet.errors import UnreadableImageError
 from busi_unet.imaging.formats import FORMATS
@@ -95,6 +96,7 @@ def run(args: argparse.Namespace) -> None:
         "--views takes dicom, folder, or a CSV and the name of a column.",
     )
     part, lines = Part.from_environment(), args.output / JSON_LINES_NAME
+    give_back_arrays()
     with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
         files = _find(args.images, Path(scratch))
         left = len(part.share(files))
