@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing"),
 ]
 
-APART, SLOW = 0.3, 0.5
+APART, SLOW = 0.3, 0.4
 CLIP = np.stack([make_phantom("benign", seed=seed, size=(90, 160)).image for seed in range(3)])
 IMAGES = {
     f"{name}.png": make_phantom("malignant", seed=9, size=(80, 110 + n)).image for n, name in enumerate("ab")
