@@ -57,6 +57,10 @@ _DROP = """([name, bytes]) => {
     const drop = new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true });
     document.querySelector("#overlay").dispatchEvent(drop);
 }"""
+_CLICK_CLIP = """() => {
+    const items = [...document.querySelectorAll("#recent .thumbnail-item")];
+    items.findLast((item) => item.textContent.includes("clip")).click();
+}"""
 _SHOWN = """() => {
     const seen = (name) => {
         const element = document.querySelector(name);
@@ -143,7 +147,8 @@ class Visitor:
         return {"box": name, "pixels": IMAGES[name]}
 
     def recent(self) -> dict[str, Any]:
-        self.page.locator("#recent .thumbnail-item").filter(has_text="clip").last.click()
+        # At once: what is to be clicked moves while another image comes in.
+        self.page.evaluate(_CLICK_CLIP)
         return {"pixels": CLIP[0]}
 
     def row(self) -> dict[str, Any]:
