@@ -54,17 +54,8 @@ def app() -> None:
 
 def lock(*arguments: str) -> None:
     """Write requirements.txt; versions that are in it stay unless --upgrade or --upgrade-package is given."""
-    options = (
-        "--universal",
-        "--python-version",
-        "3.11",
-        "--extra",
-        "app",
-        "--extra",
-        "torch",
-        "--no-annotate",
-        "--no-header",
-    )
+    options = ("--universal", "--python-version=3.11", "--extra=app", "--extra=torch")
+    options += ("--no-annotate", "--no-header")
     run("uv", "pip", "compile", "--quiet", *options, *arguments, "pyproject.toml", "-o", str(LOCK))
     LOCK.write_text(
         "# Written by `python tasks.py lock` from the ranges in pyproject.toml.\n"

@@ -49,12 +49,18 @@ def address(one_tiny_model: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
-    """The app, opened at desktop width."""
+def blank_page(browser: Browser) -> Iterator[Page]:
+    """A page of desktop width before it is opened, in a context of its own."""
     page = browser.new_page(viewport={"width": 1280, "height": 860})
     # A busy machine may take long; an idle one never waits for this.
     page.set_default_timeout(60_000)
     expect.set_options(timeout=60_000)
-    page.goto(address)
     yield page
     page.close()
+
+
+@pytest.fixture
+def page(blank_page: Page, address: str) -> Page:
+    """The app, opened."""
+    blank_page.goto(address)
+    return blank_page

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from busi_unet import Predictor
 from busi_unet.app.examples import examples
@@ -60,17 +60,6 @@ def server(folder: Path) -> Iterator[ThreadingHTTPServer]:
 
 
 @pytest.fixture
-def page(browser: Browser, server: ThreadingHTTPServer) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 720})
-    # A busy machine may take long; an idle one never waits for this.
-    context.set_default_timeout(60_000)
-    expect.set_options(timeout=60_000)
-    page = context.new_page()
-    yield page
-    context.close()
-
-
-@pytest.fixture
 def address(server: ThreadingHTTPServer) -> str:
     return f"http://127.0.0.1:{server.server_port}/"
 
@@ -81,14 +70,14 @@ def png(image: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def test_the_page_answers_as_python_does(page: Page, address: str) -> None:
+def test_the_page_answers_as_python_does(blank_page: Page, address: str) -> None:
     files = [example.path.read_bytes() for example in examples()]
     # Wide, high, and so small that it is enlarged.
     for label, size in zip((*CLASS_NAMES, *CLASS_NAMES), ((96, 420), (300, 200), (90, 120)) * 2, strict=True):
         files.append(png(make_phantom(label, seed=len(files), size=size).image))
     files.append(png(np.stack([make_phantom("benign", seed=9, size=(200, 260)).image] * 3, axis=2)))
-    page.goto(address)
-    found = page.evaluate(ANALYSE, [base64.b64encode(file).decode() for file in files])
+    blank_page.goto(address)
+    found = blank_page.evaluate(ANALYSE, [base64.b64encode(file).decode() for file in files])
     predictor = Predictor.from_pretrained()
     for file, answer in zip(files, found, strict=True):
         expected = predictor.predict(file, anyway=True)
@@ -99,26 +88,26 @@ def test_the_page_answers_as_python_does(page: Page, address: str) -> None:
         assert 2 * (mask & expected.mask).sum() >= 0.98 * (mask.sum() + expected.mask.sum())
 
 
-def test_images_are_answered_or_refused_also_without_a_network(page: Page, address: str) -> None:
-    page.goto(address)
-    page.evaluate("navigator.serviceWorker.ready")
-    page.context.set_offline(True)
-    page.reload()
+def test_images_are_answered_or_refused_also_without_a_network(blank_page: Page, address: str) -> None:
+    blank_page.goto(address)
+    blank_page.evaluate("navigator.serviceWorker.ready")
+    blank_page.context.set_offline(True)
+    blank_page.reload()
     noise = png(np.random.default_rng(0).integers(0, 255, (200, 200), dtype=np.uint8))
-    choose = page.get_by_label("Choose an image")
+    choose = blank_page.get_by_label("Choose an image")
     choose.set_input_files({"name": "noise.png", "mimeType": "image/png", "buffer": noise})
-    expect(page.get_by_text("Not analysed")).to_be_visible()
-    page.get_by_role("button", name="Analyse anyway").click()
-    expect(page.get_by_role("row", name="malignant")).to_contain_text("%")
+    expect(blank_page.get_by_text("Not analysed")).to_be_visible()
+    blank_page.get_by_role("button", name="Analyse anyway").click()
+    expect(blank_page.get_by_role("row", name="malignant")).to_contain_text("%")
 
     malignant = examples()[CLASS_NAMES.index("malignant")].path
     choose.set_input_files(malignant)
-    expect(page.get_by_role("img", name=malignant.name)).to_be_visible()
-    expect(page.get_by_text("Malignant (")).to_be_visible()
+    expect(blank_page.get_by_role("img", name=malignant.name)).to_be_visible()
+    expect(blank_page.get_by_text("Malignant (")).to_be_visible()
 
 
 @pytest.mark.parametrize("missing", ["WebAssembly", "DecompressionStream"])
-def test_a_browser_without_what_is_needed_is_told_so(page: Page, address: str, missing: str) -> None:
-    page.add_init_script(f"delete globalThis.{missing}")
-    page.goto(address)
-    expect(page.get_by_role("status")).to_contain_text(missing)
+def test_a_browser_without_what_is_needed_is_told_so(blank_page: Page, address: str, missing: str) -> None:
+    blank_page.add_init_script(f"delete globalThis.{missing}")
+    blank_page.goto(address)
+    expect(blank_page.get_by_role("status")).to_contain_text(missing)
