@@ -2,8 +2,8 @@
 
     python research/write_tables.py --unseen reports/*/metrics.json --held-out runs/cv/results/metrics.json
 
-Copies of the files, without the images, stay in research/results; without arguments, the tables are written
-anew from these. Those of unseen hospitals are kept beside the embedded weights, too, for the app to show.
+The evaluations of unseen hospitals are kept beside the embedded weights, where the app shows them, too; that
+of folds held out in research/results. Without arguments, the tables are written anew from these.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from busi_unet.evaluation.metrics import Place, shown_in
 from busi_unet.evaluation.record import read_evaluations, write_evaluations
 from busi_unet.evaluation.report import metrics_table
 from busi_unet.evaluation.statistics import Estimate
-from busi_unet.inference.predictor import EMBEDDED
 from busi_unet.models.folder import weights_hash
 
 ROOT = Path(__file__).resolve().parents[1]
+WEIGHTS, HELD_OUT, IMAGES = "busi_unet/weights", "research/results/held-out.json", "docs/images/results"
 NAMES = {"busi": "BUSI", "busbra": "BUS-BRA", "breast": "BrEaST"}
 # Page, name of the marks around the table, kind of evaluation, where its metrics are marked as shown.
 TABLES: tuple[tuple[str, str, str, Place], ...] = (
@@ -40,49 +40,43 @@ _CURVE = "missed_vs_outlined.png"
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="write_tables.py", description=__doc__.partition("\n")[0])
     parser.add_argument("--unseen", nargs="+", type=Path, metavar="FILE", help="a hospital left out, each")
-    parser.add_argument("--held-out", nargs="+", type=Path, metavar="FILE", help="folds held out")
+    parser.add_argument("--held-out", type=Path, metavar="FILE", help="folds held out")
     args = parser.parse_args(argv)
-    for kind, files in (("unseen", args.unseen), ("held-out", args.held_out)):
-        if files:
-            keep(ROOT, kind, files)
+    if args.unseen:
+        keep_unseen(ROOT, args.unseen)
+    if args.held_out:
+        shutil.copyfile(args.held_out, ROOT / HELD_OUT)
+        _keep_curves(ROOT, "held-out", [args.held_out])
     for page in write(ROOT):
         print(page)
-    keep_beside_weights(ROOT, EMBEDDED)
 
 
-def keep(root: Path, kind: str, files: Sequence[Path]) -> None:
-    """Copy evaluations into the repository, in place of those of the same kind.
-
-    Args:
-        root: of the repository.
-        kind: "unseen" or "held-out".
-        files: metrics.json each; the curve beside it is copied, too.
-    """
-    results, images = root / "research" / "results", root / "docs" / "images" / "results"
-    for folder in (results, images):
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob(f"{kind}-*"):
-            old.unlink()
-    for file in files:
-        name = "-".join([kind, *json.loads(file.read_text(encoding="utf-8"))["sources"]])
-        shutil.copyfile(file, results / f"{name}.json")
-        if (curve := file.with_name(_CURVE)).is_file():
-            shutil.copyfile(curve, images / f"{name}.png")
-
-
-def keep_beside_weights(root: Path, weights: Path) -> None:
-    """Write the evaluations of unseen hospitals into a model folder, as those of its siblings."""
-    own = [
-        summary
-        for summary in read_evaluations(weights).values()
-        if not summary["provenance"].get("sibling_of")
-    ]
-    siblings = []
-    for file in sorted((root / "research" / "results").glob("unseen-*.json")):
-        summary = json.loads(file.read_text(encoding="utf-8"))
+def keep_unseen(root: Path, files: Sequence[Path]) -> None:
+    """Write evaluations of unseen hospitals, metrics.json each, beside the weights, as those of siblings."""
+    weights = root / WEIGHTS
+    siblings = [_loaded(file) for file in files]
+    for summary in siblings:
         summary["provenance"] |= {"unseen_hospital": True, "sibling_of": weights_hash(weights)}
-        siblings.append(summary)
+    own = [each for each in read_evaluations(weights).values() if "sibling_of" not in each["provenance"]]
     write_evaluations(weights, own + siblings)
+    _keep_curves(root, "unseen", files)
+
+
+def _keep_curves(root: Path, kind: str, files: Sequence[Path]) -> None:
+    """Copy the curves beside evaluations, in place of those of the same kind."""
+    for old in (root / IMAGES).glob(f"{kind}-*"):
+        old.unlink()
+    for file in files:
+        if (curve := file.with_name(_CURVE)).is_file():
+            shutil.copyfile(curve, root / IMAGES / f"{_name(kind, _loaded(file))}.png")
+
+
+def _loaded(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _name(kind: str, summary: dict[str, Any]) -> str:
+    return "-".join([kind, *summary["sources"]])
 
 
 def write(root: Path) -> list[Path]:
@@ -91,19 +85,22 @@ def write(root: Path) -> list[Path]:
     Raises:
         UsageError: a page without the marks of its table.
     """
+    evaluations = read_evaluations(root / WEIGHTS).values()
+    kept = {"unseen": [each for each in evaluations if "sibling_of" in each["provenance"]], "held-out": []}
+    if (root / HELD_OUT).is_file():
+        kept["held-out"].append(_loaded(root / HELD_OUT))
     written = []
     for page, mark, kind, place in TABLES:
-        files = sorted((root / "research" / "results").glob(f"{kind}-*.json"))
-        if not files:
+        if not kept[kind]:
             continue
-        summaries = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
-        parts = [table_of(list(summaries.values()), place)]
+        parts = [table_of(kept[kind], place)]
         if place != "readme":
-            parts += _origins(summaries)
+            parts += [_origin(kind, summary) for summary in kept[kind]]
+            names = [_name(kind, summary) for summary in kept[kind]]
             parts += [
                 f"![Missed lesions against outlined normal images: {name}](images/results/{name}.png)"
-                for name in summaries
-                if (root / "docs" / "images" / "results" / f"{name}.png").is_file()
+                for name in names
+                if (root / IMAGES / f"{name}.png").is_file()
             ]
         path, start, end = root / page, f"<!-- {mark} -->", f"<!-- end of {mark} -->"
         before, found, rest = path.read_text(encoding="utf-8").partition(start)
@@ -127,13 +124,13 @@ def table_of(summaries: Sequence[dict[str, Any]], place: Place) -> str:
     return metrics_table(shown, columns)
 
 
-def _origins(summaries: dict[str, dict[str, Any]]) -> list[str]:
-    return [
-        f"[{name}.json](../research/results/{name}.json): `{summary['provenance']['command']}`, seed of the "
-        f"bootstrap {summary['provenance']['bootstrap']['seed']}, commit "
-        f"{summary['provenance'].get('commit') or 'not recorded'}."
-        for name, summary in summaries.items()
-    ]
+def _origin(kind: str, summary: dict[str, Any]) -> str:
+    provenance, file = summary["provenance"], f"{WEIGHTS}/evaluation.json" if kind == "unseen" else HELD_OUT
+    return (
+        f"[{', '.join(NAMES.get(name, name) for name in summary['sources'])}](../{file}): "
+        f"`{provenance['command']}`, seed of the bootstrap {provenance['bootstrap']['seed']}, commit "
+        f"{provenance.get('commit') or 'not recorded'}."
+    )
 
 
 if __name__ == "__main__":
