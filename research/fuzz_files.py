@@ -148,11 +148,11 @@ def _xlsx(rows: list[list[str]]) -> bytes:
     return zipped({"xl/worksheets/sheet1.xml": sheet.encode()})
 
 
-def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+def zipped(files: dict[str, bytes] | list[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     """Return the bytes of a zip."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", method) as archive:
-        for name, content in files.items():
+        for name, content in files.items() if isinstance(files, dict) else files:
             archive.writestr(name, content)
     return stream.getvalue()
 

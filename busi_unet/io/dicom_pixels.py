@@ -186,6 +186,8 @@ def _rescale(header: Dataset, remarks: list[str]) -> tuple[float, float]:
     if not np.isfinite(slope + intercept):
         raise ValueError("not a number")
     if slope:
+        if slope != 1 and header.get("RescaleIntercept") is None:
+            remarks.append("The file's rescale slope comes without an intercept, which was taken for 0.")
         return slope, intercept
     if intercept:
         remarks.append("The file's rescale intercept comes without a slope and was not used.")

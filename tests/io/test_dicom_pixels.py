@@ -144,6 +144,7 @@ def test_a_window_on_rescaled_values():
     assert (shown[GREY < 75] == 0).all() and (shown[GREY > 125] == 255).all()
     assert shown[GREY == 99][0] == 122  # (98 − 100) / 100 + ½ of 255
     assert not read_image(dicom(GREY, **rescaled)).remarks
+    assert "without an intercept" in read_image(dicom(GREY, RescaleSlope="2")).remarks[0]
 
 
 @pytest.mark.parametrize("keyword", ["VOILUTSequence", "ModalityLUTSequence"])
