@@ -31,7 +31,7 @@ NAMES = {"busi": "BUSI", "busbra": "BUS-BRA", "breast": "BrEaST"}
 TABLES: tuple[tuple[str, str, str, Place], ...] = (
     ("README.md", "results", "unseen", "readme"),
     ("docs/results.md", "unseen hospitals", "unseen", "sources"),
-    ("docs/results.md", "folds held out", "held-out", "sources"),
+    ("docs/results.md", "folds held out", "held-out", "readme"),
 )
 _CURVE = "missed_vs_outlined.png"
 
@@ -94,7 +94,7 @@ def write(root: Path) -> list[Path]:
         if not kept[kind]:
             continue
         parts = [table_of(kept[kind], place)]
-        if place != "readme":
+        if page != "README.md":
             parts += [_origin(kind, summary) for summary in kept[kind]]
             names = [_name(kind, summary) for summary in kept[kind]]
             parts += [
