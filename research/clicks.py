@@ -27,8 +27,7 @@ from busi_unet.data.prepared import load_prepared
 from busi_unet.evaluation.evaluate import decode_pair
 from busi_unet.evaluation.metrics import dice as dice_of
 from busi_unet.evaluation.report import table
-from busi_unet.inference.click_head import SIZE, STRIDE, click_maps, load_head
-from busi_unet.inference.correct import Click, correct_mask, disc
+from busi_unet.inference.correct import SIZE, STRIDE, Click, click_maps, correct_mask, disc, load_head
 from busi_unet.inference.predictor import Predictor
 from busi_unet.inference.preprocess import Preprocessor
 from busi_unet.models.onnx_export import export_onnx

@@ -16,7 +16,7 @@ from busi_unet.app import text
 from busi_unet.app.answers import answer_folder, cache_folder, shown_errors
 from busi_unet.app.image_answer import card
 from busi_unet.errors import UsageError
-from busi_unet.inference.progress import JSON_LINES_NAME
+from busi_unet.inference.run import JSON_LINES_NAME
 from busi_unet.inference.views import NAMES, describe_views, group_by_dicom, summarise_views, write_views
 from busi_unet.io.find_images import ImageFile, find_images
 

@@ -20,7 +20,6 @@ from busi_unet.imaging.formats import FORMATS
 from busi_unet.io.decode import EXTENSIONS
 from busi_unet.io.files import JsonLines, check_ours, keep_lines
 from busi_unet.io.find_images import ImageFile, find_images
-from busi_unet.io.parts import WHOLE, Part
 from busi_unet.io.shards import SHARDS
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from busi_unet.inference.batch import predict_files
     from busi_unet.inference.clip import predict_all_frames
-    from busi_unet.inference.progress import JSON_LINES_NAME
+    from busi_unet.inference.run import JSON_LINES_NAME, WHOLE, Part
     from busi_unet.inference.summary import summary_line, write_summary
 
     require(

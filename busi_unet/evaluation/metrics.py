@@ -26,7 +26,7 @@ from busi_unet.evaluation.statistics import (
 )
 from busi_unet.imaging.agreement import compare_masks, dice
 from busi_unet.inference.calibration import boundary_distances, group_votes
-from busi_unet.inference.postprocess import mask_from_probability
+from busi_unet.inference.preprocess import mask_from_probability
 
 if TYPE_CHECKING:
     from busi_unet.config import Thresholds

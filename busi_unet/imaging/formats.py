@@ -6,7 +6,7 @@ import gzip
 import importlib
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,10 @@ import numpy as np
 from scipy import ndimage
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.errors import BusiUNetError, MissingDependencyError, UsageError
+from busi_unet.errors import MissingDependencyError, UsageError
 from busi_unet.imaging.regions import fill_holes, label_regions, mask_image, trace_contours
 from busi_unet.io.decode import DecodedImage
-from busi_unet.io.files import WRITTEN, JsonLines, json_line, keep_lines, table_lines, write_ours
-from busi_unet.io.parts import WHOLE, Part
+from busi_unet.io.files import table_lines
 from busi_unet.io.scale import Spacing
 
 _LESION_COLUMNS = (
@@ -221,90 +220,6 @@ def files_of(result: Result, names: Iterable[str]) -> dict[str, bytes]:
         written = each.write(result)
         made |= {each.endings[0]: b"".join(each.join([written]))} if each.join else written
     return {f"{result.name}{ending}": content for ending, content in made.items()}
-
-
-class RunFiles:
-    """The files of many images in the formats asked for.
-
-    Args:
-        folder: to write to; later runs may replace them, see `io.files.write_ours`.
-        formats: names of `FORMATS`.
-        model: what the files say of the weights.
-        part: of the images, where several processes share them.
-    """
-
-    def __init__(self, folder: Path, formats: Iterable[str], model: str = "", part: Part = WHOLE) -> None:
-        self.folder, self.model = folder, model
-        self._part = part
-        self._formats = [FORMATS[name] for name in dict.fromkeys(formats)]
-        self._joins = {each.joined_name: each.join for each in self._formats if each.join}
-
-    @property
-    def joined_names(self) -> list[str]:
-        """The names of the files that hold all images."""
-        return list(self._joins)
-
-    def names(self, name: str) -> list[str]:
-        """Return the names of all files that an image of this name may have."""
-        return [f"{name}{ending}" for each in self._formats if not each.join for ending in each.endings]
-
-    def save(self, name: str, content: bytes) -> None:
-        """Write a file of an image."""
-        write_ours(self.folder, name, content, record=self._part.name(WRITTEN))
-
-    def write(self, result: Result) -> tuple[list[str], list[str], dict[str, Any]]:
-        """Write the files of an image, none of one that was refused; those of an earlier run go.
-
-        Returns:
-            Their names; why it cannot be written in a format, a sentence each; and what `add` takes.
-        """
-        made, problems, entries = {}, [], {}
-        for each in self._formats if result.prediction.label is not None else ():
-            try:
-                content = each.write(result)
-            except BusiUNetError as error:
-                problems.append(str(error))
-                continue
-            if each.join:
-                entries[each.joined_name] = content
-            else:
-                made |= {f"{result.name}{ending}": content for ending, content in content.items()}
-        for name in self.names(result.name):
-            if name in made:
-                self.save(name, made[name])
-            else:
-                # An empty mask of a refused image would look like that of a normal one.
-                (self.folder / name).unlink(missing_ok=True)
-        return list(made), problems, entries
-
-    def begin(self, done: int) -> None:
-        """Keep what the first images of an earlier run gave `add`, as many as are done, and nothing else."""
-        for path in self._entries(self._part):
-            keep_lines(path, done)
-
-    def add(self, entries: Mapping[str, Any]) -> None:
-        """Keep for `join` what `write` returned of the next image; nothing of one that was not written."""
-        for name, path in zip(self._joins, self._entries(self._part), strict=True):
-            with path.open("ab") as lines:
-                lines.write(json_line(entries.get(name)))
-
-    def join(self, parts: Sequence[Part] = (WHOLE,), *, finished: bool = True) -> None:
-        """Write the files that hold all images, of a stopped run those that are done.
-
-        Args:
-            parts: all of a run.
-            finished: no image is to come: what was kept is deleted.
-        """
-        for number, (name, join) in enumerate(self._joins.items()):
-            paths = [self._entries(part)[number] for part in parts]
-            # Of a run that was finished before, it is written.
-            if all(path.exists() for path in paths):
-                write_ours(self.folder, name, join(JsonLines(*paths)))
-                for path in paths if finished else ():
-                    path.unlink()
-
-    def _entries(self, part: Part) -> list[Path]:
-        return [self.folder / f".{part.name(name)}.entries" for name in self._joins]
 
 
 def _runs(mask: np.ndarray) -> dict[str, Any]:

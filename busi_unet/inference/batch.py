@@ -14,22 +14,20 @@ from PIL import Image
 
 from busi_unet.errors import BusiUNetError, first_line
 from busi_unet.imaging.burnt_in import text_boxes, text_remark
-from busi_unet.imaging.formats import Result, RunFiles, check_formats
+from busi_unet.imaging.formats import Result, check_formats
 from busi_unet.imaging.quality import image_warnings
 from busi_unet.inference.prediction import Prediction
 from busi_unet.inference.predictor import Predictor
-from busi_unet.inference.progress import JSON_LINES_NAME, STATE_NAME, Progress
-from busi_unet.inference.summary import RECORD, SUMMARY_NAMES
+from busi_unet.inference.run import WHOLE, Part, Run
+from busi_unet.inference.summary import RECORD
 from busi_unet.io.decode import DecodedImage, read_image
-from busi_unet.io.files import check_ours
 from busi_unet.io.find_images import ImageFile
-from busi_unet.io.parts import WHOLE, Part
 from busi_unet.models.folder import model_hash
 
 # Pixels a side that a JPEG may have.
 _MOST_JPEG = 65_500
 Answer = TypeVar("Answer")
-# A record of `predict_files` without what all have, and what `RunFiles.add` takes.
+# A record of `predict_files` without what all have, and what `Run.add` takes.
 Found = tuple[dict[str, Any], dict[str, Any]]
 
 
@@ -39,7 +37,7 @@ def predict_files(
     output: Path,
     *,
     anyway: bool = False,
-    clips: Callable[[Predictor, ImageFile, RunFiles, bool], Found] | None = None,
+    clips: Callable[[Predictor, ImageFile, Run, bool], Found] | None = None,
     formats: Sequence[str] = ("png",),
     model: str = "",
     resume: bool | None = None,
@@ -81,20 +79,10 @@ def predict_files(
             of another model, of other images or settings. Nothing is written.
         MissingDependencyError: a format needs a package that is not installed.
     """
-    files = list(files)
     check_formats(formats)
-    run = RunFiles(output, formats, model, part)
     settings = None if resume is None else _settings(predictor, anyway, clips is not None, formats)
-    progress = Progress(output, files, settings, part)
-    done = progress.find() if resume else None
-    share = part.share(files)[done or 0 :]
-    names = [name for file in share if not file.problem for name in _names(file, run)]
-    rows = [part.name(name) for name in (JSON_LINES_NAME, STATE_NAME)] if done is None else []
-    check_ours(output, (*rows, *SUMMARY_NAMES, *run.joined_names, *names))
-    output.mkdir(parents=True, exist_ok=True)
-    if done is None:
-        progress.begin()
-    run.begin(done or 0)
+    run = Run(output, list(files), formats, model, settings, part)
+    share = run.begin(run.find() if resume else None)
 
     def work(batch: Sequence[ImageFile]) -> list[Found]:
         return _predict_batch(predictor, batch, run, anyway, clips)
@@ -104,15 +92,11 @@ def predict_files(
         batches = (share[start : start + batch_size] for start in range(0, len(share), batch_size))
         for file, (found, entries) in zip(share, _in_order(work, batches, workers), strict=True):
             record = {**dict.fromkeys(RECORD), "image": file.shown, **found}
-            run.add(entries)
-            progress.add(record)
+            run.add(record, entries)
             yield record
         finished = True
     finally:
-        if part == WHOLE:
-            run.join(finished=finished or resume is None)
-    if part != WHOLE and part.number == 0 and not progress.joined:
-        progress.join(run)
+        run.end(finished=finished)
 
 
 def _settings(predictor: Predictor, anyway: bool, clips: bool, formats: Sequence[str]) -> dict[str, Any]:
@@ -123,12 +107,6 @@ def _settings(predictor: Predictor, anyway: bool, clips: bool, formats: Sequence
         "--frames": "all" if clips else "first",
         "--format": list(formats),
     }
-
-
-def _names(file: ImageFile, run: RunFiles) -> list[str]:
-    """Return the names of all files that may be written of an image."""
-    kinds = ("overlay.jpg", "overlay.webp", "frames.csv")
-    return [*(f"{file.name}_{kind}" for kind in kinds), *run.names(file.name)]
 
 
 def _in_order(
@@ -153,9 +131,9 @@ def _in_order(
 def _predict_batch(
     predictor: Predictor,
     files: Sequence[ImageFile],
-    run: RunFiles,
+    run: Run,
     anyway: bool,
-    clips: Callable[[Predictor, ImageFile, RunFiles, bool], Found] | None,
+    clips: Callable[[Predictor, ImageFile, Run, bool], Found] | None,
 ) -> list[Found]:
     read = [_attempt(file, _read, file) for file in files]
     still = [
@@ -195,15 +173,13 @@ def _read(file: ImageFile, index: int = 0) -> DecodedImage:
     return read_image(file.content(), index=index, name=file.shown)
 
 
-def predict_file(
-    predictor: Predictor, file: ImageFile, run: RunFiles, anyway: bool, *, index: int = 0
-) -> Found:
+def predict_file(predictor: Predictor, file: ImageFile, run: Run, anyway: bool, *, index: int = 0) -> Found:
     """Predict a file, of a clip the frame of an index from 0. See `predict_files`."""
     image = _read(file, index)
     return write_prediction(file, image, predictor.predict(image, anyway=anyway), run)
 
 
-def write_prediction(file: ImageFile, image: DecodedImage, prediction: Prediction, run: RunFiles) -> Found:
+def write_prediction(file: ImageFile, image: DecodedImage, prediction: Prediction, run: Run) -> Found:
     """Write the files of a prediction."""
     overlay, mask = f"{file.name}_overlay.jpg", f"{file.name}_mask.png"
     run.save(overlay, _jpeg(prediction.overlay(beside=True)))

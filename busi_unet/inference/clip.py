@@ -15,12 +15,12 @@ from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import AppendingTiffWriter
 from scipy import ndimage
 
-from busi_unet.imaging.formats import RunFiles
 from busi_unet.imaging.measure import percent
 from busi_unet.imaging.overlay import draw_caption
 from busi_unet.inference.batch import Found, predict_file
 from busi_unet.inference.prediction import Prediction
 from busi_unet.inference.predictor import Predictor
+from busi_unet.inference.run import Run
 from busi_unet.inference.summary import COLUMNS, RECORD, table_row
 from busi_unet.io.files import table_bytes
 from busi_unet.io.find_images import ImageFile
@@ -139,7 +139,7 @@ def overlay_clip(file: IO[bytes]) -> Iterator[Callable[[Prediction], None]]:
             overlays.save(file, "WEBP", save_all=True, duration=_MILLISECONDS, quality=80)
 
 
-def predict_all_frames(predictor: Predictor, file: ImageFile, run: RunFiles, anyway: bool) -> Found:
+def predict_all_frames(predictor: Predictor, file: ImageFile, run: Run, anyway: bool) -> Found:
     """Predict all frames of a clip, for which its key frame stands, as `batch.predict_file` does.
 
     Beside the files of the key frame there are `NAME_overlay.webp` and `NAME_frames.csv`, and the record has

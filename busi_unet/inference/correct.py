@@ -1,8 +1,15 @@
-"""A mask after clicks: what they point to is outlined anew, at once and without the network."""
+"""A mask after clicks: what they point to is outlined anew, at once and without the network.
+
+A small one redraws the lesions from image, probability map, mask so far and clicks (Xu et al. 2016,
+arXiv:1603.04042; Sofiiuk et al. 2022, arXiv:2102.06583). It needs no features of the U-Net, so that one head
+serves every model; research/clicks.py trains it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,13 +18,19 @@ from scipy import ndimage
 from busi_unet.config import Preprocess
 from busi_unet.errors import UsageError
 from busi_unet.imaging.regions import fill_holes, label_regions
-from busi_unet.inference.click_head import SIZE, Head, click_maps, load_head
 from busi_unet.inference.preprocess import Preprocessor, resize_map
+from busi_unet.inference.runtime import open_session
 
+SIZE, STRIDE = 160, 4
+HEAD = Path(__file__).parents[1] / "weights" / "click_head.onnx"
 # Of the longer side: the radius of a lesion of median size in BUSI, BUS-BRA and BrEaST.
 _MEDIAN_RADIUS = 0.12
 # Of the longer side: how near to a click a change is meant by it, and the least that it changes.
 _SMALL = 0.02
+
+# The lesion probability, float32 (SIZE, SIZE), of float32 (3, SIZE, SIZE) in [0, 1], that is image, lesion
+# probability and mask so far, and of what `click_maps` gives.
+Head = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Click(NamedTuple):
@@ -48,8 +61,7 @@ def correct_mask(
 ) -> np.ndarray:
     """Return the mask, bool (H, W), after the last click, or the box, was added.
 
-    A small network sees the image, the lesion probability, the mask so far and all clicks, as in Sofiiuk et
-    al. (arXiv:2102.06583). Of what it would change, only the regions at the last click, or in the box, are
+    Of what the small network would change, only the regions at the last click, or in the box, are
     changed (progressive merge; Chen et al., arXiv:2204.02574). Where it disagrees with the click, a disc of
     up to median lesion size is drawn, or one is cut out.
 
@@ -86,6 +98,39 @@ def correct_mask(
     )
     found = square.restore((head or load_head())(maps, click_maps(points, sides)), mask.shape) >= 0.5
     return _merge(fill_holes(found), mask, clicks[-1] if clicks else None, box)
+
+
+def click_maps(
+    points: list[tuple[float, float, bool]], box: tuple[float, float, float, float] | None
+) -> np.ndarray:
+    """Return float32 (3, SIZE / STRIDE, SIZE / STRIDE): closeness to clicks on lesion and on other, the box.
+
+    Args:
+        points: (row, column, whether it is lesion), pixels of the square of side SIZE.
+        box: (top, left, bottom, right) around a lesion, in the same pixels, or None.
+    """
+    side = SIZE // STRIDE
+    maps = np.zeros((3, side, side), dtype=np.float32)
+    centres = (np.arange(side) + 0.5) * STRIDE
+    for row, column, lesion in points:
+        distance = np.hypot(centres[:, None] - row, centres - column)
+        closeness = maps[0 if lesion else 1]
+        np.maximum(closeness, np.exp(-distance / 20), out=closeness)
+    if box is not None:
+        top, left, bottom, right = box
+        maps[2] = ((top <= centres) & (centres <= bottom))[:, None] & ((left <= centres) & (centres <= right))
+    return maps
+
+
+@functools.cache
+def load_head(path: Path = HEAD) -> Head:
+    """Return the trained head, ready to run."""
+    session = open_session(path)
+
+    def run(maps: np.ndarray, clicks: np.ndarray) -> np.ndarray:
+        return session.run(["probability"], {"maps": maps[None], "clicks": clicks[None]})[0][0, 0]
+
+    return run
 
 
 def _merge(found: np.ndarray, mask: np.ndarray, click: Click | None, box: ClickBox | None) -> np.ndarray:

@@ -13,9 +13,8 @@ from busi_unet.config import ModelConfig, Thresholds
 from busi_unet.errors import HubAccessError, UnreadableImageError, UsageError
 from busi_unet.imaging.measure import measure_image
 from busi_unet.inference.calibration import calibrated_probabilities, map_peak, prediction_set
-from busi_unet.inference.postprocess import mask_from_probability
 from busi_unet.inference.prediction import Prediction, RawOutput
-from busi_unet.inference.preprocess import Preprocessor, resize_map
+from busi_unet.inference.preprocess import Preprocessor, mask_from_probability, resize_map
 from busi_unet.inference.runtime import Runtime, load_runtime
 from busi_unet.io.decode import DecodedImage, ImageSource, read_frames, read_image
 from busi_unet.models.ood import OodDetector

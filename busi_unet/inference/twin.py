@@ -13,9 +13,9 @@ from scipy.special import softmax
 
 from busi_unet.config import ONNX_NAME, OnnxTwin
 from busi_unet.errors import IncompatibleModelError
-from busi_unet.inference.onnx_runtime import OnnxRuntime
 from busi_unet.inference.prediction import RawOutput
 from busi_unet.inference.predictor import Predictor
+from busi_unet.inference.runtime import OnnxRuntime
 from busi_unet.inference.torch_runtime import TorchRuntime
 from busi_unet.io.decode import ImageSource, read_image
 from busi_unet.io.files import replace_file

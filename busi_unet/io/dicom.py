@@ -20,8 +20,7 @@ from PIL import Image
 
 from busi_unet.errors import MissingDependencyError, UnreadableImageError, UsageError
 from busi_unet.io.dicom_pixels import read_pixels
-from busi_unet.io.dicom_scale import read_scale
-from busi_unet.io.scale import Region, Spacing
+from busi_unet.io.scale import Region, Spacing, read_scale
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

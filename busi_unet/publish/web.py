@@ -28,9 +28,8 @@ from onnx import TensorProto, numpy_helper
 from busi_unet.app import text
 from busi_unet.config import ONNX_NAME, ModelConfig
 from busi_unet.errors import BusiUNetError, MissingDependencyError, first_line
-from busi_unet.inference.onnx_runtime import OnnxRuntime
 from busi_unet.inference.predictor import BLANK, OUT_OF_DISTRIBUTION, Predictor
-from busi_unet.inference.runtime import load_runtime
+from busi_unet.inference.runtime import OnnxRuntime, load_runtime
 from busi_unet.inference.twin import EXAMPLES, largest_difference
 from busi_unet.io.decode import ImageSource
 from busi_unet.models.ood import OodDetector

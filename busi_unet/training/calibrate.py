@@ -27,8 +27,8 @@ from busi_unet.inference.calibration import (
     group_votes,
     prediction_set,
 )
-from busi_unet.inference.postprocess import mask_from_probability
 from busi_unet.inference.predictor import Predictor
+from busi_unet.inference.preprocess import mask_from_probability
 from busi_unet.io.decode import ImageSource, decode_image
 from busi_unet.io.masks import decode_mask
 from busi_unet.models.ood import OodDetector, fit_ood

@@ -13,7 +13,7 @@ from PIL import Image
 
 from busi_unet.data.readers.coco import _decode_runs
 from busi_unet.errors import MissingDependencyError, UsageError
-from busi_unet.imaging.formats import FORMATS, Result, RunFiles, files_of
+from busi_unet.imaging.formats import FORMATS, Result, files_of
 from busi_unet.imaging.measure import measure_lesions
 from busi_unet.io.decode import DecodedImage
 
@@ -77,13 +77,6 @@ def test_coco_of_a_run_numbers_images_and_annotations_through():
     content = json.loads(b"".join(FORMATS["coco"].join(entries)))
     assert [image["id"] for image in content["images"]] == [1, 2, 3]
     assert [(each["id"], each["image_id"]) for each in content["annotations"]] == [(1, 1), (2, 1), (3, 3)]
-
-
-def test_a_format_that_is_named_twice_is_written_once(tmp_path):
-    run = RunFiles(tmp_path, ["coco", "coco"], "")
-    run.add(run.write(result(*LESIONS))[-1])
-    run.join()
-    assert len(json.loads((tmp_path / "coco.json").read_text(encoding="utf-8"))["images"]) == 1
 
 
 def test_yolo_has_a_line_of_shares_per_lesion_and_an_empty_file_without():

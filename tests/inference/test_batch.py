@@ -12,7 +12,7 @@ from busi_unet.imaging.measure import measure_lesions
 from busi_unet.imaging.overlay import draw_overlay
 from busi_unet.inference.batch import predict_files
 from busi_unet.inference.predictor import Predictor
-from busi_unet.inference.progress import JSON_LINES_NAME
+from busi_unet.inference.run import JSON_LINES_NAME
 from busi_unet.inference.summary import summary_line, table_row, write_summary
 from busi_unet.io.decode import decode_image
 from busi_unet.io.find_images import ImageFile, find_images

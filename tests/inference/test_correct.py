@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from busi_unet.errors import UsageError
-from busi_unet.inference.click_head import SIZE
-from busi_unet.inference.correct import Click, ClickBox, correct_mask, disc
+from busi_unet.inference.correct import SIZE, Click, ClickBox, correct_mask, disc
 
 SHAPE = (90, 160)
 IMAGE = np.full(SHAPE, 90, dtype=np.uint8)

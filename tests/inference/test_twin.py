@@ -12,9 +12,9 @@ from busi_unet.config import ONNX_NAME, WEIGHTS_NAME
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import IncompatibleModelError, UsageError
 from busi_unet.inference import twin
-from busi_unet.inference.onnx_runtime import OnnxRuntime
 from busi_unet.inference.prediction import RawOutput
 from busi_unet.inference.predictor import EMBEDDED, Predictor
+from busi_unet.inference.runtime import OnnxRuntime
 from busi_unet.inference.torch_runtime import TorchRuntime
 from busi_unet.models.folder import load_config, load_model, model_hash, save_config, save_model
 

@@ -13,7 +13,7 @@ from PIL import Image
 from busi_unet.cli import main
 from busi_unet.config import Thresholds
 from busi_unet.data.phantom import make_phantom
-from busi_unet.inference.progress import JSON_LINES_NAME, STATE_NAME
+from busi_unet.inference.run import JSON_LINES_NAME, STATE_NAME
 from busi_unet.models.folder import load_config, save_config
 
 IMAGES = 16

@@ -1,0 +1,299 @@
+"""What a run writes to its output folder, so that it can be stopped, resumed, and shared by processes."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from busi_unet.errors import BusiUNetError, UsageError
+from busi_unet.imaging.formats import FORMATS, Result
+from busi_unet.inference.summary import SUMMARY_NAMES
+from busi_unet.io.files import WRITTEN, JsonLines, check_ours, json_line, keep_lines, note_written, write_ours
+from busi_unet.io.find_images import ImageFile
+
+Item = TypeVar("Item")
+
+JSON_LINES_NAME, STATE_NAME = "predictions.jsonl", "resume.jsonl"
+_SECONDS_BETWEEN_LOOKS = 0.5
+_START_ANEW = "Choose another output folder, or leave out --resume to start anew."
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one process does of a run.
+
+    Attributes:
+        number: of the process, from 0.
+        of: how many processes share the run.
+    """
+
+    number: int = 0
+    of: int = 1
+
+    @classmethod
+    def from_environment(cls) -> Part:
+        """Return the part that `RANK` and `WORLD_SIZE` name, as `accelerate launch` sets them.
+
+        Raises:
+            UsageError: they are no numbers, or do not fit together.
+        """
+        number, of = os.environ.get("RANK") or "0", os.environ.get("WORLD_SIZE") or "1"
+        if not (number.isdecimal() and of.isdecimal() and int(number) < int(of)):
+            raise UsageError(f"RANK is {number} and WORLD_SIZE {of}.", "Number the processes from 0.")
+        return cls(int(number), int(of))
+
+    def name(self, name: str) -> str:
+        """Return how this part calls a file: of several, "written.2-of-4.sha256"."""
+        stem, _, ending = name.rpartition(".")
+        return name if self.of == 1 else f"{stem}.{self.number + 1}-of-{self.of}.{ending}"
+
+    def share(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Return the items of this part; one after the other, the shares are all items."""
+        start, stop = (len(items) * number // self.of for number in (self.number, self.number + 1))
+        return items[start:stop]
+
+    def all(self) -> list[Part]:
+        """Return the parts of all processes."""
+        return [Part(number, self.of) for number in range(self.of)]
+
+
+WHOLE = Part()
+
+
+class Run:
+    """One part of a run: a JSON line per image, in their order, and the files of the formats asked for.
+
+    Args:
+        folder: the output folder; later runs may replace what is written there, see `io.files.write_ours`.
+        files: all images of the run.
+        formats: names of `FORMATS`.
+        model: what the files say of the weights.
+        settings: what else decides the rows, by name; None for a run that is not to be resumed.
+        part: whose images.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        files: Sequence[ImageFile],
+        formats: Iterable[str],
+        model: str = "",
+        settings: Mapping[str, Any] | None = None,
+        part: Part = WHOLE,
+    ) -> None:
+        self.model = model
+        self._folder, self._files, self._settings, self._part = folder, files, settings, part
+        self._formats = [FORMATS[name] for name in dict.fromkeys(formats)]
+        self._joins = {each.joined_name: each.join for each in self._formats if each.join}
+        self._endings = [ending for each in self._formats if not each.join for ending in each.endings]
+        self._digest = hashlib.sha256()
+        # All parts were joined before: nothing is left to do.
+        self._joined = False
+
+    def find(self) -> int | None:
+        """Return how many rows of an earlier run are whole; None where there is no such run.
+
+        Raises:
+            UsageError: it was of other images or settings, or shared out otherwise.
+        """
+        share = self._part.share(self._files)
+        if self._part != WHOLE and self._is_finished(WHOLE):
+            self._joined = True
+            return len(share)
+        rows = self._path(JSON_LINES_NAME)
+        if self._path(STATE_NAME).exists():
+            self._check_state(self._part)
+            done = keep_lines(rows, len(share))
+            pairs = zip(JsonLines(rows), share, strict=False)
+            try:
+                fits = all(row["image"] == file.shown for row, file in pairs)
+            except (ValueError, LookupError, TypeError):
+                fits = False
+            if not fits:
+                raise UsageError(f"{rows} has been changed.", _START_ANEW)
+            with rows.open("rb") as lines:
+                self._digest = hashlib.file_digest(lines, "sha256")
+            return done
+        if any(self._path(STATE_NAME, part).exists() for part in self._part.all()):
+            return None
+        if any(self._folder.glob("resume*.jsonl")) or (self._folder / JSON_LINES_NAME).exists():
+            raise UsageError(
+                f"The run in {self._folder} cannot be resumed by {self._part.of} process"
+                f"{'es' * (self._part.of > 1)}: it was shared out otherwise.",
+                f"Use as many processes as then. {_START_ANEW}",
+            )
+        return None
+
+    def begin(self, done: int | None) -> Sequence[ImageFile]:
+        """Start anew (None), or after so many rows of an earlier run; return the images that are to be done.
+
+        Raises:
+            UsageError: it would replace a file that no earlier run wrote; nothing is written.
+        """
+        left = self._part.share(self._files)[done or 0 :]
+        endings = ("_overlay.jpg", "_overlay.webp", "_frames.csv", *self._endings)
+        names = [f"{file.name}{ending}" for file in left if not file.problem for ending in endings]
+        own = [self._part.name(name) for name in (JSON_LINES_NAME, STATE_NAME)] if done is None else []
+        check_ours(self._folder, (*own, *SUMMARY_NAMES, *self._joins, *names))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if done is None:
+            # Before the state: rows of another run must not pass for rows of this one.
+            self._path(JSON_LINES_NAME).write_bytes(b"")
+            self._note_rows()
+            if self._settings is not None:
+                self.save(self._part.name(STATE_NAME), self._state(self._part))
+        for path in self._entries(self._part):
+            keep_lines(path, done or 0)
+        return left
+
+    def save(self, name: str, content: bytes | Iterable[bytes]) -> None:
+        """Write a file, such as one of an image."""
+        write_ours(self._folder, name, content, record=self._part.name(WRITTEN))
+
+    def write(self, result: Result) -> tuple[list[str], list[str], dict[str, Any]]:
+        """Write the files of an image, none of one that was refused; those of an earlier run go.
+
+        Returns:
+            Their names; why it cannot be written in a format, a sentence each; and what `add` takes.
+        """
+        made, problems, entries = {}, [], {}
+        for each in self._formats if result.prediction.label is not None else ():
+            try:
+                content = each.write(result)
+            except BusiUNetError as error:
+                problems.append(str(error))
+                continue
+            if each.join:
+                entries[each.joined_name] = content
+            else:
+                made |= content
+        for ending in self._endings:
+            if ending in made:
+                self.save(f"{result.name}{ending}", made[ending])
+            else:
+                # An empty mask of a refused image would look like that of a normal one.
+                (self._folder / f"{result.name}{ending}").unlink(missing_ok=True)
+        return [f"{result.name}{ending}" for ending in made], problems, entries
+
+    def add(self, row: Mapping[str, Any], entries: Mapping[str, Any]) -> None:
+        """Write the next row, on the disk before this returns, and keep what `write` returned for the end."""
+        for name, path in zip(self._joins, self._entries(self._part), strict=True):
+            with path.open("ab") as lines:
+                lines.write(json_line(entries.get(name)))
+        line = json_line(row)
+        self._digest.update(line)
+        self._note_rows()
+        with self._path(JSON_LINES_NAME).open("ab") as lines:
+            lines.write(line)
+
+    def end(self, *, finished: bool) -> None:
+        """Write the files that hold all images, of a stopped run those that are done.
+
+        The first of several processes waits for the others, and joins what they have written.
+        """
+        if self._part == WHOLE:
+            self._join_entries([WHOLE], finished=finished or self._settings is None)
+        elif finished and self._part.number == 0 and not self._joined:
+            self._join()
+
+    def _join(self) -> None:
+        parts, looked_at = self._part.all(), {}
+        waiting = parts[1:]
+        while waiting:
+            for part in waiting[:]:
+                rows = self._path(JSON_LINES_NAME, part)
+                size = rows.stat().st_size if rows.exists() else 0
+                if looked_at.get(part) != size and self._is_finished(part):
+                    waiting.remove(part)
+                elif part not in looked_at:
+                    number = part.number + 1
+                    print(f"Waiting for process {number} of {part.of}.", file=sys.stderr, flush=True)
+                looked_at[part] = size
+            if waiting:
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+        rows = _content(self._path(JSON_LINES_NAME, part) for part in parts)
+        write_ours(self._folder, JSON_LINES_NAME, rows)
+        self._join_entries(parts, finished=True)
+        with (self._folder / WRITTEN).open("ab") as record:
+            record.writelines(_content(self._path(WRITTEN, part) for part in parts))
+        # Last: it tells that all of this is done.
+        write_ours(self._folder, STATE_NAME, self._state(WHOLE))
+        for part in parts:
+            for name in (STATE_NAME, JSON_LINES_NAME, WRITTEN):
+                self._path(name, part).unlink()
+
+    def _join_entries(self, parts: Sequence[Part], *, finished: bool) -> None:
+        """Write the files that hold all images; where no image is to come, what was kept is deleted."""
+        for number, (name, join) in enumerate(self._joins.items()):
+            paths = [self._entries(part)[number] for part in parts]
+            # Of a run that was finished before, it is written.
+            if all(path.exists() for path in paths):
+                write_ours(self._folder, name, join(JsonLines(*paths)))
+                for path in paths if finished else ():
+                    path.unlink()
+
+    def _entries(self, part: Part) -> list[Path]:
+        return [self._folder / f".{part.name(name)}.entries" for name in self._joins]
+
+    def _path(self, name: str, part: Part | None = None) -> Path:
+        return self._folder / (part or self._part).name(name)
+
+    def _note_rows(self) -> None:
+        name, record = (self._part.name(name) for name in (JSON_LINES_NAME, WRITTEN))
+        note_written(self._folder, name, self._digest.hexdigest(), record=record)
+
+    def _state(self, part: Part) -> Iterator[bytes]:
+        """Yield what the rows of a part are of: the settings, then name, size and time of each image."""
+        yield json_line(self._settings)
+        for file in part.share(self._files):
+            yield json_line([file.shown, *(file.stamp() or ())])
+
+    def _check_state(self, part: Part) -> None:
+        with self._path(STATE_NAME, part).open("rb") as lines:
+            for number, (then, now) in enumerate(itertools.zip_longest(lines, self._state(part))):
+                if then != now:
+                    raise UsageError(
+                        f"The run in {self._folder} cannot be resumed: {_difference(number, then, now)}.",
+                        _START_ANEW,
+                    )
+
+    def _is_finished(self, part: Part) -> bool:
+        try:
+            with self._path(JSON_LINES_NAME, part).open("rb") as lines:
+                if sum(line.endswith(b"\n") for line in lines) != len(part.share(self._files)):
+                    return False
+            self._check_state(part)
+        except (UsageError, FileNotFoundError):
+            # Of an earlier run, as long as the other process has not begun.
+            return False
+        return True
+
+
+def _difference(number: int, then: bytes | None, now: bytes | None) -> str:
+    """Return in which way a line of an earlier run's state is not that of this one."""
+    try:
+        before, after = (line and json.loads(line) for line in (then, now))
+        if number == 0:
+            changed = [name for name in after if after[name] != before.get(name)]
+            return f"it was of another {' and another '.join(changed)}"
+        if before and after and before[0] == after[0]:
+            return f"{after[0]} was changed since"
+        was, found = (line[0] if line else "none" for line in (before, after))
+        return f"image {number} was {was} and is {found} now"
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return f"its {STATE_NAME} is damaged"
+
+
+def _content(paths: Iterator[Path]) -> Iterator[bytes]:
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                yield block
