@@ -4,13 +4,12 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate.state import AcceleratorState, PartialState
+from fakes.training_run import start
 from safetensors.torch import load_file
 
 from busi_unet.data.prepared import load_prepared
@@ -22,7 +21,6 @@ from busi_unet.training.loop import StopSignals, train
 from busi_unet.training.losses import Tally
 from busi_unet.training.options import TrainOptions
 
-ROOT = Path(__file__).parents[2]
 STEPS = 3  # of an epoch, with 4 images each
 
 
@@ -97,16 +95,16 @@ def test_a_run_killed_twice_ends_with_the_weights_of_an_unbroken_one(options, tm
     killed = options.replace(output=tmp_path / "killed")
     draw = random.Random(0)
 
-    def run(*accident: str, **changes) -> int:
-        program = str(ROOT / "tests" / "fakes" / "training_run.py")
-        command = [sys.executable, program, json.dumps(killed.replace(**changes).to_dict()), *accident]
-        return subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())})
+    def run(accident: tuple[str, int] | None = None, **changes) -> int:
+        process = start(killed.replace(**changes), tmp_path / "said.log", accident)
+        process.join()
+        return process.exitcode
 
     # The first two programs die before they are through.
-    assert run("kill", str(draw.randint(2, 2 * STEPS))).returncode == -signal.SIGKILL
-    assert run("kill", str(draw.randint(2, 2 * STEPS)), resume=True).returncode == -signal.SIGKILL
+    assert run(("kill", draw.randint(2, 2 * STEPS))) == -signal.SIGKILL
+    assert run(("kill", draw.randint(2, 2 * STEPS)), resume=True) == -signal.SIGKILL
     assert not (killed.output / "model").exists()
-    assert run(resume=True).returncode == 0
+    assert run(resume=True) == 0
     assert weights_file(killed.output / "model") == weights_file(unbroken)
     assert history(killed.output) == history(options.output)
 
