@@ -1,10 +1,10 @@
 import shlex
+import shutil
 
 import pytest
 
 from busi_unet.cli import main
-
-TINY = ["--encoder", "plain", "--width", "4", "--size", "64", "--epochs", "1", "--batch-size", "4"]
+from busi_unet.training import loop
 
 
 def test_data_that_are_not_prepared_are_told_in_one_message(tmp_path, capsys):
@@ -27,7 +27,7 @@ def test_what_would_stop_the_push_stops_the_training_before_it_starts(
     hub.put("me/public", {})
     hub.login(token)
     run = tmp_path / "run"
-    arguments = [*TINY, "--data", str(prepared), "--output", str(run), "--push-to-hub", repo_id, "--private"]
+    arguments = ["--data", str(prepared), "--output", str(run), "--push-to-hub", repo_id, "--private"]
     assert main(["train", *arguments]) == code
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not run.exists()
@@ -39,11 +39,17 @@ def test_push_flags_alone_are_wrong_usage(flags, capsys):
     assert "--push-to-hub" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.fixture
+def trains(tiny_model, monkeypatch) -> None:
+    """A training gives the tiny model at once."""
+    monkeypatch.setattr(loop, "train", lambda options: shutil.copytree(tiny_model, options.output / "model"))
+
+
+@pytest.mark.usefixtures("trains")
 def test_a_failed_push_leaves_the_weights_and_can_be_resumed(hub, prepared, tmp_path, capsys):
     run = tmp_path / "run"
     hub.fail("POST", "/commit/", status=403, message="storage is locked")
-    arguments = [*TINY, "--data", str(prepared), "--output", str(run)]
+    arguments = ["--data", str(prepared), "--output", str(run)]
     assert main(["train", *arguments, "--push-to-hub", "me/busi", "--private", "--revision", "v2"]) == 1
     printed = capsys.readouterr()
     assert printed.out.strip() == f"Model: {run / 'model'}"
@@ -52,3 +58,10 @@ def test_a_failed_push_leaves_the_weights_and_can_be_resumed(hub, prepared, tmp_
     pushed = hub.files("me/busi", revision="v2")
     assert pushed["model.safetensors"] == (run / "model" / "model.safetensors").read_bytes()
     assert hub.repo("me/busi").private
+
+
+def test_of_several_processes_only_the_first_publishes(hub, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(loop, "train", lambda options: None)
+    assert main(["train", "--output", str(tmp_path / "run"), "--push-to-hub", "me/busi"]) == 0
+    assert capsys.readouterr().out == "" and hub.requests == []

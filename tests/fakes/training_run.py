@@ -56,7 +56,7 @@ def _run(
     run_folder._draw_curves = lambda *_: None
     if accident:
         plan_accident(*accident)
-    sys.exit(command(lambda _: loop.train(options))())
+    sys.exit(command(lambda _: print("Model:", loop.train(options)))())
 
 
 def plan_accident(kind: str, step: int) -> None:

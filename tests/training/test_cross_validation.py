@@ -3,9 +3,11 @@ import json
 
 import pytest
 
+from busi_unet.cli import main
 from busi_unet.data.prepared import load_prepared
 from busi_unet.errors import UsageError
 from busi_unet.models.folder import load_config
+from busi_unet.training import run_folder
 from busi_unet.training.cross_validation import cross_validate
 from busi_unet.training.options import TrainOptions
 
@@ -20,7 +22,9 @@ def options(prepared, tmp_path_factory) -> TrainOptions:
 
 @pytest.fixture(scope="module")
 def evaluation(options):
-    return cross_validate(options, provenance={"command": "made up"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_folder, "_draw_curves", lambda *_: None)
+        return cross_validate(options, provenance={"command": "made up"})
 
 
 def test_every_image_is_evaluated_once_by_the_network_that_kept_its_fold(options, evaluation):
@@ -43,14 +47,20 @@ def test_every_image_is_evaluated_once_by_the_network_that_kept_its_fold(options
         assert len(list(csv.DictReader(stream))) == len(expected)
 
 
-def test_called_again_it_trains_nothing_and_finds_the_same(options, evaluation):
+def test_called_again_it_trains_nothing_and_finds_the_same(options, evaluation, capsys):
     trained = (options.output / "fold-1" / "history.csv").read_bytes()
     of_all = (options.output / "results" / "metrics.json").read_bytes()
-    again = cross_validate(options, folds=(1, 2))
+    recipe = ["--encoder", "plain", "--width", "4", "--size", "32", "--epochs", "1", "--batch-size", "4"]
+    where = ["--data", str(options.data), "--output", str(options.output)]
+    assert main(["cross-validate", *recipe, *where, "--folds", "1", "2", "--json"]) == 0
+    printed = capsys.readouterr()
     assert (options.output / "results" / "metrics.json").read_bytes() == of_all
-    assert (options.output / "results-1-2" / "metrics.json").is_file()
+    again = json.loads((options.output / "results-1-2" / "metrics.json").read_text(encoding="utf-8"))
+    assert json.loads(printed.out) == again and str(options.output / "results-1-2") in printed.err
+    assert [part["fold"] for part in again["provenance"]["parts"]] == [1, 2]
+    assert again["provenance"]["command"].startswith("busi-unet cross-validate --encoder plain")
     assert (options.output / "fold-1" / "history.csv").read_bytes() == trained
-    assert set(again.rows) == {row for row in evaluation.rows if row.fold in (1, 2)}
+    assert sum(again["images"].values()) == sum(row.fold in (1, 2) for row in evaluation.rows)
     with pytest.raises(UsageError, match="--seed was 0"):
         cross_validate(options.replace(seed=1))
 

@@ -49,6 +49,7 @@ def test_two_processes_train_one_network_and_stop_at_one_step_to_continue_from_i
     unbroken, output = tmp_path / "unbroken", tmp_path / "run"
     result = run(prepared, unbroken)
     assert result.well, result.said
+    assert {"Model: None", f"Model: {unbroken / 'model'}"} <= set(result.said.splitlines())
     with (unbroken / "history.csv").open(newline="", encoding="utf-8") as file:
         losses = [float(row["train_loss"]) for row in csv.DictReader(file)]
     assert len(losses) == 2
