@@ -103,10 +103,6 @@ def test_the_options_of_a_training_are_listed_without_loading_torch():
     assert not imported_by("import busi_unet.cli.train") & (TRAINING_ONLY | {"torch"})
 
 
-def test_the_page_needs_no_training_libraries():
-    assert not imported_by("import busi_unet.app.page") & TRAINING_ONLY - {"matplotlib"}
-
-
 def test_imports_run_downwards_only():
     upward = []
     for path in PACKAGE.rglob("*.py"):

@@ -6,7 +6,7 @@ import pytest
 
 from busi_unet.cli import main
 from busi_unet.data.prepared import load_prepared
-from busi_unet.evaluation import leakage
+from busi_unet.evaluation import leakage, report
 from busi_unet.evaluation.leakage import model_and_images
 from busi_unet.evaluation.record import read_evaluations
 from busi_unet.models.folder import model_hash, weights_hash
@@ -14,17 +14,19 @@ from busi_unet.models.folder import model_hash, weights_hash
 
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path, monkeypatch):
+    """Reports come here, without plots, which take long; test_report.py looks at them."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(report, "draw_plots", lambda _: {})
 
 
 def test_prints_tables_and_writes_the_report(prepared, tiny_model, capsys):
     assert main(["evaluate", str(tiny_model), "--data", str(prepared), "--device", "cpu"]) == 0
     printed = capsys.readouterr()
-    (report,) = Path("reports").iterdir()
-    assert str(report) in printed.err
+    (folder,) = Path("reports").iterdir()
+    assert str(folder) in printed.err
     assert "Dice" in printed.out
-    stored = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
+    stored = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     assert sum(stored["images"].values()) == len(load_prepared(prepared)["test"])
     assert stored["provenance"]["command"].startswith("busi-unet evaluate ")
     assert stored["provenance"]["model_sha256"] == model_hash(tiny_model)

@@ -1,4 +1,5 @@
 import csv
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -57,10 +58,10 @@ def test_against_the_published_list(busi_root):
         pytest.skip(f"no list of burnt-in annotations at {listed}")
     found, others = {True: [], False: []}, 0
     with listed.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
+        for row in islice(csv.DictReader(file), None, None, 4):
             image = read_image(busi_root / row["label"] / f"{row['image']}.png")
             found[bool(row["burnt_in"])].append(has_annotations(image.pixels))
             others += any("small" in w or "contrast" in w or "blank" in w for w in image_warnings(image))
     assert sum(found[True]) >= 0.97 * len(found[True])
     assert sum(found[False]) <= 0.04 * len(found[False])
-    assert others <= 0.01 * 780
+    assert others <= 0.01 * 195

@@ -6,6 +6,7 @@ import pytest
 from busi_unet.cli import main
 from busi_unet.data.prepared import load_prepared
 from busi_unet.errors import UsageError
+from busi_unet.evaluation import report
 from busi_unet.models.folder import load_config
 from busi_unet.training import run_folder
 from busi_unet.training.cross_validation import cross_validate
@@ -24,6 +25,7 @@ def options(prepared, tmp_path_factory) -> TrainOptions:
 def evaluation(options):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_folder, "_draw_curves", lambda *_: None)
+        patch.setattr(report, "draw_plots", lambda _: {})
         return cross_validate(options, provenance={"command": "made up"})
 
 

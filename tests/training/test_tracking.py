@@ -1,9 +1,3 @@
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from accelerate import Accelerator
@@ -16,7 +10,6 @@ from busi_unet.inference.preprocess import Preprocessor
 from busi_unet.training.options import TrainOptions
 from busi_unet.training.run_folder import close_tracker, log_overlays, open_tracker
 
-ROOT = Path(__file__).parents[2]
 OVERLAYS = {"overlays/normal", "overlays/benign", "overlays/malignant"}
 
 
@@ -48,30 +41,24 @@ def test_tensorboard_has_one_value_per_epoch_though_a_resume_repeats_one(tmp_pat
     assert [event.step for event in log.Images("overlays/benign")] == [1, 2, 3, 4]
 
 
-@pytest.mark.slow
-def test_trackio_goes_on_with_the_run_that_is_resumed(prepared, tmp_path):
-    small = {"encoder": "plain", "width": 4, "size": 32, "epochs": 2, "batch_size": 4}
-    options = TrainOptions(data=prepared, output=tmp_path / "run", tracker="trackio", **small)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TRACKIO_")}
-    for accident in (["terminate", "4"], []):
-        told = options.replace(resume=not accident).to_dict()
-        program = str(ROOT / "tests" / "fakes" / "training_run.py")
-        command = [sys.executable, program, json.dumps(told), *accident]
-        result = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert (result.returncode == 0) == (not accident), result.stderr
-        # Results own stdout; trackio's news go to stderr.
-        assert result.stdout == ""
-    code = (
-        "import json, trackio\n"
-        "from trackio.sqlite_storage import SQLiteStorage\n"
-        "(run,) = trackio.Api().runs('busi_unet')\n"
-        "rows = SQLiteStorage.get_logs('busi_unet', run.name, run_id=run.id)\n"
-        "print(json.dumps([run.name, run.config, rows]))"
-    )
-    environment["TRACKIO_DIR"] = str(options.output / "trackio")
-    read = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
-    name, config, rows = json.loads(read)
-    assert (name, config["encoder"]) == ("run", "plain")
+def test_trackio_goes_on_with_the_run_that_is_resumed(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    import trackio
+    from trackio.sqlite_storage import SQLiteStorage
+
+    dataset = LesionDataset(make_split(), Preprocessor(Preprocess(size=32)), progress=False)
+    for epoch in (1, 2):
+        accelerator = Accelerator(cpu=True, log_with="trackio", project_dir=tmp_path)
+        options = TrainOptions(output=tmp_path / "run", tracker="trackio", resume=epoch > 1)
+        open_tracker(options, accelerator, resumed_at=epoch - 1)
+        accelerator.log({"train_loss": 0.5}, step=epoch)
+        log_overlays(accelerator, Answer(), dataset, epoch)
+        close_tracker(accelerator)
+    # Results own stdout; trackio's news go to stderr.
+    assert capfd.readouterr().out == ""
+    (run,) = trackio.Api().runs("busi_unet")
+    rows = SQLiteStorage.get_logs("busi_unet", run.name, run_id=run.id)
+    assert (run.name, run.config["encoder"]) == ("run", options.encoder)
     assert sorted(row["step"] for row in rows if "train_loss" in row) == [1, 2]
     assert set().union(*rows) >= OVERLAYS
 

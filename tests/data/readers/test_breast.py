@@ -7,6 +7,7 @@ import pytest
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.published import read_published_folds
+from busi_unet.io.masks import decode_mask
 
 COLUMNS = ("CaseID", "Image_filename", "Mask_tumor_filename", "Mask_other_filename", "Classification")
 # The first image of each published fold.
@@ -82,10 +83,11 @@ def test_a_part_of_the_release_is_read_and_gaps_are_listed(breast, write_image, 
 @pytest.mark.busi
 @pytest.mark.slow
 @pytest.mark.skipif("BREAST_ROOT" not in os.environ, reason="BREAST_ROOT does not name the real data set")
-def test_the_real_data_set(prepared_rows):
-    rows = prepared_rows(Path(os.environ["BREAST_ROOT"]))
-    assert len(rows) == 256
+def test_the_real_data_set(scan):
+    found = scan(Path(os.environ["BREAST_ROOT"]))
+    assert found.problems == []
     fold_of = {row.image_id: row.fold for row in read_published_folds("breast")}
-    assert {image_id: row["fold"] for image_id, row in rows.items()} == fold_of
-    for row in rows.values():
-        assert np.asarray(row["mask"]).any() == (CLASS_NAMES[row["label"]] != "normal")
+    assert len(fold_of) == 256 and {case.image_id: case.fold for case in found.cases} == fold_of
+    for case in found.cases[::10]:
+        assert bool(case.masks) == (case.label != "normal")
+        assert all(decode_mask(mask).any() for mask in case.masks)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from busi_unet.config import CLASS_NAMES
+from busi_unet.io.masks import decode_mask
 
 
 @pytest.fixture
@@ -76,10 +77,9 @@ def test_files_that_do_not_fit_the_tables_are_listed_together(busbra, write_imag
 @pytest.mark.busi
 @pytest.mark.slow
 @pytest.mark.skipif("BUSBRA_ROOT" not in os.environ, reason="BUSBRA_ROOT does not name the real data set")
-def test_the_real_data_set(prepared_rows):
-    rows = prepared_rows(Path(os.environ["BUSBRA_ROOT"]))
-    assert len(rows) in (1492, 1875)
-    assert {row["source"] for row in rows.values()} == {"busbra"}
-    assert all(np.asarray(row["mask"]).any() for row in rows.values())
+def test_the_real_data_set(scan):
+    found = scan(Path(os.environ["BUSBRA_ROOT"]))
+    assert found.problems == [] and len(found.cases) in (1492, 1875)
     folds_of = {}
-    assert all(folds_of.setdefault(row["group"], row["fold"]) == row["fold"] for row in rows.values())
+    assert all(folds_of.setdefault(case.patient, case.fold) == case.fold for case in found.cases)
+    assert all(decode_mask(case.masks[0]).any() for case in found.cases[::50])
