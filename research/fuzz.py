@@ -2,7 +2,7 @@
 
 Each file is a sound one, made here, changed at random: bytes, lengths, fields of its format, values. Readers
 run in processes of their own, with 10 s and 1.5 GiB, on Linux alone. Second readers: OpenCV and pandas; where
-installed, tifffile with imagecodecs for TIFF, DCMTK's dcmj2pnm for DICOM, and unzip. Prints Markdown tables.
+installed, DCMTK's dcmj2pnm for DICOM, and unzip. Prints Markdown tables.
 
 Exit codes: 0 nothing found, 1 a crash, a hang, too much memory or a silent difference, 2 wrong usage.
 """
@@ -208,7 +208,7 @@ def _files(made: dict[str, list[Seed]], per_kind: int, seed: int) -> Iterator[tu
                 yield kind, *found[number]
             else:
                 name, content = dice[kind].choice(found)
-                yield kind, name, damage(kind, name, content, [each for _, each in found], dice[kind])
+                yield kind, name, damage(kind, content, [each for _, each in found], dice[kind])
 
 
 def report(campaign: Campaign) -> str:

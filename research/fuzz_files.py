@@ -8,6 +8,7 @@ import json
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,6 @@ from busi_unet.data.phantom import make_phantom
 
 Seed = tuple[str, bytes]  # file name and content
 SIZE = (48, 64)
-_SHEET = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
@@ -55,7 +55,7 @@ def _rasters(grey: np.ndarray) -> dict[str, list[bytes]]:
         "TIFF": [
             *((each, {}) for each in (image, rgb, palette, bit, la, rgba, cmyk, sixteen, twelve)),
             *((rgb, {"compression": how}) for how in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")),
-            *((each, white_is_zero) for each in (image, sixteen, twelve, bit)),
+            *((each, white_is_zero) for each in (image, twelve, bit)),
             (Image.fromarray(grey.astype(np.float32) / 255), {}),
             (image, several),
             (image.resize((24, 18)), {"save_all": True, "append_images": [image]}),
@@ -117,123 +117,65 @@ def _dicoms(grey: np.ndarray) -> dict[str, list[bytes]]:
 
 
 def _masks(mask: np.ndarray) -> list[Seed]:
-    image, smooth = (
-        Image.fromarray(mask),
-        np.asarray(Image.fromarray(mask).resize((32, 24)).resize((64, 48), 2)),
-    )
-    two = np.dstack([mask, np.roll(mask, 15, 1), np.zeros_like(mask)])
-    made = [
-        (image, "PNG"),
-        (image.convert("1"), "PNG"),
-        (image, "JPEG"),
-        (image.convert("1"), "TIFF"),
-        (image, "GIF"),
-    ]
-    made += [
-        (Image.fromarray(each), "PNG") for each in (smooth, two, mask // 255, (mask // 255).astype(np.uint16))
-    ]
+    image = Image.fromarray(mask)
+    smooth = image.resize((32, 24)).resize((64, 48), Image.Resampling.BILINEAR)
+    two = Image.fromarray(np.dstack([mask, np.roll(mask, 15, 1), np.zeros_like(mask)]))
+    made = [(each, "PNG") for each in (image, image.convert("1"), smooth, two, Image.fromarray(mask // 255))]
+    made += [(image, "JPEG"), (image.convert("1"), "TIFF"), (image, "GIF")]
     return [(f"mask.{kind.lower()}", encoded(each, kind)) for each, kind in made]
 
 
-def _xlsx(rows: list[list[str]]) -> bytes:
-    cells = "".join(
-        f'<row r="{y}">'
-        + "".join(
-            f'<c r="{chr(65 + x)}{y}" t="inlineStr"><is><t>{text}</t></is></c>' for x, text in enumerate(row)
-        )
-        + "</row>"
-        for y, row in enumerate(rows, start=1)
-    )
-    sheet = f'<worksheet xmlns="{_SHEET}"><sheetData>{cells}</sheetData></worksheet>'
-    return zipped({"xl/worksheets/sheet1.xml": sheet.encode()})
-
-
-def zipped(files: dict[str, bytes] | list[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+def zipped(files: Iterable[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     """Return the bytes of a zip."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", method) as archive:
-        for name, content in files.items() if isinstance(files, dict) else files:
+        for name, content in files:
             archive.writestr(name, content)
     return stream.getvalue()
 
 
 def layouts() -> dict[str, dict[str, bytes]]:
     """Return small data sets: their files by path, by the name of the table or list that is damaged."""
-    drawn = [make_phantom("benign", seed=number, size=SIZE) for number in range(4)]
-    images = [encoded(Image.fromarray(each.image)) for each in drawn]
-    masks = [encoded(Image.fromarray(each.mask.astype(np.uint8) * 255)) for each in drawn]
-    green = [
-        encoded(Image.fromarray(np.dstack([0 * each.mask, 255 * each.mask, 0 * each.mask]).astype(np.uint8)))
-        for each in drawn
+    images, rows = {}, ["image,mask,label,patient,fold"]
+    for number in range(4):
+        drawn = make_phantom("benign", seed=number, size=SIZE)
+        images[f"{number}.png"] = encoded(Image.fromarray(drawn.image))
+        images[f"{number}_mask.png"] = encoded(Image.fromarray(drawn.mask.astype(np.uint8) * 255))
+        rows.append(f"{number}.png,{number}_mask.png,benign,p {number},{number}")
+    height, width = SIZE
+    outlines = [
+        {"counts": [500, 20, height * width - 520], "size": [height, width]},
+        *([[10.0, 10.0, 30.0, 10.0, 30.0, 25.0, 10.0, 25.0]], [[5.0, 5.0, 9.0, 5.0, 9.0, 9.0]]),
     ]
-    y, x = np.nonzero(drawn[0].mask)
-    box = [float(each) for each in (x[0], y[0], x[-1], y[0], x[-1], y[-1], x[0], y[-1])]
-    runs = [int(each) for each in (10 * SIZE[0] + 5, 20, SIZE[0] * SIZE[1] - 10 * SIZE[0] - 25)]
     coco = {
-        "images": [{"id": n, "file_name": f"{n}.png", "height": SIZE[0], "width": SIZE[1]} for n in range(4)],
+        "images": [
+            {"id": number, "file_name": f"{number}.png", "height": height, "width": width}
+            for number in range(4)
+        ],
         "categories": [{"id": 1, "name": "benign"}, {"id": 2, "name": "malignant"}],
         "annotations": [
-            {
-                "id": n,
-                "image_id": n,
-                "category_id": 1 + n % 2,
-                "segmentation": [box] if n else {"counts": runs, "size": list(SIZE)},
-            }
-            for n in range(3)
+            {"id": number, "image_id": number, "category_id": 1 + number % 2, "segmentation": outline}
+            for number, outline in enumerate(outlines)
         ],
     }
-
-    def named(pattern: str, contents: list[bytes]) -> dict[str, bytes]:
-        return {pattern.format(number): content for number, content in enumerate(contents)}
-
-    def table(header: str, pattern: str) -> bytes:
-        return (header + "\n" + "".join(pattern.format(n) + "\n" for n in range(4))).encode()
-
-    busbra = {**named("Images/bus_{}.png", images), **named("Masks/mask_{}.png", masks)}
-    cells = [["Image_filename", "Mask_tumor_filename", "Classification"]]
-    cells += [[f"case{n}.png", f"case{n}_tumor.png", "benign"] for n in range(4)]
-    bus_data, folds = table("ID,Case,Pathology", "bus_{0},{0},benign"), table("ID,kFold", "bus_{0},1")
     return {
-        "labels.csv": {
-            **named("{}.png", images), **named("{}_mask.png", masks),
-            "labels.csv": table("image,mask,label,patient,fold", "{0}.png,{0}_mask.png,benign,p {0},{0}"),
-        },
-        "bus_data.csv": {**busbra, "5-fold-cv.csv": folds, "bus_data.csv": bus_data},
-        "5-fold-cv.csv": {**busbra, "bus_data.csv": bus_data, "5-fold-cv.csv": folds},
-        "INFO.csv": {
-            **named("images/ABCD_{}.png", images), **named("masks/ABCD_{}.png", green),
-            "INFO.csv": table("Image;Label", "ABCD_{}.png;Benign"),
-        },
-        "BrEaST.xlsx": {
-            **named("case{}.png", images), **named("case{}_tumor.png", masks), "BrEaST.xlsx": _xlsx(cells)
-        },
-        "coco.json": {**named("{}.png", images), "coco.json": json.dumps(coco).encode()},
-    }  # fmt: skip
+        "labels.csv": {**images, "labels.csv": "\n".join(rows).encode()},
+        "coco.json": {**images, "coco.json": json.dumps(coco).encode()},
+    }
 
 
 def _zips(rasters: dict[str, list[bytes]], dicoms: dict[str, list[bytes]]) -> list[Seed]:
-    images = {
-        f"{kind}/a {n}.{kind.lower()}": each
+    images = [
+        (f"{kind}/a {number}.{kind.lower()}", each)
         for kind in ("PNG", "JPEG", "TIFF")
-        for n, each in enumerate(rasters[kind][:2])
-    }
-    odd = [
-        "é.png",
-        "a\\b.png",
-        "x" * 250 + ".png",
-        ".hidden.png",
-        "__MACOSX/._a.png",
-        "a_mask.png",
-        "n.txt",
-        "CON.png",
+        for number, each in enumerate(rasters[kind][:2])
     ]
-    names = {name: rasters["PNG"][0] for name in odd}
-    inner = {
-        "in.zip": zipped(images),
-        "IM1": dicoms["DICOM"][0],
-        "b.gif": rasters["GIF"][2],
-        "again/IM1.2": dicoms["DICOM"][4],
-    }
+    odd = (
+        *("é.png", "a\\b.png", "x" * 250 + ".png", ".hidden.png", "__MACOSX/._a.png"),
+        *("a_mask.png", "n.txt", "CON.png"),
+    )
+    names = [(name, rasters["PNG"][0]) for name in odd]
+    inner = [("in.zip", zipped(images)), ("IM1", dicoms["DICOM"][0]), ("again/IM1.2", dicoms["DICOM"][4])]
     return [("a.zip", zipped(each, method)) for each in (images, names, inner) for method in (0, 8)]
 
 
@@ -243,18 +185,15 @@ def seeds() -> dict[str, list[Seed]]:
     levels = phantom.image.astype(float)
     # All grey levels, so that no depth is guessed from the highest of them.
     grey = np.round(255 * (levels - levels.min()) / np.ptp(levels)).astype(np.uint8)
-    rasters, dicoms = _rasters(grey), _dicoms(grey)
-    sets = layouts()
+    rasters, dicoms, sets = _rasters(grey), _dicoms(grey), layouts()
     found = {
         kind: [(f"a.{kind.split(',')[0].lower()}", each) for each in made]
         for kind, made in {**rasters, **dicoms}.items()
     }
-    found["zip of images"] = _zips(rasters, dicoms)
-    found["zip of a data set"] = [
-        ("a.zip", zipped({f"top/{path}": content for path, content in each.items()}))
-        for each in sets.values()
-    ]
-    found["table"] = [(name, each[name]) for name, each in sets.items() if name != "coco.json"]
-    found["COCO JSON"] = [("coco.json", sets["coco.json"]["coco.json"])]
-    found["mask"] = _masks(phantom.mask.astype(np.uint8) * 255)
-    return found
+    return found | {
+        "zip of images": _zips(rasters, dicoms),
+        "zip of a data set": [("a.zip", zipped(files.items())) for files in sets.values()],
+        "table": [("labels.csv", sets["labels.csv"]["labels.csv"])],
+        "COCO JSON": [("coco.json", sets["coco.json"]["coco.json"])],
+        "mask": _masks(phantom.mask.astype(np.uint8) * 255),
+    }

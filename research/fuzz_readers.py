@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import unicodedata
 from pathlib import Path
@@ -11,18 +10,13 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from busi_unet.data.readers import read_table
 from busi_unet.data.reading import read_source
 from busi_unet.errors import BusiUNetError
 from busi_unet.io.decode import decode_image, read_image
-from busi_unet.io.dicom_pixels import usual_depth
 from busi_unet.io.find_images import find_images
 from busi_unet.io.masks import read_mask
-
-with contextlib.suppress(ImportError):
-    import tifffile
 
 SECONDS = 10.0
 _LOSSY = ("JPEG", "WEBP", "DICOM, packed", "TIFF")
@@ -102,10 +96,10 @@ def read_again(kind: str, path: Path) -> Any:
     if kind == "zip of images":
         return _unzipped(path)
     if kind == "table":
-        return _by_pandas(path) if path.suffix == ".csv" else None
+        return _by_pandas(path)
     if kind.startswith("DICOM"):
         return _by_dcmtk(path)
-    pixels = _by_tifffile(path) if path.suffix == ".tiff" else _by_opencv(path.read_bytes())
+    pixels = _by_opencv(path.read_bytes())
     if pixels is None:
         return None
     return read_mask(pixels).pixels if kind == "mask" else decode_image(pixels)
@@ -121,39 +115,6 @@ def _by_opencv(content: bytes) -> np.ndarray | None:
     # Unlike the other one, turned by EXIF.
     pixels = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
     return np.ascontiguousarray(pixels[..., ::-1]) if pixels.ndim == 3 else pixels
-
-
-def _by_tifffile(path: Path) -> np.ndarray | None:
-    with tifffile.TiffFile(path) as file:
-        page = file.pages[0]
-        if not sum(page.databytecounts):
-            # Black, by its account.
-            return None
-        pixels, colours = page.asarray(), int(page.photometric)
-        if colours == tifffile.PHOTOMETRIC.PALETTE:
-            pixels = (np.asarray(page.colormap)[:, pixels] >> 8).astype(np.uint8).transpose(1, 2, 0)
-        turn = page.tags.valueof(274) or 1
-        if page.planarconfig == 2 and pixels.ndim == 3:
-            pixels = np.moveaxis(pixels, 0, -1)
-        if colours == tifffile.PHOTOMETRIC.SEPARATED:
-            return np.asarray(Image.fromarray(pixels, "CMYK").convert("RGB"))
-        if colours == tifffile.PHOTOMETRIC.MINISWHITE:
-            if pixels.dtype.kind in "bu":
-                white = (
-                    2 ** (page.bitspersample if page.bitspersample < 16 else usual_depth(pixels.max())) - 1
-                )
-                pixels = (white - pixels.astype(np.int64)).astype(pixels.dtype)
-            else:
-                pixels = max(pixels.max(), 1) - pixels
-    if pixels.dtype == np.uint8 and page.bitspersample < 8 and colours < 2:
-        pixels = (pixels * (255 // (2**page.bitspersample - 1))).astype(np.uint8)
-    if pixels.ndim == 3 and pixels.shape[2] == 4 and 0 in page.extrasamples:
-        # No alpha, but a channel of unknown meaning.
-        pixels = pixels[..., :3]
-    if pixels.ndim == 3 and pixels.shape[2] == 2:
-        pixels = np.asarray(Image.fromarray(pixels, "LA").convert("RGBA"))
-    pixels = pixels.swapaxes(0, 1) if turn > 4 else pixels
-    return pixels[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1]
 
 
 def _by_dcmtk(path: Path) -> np.ndarray | None:
