@@ -8,7 +8,6 @@ from busi_unet.config import (
     ClassCalibration,
     ModelConfig,
     OnnxTwin,
-    PredictionSets,
     Preprocess,
     Thresholds,
 )
@@ -77,13 +76,6 @@ def test_missing_keys_are_named(config, path):
     data = changed(config, path, ...)
     with pytest.raises(IncompatibleModelError, match=f"misses the key {path}"):
         ModelConfig.from_json(json.dumps(data))
-
-
-def test_calibration_is_told_from_its_absence():
-    assert not Calibration().fitted
-    assert not Calibration(ood_threshold=2.0).fitted, "the OOD detector says nothing about probabilities"
-    assert Calibration(ClassCalibration(1.2)).fitted
-    assert Calibration(prediction_sets=PredictionSets(0.9, 0.1)).fitted
 
 
 def test_a_newer_format_is_told_apart_from_a_damaged_one(config):

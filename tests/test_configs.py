@@ -114,13 +114,3 @@ def test_a_job_that_fails_by_itself_is_not_queued_again(cluster):
     (cluster / "training.py").write_text("raise SystemExit(7)", encoding="utf-8")
     assert submit().wait(timeout=60) == 7
     assert not (cluster / "scontrol").exists()
-
-
-def test_torchrun_takes_the_job_scripts_flags(cluster):
-    from torch.distributed.run import get_args_parser
-
-    (cluster / "training.py").write_text("", encoding="utf-8")
-    assert submit("--epochs", "3").wait(timeout=60) == 0
-    arguments = get_args_parser().parse_args((cluster / "torchrun").read_text().split())
-    assert arguments.training_script == "scripts/train.py"
-    assert arguments.training_script_args == ["--output", "runs/x", "--epochs", "3"]

@@ -39,7 +39,3 @@ def test_a_clone_names_its_commit_and_whether_code_was_changed(package):
     with (package / "version.py").open("a", encoding="utf-8") as file:
         file.write("\n")
     assert re.fullmatch(r"[0-9a-f]{12}-dirty", commit_seen_from(package))
-
-
-def test_without_a_clone_there_is_no_commit(package):
-    assert commit_seen_from(package) == "None"

@@ -4,12 +4,11 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import gradio as gr
 import pytest
 
 from busi_unet.app import text
-from busi_unet.app.about import about_model, build_about_tab, results_of
-from busi_unet.app.model import ModelInUse, load_predictor
+from busi_unet.app.about import about_model, results_of
+from busi_unet.app.model import load_predictor
 from busi_unet.config import EVALUATION_NAME
 from busi_unet.evaluation.record import read_evaluations, write_evaluations
 from busi_unet.inference.predictor import EMBEDDED
@@ -62,21 +61,9 @@ def test_own_results_are_shown(tiny_model: Path, own: dict) -> None:
     assert "<td>1.000</td><td>–</td>" in page, "defined, though no resample tells how sure it is"
 
 
-def test_weights_without_calibration_say_so(tiny_model: Path) -> None:
-    page = about_model(load_predictor(str(tiny_model)))
-    assert "<dt>Calibration</dt><dd>none: " in page
-    assert "<dt>Calibration</dt><dd>logistic regression" in about_model(load_predictor(None))
-
-
 @pytest.mark.parametrize("content", ["not JSON", "[]", '{"provenance": {}}'])
 def test_a_file_that_cannot_be_read_shows_nothing(tiny_model: Path, content: str) -> None:
     (tiny_model / EVALUATION_NAME).write_text(content, encoding="utf-8")
-    assert results_of(tiny_model) == []
-
-
-def test_a_file_of_another_version_shows_nothing(tiny_model: Path, own: dict) -> None:
-    del own["confusion_matrix"]
-    write_evaluations(tiny_model, [own])
     assert results_of(tiny_model) == []
 
 
@@ -89,13 +76,3 @@ def test_texts_from_outside_are_escaped(tiny_model: Path, own: dict) -> None:
     page = about_model(model)
     assert "<script>" not in page and "<b>test" not in page and "<i>gone" not in page
     assert "&lt;i&gt;gone" in page
-
-
-def test_the_tab_waits_until_it_is_opened() -> None:
-    def fail() -> ModelInUse:
-        raise AssertionError("loaded at the start")
-
-    with gr.Blocks(analytics_enabled=False) as demo, gr.Tab("About this model") as tab:
-        build_about_tab(fail, tab)
-    (event,) = demo.fns.values()
-    assert event.api_visibility == "private"

@@ -7,10 +7,8 @@ import pytest
 
 from busi_unet.app import text
 from busi_unet.app.analysis import (
-    MEASUREMENT_WIDTHS,
     Look,
     draw,
-    measurement_row,
 )
 from busi_unet.config import BoundaryBand
 from busi_unet.imaging.measure import measure_lesions
@@ -64,22 +62,3 @@ def test_the_boundary_band_where_there_is_one_and_where_not(prediction: Predicti
     assert changed[~prediction.mask & band.outer].all()
     assert not changed[~band.outer].any()
     assert "90\u00a0%" in text.describe_view(band, "Boundary band")
-
-
-def test_diameters_are_drawn_when_asked_for(prediction: Prediction) -> None:
-    plain, drawn = (_changed(prediction, view="Outline", diameters=shown) for shown in (False, True))
-
-    assert drawn.sum() > plain.sum()
-
-
-def test_every_measurement_names_its_unit(prediction: Prediction) -> None:
-    row = measurement_row(1, *prediction.measurements)
-    in_mm = measurement_row(1, *measure_lesions(prediction.mask, spacing_mm=(0.1, 0.2)))
-
-    assert len(row) == len(text.MEASUREMENT_HEADERS) == len(MEASUREMENT_WIDTHS)
-    assert row[:2] == [1, "800 px²"]
-    assert row[4] == "40 × 20 px"
-    assert row[5] == "no (0.50)"
-    assert row[7] == "30, 20 – 70, 40 px"
-    assert in_mm[1] == "16.0 mm²"
-    assert in_mm[4] == "8.0 × 2.0 mm"

@@ -9,7 +9,7 @@ from fakes.dicom_files import dicom
 from PIL import Image
 
 from busi_unet.app import answers, clip
-from busi_unet.app.clip import CLIP, ClipHandlers, offer_clip
+from busi_unet.app.clip import CLIP, ClipHandlers
 from busi_unet.app.model import LazyModel
 from busi_unet.app.newest import Newest
 from busi_unet.data.phantom import make_phantom
@@ -94,16 +94,3 @@ def test_what_goes_wrong_is_said_in_the_panel(
     assert list(handlers.run(newest, run, path, None)) == []
     answer = handlers.show(newest, run)
     assert "has 4 frames" in answer["clip"] and not answer["clip_cancel"].visible
-
-
-@pytest.mark.parametrize(
-    ("frames", "in_box", "offered"), [(5, True, True), (5, False, False), (5000, True, False)]
-)
-def test_the_page_says_that_other_frames_are_not_analysed(frames: int, in_box: bool, offered: bool) -> None:
-    answer = offer_clip(frames, 1, in_box=in_box)
-    assert f"One frame of {frames:,} is analysed" in answer["clip"]
-    assert answer["clip_all"].visible == offered
-
-
-def test_one_image_is_no_clip() -> None:
-    assert offer_clip(1, 1, in_box=True)["clip"] == ""

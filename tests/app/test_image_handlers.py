@@ -17,24 +17,21 @@ import pytest
 from fakes.dicom_files import dicom, region
 from PIL import Image, ImageDraw
 
-from busi_unet.app import correction_handlers, image_handlers, text
+from busi_unet.app import correction_handlers, text
 from busi_unet.app.analysis import Analysis, Look
 from busi_unet.app.image_answer import whole
-from busi_unet.app.image_handlers import ImageHandlers, result_name
+from busi_unet.app.image_handlers import ImageHandlers
 from busi_unet.app.image_parts import BRUSH_COLOR, BRUSH_OPACITY
 from busi_unet.app.model import LazyModel, ModelInUse
 from busi_unet.app.newest import Newest
 from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import BusiUNetError, IncompatibleModelError, UsageError
-from busi_unet.imaging import burnt_in
-from busi_unet.imaging.quality import image_warnings
 from busi_unet.inference.correct import Click, ClickBox
-from busi_unet.io.decode import DecodedImage, decode_image
+from busi_unet.io.decode import decode_image
 
 IMAGE = Image.fromarray(make_phantom("benign", seed=1, size=(72, 120)).image)
 BLANK = Image.new("L", (60, 40), 90)
-EMPTY_EDITOR = {"background": None, "layers": [], "composite": None}
 LOOK = tuple(asdict(Look()).values())
 REQUEST = gr.Request(session_hash="visitor")
 
@@ -155,16 +152,6 @@ def test_the_original_is_shown_in_its_colours(
         np.testing.assert_array_equal(np.asarray(shown), np.asarray(image if coloured else IMAGE))
 
 
-def test_an_image_has_a_size_limit_of_its_own(
-    handlers: ImageHandlers, upload: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = upload(b"0" * 2_400_000)
-    monkeypatch.setattr(image_handlers, "MAX_IMAGE_MEGABYTES", 1)
-
-    with pytest.raises(gr.Error, match=r"2\.3 MB"):
-        handlers.predict(path)
-
-
 def test_a_new_image_is_shown_in_one_go(handlers: ImageHandlers, upload: Callable[..., str]) -> None:
     newest, inputs = Newest(), (upload(IMAGE), 0.1, *LOOK)
     waiting = handlers.take(handlers.analyse, 1, newest, *inputs)
@@ -200,16 +187,6 @@ def test_an_argument_out_of_range_is_one_sentence(
     with pytest.raises(gr.Error, match=sentence) as caught:
         handlers.predict(upload(IMAGE), **wrong)
     assert caught.value.print_exception is False
-
-
-def test_numbers_and_switches_may_be_text(handlers: ImageHandlers, upload: Callable[..., str]) -> None:
-    numbers = {"pixel_size_mm": 0.1, "threshold": 0.4, "opacity": 0.5, "clip_frame": 1}
-    texts = {name: str(value) for name, value in numbers.items()}
-    assert (
-        handlers.predict(upload(IMAGE), **texts).report == handlers.predict(upload(IMAGE), **numbers).report
-    )
-    assert handlers.predict(upload(BLANK), analyse_anyway="false").probabilities is None
-    assert handlers.predict(upload(BLANK), analyse_anyway="True").probabilities
 
 
 def test_no_weights_at_all_is_one_sentence(upload: Callable[..., str]) -> None:
@@ -250,39 +227,6 @@ def test_a_refused_image_is_analysed_only_when_the_visitor_insists(
     assert "malignant" not in hidden and "malignant" in told
 
 
-def test_every_image_has_its_three_bars_in_the_same_order(
-    handlers: ImageHandlers, analysis: Analysis
-) -> None:
-    for likely in range(3):
-        logits = np.eye(3, dtype=np.float32)[likely] * 9
-        verdict = _redraw(handlers, replace(analysis, raw=replace(analysis.raw, class_logits=logits)))[
-            "verdict"
-        ]
-
-        assert f'<div class="verdict {CLASS_NAMES[likely]}' in verdict
-        assert re.findall('<th scope="row">(.*?)</th>', verdict) == list(CLASS_NAMES)
-
-
-def test_what_is_odd_about_an_image_is_said(handlers: ImageHandlers, upload: Callable[..., str]) -> None:
-    faint = np.full((160, 200), 100, dtype=np.uint8)
-    faint[::2] += 10
-
-    (warning,) = image_warnings(DecodedImage(faint))
-    assert handlers.predict(upload(Image.fromarray(faint))).findings.startswith(f"> {warning}")
-
-
-def test_a_notice_comes_first_and_is_in_the_report(
-    tiny_model: Path, upload: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("busi_unet.inference.predictor.EMBEDDED", tiny_model)
-
-    answer = ImageHandlers(LazyModel("someone/busi")).predict(upload(IMAGE))
-
-    assert "someone/busi" in answer.findings.split("\n\n")[0]
-    assert answer.report["weights"]["kind"] == "embedded"
-    assert "someone/busi" in answer.report["weights"]["notice"]
-
-
 def test_a_row_of_a_batch_opens_its_own_image(
     handlers: ImageHandlers, upload: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -300,14 +244,6 @@ def test_a_row_of_a_batch_opens_its_own_image(
     for other in (row(2, "study.zip/b.png"), row(4, "c.png")):
         with pytest.raises(UsageError, match=re.escape(text.BATCH_CHANGED[0])):
             handlers.analyse_row(other, paths, None, *LOOK)
-
-
-@pytest.mark.parametrize("index", range(3))
-def test_an_example_says_its_label(handlers: ImageHandlers, index: int) -> None:
-    event = gr.SelectData(None, {"index": index, "value": None})
-    answer = _whole(handlers, handlers.analyse_example(event, None, *LOOK))
-
-    assert f"labelled {CLASS_NAMES[index]}." in answer["findings"]
 
 
 def test_a_redraw_asks_no_network_and_without_changes_gives_the_same(
@@ -365,17 +301,6 @@ def test_a_part_is_a_new_image_of_the_same_scale(handlers: ImageHandlers, upload
         handlers.analyse_part(analysis, "20,10,25,60", None, *LOOK)
     with pytest.raises(UsageError, match="box"):
         handlers.analyse_part(analysis, "", None, *LOOK)
-
-
-def test_the_page_shows_a_large_image_reduced(
-    handlers: ImageHandlers, analysis: Analysis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(burnt_in, "_LOOKED_OVER", 40)
-    answer = _whole(handlers, analysis)
-    assert [Image.open(answer[name]).size for name in ("original", "overlay")] == [(60, 36)] * 2
-    assert answer["report"]["width"] == 120
-    part = handlers.analyse_part(analysis, "10,5,50,30", None, *LOOK)
-    assert (part.image.pixels == np.asarray(IMAGE)[10:60, 20:100]).all()
 
 
 def test_one_of_two_images_side_by_side_can_be_chosen(
@@ -470,14 +395,6 @@ def test_comparing_with_the_mask_itself_agrees_wholly(handlers: ImageHandlers, a
     assert _redraw(handlers, cleared)["agreement_image"] is None
 
 
-def test_a_reference_that_does_not_fit_is_refused(handlers: ImageHandlers, analysis: Analysis) -> None:
-    other = [_encode(Image.new("L", (10, 10)), "PNG")]
-    with pytest.raises(BusiUNetError, match="size"):
-        handlers.compare(analysis, other)
-    with pytest.raises(UsageError):
-        handlers.compare(None, other)
-
-
 def test_what_is_painted_is_measured_and_given_as_a_training_pair(
     handlers: ImageHandlers, analysis: Analysis
 ) -> None:
@@ -506,17 +423,6 @@ def test_what_is_painted_is_measured_and_given_as_a_training_pair(
 
 def _layer(answer: dict[str, Any]) -> np.ndarray:
     return np.asarray(answer["editor"]["value"]["layers"][0])[..., 3]
-
-
-def test_the_brush_starts_from_the_mask_as_drawn(handlers: ImageHandlers, analysis: Analysis) -> None:
-    opened = handlers.choose_mode(analysis, text.BRUSH, 0.3, *LOOK)
-    np.testing.assert_array_equal(_layer(opened) > 0, _mask(handlers, replace(analysis, threshold=0.3)))
-    assert (
-        opened["brush"].visible
-        and not handlers.choose_mode(analysis, text.CLICK_BOX, 0.3, *LOOK)["brush"].visible
-    )
-    with pytest.raises(UsageError):
-        handlers.paint(analysis, EMPTY_EDITOR)
 
 
 def test_clicks_correct_the_mask_that_is_drawn_and_can_be_undone(
@@ -592,17 +498,3 @@ def test_dicom_is_made_of_dicom_and_refused_of_others(
     Path(path).unlink()
     with pytest.raises(UsageError, match="not kept"):
         handlers.downloads(analysed, ["dicom"], None, *LOOK)
-
-
-@pytest.mark.parametrize(
-    ("upload", "name"),
-    [
-        ("/tmp/cache/case 7 (left).PNG", "case_7_left"),
-        ("1.2.840.7", "1.2.840.7"),
-        ("größe.tif", "größe"),
-        ("...png", "image"),
-        ("a" * 300 + ".png", "a" * 80),
-    ],
-)
-def test_results_are_named_like_the_upload(upload: str, name: str) -> None:
-    assert result_name(upload) == name

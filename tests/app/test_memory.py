@@ -30,8 +30,3 @@ def test_large_images_stand_behind_all_other_work() -> None:
 
     before = niceness()
     assert in_turn(LARGE_PIXELS + 1, niceness) > in_turn(LARGE_PIXELS, niceness) == before
-
-
-def test_an_error_reaches_who_asked() -> None:
-    with pytest.raises(ZeroDivisionError):
-        in_turn(LARGE_PIXELS + 1, lambda: 1 / 0)

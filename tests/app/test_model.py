@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,6 @@ import pytest
 import busi_unet.inference.predictor
 from busi_unet.app.model import LazyModel, ModelInUse, load_predictor
 from busi_unet.errors import IncompatibleModelError
-from busi_unet.models.folder import weights_hash
 from busi_unet.version import __version__
 
 
@@ -34,36 +32,6 @@ def test_embedded_weights_without_a_request(embedded: Path, requested: str | Non
 
     assert _named(model) == {"kind": "embedded", "source": "embedded", "notice": None}
     assert model.describe() == "Weights: embedded in the app"
-
-
-def test_folder(tiny_model: Path) -> None:
-    model = load_predictor(str(tiny_model))
-
-    assert _named(model) == {"kind": "folder", "source": str(tiny_model), "notice": None}
-    assert str(tiny_model) in model.describe()
-
-
-def test_hub_model(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("busi_unet.hub.fetch_model", lambda repo_id, revision: tiny_model)
-
-    model = load_predictor("someone/busi")
-
-    assert _named(model) == {"kind": "hub", "source": "someone/busi", "notice": None}
-    assert "Hub model `someone/busi`" in model.describe()
-
-
-def test_the_origin_of_hub_weights_names_their_commit(tiny_model: Path, tmp_path: Path) -> None:
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    predictor = load_predictor(str(shutil.copytree(tiny_model, tmp_path / "snapshots" / commit))).predictor
-    predictor.source = "someone/busi@v1"
-
-    assert ModelInUse(predictor, "hub").origin() == {
-        "Weights": "Hub model someone/busi@v1",
-        "Commit": commit,
-        "SHA-256": weights_hash(tiny_model),
-        "Calibration": "none",
-        "Version of busi_unet": __version__,
-    }
 
 
 def test_falls_back_where_the_hub_is_out_of_reach(embedded: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -115,8 +83,3 @@ def test_lazy_weights_are_loaded_once_and_on_first_use(
 
     assert model() is model()
     assert calls == [str(tiny_model)]
-
-
-def test_the_embedded_weights_tell_how_many_benign_lesions_are_flagged(tiny_model: Path) -> None:
-    assert 0 < load_predictor(None).benign_flagged < 100
-    assert load_predictor(str(tiny_model)).benign_flagged is None

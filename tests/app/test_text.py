@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from busi_unet.app import text
-from busi_unet.app.text import describe, describe_agreement, describe_flag, describe_set, headline
-from busi_unet.config import Calibration, ModelConfig, PredictionSets, Thresholds
-from busi_unet.imaging.agreement import compare_masks
+from busi_unet.app.text import describe, describe_flag
+from busi_unet.config import ModelConfig, Thresholds
 from busi_unet.imaging.measure import measure_lesions
 from busi_unet.inference.prediction import Prediction
 
@@ -45,27 +44,6 @@ def _mask(*boxes: tuple[int, int, int, int]) -> np.ndarray:
 LESION = _mask((10, 50, 10, 30))
 
 
-def test_the_class_comes_before_the_geometry() -> None:
-    words = describe(_prediction(LESION, "benign"), CONFIG)
-
-    assert words.startswith("**Benign (80\u00a0%) · 1 lesion, 45\u00a0×\u00a022\u00a0px.**")
-    for value in ("800 px", "4.0\u00a0%", " taller than wide", "20 × 40 px"):
-        assert value in words
-    assert "disagree" not in words and "calibrated" not in words
-
-
-def test_a_known_pixel_size_gives_millimetres() -> None:
-    words = describe(_prediction(LESION, "benign", spacing_mm=(0.1, 0.2)), CONFIG)
-
-    assert "16.0 mm²" in words and "4.0 × 4.0 mm" in words and " px" not in words
-
-
-def test_of_several_lesions_the_largest_is_described() -> None:
-    words = describe(_prediction(_mask((0, 10, 0, 10), (50, 80, 50, 90)), "malignant"), CONFIG)
-
-    assert "2 lesions, the largest 50\u00a0×\u00a0" in words and "1,200 px" in words
-
-
 def test_probabilities_that_are_not_calibrated_are_not_passed_off_as_such() -> None:
     assert "not calibrated" in describe(_prediction(_mask(), "normal", calibrated=False), CONFIG)
 
@@ -85,26 +63,6 @@ def test_a_flag_beside_another_class_names_probability_and_threshold() -> None:
     assert describe_flag(_prediction(LESION, "malignant", flagged=True), ALERT) == ""
 
 
-@pytest.mark.parametrize(("label", "flag"), [("normal", ", but flagged"), ("malignant", ", flagged")])
-def test_class_and_flag_are_one_headline(label: str, flag: str) -> None:
-    words = headline(_prediction(_mask(), label, flagged=True))
-
-    assert words == f"{label.capitalize()} (80\u00a0%){flag} · no lesion outlined"
-
-
-def test_a_prediction_set_says_what_was_measured_elsewhere() -> None:
-    prediction = _prediction(LESION, "benign", prediction_set=("benign", "malignant"), coverage=0.9)
-    sets = PredictionSets(coverage=0.9, threshold=0.1, elsewhere={"breast": 0.838})
-    measured, stated = (
-        describe_set(prediction, Calibration(prediction_sets=each))
-        for each in (sets, replace(sets, elsewhere={}))
-    )
-
-    assert "benign, malignant." in stated and "90 of 100" in stated
-    assert "90 of 100" in measured and "84 of 100 in BrEaST" in measured
-    assert describe_set(_prediction(_mask(), "benign"), Calibration()) == ""
-
-
 def test_a_refused_image_gets_the_reason_and_no_finding() -> None:
     refused = {"refused": True, "reasons": ("The image is blank.",)}
     none = replace(_prediction(_mask(), "benign", **refused), label=None, probabilities=None)
@@ -112,13 +70,3 @@ def test_a_refused_image_gets_the_reason_and_no_finding() -> None:
 
     assert describe(none, CONFIG) == f"**{text.NOT_ANALYSED}.** The image is blank. {text.REFUSED_HELP}"
     assert f"{text.ANALYSED_ANYWAY}. The image is blank." in describe(anyway, CONFIG)
-
-
-def test_agreement_with_a_reference() -> None:
-    words = describe_agreement(
-        compare_masks(_mask((0, 10, 0, 10)), _mask((0, 10, 0, 5)), spacing_mm=(0.1, 0.1))
-    )
-
-    metrics, areas = words.split("\n\n")
-    assert metrics.startswith("Dice **0.667**, IoU **0.500**, HD95 **") and metrics.endswith(" mm)")
-    assert "100 px" in areas and "50 px" in areas

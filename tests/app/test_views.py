@@ -9,7 +9,7 @@ from fakes.dicom_files import dicom
 from busi_unet.app import text
 from busi_unet.app.batch import BatchHandlers
 from busi_unet.app.model import LazyModel
-from busi_unet.app.views import offer, summarise_rows
+from busi_unet.app.views import summarise_rows
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import UsageError
 
@@ -56,9 +56,3 @@ def test_mixed_patients_too_few_rows_and_other_files_are_refused(paths: list[str
         summarise_rows([1], paths, archive, {})
     with pytest.raises(UsageError, match=text.BATCH_CHANGED[0]):
         summarise_rows([1, 2], paths[::-1], archive, {})
-
-
-@pytest.mark.parametrize(("rows", "visible"), [(0, False), (1, False), (2, True)])
-def test_it_is_offered_where_there_are_rows_to_put_together(rows: int, visible: bool) -> None:
-    panel, chosen, *_ = offer([[number, f"{number}.png", "benign"] for number in range(1, rows + 1)])
-    assert (panel.visible, len(chosen.choices)) == (visible, rows)

@@ -39,11 +39,3 @@ def test_at_another_hospital_only_the_threshold_for_flagging_is_set(tiny_model, 
     assert f"{local.thresholds.malignant:.3f}" in shown and "specificity" in shown
     # What would have no effect there is not passed over in silence.
     assert main([*words, "--left-out", str(tiny_model)]) == 2
-
-
-def test_what_is_to_be_refused_lies_in_a_folder_for_each_kind(tiny_model, prepared, tmp_path, capsys):
-    assert (
-        main(["calibrate", str(tiny_model), "--data", str(prepared), "--refuse", str(tmp_path / "model")])
-        == 2
-    )
-    assert "subfolder" in capsys.readouterr().err

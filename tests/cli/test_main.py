@@ -82,11 +82,6 @@ def test_an_error_becomes_its_message_and_its_exit_code(error, code, said, capsy
     assert (printed.out, printed.err) == ("", said)
 
 
-def test_faults_of_the_program_keep_their_traceback():
-    with pytest.raises(ZeroDivisionError):
-        command(lambda argv: 1 / 0)([])
-
-
 def test_json_is_one_object_on_stdout_and_refuses_nan(capsys):
     print_result({"path": "Größe 3×4", "value": None}, "", as_json=True)
     assert json.loads(capsys.readouterr().out) == {"path": "Größe 3×4", "value": None}

@@ -1,6 +1,5 @@
 import json
 import os
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -91,30 +90,6 @@ def test_names_of_any_kind_get_a_row_each(image, tiny_model, tmp_path):
     assert all((tmp_path / "out" / record["overlay"]).is_file() for record in records)
     (root / "broken.png").write_bytes(content[:100])
     assert main(arguments) == 1
-
-
-def test_a_model_that_is_not_there_is_wrong_usage(image, tmp_path, capsys):
-    assert main(["predict", str(image), "--model", str(tmp_path / "absent")]) == 2
-    assert "absent" in capsys.readouterr().err
-
-
-def test_a_dicom_file_names_the_extra_it_needs(tiny_model, tmp_path, monkeypatch, capsys):
-    (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM")
-    monkeypatch.setitem(sys.modules, "pydicom", None)
-    out = tmp_path / "out"
-    assert main(["predict", str(tmp_path / "a.dcm"), "--model", str(tiny_model), "--output", str(out)]) == 1
-    assert 'pip install "busi-unet[dicom]"' in capsys.readouterr().out
-
-
-def test_all_frames_of_a_clip(tiny_model, tmp_path, capsys):
-    frames = [Image.fromarray(make_phantom("benign", seed=seed, size=(64, 90)).image) for seed in range(3)]
-    frames[0].save(tmp_path / "clip.webp", save_all=True, append_images=frames[1:])
-    out = tmp_path / "out"
-    arguments = ["--model", str(tiny_model), "--output", str(out), "--frames", "all", "--json"]
-    assert main(["predict", str(tmp_path / "clip.webp"), *arguments]) == 0
-    (line,) = capsys.readouterr().out.splitlines()
-    assert json.loads(line)["clip"]["frames"] == 3
-    assert {"clip_overlay.webp", "clip_frames.csv", "clip_mask.png"} < {path.name for path in out.iterdir()}
 
 
 def test_views_are_summarised_and_mixed_patients_refused_before_any_work(tiny_model, tmp_path, capsys):

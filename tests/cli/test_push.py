@@ -30,8 +30,3 @@ def test_a_push_that_failed_is_resumed_by_the_command_it_ends_with(hub, tiny_mod
     assert hub.repo("me/busi").private
     files = hub.files("me/busi", revision="v2")
     assert files["model.safetensors"] == (tiny_model / "model.safetensors").read_bytes()
-
-
-def test_a_folder_without_a_model_is_wrong_usage(tmp_path, capsys):
-    assert main(["push", str(tmp_path), "me/busi"]) == 2
-    assert str(tmp_path) in capsys.readouterr().err

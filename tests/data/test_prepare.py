@@ -333,28 +333,6 @@ def test_zip_gives_what_its_folder_gives(phantom_root, tmp_path):
     assert sum(len(part) for part in zipped.values()) == 24
 
 
-def test_a_zip_inside_a_zip_is_named(phantom_root, tmp_path):
-    inner = zip_of(phantom_root, tmp_path / "inner.zip")
-    with zipfile.ZipFile(tmp_path / "outer.zip", "w") as outer:
-        outer.write(inner, "inner.zip")
-    found = problems_of(tmp_path / "outer.zip", tmp_path)
-    assert found[0] == "inner.zip: is a zip inside a zip; unpack it by hand"
-    with zipfile.ZipFile(inner, "a") as outer:
-        outer.writestr("more.zip", b"")
-    prepare(inner, tmp_path / "out", progress=False)
-    assert "not read: zips inside (more.zip)" in read_record(tmp_path / "out")["warnings"]
-
-
-def test_parquet_files_with_other_columns(tmp_path):
-    (tmp_path / "snapshot").mkdir()
-    other = datasets.Dataset.from_dict({"image_id": ["a"], "label": [0]})
-    other.to_parquet(tmp_path / "snapshot" / "train-00000-of-00001.parquet")
-    found = problems_of(tmp_path / "snapshot", tmp_path)
-    assert "train: the column mask is missing" in found
-    assert "train: the column image is missing" in found
-    assert any(line.startswith("train: the column label is Value") for line in found)
-
-
 # --- Loading ---
 
 
@@ -401,17 +379,6 @@ def test_folds_that_do_not_make_the_splits_are_refused(prepared, tmp_path):
     assert caught.value.problems == (
         "test: fold 0 of Dataset_BUSI_with_GT is also in train, so the results would leak",
     )
-
-
-def test_folds_of_the_source_that_leave_a_split_empty_are_not_called_too_few_images(prepared, tmp_path):
-    dataset = load_prepared(prepared)
-    (tmp_path / "pushed").mkdir()
-    for split, part in dataset.items():
-        same = part.map(lambda row: {"fold": 0}, features=part.features)
-        same.to_parquet(tmp_path / "pushed" / f"{split}-00000-of-00001.parquet")
-    with pytest.raises(DataLayoutError, match="train split would have no images"):
-        prepare(tmp_path / "pushed", tmp_path / "out", progress=False)
-    assert not (tmp_path / "out").exists()
 
 
 def test_load_prepared_refuses_damage(prepared, tmp_path):

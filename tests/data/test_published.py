@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import resources
 
 from busi_unet.data.published import FoldRow, Placed, departures, read_published_folds
-from busi_unet.evaluation.rows import read_subgroups
 
 ROWS = read_published_folds("busi")
 STRANGER = Placed("scan 7", "benign", "0" * 64, 3)
@@ -44,10 +42,3 @@ def test_images_of_busi_under_another_class() -> None:
 def test_folds_that_are_not_the_published_ones() -> None:
     (sentence,) = departures([placed(replace(row, fold=(row.fold + 1) % 5)) for row in ROWS], "busi")
     assert sentence.startswith("780 of 780")
-
-
-def test_the_subgroups_that_come_with_the_package_are_of_busi() -> None:
-    with resources.as_file(resources.files("busi_unet.data") / "busi_subgroups.csv") as table:
-        subgroups = read_subgroups(table, ["objection", "burnt_in"])
-    known = {row.image_id for row in ROWS}
-    assert all(images and images <= known for images in subgroups.values())

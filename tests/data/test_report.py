@@ -34,26 +34,3 @@ def test_the_page_shows_the_data_loads_nothing_and_escapes_names(text):
     assert "160 × 128" in page.words
     shown = {image.get("alt") for image in page.images}
     assert {"<b>copy&", "benign (1)"} < shown and "<b>copy" not in text
-
-
-def test_a_single_class_without_masks_or_copies_has_a_page(prepared, tmp_path):
-    data = load_prepared(prepared)
-    normals = {
-        name: part.select([n for n, label in enumerate(part["label"]) if label == 0])
-        for name, part in data.items()
-    }
-    write_data_report(normals, tmp_path / "report.html")
-    words = Page((tmp_path / "report.html").read_text(encoding="utf-8")).words
-    assert "normal" in words and "malignant" not in words
-
-
-def test_images_without_mask_or_class_are_counted(tmp_path, write_image, write_mask):
-    clinic = tmp_path / "clinic"
-    for number in range(10):
-        write_image(clinic / "images" / f"{number}.png")
-        if number % 2:
-            write_mask(clinic / "masks" / f"{number}.png")
-    data = prepare(clinic, tmp_path / "prepared", progress=False)
-    write_data_report(data, tmp_path / "report.html", record=read_record(tmp_path / "prepared"))
-    words = Page((tmp_path / "report.html").read_text(encoding="utf-8")).words
-    assert "unknown" in words and "clinic" in words

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +14,7 @@ from PIL import Image
 from busi_unet.evaluation.evaluate import evaluate
 from busi_unet.evaluation.metrics import METRICS
 from busi_unet.evaluation.plots import PLOTS
-from busi_unet.evaluation.report import default_folder, rank_cases, to_markdown
+from busi_unet.evaluation.report import rank_cases
 
 
 def of_two(name):
@@ -85,12 +83,6 @@ def test_missed_cancers_come_first_and_no_case_twice(report):
     ]
 
 
-def test_tables_for_the_terminal(report):
-    text = to_markdown(report[0])
-    assert "0.500 (0.000 to 1.000), 1 of 2" in text
-    assert not re.search(r"\bnan\b", text)
-
-
 def test_normals_alone_replace_what_an_earlier_run_left(tmp_path):
     for name in ("roc.png", "missed_vs_outlined.csv"):
         (tmp_path / name).write_bytes(b"old")
@@ -101,11 +93,3 @@ def test_normals_alone_replace_what_an_earlier_run_left(tmp_path):
         "reliability.png",
         "report.html",
     }
-
-
-def test_models_of_one_folder_name_have_reports_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert default_folder("runs/a/fold-1/model", "test") == Path("reports/runs-a-fold-1-model-test")
-    assert default_folder("user/name", "test") == Path("reports/user-name-test")
-    elsewhere = tmp_path.parent / "model"
-    assert default_folder(str(elsewhere), "test") == default_folder("../model", "test")

@@ -8,18 +8,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fakes.made_up import CASES, PIXELS, MadeUpPredictor, make_answer, make_split
+from fakes.made_up import PIXELS, MadeUpPredictor, make_answer, make_split
 from fakes.pages import Page
 from scipy import ndimage
 
-from busi_unet.data.augment import find_strokes
 from busi_unet.evaluation.robustness import (
     DISTURBANCES,
     generator_for,
     measure_robustness,
-    scanner_convex,
-    text_in,
-    to_markdown,
 )
 
 SHAPE = (200, 260)
@@ -110,29 +106,6 @@ def test_probability_and_class_shift(made):
     assert (effect.class_changed.value, effect.class_changed.count) == (1 / 4, 1)
 
 
-def test_a_disturbance_that_applies_to_nothing_has_no_metrics():
-    found = measure_robustness(Shortcut(), make_split(CASES[4:]), disturbances={"burn": burn}, progress=False)
-    effect = found.effects["burn"]
-    assert (effect.images, effect.metrics, effect.class_changed.value) == (0, {}, None)
-    assert "–" in to_markdown(found)
-
-
-def test_seed_and_image_decide_not_the_order():
-    class Bright:
-        def predict(self, image):
-            share = float((image > 200).mean())
-            return make_answer(image > 255, "normal", (1 - share, share, 0.0))
-
-    def after(cases, seed=0):
-        found = measure_robustness(
-            Bright(), make_split(cases), disturbances={"text_in": text_in}, seed=seed, progress=False
-        )
-        return {row.image_id: row.probabilities for row in found.rows["text_in"]}
-
-    assert after(CASES) == after(CASES[::-1])
-    assert after(CASES) != after(CASES, seed=1)
-
-
 def test_report_folder(made):
     found, folder, _ = made
     text = (folder / "robustness.json").read_text(encoding="utf-8")
@@ -204,66 +177,3 @@ def test_the_mask_moves_with_the_image(name):
     changed, moved = result
     bright = ndimage.binary_opening(changed > 130, iterations=2)
     assert (bright & moved).sum() / (bright | moved).sum() > 0.9
-
-
-def test_a_fan_keeps_the_whole_lesion_and_is_black_outside(pair):
-    changed, moved = scanner_convex(*pair, np.random.default_rng(0))
-    assert moved.any() and not (moved[0].any() or moved[-1].any() or moved[:, 0].any() or moved[:, -1].any())
-    corners = changed[:4, :4], changed[:4, -4:], changed[-4:, :4], changed[-4:, -4:]
-    assert not np.concatenate(corners).any()
-    middle = changed.shape[1] // 2
-    assert changed[changed.shape[0] // 2, middle - 5 : middle + 5].any()
-
-
-def test_what_does_not_apply_is_none(pair):
-    image, mask = pair
-    for name, kept in [
-        ("calipers_on_lesion", np.zeros_like(mask)),
-        ("borders_out", mask),
-        ("strokes_out", mask),
-    ]:
-        assert DISTURBANCES[name](image, kept, generator_for(0, name, "a")) is None
-
-
-def test_strokes_are_found_and_painted_out_and_bright_tissue_is_not(pair):
-    image, mask = pair
-    band = np.zeros(SHAPE)
-    band[150:154, 40:220] = 1
-    image = np.clip(image + 160 * ndimage.gaussian_filter(band, 2), 0, 255).astype(np.uint8)
-    assert not find_strokes(image).any()
-    written = burn_in(image)
-    text = np.abs(written.astype(int) - image) > 60
-    assert find_strokes(written)[text].mean() > 0.9
-    painted, _ = DISTURBANCES["strokes_out"](written, mask, np.random.default_rng(0))
-    assert np.abs(painted.astype(int) - image)[text].mean() < 30
-    beside = ~ndimage.binary_dilation(text, iterations=8)
-    np.testing.assert_array_equal(painted[beside], written[beside])
-
-
-def test_calipers_elsewhere_do_not_touch_the_lesion(pair):
-    image, mask = pair
-    for number in range(10):
-        changed, _ = DISTURBANCES["calipers_elsewhere"](
-            image, mask, generator_for(0, "calipers", str(number))
-        )
-        assert (changed != image).any()
-        assert not ((changed != image) & mask).any()
-
-
-def test_borders_come_and_go(pair):
-    image, mask = pair
-    wide = DISTURBANCES["borders_in"](image, mask, np.random.default_rng(0))
-    assert wide[0].shape == (200, 260 + 2 * 31)
-    assert not wide[0][:, :31].any() and not wide[0][:, -31:].any()
-    back = DISTURBANCES["borders_out"](*wide, np.random.default_rng(0))
-    np.testing.assert_array_equal(back[0], image)
-    np.testing.assert_array_equal(back[1], mask)
-
-
-def test_margins_are_never_cut_into_a_lesion(pair):
-    image, mask = pair
-    black = image.copy()
-    black[:80] = 0  # The lesion begins at row 60.
-    changed, moved = DISTURBANCES["borders_out"](black, mask, np.random.default_rng(0))
-    assert changed.shape == (140, 260)
-    assert moved.sum() == mask.sum()

@@ -6,7 +6,7 @@ import pytest
 from fakes.hub_server import READ, WRITE, HubServer
 
 from busi_unet.errors import BusiUNetError, HubAccessError, UsageError
-from busi_unet.hub import PushResult, check_push, is_private, push_folder
+from busi_unet.hub import PushResult, check_push, push_folder
 
 
 @pytest.fixture
@@ -119,13 +119,6 @@ def test_waits_grow_and_end(hub: HubServer, push):
     assert hub.waits == [1, 2, 4, 8, 16]
 
 
-def test_nobody_waits_for_an_hour(hub: HubServer, push):
-    hub.fail("POST", "/create", 429, times=99, headers={"Retry-After": "3600"})
-    with pytest.raises(HubAccessError):
-        push()
-    assert hub.waits == []
-
-
 @pytest.mark.parametrize(
     ("token", "repo_id"), [(None, "me/busi"), (READ, "me/busi"), (WRITE, "someone/busi")]
 )
@@ -145,14 +138,6 @@ def test_a_public_repository_gets_no_private_files(hub: HubServer, push):
         with pytest.raises(UsageError, match="data set me/busi is public, not private"):
             refuse(repo_type="dataset", private=True)
     assert hub.files("me/busi", repo_type="dataset").keys() == {"README.md"}
-
-
-def test_what_is_private_or_not_there_may_be_pushed_private(hub: HubServer):
-    check_push("me/busi", private=True)
-    hub.put("me/busi", {}, private=True)
-    check_push("me/busi", private=True)
-    hub.put("me/public", {})
-    assert [is_private(f"me/{name}") for name in ("busi", "public", "nothing")] == [True, False, None]
 
 
 def test_a_space_whose_variables_cannot_be_set_gets_no_files(hub: HubServer, push):

@@ -2,7 +2,6 @@ import csv
 import gzip
 import io
 import json
-import sys
 from types import SimpleNamespace
 
 import nibabel
@@ -12,7 +11,7 @@ from imaging.test_regions import filled
 from PIL import Image
 
 from busi_unet.data.readers.coco import _decode_runs
-from busi_unet.errors import MissingDependencyError, UsageError
+from busi_unet.errors import UsageError
 from busi_unet.imaging.formats import FORMATS, Result, files_of
 from busi_unet.imaging.measure import measure_lesions
 from busi_unet.io.decode import DecodedImage
@@ -121,11 +120,3 @@ def test_measurements_are_a_row_per_lesion_that_excel_reads():
 def test_dicom_of_another_file_is_refused_with_what_to_choose():
     with pytest.raises(UsageError, match=r"case12\.png: it is not a DICOM file\. Choose PNG or COCO"):
         files_of(result(*LESIONS), ["dicom"])
-
-
-def test_a_missing_package_and_an_unknown_format_are_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "nibabel", None)
-    with pytest.raises(MissingDependencyError, match=r"busi-unet\[nifti\]"):
-        files_of(result(), ["nifti"])
-    with pytest.raises(UsageError, match="png, csv, coco"):
-        files_of(result(), ["gif"])

@@ -3,7 +3,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
 from pypdf import PdfReader
 
 from busi_unet.imaging.measure import measure_lesions
@@ -71,13 +70,6 @@ def test_everything_is_on_the_page():
     assert len(reader.pages[0].images) == 2
 
 
-def test_pixels_are_said_to_be_pixels():
-    _, text = parsed(**inputs())
-    assert "6 × 9 px" in text and "54 px" in text and "≥ 10 px" in text
-    assert "The size of a pixel is not known" in text
-    assert "mm" not in text.replace("millimetres", "")
-
-
 def test_a_refusal_shows_no_probabilities():
     content = inputs(lesions=0)
     _, text = parsed(**content)
@@ -125,15 +117,3 @@ def test_markup_is_text_and_letters_beyond_ascii_are_kept():
     assert "Müller/größe ≤ 3 – “x”" in text
     _, text = parsed(**inputs() | {"model": "模 x"})
     assert "[U+6A21] x" in text
-
-
-def test_no_clock_is_read():
-    assert pdf_report(**inputs()) == pdf_report(**inputs())
-
-
-def test_the_overlay_keeps_its_colours():
-    content = inputs()
-    image = Image.new("RGB", (160, 120), (230, 159, 0))
-    reader, _ = parsed(**content | {"overlay": image})
-    shown = np.asarray(reader.pages[0].images[1].image.convert("RGB"))
-    assert (shown == (230, 159, 0)).all()

@@ -1,21 +1,15 @@
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes.dicom_files import dicom, region
 from PIL import Image, ImageDraw
 
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import UsageError
-from busi_unet.imaging.measure import measure_lesions
-from busi_unet.imaging.overlay import draw_overlay
 from busi_unet.inference.batch import predict_files
 from busi_unet.inference.predictor import Predictor
-from busi_unet.inference.run import JSON_LINES_NAME
-from busi_unet.inference.summary import summary_line, table_row, write_summary
-from busi_unet.io.decode import decode_image
-from busi_unet.io.find_images import ImageFile, find_images
+from busi_unet.inference.summary import summary_line, table_row
+from busi_unet.io.find_images import ImageFile
 
 
 class TestPredictFiles:
@@ -62,27 +56,6 @@ class TestPredictFiles:
         assert left <= 5 and top <= 133 and right >= 55 and bottom >= 140
         assert "bottom left" in summary_line(record)
 
-    def test_which_frame_of_a_clip_it_is_stands_in_every_output(self, predictor, files, tmp_path):
-        clip = np.stack([make_phantom("benign", seed=0, size=(64, 90)).image] * 3)
-        (tmp_path / "clip.dcm").write_bytes(dicom(clip, frames=3))
-        (record,) = predict_files(
-            predictor, [ImageFile(tmp_path / "clip.dcm", "clip.dcm", "clip")], tmp_path / "out"
-        )
-        write_summary([record], tmp_path / "out", model="tiny", date="2026-01-01")
-        written = [(tmp_path / "out" / name) for name in (JSON_LINES_NAME, "predictions.csv", "report.html")]
-        for text in (summary_line(record), *(path.read_text(encoding="utf-8") for path in written)):
-            assert "frame 1 of 3" in text
-
-    def test_several_lesions_are_numbered(self, predictor, files, tmp_path, monkeypatch):
-        mask = np.zeros((64, 90), dtype=bool)
-        mask[5:25, 5:35] = mask[40:60, 50:85] = True
-        found = replace(predictor.predict(files[0].path), mask=mask, measurements=measure_lesions(mask))
-        monkeypatch.setattr(Predictor, "interpret", lambda *args, **kwargs: found)
-        list(predict_files(predictor, files[:1], tmp_path / "out"))
-        drawn = np.asarray(Image.open(tmp_path / "out" / "a_overlay.jpg"))[:, -90:].astype(int)
-        numbers = abs(drawn - draw_overlay(decode_image(files[0].path), mask)).max(axis=2) > 100
-        assert numbers[5:25, 5:35].any() and numbers[40:60, 50:85].any()
-
     def test_one_bad_file_never_stops_the_rest(self, predictor, files, tmp_path):
         (tmp_path / "b.png").write_text("not an image")
         bad = ImageFile(tmp_path / "b.png", "b.png", "b")
@@ -128,10 +101,3 @@ class TestPredictFiles:
         list(predict_files(predictor, files[1:], tmp_path / "out", formats=("coco", "yolo", "csv")))
         with pytest.raises(UsageError, match="no format 'gif'"):
             next(predict_files(predictor, files, tmp_path / "out", formats=("gif",)))
-
-    def test_a_dicom_file_is_measured_in_millimetres(self, predictor, tmp_path):
-        path = tmp_path / "IM1"
-        pixels = make_phantom("malignant", seed=0, size=(64, 90)).image
-        path.write_bytes(dicom(pixels, SequenceOfUltrasoundRegions=[region((0, 0, 89, 63))]))
-        (found,) = predict_files(predictor, find_images([path], tmp_path), tmp_path / "out")
-        assert {lesion["unit"] for lesion in found["measurements"]} == {"mm"}

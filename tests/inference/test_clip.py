@@ -62,10 +62,6 @@ class TestReadFrames:
             np.testing.assert_array_equal(frame.pixels, alone.pixels)
             assert dataclasses.replace(frame, pixels=None) == dataclasses.replace(alone, pixels=None)
 
-    def test_one_image_is_a_clip_of_one(self):
-        (frame,) = decode.read_frames(PIXELS[0])
-        assert frame.frames == 1
-
     def test_an_absurd_number_of_frames_is_refused(self, monkeypatch):
         monkeypatch.setattr(decode, "MAX_FRAMES", 3)
         with pytest.raises(UsageError, match=r"has 4 frames; one run takes at most 3"):
@@ -115,11 +111,6 @@ class TestKeyFrame:
     def test_it_is_the_surest_of_those_that_stay_large(self, areas, normal, key):
         clip = rows(Clip(), areas, normal)
         assert clip.key_frame == clip.to_dict()["key_frame"] == key
-
-    def test_the_summary_names_frames(self):
-        told = rows(Clip(), (None, 20, 30), (None, 0.5, 0.4)).to_dict()
-        assert (told["frames"], told["analysed"], told["with_lesion"]) == (3, 2, 2)
-        assert (told["largest_area"], told["largest_area_unit"], told["largest_area_frame"]) == (30, "px", 3)
 
 
 def test_a_clip_gets_a_row_per_frame_its_key_frame_and_an_overlay_clip(predictor, file, tmp_path):

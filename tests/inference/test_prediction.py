@@ -1,4 +1,3 @@
-import dataclasses
 import json
 
 import numpy as np
@@ -35,20 +34,9 @@ def test_an_overlay_outlines_the_lesion(prediction):
     assert prediction.overlay(beside=True).size == (2 * 100 + 8, 60)
 
 
-def test_the_overlay_of_a_refused_image_is_marked(prediction):
-    refused = dataclasses.replace(prediction, refused=True, reasons=("It is odd.",))
-    assert (np.asarray(refused.overlay())[:5] != np.asarray(prediction.overlay())[:5]).any()
-
-
 def test_saved_files_hold_what_the_prediction_does(prediction, tmp_path):
     folder = prediction.save(tmp_path / "new" / "folder")
     assert sorted(path.name for path in folder.iterdir()) == ["mask.png", "overlay.png", "prediction.json"]
     np.testing.assert_array_equal(np.asarray(Image.open(folder / "mask.png")), prediction.mask * 255)
     saved = json.loads((folder / "prediction.json").read_text(encoding="utf-8"))
     assert saved == json.loads(json.dumps(prediction.to_dict()))
-
-
-def test_the_repr_is_one_short_line(prediction):
-    assert repr(prediction) == "<Prediction benign 0.70, 100×60, 1 lesion, flagged>"
-    none = dataclasses.replace(prediction, label=None, probabilities=None, refused=True, measurements=())
-    assert repr(none) == "<Prediction 100×60, 0 lesions, flagged, refused>"

@@ -1,7 +1,6 @@
 import dataclasses
 import json
 import socket
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from fakes.made_up import CASES, PIXELS, make_split
 from busi_unet.config import CONFIG_NAME, BoundaryBand, Calibration, Thresholds
 from busi_unet.data.phantom import make_phantom
 from busi_unet.data.torch_dataset import LesionDataset
-from busi_unet.errors import HubAccessError, IncompatibleModelError, UnreadableImageError, UsageError
+from busi_unet.errors import HubAccessError, IncompatibleModelError, UsageError
 from busi_unet.inference.predictor import BLANK, OUT_OF_DISTRIBUTION, Predictor
 from busi_unet.models.ood import fit_ood
 
@@ -82,16 +81,6 @@ def test_other_thresholds_have_no_boundary_band_and_their_own_malignant_threshol
     assert moved.boundary_band is None and moved.inner is None
 
 
-def test_threads_share_a_predictor(predictor):
-    images = [make_phantom("malignant", seed=seed, size=(64 + 8 * seed, 96)).image for seed in range(8)]
-    expected = [predictor.predict(image) for image in images]
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(predictor.predict, images))
-    for left, right in zip(expected, found, strict=True):
-        np.testing.assert_array_equal(left.mask, right.mask)
-        np.testing.assert_allclose(left.probability, right.probability, atol=1e-6)
-
-
 def test_training_and_serving_see_the_same_input(predictor):
     trained_on = LesionDataset(make_split(CASES[4:5]), predictor._preprocess, progress=False)[0]
     assert trained_on.image.numpy().tobytes() == predictor._preprocess(PIXELS[CASES[4][0]]).tobytes()
@@ -127,12 +116,6 @@ def test_a_refused_image_has_no_class_no_probabilities_and_no_mask(predictor):
     assert anyway.label in anyway.probabilities and anyway.mask.all()
 
 
-def test_probabilities_that_were_never_fitted_are_not_called_calibrated(predictor):
-    image = make_phantom("malignant", seed=1, size=(64, 80)).image
-    assert predictor.predict(image, anyway=True).calibrated is False
-    assert Predictor.from_pretrained().predict(image, anyway=True).calibrated is True
-
-
 def test_local_weights_never_touch_the_network(tiny_model, monkeypatch):
     monkeypatch.setattr(socket, "socket", lambda *_, **__: pytest.fail("a socket was opened"))
     Predictor.from_pretrained(tiny_model).predict(np.zeros((64, 64), np.uint8))
@@ -164,11 +147,6 @@ def test_a_path_that_reads_like_a_hub_id_is_said_to_be_no_folder(tmp_path, monke
         HubAccessError, match=r"^There is no folder runs/nix, and as a model of the Hub: The Hub"
     ):
         Predictor.from_pretrained("runs/nix")
-
-
-def test_a_bad_image_in_a_batch_is_named(predictor, tmp_path):
-    with pytest.raises(UnreadableImageError, match=r"absent\.png"):
-        predictor.predict_batch([np.zeros((64, 64), np.uint8), tmp_path / "absent.png"])
 
 
 @pytest.mark.parametrize("label", ["normal", "benign", "malignant"])

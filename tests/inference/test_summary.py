@@ -7,8 +7,6 @@ from busi_unet.imaging.measure import measure_lesions
 from busi_unet.inference.summary import (
     COLUMNS,
     FLAGGED,
-    count_by_outcome,
-    summary_line,
     table_row,
     write_summary,
 )
@@ -67,33 +65,6 @@ class TestTable:
         for column in ("label", "p_benign", "flagged", "lesions", "lesion_area_px", "mask"):
             assert refused[column] is None, column
         assert refused["remarks"].startswith("It is blank.")
-
-    def test_a_refused_image_analysed_anyway_is_marked(self):
-        row = table_row(record(refused=True, anyway=True))
-        assert (row["label"], row["refused"]) == ("benign", True)
-        assert row["remarks"].startswith("It is blank.")
-
-    def test_a_flag_and_the_prediction_set_are_told(self):
-        flagged = {**record(), "flagged": True}
-        row = table_row(flagged)
-        assert (row["flagged"], row["prediction_set"]) == (True, "benign malignant")
-        assert row["remarks"] == f"{FLAGGED} It is small."
-        assert FLAGGED in summary_line(flagged)
-        assert "90\u00a0% prediction set: benign, malignant." in summary_line(flagged)
-        malignant = {**flagged, "label": "malignant", "prediction_set": None}
-        assert FLAGGED in table_row(malignant)["remarks"]
-        assert "prediction set" not in summary_line(malignant)
-
-    def test_a_probability_is_rounded_once(self, tmp_path):
-        close = {**record(), "probabilities": {"normal": 0.12346, "benign": 0.87654, "malignant": 0.0}}
-        assert table_row(close)["p_normal"] == 0.12346
-        write_summary([close], tmp_path, model="m", date="today")
-        assert ",0.1235,0.8765,0.0," in (tmp_path / "predictions.csv").read_text(encoding="utf-8")
-
-    def test_counting(self):
-        records = [record(), record(), FAILED, record(refused=True)]
-        assert count_by_outcome(records) == "4 images: 2 benign, 1 not analysed, 1 that could not be used."
-        assert count_by_outcome([]) == "0 images."
 
 
 class TestSummary:

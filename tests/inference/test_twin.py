@@ -85,13 +85,6 @@ def test_a_runtime_that_cannot_be_had_is_named(tiny_model):
         Predictor.from_pretrained(tiny_model, runtime="onnx")
 
 
-def test_a_detector_that_does_not_fit_is_refused(embedded):
-    config = load_config(embedded)
-    save_config(embedded, replace(config, calibration=replace(config.calibration, ood_threshold=None)))
-    with pytest.raises(IncompatibleModelError, match=r"unknown tensor ood\."):
-        Predictor.from_pretrained(embedded, device="cpu")
-
-
 def test_threads_share_a_network():
     predictor = Predictor.from_pretrained(runtime="onnx")
     expected = [predictor.run([image])[0].probability for image in IMAGES]

@@ -1,5 +1,3 @@
-import csv
-
 import numpy as np
 import pytest
 from fakes.dicom_files import dicom
@@ -13,7 +11,6 @@ from busi_unet.inference.views import (
     group_by_folder,
     group_by_table,
     summarise_views,
-    write_views,
 )
 
 PIXELS = np.full((20, 24), 90, dtype=np.uint8)
@@ -58,11 +55,6 @@ def test_the_highest_probability_and_the_largest_sizes_come_with_their_images():
     assert "70\u00a0% (b), flagged" in line and "1 benign, 1 malignant, they differ" in line
 
 
-def test_views_that_agree():
-    told = summarise_views({"a": view(), "b": view()})
-    assert told["agree"] and told["classes"] == {"normal": 0, "benign": 2, "malignant": 0}
-
-
 def test_sizes_without_millimetres_are_never_compared_with_those_that_have_them():
     told = summarise_views({"a": view(size=40), "b": view(size=10, spacing=MM)})
     assert (told["area_image"], told["unit"]) == ("b", "mm")
@@ -77,13 +69,6 @@ def test_nothing_analysed_gives_no_values():
     assert describe_views(told)[-1] == "Not analysed: a, b."
     with pytest.raises(UsageError):
         summarise_views({})
-
-
-def test_a_table_and_lines_are_written(tmp_path):
-    write_views([summarise_views({"a": view(), "b": view()}, name="=1")], tmp_path)
-    with (tmp_path / "views.csv").open(encoding="utf-8-sig", newline="") as stream:
-        (row,) = csv.DictReader(stream)
-    assert (row["views"], row["images"], row["benign"], row["analysed"]) == ("'=1", "a | b", "2", "2")
 
 
 @pytest.mark.parametrize(

@@ -34,14 +34,6 @@ def test_a_loaded_model_computes_what_the_saved_one_did(tmp_path, architecture):
     assert torch.equal(outputs(again), outputs(loaded))
 
 
-def test_weights_take_two_bytes_each(tmp_path):
-    architecture = Architecture("plain", 16)
-    model = UNet(architecture)
-    save_model(tmp_path, model, ModelConfig(architecture=architecture))
-    count = sum(parameter.numel() for parameter in model.parameters())
-    assert (tmp_path / WEIGHTS_NAME).stat().st_size < 2.2 * count
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -76,18 +68,6 @@ def test_damaged_files_are_named(tiny_model):
     config.unlink()
     with pytest.raises(IncompatibleModelError, match=r"no config\.json"):
         load_model(tiny_model)
-
-
-def test_a_run_named_for_its_model_is_told_apart(tiny_model, tmp_path):
-    run = tmp_path / "run"
-    run.mkdir()
-    with pytest.raises(IncompatibleModelError) as nothing_there:
-        load_model(run)
-    assert "model/ of a run" in nothing_there.value.hint
-    tiny_model.rename(run / "model")
-    with pytest.raises(IncompatibleModelError) as of_a_run:
-        load_model(run)
-    assert of_a_run.value.hint == f"It is a run; name {run / 'model'}."
 
 
 def test_a_pickle_is_never_opened(tiny_model):

@@ -11,7 +11,6 @@ from busi_unet.config import (
     ModelConfig,
     Thresholds,
 )
-from busi_unet.data.published import CITATIONS
 from busi_unet.publish.model import Result, model_card
 
 DATA = {
@@ -53,37 +52,12 @@ def test_front_matter_is_read_back_by_the_hubs_own_parser(result):
     assert "roc_auc" not in data.metrics, "undefined here"
 
 
-def test_results_have_their_interval_protocol_and_command(result):
-    text = card(results=[result]).text
-    assert "0.612 | 0.551 to 0.673 | 20 |" in text
-    assert "0.150 (3 of 20)" in text
-    assert "| one | two |" in text and "| 0.735, 0.661 to 0.808 | 0.432, 0.389 to 0.475 |\n" in text
-    assert "| undefined | – | 20 |" in text
-    assert "2000 bootstrap resamples over groups, seed 7" in text
-    assert result.provenance["command"] in text
-
-
 def test_without_an_evaluation_there_is_no_result_anywhere():
     parsed = card()
     assert "There are none" in parsed.text
     assert parsed.data.eval_results is None
     assert "model-index" not in parsed.content
     assert "model_name" not in parsed.content
-
-
-def test_the_warnings_of_an_evaluation_are_told():
-    warned = Result.of(make_summary("a" * 64, warnings=["It saw these images."]))
-    assert "**It saw these images.**" in card(results=[warned]).text
-
-
-def test_sources_are_named_with_licence_and_citation_and_no_others():
-    text = card().text
-    for name, citation in CITATIONS.items():
-        assert (citation.citation in text) == (name in ("busbra", "breast"))
-    assert "clinic. Licence" in card(trained(data={**DATA, "sources": {"train": ["clinic"]}})).text
-    unrecorded = card(ModelConfig())
-    assert unrecorded.data.datasets is None
-    assert "Not recorded" in unrecorded.text
 
 
 def test_a_model_whose_folds_ignore_duplicates_is_marked():

@@ -1,7 +1,6 @@
 import pytest
 from huggingface_hub import DatasetCard
 
-from busi_unet.config import CLASS_NAMES
 from busi_unet.data.prepare import prepare
 from busi_unet.data.prepared import COLUMNS, load_prepared, split_hash
 from busi_unet.data.published import CITATIONS
@@ -32,17 +31,6 @@ def test_load_dataset_reads_it_back(prepared, tmp_path):
     ours = load_prepared(prepared)
     assert read["train"].features == ours["train"].features
     assert as_rows(read) == as_rows(ours)
-
-
-def test_the_card_counts_and_names_sources(prepared, tmp_path):
-    card = DatasetCard.load(build_dataset_folder(prepared, tmp_path / "out", repo_id="me/data") / "README.md")
-    test = load_prepared(prepared)["test"]
-    assert card.data.license == "unknown"
-    assert [entry["split"] for entry in card.data.configs[0]["data_files"]] == ["train", "validation", "test"]
-    counts = [sum(label == index for label in test["label"]) for index in range(len(CLASS_NAMES))]
-    row = " | ".join(map(str, (len(test), len(set(test["group"])), *counts)))
-    assert f"| test | {row} |" in card.text
-    assert split_hash(load_prepared(prepared)) in card.text
 
 
 def test_several_sources_are_published_private_and_pulled_as_they_are(hub, prepared, tmp_path):

@@ -2,10 +2,8 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from fakes.evaluations import make_summary
-from PIL import Image
 
 from busi_unet.config import EVALUATION_NAME
 from busi_unet.errors import IncompatibleModelError
@@ -57,16 +55,6 @@ def test_a_twin_travels_with_the_weights_that_it_was_made_from(tmp_path):
         file.write(b" ")
     with pytest.raises(IncompatibleModelError, match="busi-unet export"):
         build_model_folder(model, tmp_path / "stale", repo_id="someone/busi")
-
-
-def test_a_bare_model_folder_and_its_examples_beside_their_overlay(tiny_model, tmp_path):
-    output = build_model_folder(tiny_model, tmp_path / "out", repo_id="someone/busi")
-    assert paths(output) == ALWAYS
-    for label in ("normal", "benign", "malignant"):
-        pixels = np.asarray(Image.open(output / "examples" / f"{label}.png").convert("RGB"))
-        left, right = pixels[:, : pixels.shape[1] // 2 - 4], pixels[:, pixels.shape[1] // 2 + 4 :]
-        assert left.shape == right.shape
-        assert (left[..., 0] == left[..., 2]).all(), "the original is grey"
 
 
 def evaluations(model: Path) -> dict[str, dict]:

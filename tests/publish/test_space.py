@@ -5,8 +5,7 @@ import pytest
 from huggingface_hub import SpaceCard
 
 from busi_unet.errors import HubAccessError, UsageError
-from busi_unet.publish import space as module
-from busi_unet.publish.space import build_space_folder, deploy_space, package_files
+from busi_unet.publish.space import build_space_folder, deploy_space
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,13 +25,6 @@ def test_the_app_its_weights_and_no_training_code_are_sent(tmp_path):
     ]
 
 
-def test_hidden_files_and_caches_are_not_sent(tmp_path):
-    for name in ("app/page.py", "__pycache__/a.pyc", ".env", "app/.notes/a.py", "cli.py", "training/loop.py"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    assert package_files(tmp_path) == [tmp_path / "app" / "page.py"]
-
-
 def test_front_matter(tmp_path):
     card = SpaceCard.load(build_space_folder(tmp_path / "space", model="someone/busi") / "README.md")
     data = card.data.to_dict()
@@ -45,14 +37,6 @@ def test_front_matter(tmp_path):
     assert "Not a medical device" in card.text
     without = SpaceCard.load(build_space_folder(tmp_path / "without") / "README.md").data.to_dict()
     assert not {"models", "preload_from_hub"} & without.keys()
-
-
-def test_outside_a_clone_or_with_what_is_not_a_hub_id(tmp_path, monkeypatch):
-    with pytest.raises(UsageError, match="is not a Hub id"):
-        build_space_folder(tmp_path / "space", model="a/b c")
-    monkeypatch.setattr(module, "ROOT", tmp_path)
-    with pytest.raises(UsageError, match=r"has no app\.py, requirements\.txt, LICENSE"):
-        build_space_folder(tmp_path / "space")
 
 
 def test_deploying_again_removes_what_is_gone(hub, model_files):

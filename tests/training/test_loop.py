@@ -258,17 +258,6 @@ def test_a_full_disk_is_one_line_that_says_what_is_left(options, monkeypatch, fo
         train(options.replace(epochs=1))
 
 
-def test_checkpoints_within_an_epoch_come_as_often_as_told(options, monkeypatch):
-    saved = []
-    monkeypatch.setattr(
-        loop,
-        "save_checkpoint",
-        lambda _, parts: saved.append((parts["progress"].epoch, parts["progress"].step)),
-    )
-    train(options.replace(epochs=1, checkpoint_minutes=0))
-    assert saved == [*((0, step) for step in range(1, STEPS + 1)), (1, 0)]
-
-
 def test_another_fold_is_trained_as_if_it_had_been_prepared(options, phantom_root, tmp_path):
     from busi_unet.data.prepare import prepare
 

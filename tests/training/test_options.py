@@ -1,11 +1,8 @@
 import argparse
 import math
-import typing
-from pathlib import Path
 
 import pytest
 
-from busi_unet.data.augment import AUGMENTATIONS
 from busi_unet.errors import UsageError
 from busi_unet.training.options import QUICK, TrainOptions, add_options
 
@@ -26,18 +23,6 @@ def test_the_command_line_has_every_option_with_its_default():
 def test_quick_gives_way_to_what_is_given():
     quick = TrainOptions.from_arguments(parse("--quick", "--size", "192"))
     assert quick == TrainOptions(**QUICK | {"size": 192}) != TrainOptions()
-
-
-def test_every_augmentation_can_be_named():
-    assert set(typing.get_args(TrainOptions.model_fields["augment"].annotation)) == set(AUGMENTATIONS)
-
-
-def test_flags_reach_the_options():
-    arguments = parse("--size", "64", "--resume", "--learning-rate", "3e-4", "--output", "runs/x")
-    options = TrainOptions.from_arguments(arguments)
-    assert (options.size, options.resume, options.learning_rate) == (64, True, 3e-4)
-    assert options.output == Path("runs/x")
-    assert options.to_dict()["output"] == str(Path("runs/x"))
 
 
 def test_where_things_lie_is_no_part_of_the_recipe():

@@ -19,7 +19,6 @@ from busi_unet.training.run_folder import (
     open_run_folder,
     save_checkpoint,
     write_curves,
-    writing,
 )
 
 DATA = DatasetDict(train=make_split(CASES[:3]), validation=make_split(CASES[3:5]), test=make_split(CASES[5:]))
@@ -93,13 +92,6 @@ def test_a_failed_save_keeps_the_checkpoint_before(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_NAME]
     load_checkpoint(tmp_path, {"model": after})
     assert torch.equal(before.weight, after.weight)
-
-
-def test_before_the_first_checkpoint_there_is_nothing_to_resume(tmp_path):
-    expected = rf"{tmp_path} cannot be written .*No space.*no checkpoint"
-    with pytest.raises(TrainingError, match=expected) as caught, writing(tmp_path):
-        raise OSError(28, "No space left on device")
-    assert "--resume" not in str(caught.value)
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "other", "bit"])

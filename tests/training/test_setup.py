@@ -1,5 +1,4 @@
 import dataclasses
-import platform
 
 import pytest
 import torch
@@ -28,23 +27,6 @@ def on_cpu(monkeypatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     for state in (AcceleratorState, PartialState):  # They keep the precision of the first in a process.
         monkeypatch.setattr(state, "_shared_state", {})
-
-
-@pytest.mark.usefixtures("on_cpu")
-@pytest.mark.parametrize(
-    ("precision", "machine", "capability", "slow"),
-    [
-        ("bf16", "x86_64", "AVX2", True),
-        ("bf16", "x86_64", "AVX512", False),
-        ("bf16", "aarch64", "DEFAULT", False),
-        ("fp32", "x86_64", "AVX2", False),
-    ],
-)
-def test_a_cpu_that_only_emulates_bfloat16_is_said(monkeypatch, capsys, precision, machine, capability, slow):
-    monkeypatch.setattr(platform, "machine", lambda: machine)
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    build_accelerator(TrainOptions(precision=precision))
-    assert ("--precision fp32" in capsys.readouterr().err) == slow
 
 
 @pytest.mark.usefixtures("on_cpu")

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.readers import recognise
 from busi_unet.errors import DataLayoutError
 
 CATEGORIES = [{"id": 1, "name": "Benign"}, {"id": 2, "name": "malignant"}]
@@ -83,11 +82,3 @@ def test_outlines_of_another_size_and_images_that_are_missing_are_listed(folder,
     assert any("6.png" in line for line in caught.value.problems)
     assert any("0.png" in line and "outline" in line for line in caught.value.problems)
     assert any("an annotation" in line for line in caught.value.problems)
-
-
-def test_json_of_another_kind_is_not_coco(folder, scan):
-    (folder / "other.json").write_text('{"images": 3}')
-    assert recognise(folder) is None
-    write_coco(folder, [{"category_id": 1}])
-    with pytest.raises(DataLayoutError, match="not COCO JSON"):
-        scan(folder)

@@ -1,4 +1,3 @@
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +5,7 @@ import pytest
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.readers.own import OwnData, scan_own
-from busi_unet.errors import DataLayoutError, UsageError
+from busi_unet.errors import DataLayoutError
 
 
 @pytest.fixture
@@ -131,23 +130,6 @@ def test_a_table_that_could_be_read_in_two_ways_is_refused(clinic, line, said):
         header, rows = line, rows[:1]
     with pytest.raises(DataLayoutError, match=said):
         scan_own(OwnData(clinic / "images", None, table(clinic, header, *rows)))
-
-
-def test_a_damaged_workbook_is_refused(clinic):
-    with zipfile.ZipFile(clinic / "labels.xlsx", "w", zipfile.ZIP_DEFLATED) as book:
-        book.writestr("xl/worksheets/sheet1.xml", "<worksheet/>" * 50)
-    data = bytearray((clinic / "labels.xlsx").read_bytes())
-    data[56:60] = b"\xff" * 4
-    (clinic / "labels.xlsx").write_bytes(data)
-    with pytest.raises(DataLayoutError, match="cannot be read"):
-        scan_own(OwnData(clinic / "images", None, clinic / "labels.xlsx"))
-
-
-def test_folders_and_files_that_do_not_exist(tmp_path):
-    with pytest.raises(UsageError, match="--masks"):
-        scan_own(OwnData(masks=tmp_path))
-    with pytest.raises(UsageError, match="--images"):
-        scan_own(OwnData(images=tmp_path / "nowhere"))
 
 
 def test_masks_without_an_image_are_problems(clinic, prepared_rows):
