@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from fakes.hub_server import HubServer
+    from fakes.hub import FakeHub
 
 # huggingface_hub, datasets and gradio read these when they are imported: set them before any test module is.
 _CACHES = tempfile.TemporaryDirectory(prefix="busi-unet-tests-", ignore_cleanup_errors=True)
@@ -104,13 +103,12 @@ def prepared(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    """A Hub of its own for one test, empty; see `tests/fakes/hub_server.py` for what it can do.
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
+    """A Hub of its own for one test, empty; see `tests/fakes/hub.py` for what it can do.
 
-    The client of this process and of every subprocess talks to it, as the user "me", with a cache of its
-    own. Nothing sleeps in this process; `hub.waits` lists the seconds that would have been slept.
+    The client of this process talks to it, as the user "me", with a cache of its own. Nothing sleeps in this
+    process; `hub.waits` lists the seconds that would have been slept.
     """
-    from fakes.hub_server import serve_hub
+    from fakes.hub import fake_hub
 
-    with serve_hub(tmp_path / "hf_home", monkeypatch) as server:
-        yield server
+    return fake_hub(tmp_path / "hf_home", monkeypatch)

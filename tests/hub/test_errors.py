@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.hub_server import OTHER, READ, WRONG, HubServer, tamper
+from fakes.hub import OTHER, READ, WRONG, FakeHub, tamper
 from huggingface_hub import constants
 
 from busi_unet.errors import BusiUNetError, HubAccessError
 from busi_unet.hub import fetch_model, push_folder
 from busi_unet.hub.errors import hub_errors
 
-Break = Callable[[HubServer, pytest.MonkeyPatch], Any]
+Break = Callable[[FakeHub, pytest.MonkeyPatch], Any]
 
 
 def fails(method: str, path: str, status: int | None = None, **options: Any) -> Break:
@@ -21,7 +21,7 @@ def fails(method: str, path: str, status: int | None = None, **options: Any) -> 
 
 
 def private(token: str | None) -> Break:
-    def arrange(hub: HubServer, patch: pytest.MonkeyPatch) -> None:
+    def arrange(hub: FakeHub, patch: pytest.MonkeyPatch) -> None:
         hub.repo("me/busi").private = True
         hub.login(token)
 
@@ -32,11 +32,11 @@ def holds(files: dict[str, bytes]) -> Break:
     return lambda hub, patch: hub.put("me/busi", files)
 
 
-def no_network(hub: HubServer, patch: pytest.MonkeyPatch) -> None:
+def no_network(hub: FakeHub, patch: pytest.MonkeyPatch) -> None:
     hub.stop()
 
 
-def offline(hub: HubServer, patch: pytest.MonkeyPatch) -> None:
+def offline(hub: FakeHub, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(constants, "HF_HUB_OFFLINE", True)
 
 
@@ -76,7 +76,7 @@ def one_line(caught: pytest.ExceptionInfo[BusiUNetError]) -> str:
 
 @pytest.mark.parametrize(("arrange", "says"), PULL.values(), ids=PULL)
 def test_a_pull_that_fails_says_why_in_one_line(
-    hub: HubServer, published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, arrange: Break, says: str
+    hub: FakeHub, published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, arrange: Break, says: str
 ):
     arrange(hub, monkeypatch)
     with pytest.raises(HubAccessError) as caught:
@@ -86,7 +86,7 @@ def test_a_pull_that_fails_says_why_in_one_line(
 
 @pytest.mark.parametrize(("arrange", "says"), PUSH.values(), ids=PUSH)
 def test_a_push_that_fails_says_why_in_one_line_and_leaves_the_folder(
-    hub: HubServer, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, arrange: Break, says: str
+    hub: FakeHub, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, arrange: Break, says: str
 ):
     before = {path: path.read_bytes() for path in tiny_model.iterdir()}
     arrange(hub, monkeypatch)
@@ -96,7 +96,7 @@ def test_a_push_that_fails_says_why_in_one_line_and_leaves_the_folder(
     assert {path: path.read_bytes() for path in tiny_model.iterdir()} == before
 
 
-def test_a_revision_that_does_not_exist(hub: HubServer, published: dict[str, bytes]):
+def test_a_revision_that_does_not_exist(hub: FakeHub, published: dict[str, bytes]):
     with pytest.raises(HubAccessError, match="no branch, tag or commit 'v9'"):
         fetch_model("me/busi", revision="v9")
 

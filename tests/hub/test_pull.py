@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes.hub_server import OTHER, HubServer, tamper
+from fakes.hub import OTHER, FakeHub, tamper
 
 from busi_unet.config import EVALUATION_NAME
 from busi_unet.errors import HubAccessError, UsageError
@@ -15,11 +15,11 @@ from busi_unet.inference.predictor import Predictor
 IMAGE = np.random.default_rng(0).integers(0, 255, (50, 70), dtype=np.uint8)
 
 
-def downloads(hub: HubServer) -> list[str]:
+def downloads(hub: FakeHub) -> list[str]:
     return [line for line in hub.requests if "/resolve/" in line]
 
 
-def test_what_was_pushed_and_pulled_gives_the_same_outputs_bit_for_bit(hub: HubServer, tiny_model: Path):
+def test_what_was_pushed_and_pulled_gives_the_same_outputs_bit_for_bit(hub: FakeHub, tiny_model: Path):
     push_folder(tiny_model, "me/busi", message="First")
 
     pulled = Predictor.from_pretrained("me/busi").run([IMAGE])[0]
@@ -29,7 +29,7 @@ def test_what_was_pushed_and_pulled_gives_the_same_outputs_bit_for_bit(hub: HubS
     assert np.array_equal(pulled.class_logits, local.class_logits)
 
 
-def test_only_the_files_of_a_model_are_downloaded(hub: HubServer, published: dict[str, bytes]):
+def test_only_the_files_of_a_model_are_downloaded(hub: FakeHub, published: dict[str, bytes]):
     results = {EVALUATION_NAME: b'{"groups": 1}'}
     hub.put(
         "me/busi", {**published, **results, "README.md": b"x", "evil.pkl": b"x", "sub/config.json": b"{}"}
@@ -42,7 +42,7 @@ def test_only_the_files_of_a_model_are_downloaded(hub: HubServer, published: dic
 
 
 def test_what_is_cached_is_not_downloaded_again_and_serves_without_a_network(
-    hub: HubServer, published: dict[str, bytes]
+    hub: FakeHub, published: dict[str, bytes]
 ):
     folder = fetch_model("me/busi")
     hub.requests.clear()
@@ -54,7 +54,7 @@ def test_what_is_cached_is_not_downloaded_again_and_serves_without_a_network(
     assert hub.waits == []
 
 
-def test_offline_the_hub_is_not_asked(hub: HubServer, published: dict[str, bytes], monkeypatch, caplog):
+def test_offline_the_hub_is_not_asked(hub: FakeHub, published: dict[str, bytes], monkeypatch, caplog):
     folder = fetch_model("me/busi")
     hub.requests.clear()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -66,7 +66,7 @@ def test_offline_the_hub_is_not_asked(hub: HubServer, published: dict[str, bytes
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"drop": "start"}])
 def test_the_cache_serves_while_the_hub_fails_and_the_log_says_so(
-    hub: HubServer, published: dict[str, bytes], fault: dict, caplog
+    hub: FakeHub, published: dict[str, bytes], fault: dict, caplog
 ):
     folder = fetch_model("me/busi")
     hub.fail("*", ".", times=99, **fault)
@@ -76,7 +76,7 @@ def test_the_cache_serves_while_the_hub_fails_and_the_log_says_so(
     assert hub.waits == [1, 2]
 
 
-def test_the_cache_of_a_data_set(hub: HubServer, caplog):
+def test_the_cache_of_a_data_set(hub: FakeHub, caplog):
     hub.put("me/data", {"a.png": b"x", "notes.pkl": b"y"}, repo_type="dataset")
     folder = fetch_dataset("me/data", patterns=["*.png"])
     assert [path.name for path in folder.iterdir()] == ["a.png"]
@@ -89,20 +89,20 @@ def test_the_cache_of_a_data_set(hub: HubServer, caplog):
 
 
 @pytest.mark.parametrize("path", ["/api/models/", "/resolve/"])
-def test_a_passing_fault_only_costs_time(hub: HubServer, published: dict[str, bytes], path: str):
+def test_a_passing_fault_only_costs_time(hub: FakeHub, published: dict[str, bytes], path: str):
     hub.fail("GET", path, 429, times=2, headers={"Retry-After": "7"})
     assert (fetch_model("me/busi") / "model.safetensors").read_bytes() == published["model.safetensors"]
     assert min(hub.waits) >= 7
 
 
-def test_the_app_does_not_wait_for_a_minute(hub: HubServer, published: dict[str, bytes]):
+def test_the_app_does_not_wait_for_a_minute(hub: FakeHub, published: dict[str, bytes]):
     hub.fail("GET", "/api/", 429, times=99, headers={"Retry-After": "60"})
     with pytest.raises(HubAccessError, match="busy"):
         fetch_model("me/busi")
     assert hub.waits == []
 
 
-def test_the_cache_does_not_hide_that_access_was_withdrawn(hub: HubServer, published: dict[str, bytes]):
+def test_the_cache_does_not_hide_that_access_was_withdrawn(hub: FakeHub, published: dict[str, bytes]):
     fetch_model("me/busi")
     hub.repo("me/busi").private = True
     hub.login(OTHER)
@@ -111,7 +111,7 @@ def test_the_cache_does_not_hide_that_access_was_withdrawn(hub: HubServer, publi
         fetch_model("me/busi")
 
 
-def test_revisions(hub: HubServer, published: dict[str, bytes]):
+def test_revisions(hub: FakeHub, published: dict[str, bytes]):
     first = hub.repo("me/busi").commits[-1].sha
     hub.repo("me/busi").branches["v1/stable"] = first
     changed = json.dumps(json.loads(published["config.json"])).encode()
@@ -124,13 +124,13 @@ def test_revisions(hub: HubServer, published: dict[str, bytes]):
 
 
 @pytest.mark.parametrize("spoil", [tamper, lambda body: body[:1000]], ids=["wrong bytes", "interrupted"])
-def test_a_damaged_download_is_repeated(hub: HubServer, published: dict[str, bytes], spoil):
+def test_a_damaged_download_is_repeated(hub: FakeHub, published: dict[str, bytes], spoil):
     hub.fail("GET", "/resolve/.*safetensors", spoil=spoil)
     assert (fetch_model("me/busi") / "model.safetensors").read_bytes() == published["model.safetensors"]
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-def test_a_damaged_cache_is_replaced(hub: HubServer, published: dict[str, bytes], name: str):
+def test_a_damaged_cache_is_replaced(hub: FakeHub, published: dict[str, bytes], name: str):
     cached = fetch_model("me/busi") / name
     cached.write_bytes(tamper(cached.read_bytes()))
 

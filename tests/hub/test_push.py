@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fakes.hub_server import READ, WRITE, HubServer
+from fakes.hub import READ, WRITE, FakeHub
 
 from busi_unet.errors import BusiUNetError, HubAccessError, UsageError
 from busi_unet.hub import PushResult, check_push, push_folder
@@ -18,12 +18,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.*")}
 
 
-def pushed_commits(hub: HubServer) -> int:
+def pushed_commits(hub: FakeHub) -> int:
     """Return the commits after the one that every repository starts with."""
     return len(hub.repo("me/busi").commits) - 1
 
 
-def test_the_folder_goes_up_in_one_commit(hub: HubServer, tiny_model: Path, push):
+def test_the_folder_goes_up_in_one_commit(hub: FakeHub, tiny_model: Path, push):
     (tiny_model / "examples").mkdir()
     (tiny_model / "examples" / "benign.png").write_bytes(b"not really an image")
 
@@ -37,7 +37,7 @@ def test_the_folder_goes_up_in_one_commit(hub: HubServer, tiny_model: Path, push
     assert sent == contents(tiny_model)
 
 
-def test_a_new_repository_is_private_where_told_and_keeps_that(hub: HubServer, push):
+def test_a_new_repository_is_private_where_told_and_keeps_that(hub: FakeHub, push):
     push(private=True)
     push()
     assert hub.repo("me/busi").private
@@ -45,14 +45,14 @@ def test_a_new_repository_is_private_where_told_and_keeps_that(hub: HubServer, p
     assert not hub.repo("me/busi", "dataset").private
 
 
-def test_a_branch_is_created_where_missing(hub: HubServer, push):
+def test_a_branch_is_created_where_missing(hub: FakeHub, push):
     for _ in range(2):
         push(revision="v1/stable")
     assert "model.safetensors" in hub.files("me/busi", "v1/stable")
     assert "model.safetensors" not in hub.files("me/busi")
 
 
-def test_a_failed_push_is_resumed_without_sending_files_again(hub: HubServer, push):
+def test_a_failed_push_is_resumed_without_sending_files_again(hub: FakeHub, push):
     hub.fail("POST", "/commit/", 403)
     with pytest.raises(HubAccessError):
         push()
@@ -65,7 +65,7 @@ def test_a_failed_push_is_resumed_without_sending_files_again(hub: HubServer, pu
 
 
 def test_files_that_are_gone_here_are_deleted_there_where_a_pattern_says_so(
-    hub: HubServer, tiny_model: Path, push
+    hub: FakeHub, tiny_model: Path, push
 ):
     hub.put("me/busi", {".gitattributes": b"", "old.png": b"1", "notes.md": b"2", "config.json": b"3"})
 
@@ -86,7 +86,7 @@ def test_files_that_are_gone_here_are_deleted_there_where_a_pattern_says_so(
     ],
 )
 def test_a_passing_fault_anywhere_only_costs_time(
-    hub: HubServer, tiny_model: Path, push, path: str, fault: dict
+    hub: FakeHub, tiny_model: Path, push, path: str, fault: dict
 ):
     hub.put("me/busi", {"old.png": b"1"}, repo_type="space")
     hub.fail("*", path, times=2, **fault)
@@ -106,13 +106,13 @@ def test_a_passing_fault_anywhere_only_costs_time(
     assert min(hub.waits) >= (7 if "headers" in fault else 1)
 
 
-def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub: HubServer, push):
+def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub: FakeHub, push):
     hub.fail("POST", "/commit/", drop="answer")
     assert push().commit == hub.repo("me/busi").commits[-1].sha
     assert pushed_commits(hub) == 1
 
 
-def test_waits_grow_and_end(hub: HubServer, push):
+def test_waits_grow_and_end(hub: FakeHub, push):
     hub.fail("POST", "/create", 503, times=99)
     with pytest.raises(HubAccessError):
         push()
@@ -123,7 +123,7 @@ def test_waits_grow_and_end(hub: HubServer, push):
     ("token", "repo_id"), [(None, "me/busi"), (READ, "me/busi"), (WRITE, "someone/busi")]
 )
 def test_a_token_that_may_not_write_is_refused_before_anything_is_made(
-    hub: HubServer, token: str | None, repo_id: str
+    hub: FakeHub, token: str | None, repo_id: str
 ):
     hub.login(token)
     with pytest.raises(BusiUNetError, match="Nothing was sent"):
@@ -132,7 +132,7 @@ def test_a_token_that_may_not_write_is_refused_before_anything_is_made(
     assert not [line for line in hub.requests if line.startswith("POST")]
 
 
-def test_a_public_repository_gets_no_private_files(hub: HubServer, push):
+def test_a_public_repository_gets_no_private_files(hub: FakeHub, push):
     hub.put("me/busi", {"README.md": b""}, repo_type="dataset")
     for refuse in (push, lambda **options: check_push("me/busi", **options)):
         with pytest.raises(UsageError, match="data set me/busi is public, not private"):
@@ -140,7 +140,7 @@ def test_a_public_repository_gets_no_private_files(hub: HubServer, push):
     assert hub.files("me/busi", repo_type="dataset").keys() == {"README.md"}
 
 
-def test_a_space_whose_variables_cannot_be_set_gets_no_files(hub: HubServer, push):
+def test_a_space_whose_variables_cannot_be_set_gets_no_files(hub: FakeHub, push):
     hub.fail("POST", "/variables", 403)
     with pytest.raises(HubAccessError, match=r"the Space me/busi \(403\)"):
         push(repo_type="space", space_variables={"A": "1"})
