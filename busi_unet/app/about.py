@@ -24,12 +24,7 @@ _CSS = Path(__file__).with_name("about.css").read_text(encoding="utf-8")
 
 
 def build_about_tab(model: Callable[[], ModelInUse], tab: gr.Tab) -> None:
-    """Build the tab inside the caller's `gr.Tab`; it has no public event.
-
-    Args:
-        model: gives the weights in use; called when the tab is first opened, not before.
-        tab: the tab that it stands in.
-    """
+    """Build the tab inside the caller's `gr.Tab`; the model is asked for when it is opened, not before."""
 
     @shown_errors()
     def show() -> str:

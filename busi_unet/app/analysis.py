@@ -127,13 +127,8 @@ class Analysis:
         if self.threshold is not None:
             # Whoever moves the threshold wants to see what it does, also where the model would draw nothing.
             thresholds = replace(predictor.config.thresholds, mask=self.threshold, lesion=0.0)
-        prediction = predictor.interpret(
-            self.image,
-            self.raw,
-            spacing_mm=self.typed_mm,
-            thresholds=thresholds,
-            anyway=self.anyway,
-        )
+        settings = {"spacing_mm": self.typed_mm, "thresholds": thresholds, "anyway": self.anyway}
+        prediction = predictor.interpret(self.image, self.raw, **settings)
         if self.corrected is None:
             return prediction
         measurements, remarks = measure_image(self.corrected.mask, self.image, self.typed_mm)
@@ -178,9 +173,17 @@ def draw(prediction: Prediction, look: Look) -> Image.Image:
         UsageError: an unknown colour, or an opacity outside 0 to 1.
     """
     if look.view in _MAPS and prediction.label is not None:
-        values, low, high = _map(prediction, look.view)
+        low, high = 0.0, 1.0
+        if look.view == _UNCERTAINTY:
+            values = prediction.uncertainty
+        elif look.view == _PROBABILITY:
+            values = prediction.probability
+        else:
+            values = prediction.class_activation_map
+            low, high = float(values.min()), float(values.max())
         # At the opacity of a tint a map of colours would hardly be seen.
         opacity = min(1.0, 0.25 + look.opacity)
+        high = high if high > low else low + 1.0
         heatmap = draw_heatmap(prediction.image, values, low=low, high=high, opacity=opacity)
         image = draw_overlay(np.asarray(heatmap), prediction.mask, color=look.color, opacity=0)
     elif look.view == _BAND and prediction.boundary_band is not None:
@@ -207,17 +210,6 @@ def mark(image: Image.Image, corner: tuple[float, float] | None) -> Image.Image:
         for line in ((column - arm, row, column + arm, row), (column, row - arm, column, row + arm)):
             pen.line(line, fill="white", width=max(1, round(arm / 6)))
     return image
-
-
-def _map(prediction: Prediction, view: str) -> tuple[np.ndarray, float, float]:
-    """Return what a view colours, and its lowest and highest value."""
-    if view == _UNCERTAINTY:
-        return prediction.uncertainty, 0.0, 1.0
-    if view == _PROBABILITY:
-        return prediction.probability, 0.0, 1.0
-    activation = prediction.class_activation_map
-    low, high = float(activation.min()), float(activation.max())
-    return activation, low, high if high > low else low + 1.0
 
 
 def measurement_row(number: int, lesion: Lesion) -> list[Any]:

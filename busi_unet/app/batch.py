@@ -18,7 +18,7 @@ from busi_unet.app import text
 from busi_unet.app.answers import answer_folder, cache_folder, shown_errors
 from busi_unet.app.image_parts import formats_to_choose
 from busi_unet.app.model import ModelInUse
-from busi_unet.app.views import Views, nothing, offer
+from busi_unet.app.views import Views, offer
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
 from busi_unet.inference.batch import predict_files
@@ -60,13 +60,10 @@ class BatchAnswer(NamedTuple):
 
 
 class BatchHandlers:
-    """The functions behind the tab.
-
-    Args:
-        model: gives the weights in use; called when the first batch runs, not before.
-    """
+    """The functions behind the tab."""
 
     def __init__(self, model: Callable[[], ModelInUse]) -> None:
+        # Asked when the first batch runs, not before.
         self._model = model
         self._cancelled: set[str | None] = set()
 
@@ -162,14 +159,7 @@ class BatchHandlers:
 
 
 def build_batch_tab(model: Callable[[], ModelInUse]) -> tuple[gr.Dataframe, gr.File]:
-    """Build the tab inside the caller's `gr.Tab`; its one public event is `/predict_many`.
-
-    Args:
-        model: gives the weights in use; called when the first batch runs, not before.
-
-    Returns:
-        The table and the files that it is of.
-    """
+    """Build the tab inside the caller's `gr.Tab`, public event `/predict_many`; return table and files."""
     handlers = BatchHandlers(model)
     images, formats, buttons, answer, views = _lay_out()
     start, cancel, _, shown = buttons
@@ -179,7 +169,7 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> tuple[gr.Dataframe, gr.F
     private = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     begun = start.click(handlers.begin, outputs=status, **private)
     begun.then(lambda: _active(False, True, False), outputs=buttons, **private)
-    begun.then(nothing, outputs=views.outputs, **private)
+    begun.then(lambda: offer([]), outputs=views.outputs, **private)
     done = begun.then(
         handlers.predict_many,
         [images, formats],
@@ -200,7 +190,7 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> tuple[gr.Dataframe, gr.F
     cancel.click(handlers.cancel, outputs=status, **private)
     images.clear(lambda: BatchAnswer(None, _table([]), _INVITATION, []), outputs=answer, **private)
     images.clear(lambda: _active(True, False, False), outputs=buttons, **private)
-    images.clear(nothing, outputs=views.outputs, **private)
+    images.clear(lambda: offer([]), outputs=views.outputs, **private)
     return table, images
 
 

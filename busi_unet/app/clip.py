@@ -41,13 +41,7 @@ class _ReplacedError(Exception):
 
 @dataclass
 class ClipRun:
-    """A run over all frames.
-
-    Attributes:
-        file: number of the event that set the file, see `newest.py`.
-        cancelled: whether the visitor wants no more frames.
-        answer: what the page shows in the end.
-    """
+    """A run over all frames of a file, named by the event that set it (see `newest.py`), and its answer."""
 
     file: int
     cancelled: bool = False
@@ -55,11 +49,7 @@ class ClipRun:
 
 
 class ClipHandlers:
-    """The functions behind it; what they answer names components of `CLIP`.
-
-    Args:
-        model: gives the weights in use.
-    """
+    """The functions behind it; what they answer names components of `CLIP`."""
 
     def __init__(self, model: Callable[[], ModelInUse]) -> None:
         self._model = model
@@ -81,11 +71,7 @@ class ClipHandlers:
     ) -> Iterator[str]:
         """Analyse the frames of the file, and yield how far it is; stop when another file is the newest.
 
-        Args:
-            newest: of the page.
-            run: as `begin` made it.
-            path: of the file.
-            kept: the frame that is shown; its pixel size and its "analyse anyway" count for all.
+        Pixel size and "analyse anyway" of the frame that is shown count for all.
         """
         if run is None or run.answer or run.file != newest.file or path is None:
             return
@@ -185,13 +171,7 @@ def no_clip() -> dict[str, Any]:
 
 
 def offer_clip(frames: int, file: int, *, in_box: bool) -> dict[str, Any]:
-    """Return a page that says that one frame alone is analysed, and offers the others where it can.
-
-    Args:
-        frames: of the file.
-        file: number of the event that set it.
-        in_box: whether the file is at hand.
-    """
+    """Return a page that says that one frame alone is analysed, and offers the others of a file at hand."""
     if frames == 1:
         return no_clip()
     told = f"One frame of {frames:,} is analysed, the others are not."

@@ -45,16 +45,7 @@ _FORGOTTEN: Answer = {
 
 
 class PublicAnswer(NamedTuple):
-    """What a program is answered with, in this order.
-
-    Attributes:
-        overlay: path of a PNG, RGB, the size of the image, with the lesions drawn over it.
-        probabilities: per class; None where the image is refused.
-        report: JSON-ready, with the weights in use.
-        findings: Markdown.
-        mask: path of a PNG, grey, the size of the image: 255 is lesion, 0 is not; None where refused.
-        contours: per lesion the corners [x, y] of its outline, see `trace_contours`; None where refused.
-    """
+    """What a program is answered with, in this order; `ImageHandlers.predict` tells what each is."""
 
     overlay: str
     probabilities: dict[str, float] | None
@@ -149,12 +140,7 @@ def _original(analysis: Analysis) -> str:
 
 
 def nothing_drawn(*sentences: str, headline: str = "") -> Answer:
-    """Return a page that shows no result, so that none stays beside an image it does not belong to.
-
-    Args:
-        sentences: that stand in the place of the verdict.
-        headline: above them, of an image that cannot be used.
-    """
+    """Return a page with sentences, such as an error, where the result of another image was."""
     return {
         **dict.fromkeys(("overlay", "report", "agreement_image")),
         "legend": "",
@@ -269,7 +255,8 @@ def write_downloads(analysis: Analysis, model: ModelInUse, formats: Sequence[str
 
     prediction = analysis.predict(model.predictor)
     agreement = analysis.compare(prediction)
-    calibration = model.predictor.config.calibration
+    config = model.predictor.config
+    told = (prediction, config.thresholds.malignant, model.benign_flagged)
     compared = agreement_in_words(analysis, agreement).replace("**", "").split("\n\n")
     overlay = draw(prediction, analysis.look)
     values = report(analysis, model, prediction, agreement)
@@ -279,59 +266,47 @@ def write_downloads(analysis: Analysis, model: ModelInUse, formats: Sequence[str
     printed = pdf_report(
         name=text.image_name(analysis.source_name, analysis.image.index, analysis.image.frames),
         headline=text.headline(prediction),
-        explanation=_explanation(prediction, model),
+        # What to press helps on the page alone.
+        explanation=prediction.reasons if prediction.label is None else text.explain(*told),
         prediction=prediction,
         overlay=overlay,
         corrected=analysis.corrected is not None,
         model=model.origin_line(),
         date=today,
-        summary=[*filter(None, [text.describe_set(prediction, calibration)]), *notes(analysis, prediction)],
+        summary=[
+            *filter(None, [text.describe_set(prediction, config.calibration)]),
+            *notes(analysis, prediction),
+        ],
         comparison=[line for line in compared if line and line != text.AGREEMENT_LEGEND],
         warnings=[*prediction.remarks, *values["warnings"]],
     )
     files = {
         f"{analysis.file_name}_overlay.png": stream.getvalue(),
-        f"{analysis.file_name}_result.json": (
-            json.dumps({**values, "date": today}, indent=2) + "\n"
-        ).encode(),
+        f"{analysis.file_name}_result.json": f"{json.dumps({**values, 'date': today}, indent=2)}\n".encode(),
         f"{analysis.file_name}_report.pdf": printed,
     }
     if prediction.label is not None:
-        files |= files_of(_result(analysis, model, prediction), formats)
+        result = Result(
+            analysis.file_name,
+            analysis.source_name,
+            prediction,
+            analysis.image,
+            analysis.source,
+            model.origin_line(),
+            corrected=analysis.corrected is not None,
+        )
+        files |= files_of(result, formats)
     folder = answer_folder()
     for name, content in files.items():
         (folder / name).write_bytes(content)
     return [str(folder / name) for name in files]
 
 
-def _explanation(prediction: Prediction, model: ModelInUse) -> Sequence[str]:
-    if prediction.label is None:
-        return prediction.reasons
-    return text.explain(prediction, model.predictor.config.thresholds.malignant, model.benign_flagged)
-
-
-def _result(analysis: Analysis, model: ModelInUse, prediction: Prediction) -> Result:
-    return Result(
-        analysis.file_name,
-        analysis.source_name,
-        prediction,
-        analysis.image,
-        analysis.source,
-        model.origin_line(),
-        corrected=analysis.corrected is not None,
-    )
-
-
 def write_training_pair(analysis: Analysis, model: ModelInUse, label: str | None) -> str:
     """Write a zip with `LABEL/NAME.png` and `LABEL/NAME_mask.png`, laid out as BUSI is; return its path.
 
-    Args:
-        analysis: of the image; its name is that of the files.
-        model: that it was made with.
-        label: one of `CLASS_NAMES`.
-
     Raises:
-        UsageError: no such class.
+        UsageError: the label is none of `CLASS_NAMES`.
     """
     if label not in CLASS_NAMES:
         raise UsageError(text.NO_PAIR_CLASS, f"Choose {', '.join(CLASS_NAMES)}.")
@@ -355,13 +330,5 @@ def card(
     bars: Sequence[tuple[str, str, str]] = (),
 ) -> str:
     """Return the verdict as HTML; every text is escaped."""
-    return render(
-        "verdict.html",
-        kind=kind,
-        headline=headline,
-        lines=lines,
-        name=name,
-        flagged=flagged,
-        bars=bars,
-        label=text.PROBABILITIES,
-    )
+    shown = {"kind": kind, "headline": headline, "lines": lines, "name": name, "flagged": flagged}
+    return render("verdict.html", **shown, bars=bars, label=text.PROBABILITIES)

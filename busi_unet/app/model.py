@@ -102,11 +102,7 @@ class OneThread:
 
 
 class LazyModel:
-    """The weights in use, loaded once, when they are first asked for.
-
-    Args:
-        requested: as for `load_predictor`.
-    """
+    """The weights in use, loaded once, when they are first asked for."""
 
     def __init__(self, requested: str | None = None) -> None:
         self._requested = requested

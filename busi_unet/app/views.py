@@ -43,7 +43,7 @@ class Views:
 
     @property
     def outputs(self) -> list[Any]:
-        """What `offer` and `nothing` answer."""
+        """What `offer` answers."""
         return [self.panel, self.chosen, self.shown, self.files]
 
     def bind(self, images: gr.File, archive: gr.DownloadButton, limits: Mapping[str, Any]) -> None:
@@ -71,22 +71,10 @@ def offer(rows: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
     return gr.Accordion(visible=len(rows) > 1), gr.Dropdown(choices=choices, value=None), "", _no_files()
 
 
-def nothing() -> tuple[Any, ...]:
-    """Return the panel where there are no rows."""
-    return offer([])
-
-
 def summarise_rows(
     chosen: Sequence[int] | None, paths: list[str] | None, archive: str | None, limits: Mapping[str, Any]
 ) -> tuple[str, Any]:
-    """Summarise rows of a batch.
-
-    Args:
-        chosen: their numbers; where there is none, also of an untouched field (None), DICOM files are
-            grouped by patient and examination.
-        paths: the files of the batch.
-        archive: its results.
-        limits: as for `find_images`.
+    """Summarise rows of a batch, by their numbers; without any, DICOM files by patient and examination.
 
     Returns:
         The summaries as HTML, and the component with their files.
@@ -141,18 +129,8 @@ def _card(summary: Mapping[str, Any]) -> str:
     if summary["p_malignant"] is None:
         return card("refused", text.NOT_ANALYSED, sentences, name=images)
     agreed = next(iter(summary["labels"].values())) if summary["agree"] else "mixed"
-    headline = _headline(summary)
-    kind = "malignant" if summary["flagged"] else agreed
+    kind, headline = "malignant" if summary["flagged"] else agreed, sentences.pop(0).rstrip(".")
     return card(kind, headline, sentences, name=images, flagged=summary["flagged"])
-
-
-def _headline(summary: Mapping[str, Any]) -> str:
-    share, flag = text.percent(summary["p_malignant"]), ", flagged" if summary["flagged"] else ""
-    if not summary["unit"]:
-        return f"Malignant up to {share}{flag} · no lesion outlined"
-    digits = 1 if summary["unit"] == "mm" else 0
-    sizes = " × ".join(f"{summary[name]:,.{digits}f}" for name in ("longest_diameter", "perpendicular"))
-    return f"Malignant up to {share}{flag} · largest {sizes} {summary['unit']}"
 
 
 def _no_files() -> gr.File:

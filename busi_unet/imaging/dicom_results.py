@@ -36,7 +36,6 @@ _SPATIAL = (
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 )
 _NAME = "busi_unet"
-_DESCRIPTION = "busi_unet, research use only"
 _CLASSIFICATION = Code("278201002", "SCT", "Classification")
 _CLASSES = {"normal": codes.SCT.Normal, "benign": codes.SCT.Benign, "malignant": codes.SCT.Malignant}
 _PIXELS = Code("{pixels}", "UCUM", "pixels")
@@ -91,7 +90,8 @@ def _segmentation(result: Result, header: Dataset) -> hd.seg.Segmentation:
     regions, _ = label_regions(result.prediction.mask)
     numbered = np.zeros(regions.shape, np.uint8)
     for number, lesion in enumerate(lesions, start=1):
-        numbered[regions == regions[_pixel(lesion)]] = number
+        x, y = map(int, lesion.deepest)
+        numbered[regions == regions[y, x]] = number
     segmentation = hd.seg.Segmentation(
         source_images=[source],
         pixel_array=numbered,
@@ -100,9 +100,7 @@ def _segmentation(result: Result, header: Dataset) -> hd.seg.Segmentation:
         series_number=901,
         content_label="LESIONS",
         content_description=f"Lesions of {_frame_name(result)}",
-        content_qualification=hd.ContentQualificationValues.RESEARCH,
-        **_instance(),
-        **_equipment(),
+        **_common(),
     )
     # Not known, and has to be said.
     segmentation.PatientOrientation = None
@@ -166,9 +164,7 @@ def _report(result: Result, header: Dataset, segmentation: Dataset | None) -> hd
         content=report,
         series_number=902,
         is_complete=True,
-        content_qualification=hd.ContentQualificationValues.RESEARCH,
-        **_instance(),
-        **_equipment(),
+        **_common(),
     )
 
 
@@ -239,22 +235,17 @@ def _frame_name(result: Result) -> str:
     return f"frame {image.index + 1} of {image.frames}" if image.frames > 1 else "the image"
 
 
-def _pixel(lesion: Lesion) -> tuple[int, int]:
-    x, y = lesion.deepest
-    return int(y), int(x)
-
-
-def _instance() -> dict[str, Any]:
-    return {"series_instance_uid": hd.UID(), "sop_instance_uid": hd.UID(), "instance_number": 1}
-
-
-def _equipment() -> dict[str, str]:
+def _common() -> dict[str, Any]:
     return {
+        "series_instance_uid": hd.UID(),
+        "sop_instance_uid": hd.UID(),
+        "instance_number": 1,
+        "content_qualification": hd.ContentQualificationValues.RESEARCH,
         "manufacturer": _NAME,
         "manufacturer_model_name": _NAME,
         "software_versions": __version__,
         "device_serial_number": "1",
-        "series_description": _DESCRIPTION,
+        "series_description": "busi_unet, research use only",
     }
 
 

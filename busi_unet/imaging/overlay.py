@@ -162,25 +162,28 @@ def draw_banner(image: Image.Image, text: str) -> Image.Image:
     """Return the image with a line of text on a dark strip along its upper edge; it is not changed itself."""
     drawn = image.convert("RGB")
     pen = ImageDraw.Draw(drawn)
-    size = max(10, round(max(drawn.size) / 30))
-    while size > 6 and pen.textlength(text, font=ImageFont.load_default(size)) > drawn.width:
-        size -= 1
-    pen.rectangle([0, 0, drawn.width, round(1.6 * size)], fill=(0, 0, 0))
-    font = ImageFont.load_default(size)
-    pen.text((drawn.width / 2, 0.8 * size), text, fill=_YELLOW, font=font, anchor="mm")
+    font = _font(text, round(max(drawn.size) / 30), drawn.width)
+    pen.rectangle([0, 0, drawn.width, round(1.6 * font.size)], fill=(0, 0, 0))
+    pen.text((drawn.width / 2, 0.8 * font.size), text, fill=_YELLOW, font=font, anchor="mm")
     return drawn
 
 
 def draw_caption(image: Image.Image, text: str) -> Image.Image:
     """Return the image with a line of text on a dark strip below it, RGB."""
-    size = max(10, round(max(image.size) / 32))
-    while size > 6 and ImageFont.load_default(size).getlength(text) > image.width:
-        size -= 1
-    drawn = Image.new("RGB", (image.width, image.height + round(1.6 * size)))
+    font = _font(text, round(max(image.size) / 32), image.width)
+    drawn = Image.new("RGB", (image.width, image.height + round(1.6 * font.size)))
     drawn.paste(image)
-    place = (image.width / 2, image.height + 0.8 * size)
-    ImageDraw.Draw(drawn).text(place, text, (255, 255, 255), ImageFont.load_default(size), anchor="mm")
+    place = (image.width / 2, image.height + 0.8 * font.size)
+    ImageDraw.Draw(drawn).text(place, text, (255, 255, 255), font, anchor="mm")
     return drawn
+
+
+def _font(text: str, size: int, width: int) -> ImageFont.FreeTypeFont:
+    """Return a font of a size in pixels, at least 10, or a smaller one in which a line fits the width."""
+    size = max(10, size)
+    while size > 6 and ImageFont.load_default(size).getlength(text) > width:
+        size -= 1
+    return ImageFont.load_default(size)
 
 
 def outline(mask: np.ndarray) -> np.ndarray:

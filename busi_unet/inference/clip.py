@@ -22,7 +22,7 @@ from busi_unet.inference.prediction import Prediction
 from busi_unet.inference.predictor import Predictor
 from busi_unet.inference.run import Run
 from busi_unet.inference.summary import COLUMNS, RECORD, table_row
-from busi_unet.io.files import table_bytes
+from busi_unet.io.files import table_lines
 from busi_unet.io.find_images import ImageFile
 
 FRAME_COLUMNS = (
@@ -106,7 +106,8 @@ class Clip:
     def to_csv(self) -> bytes:
         """Return a table of `FRAME_COLUMNS`, a row per frame, as spreadsheets read it."""
         key = self.key_frame
-        return table_bytes([{**row, "key_frame": row["frame"] == key} for row in self.rows], FRAME_COLUMNS)
+        rows = ({**row, "key_frame": row["frame"] == key} for row in self.rows)
+        return b"".join(table_lines(rows, FRAME_COLUMNS))
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from busi_unet.config import ModelConfig, Thresholds
-from busi_unet.errors import HubAccessError, UnreadableImageError, UsageError
+from busi_unet.errors import HubAccessError, UsageError
 from busi_unet.imaging.measure import measure_image
 from busi_unet.inference.calibration import calibrated_probabilities, map_peak, prediction_set
 from busi_unet.inference.prediction import Prediction, RawOutput
@@ -153,27 +153,19 @@ class Predictor:
             source, name: as for `io.decode.read_frames`.
             spacing_mm, anyway: as for `predict`.
 
-        Returns:
-            An iterator over the predictions of frame 1 to the last; one that cannot be read is `refused`.
+        Yields:
+            The predictions of frame 1 to the last; one that cannot be read is `refused`.
             `inference.clip.Clip` gathers what they show.
 
         Raises:
             UnreadableImageError: the first frame cannot be read.
             UsageError: more than 1,000 frames, or a spacing as for `predict`.
         """
-        return self._predict_frames(read_frames(source, name=name), spacing_mm, anyway)
-
-    def _predict_frames(
-        self,
-        frames: Iterator[DecodedImage | UnreadableImageError],
-        spacing_mm: tuple[float, float] | None,
-        anyway: bool,
-    ) -> Iterator[Prediction]:
-        for number, frame in enumerate(frames, start=1):
+        for index, frame in enumerate(read_frames(source, name=name)):
             if isinstance(frame, DecodedImage):
                 last = self.predict(frame, spacing_mm=spacing_mm, anyway=anyway)
             else:
-                nothing = DecodedImage(np.zeros_like(last.image), frames=last.frames, index=number - 1)
+                nothing = DecodedImage(np.zeros_like(last.image), frames=last.frames, index=index)
                 last = _refused(nothing, (str(frame),))
             yield last
 

@@ -80,13 +80,8 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
     if record["error"]:
         row["remarks"] = record["error"]
         return row
-    row |= {
-        name: record[name]
-        for name in (
-            *("frame", "frames", "width", "height"),
-            *("refused", "lesion_area_px", "mask", "overlay"),
-        )
-    }
+    copied = ("frame", "frames", "width", "height", "refused", "lesion_area_px", "mask", "overlay")
+    row |= {name: record[name] for name in copied}
     remarks = [*record["not_written"], *record["reasons"], *record["remarks"], *record["warnings"]]
     row["text_boxes"] = "; ".join(",".join(map(str, box)) for box in record["text_boxes"] or ()) or None
     if record["label"] is not None:
@@ -112,8 +107,7 @@ def summary_line(record: Mapping[str, Any]) -> str:
     # Most errors name the file already.
     if record["error"] and record["image"] in record["error"]:
         return record["error"]
-    parts = [f"{record['image']}:", _answer(record, row), row["remarks"]]
-    return " ".join(filter(None, parts))
+    return " ".join(filter(None, [f"{record['image']}:", _answer(record, row), row["remarks"]]))
 
 
 def count_by_outcome(records: Iterable[Mapping[str, Any]]) -> str:

@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from busi_unet.errors import UsageError
 from busi_unet.imaging.measure import percent
 from busi_unet.inference.prediction import Prediction
 from busi_unet.io.dicom import read_header
-from busi_unet.io.files import read_image_table, table_bytes, write_ours
+from busi_unet.io.files import read_image_table, table_lines, write_ours
 
 NAMES = ("views.jsonl", "views.csv")
 COLUMNS = (
@@ -145,7 +145,7 @@ def write_views(summaries: Sequence[Mapping[str, Any]], folder: Path) -> None:
         for summary in summaries
     )
     write_ours(folder, NAMES[0], lines.encode())
-    write_ours(folder, NAMES[1], table_bytes(rows, COLUMNS))
+    write_ours(folder, NAMES[1], table_lines(rows, COLUMNS))
 
 
 def check_one_patient(files: Mapping[str, str | os.PathLike]) -> list[str]:
@@ -156,10 +156,7 @@ def check_one_patient(files: Mapping[str, str | os.PathLike]) -> list[str]:
     """
     known = {name: told for name, path in files.items() if (told := _identity(Path(path)))}
     for tag in _PATIENT:
-        patients: dict[str, list[str]] = {}
-        for name, told in known.items():
-            if tag in told:
-                patients.setdefault(told[tag], []).append(name)
+        patients = _grouped((told[tag], name) for name, told in known.items() if tag in told)
         if len(patients) > 1:
             listed = "; ".join(", ".join(names) for names in patients.values())
             raise UsageError(
@@ -181,20 +178,15 @@ def group_by_dicom(files: Mapping[str, str | os.PathLike]) -> dict[str, list[str
         The names of each group as "Examination 1", … in the order of the files; without the files that do
         not tell both.
     """
-    groups: dict[tuple[str, str], list[str]] = {}
-    for name, path in files.items():
-        told = _identity(Path(path))
-        if told and "PatientID" in told and _STUDY in told:
-            groups.setdefault((told["PatientID"], told[_STUDY]), []).append(name)
+    known = ((name, _identity(Path(path)) or {}) for name, path in files.items())
+    tags = ("PatientID", _STUDY)
+    groups = _grouped((tuple(map(told.get, tags)), name) for name, told in known if told.keys() >= set(tags))
     return {f"Examination {number}": names for number, names in enumerate(groups.values(), start=1)}
 
 
 def group_by_folder(files: Mapping[str, str | os.PathLike]) -> dict[str, list[str]]:
     """Group files by the folder in which each lies, as its name tells."""
-    groups: dict[str, list[str]] = {}
-    for name in files:
-        groups.setdefault(str(Path(name).parent), []).append(name)
-    return groups
+    return _grouped((str(Path(name).parent), name) for name in files)
 
 
 def group_by_table(files: Mapping[str, str | os.PathLike], table: Path, column: str) -> dict[str, list[str]]:
@@ -209,10 +201,7 @@ def group_by_table(files: Mapping[str, str | os.PathLike], table: Path, column: 
     Raises:
         UsageError: no such table or column; none of the files is in it; two files have the name of an entry.
     """
-    by_name: dict[str, list[str]] = {}
-    for name in files:
-        for called in {name, Path(name).name}:
-            by_name.setdefault(called, []).append(name)
+    by_name = _grouped((called, name) for name in files for called in {name, Path(name).name})
     groups: dict[str, list[str]] = {}
     for image, row in read_image_table(table, [column]):
         found = by_name.get(image or "", [])
@@ -227,6 +216,14 @@ def group_by_table(files: Mapping[str, str | os.PathLike], table: Path, column: 
         raise UsageError(
             f"{table} groups none of these images.", f"Name them like {next(iter(files), 'a.png')}."
         )
+    return groups
+
+
+def _grouped(pairs: Iterable[tuple[Any, str]]) -> dict[Any, list[str]]:
+    """Return the names that come with each key."""
+    groups: dict[Any, list[str]] = {}
+    for key, name in pairs:
+        groups.setdefault(key, []).append(name)
     return groups
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -88,8 +87,7 @@ class DecodedImage:
         """Return the spacing where a mask, bool (H, W), lies, and a remark where its regions give none."""
         if not self.regions or not mask.any():
             return self.spacing_mm, ()
-        spacing, remark = spacing_in_regions(self.regions, mask)
-        return spacing, (remark,) if remark else ()
+        return spacing_in_regions(self.regions, mask)
 
 
 def decode_image(source: ImageSource, *, name: str | None = None) -> np.ndarray:
@@ -124,13 +122,13 @@ def read_image(source: ImageSource, *, index: int = 0, name: str | None = None) 
 def read_frames(
     source: ImageSource, *, name: str | None = None
 ) -> Iterator[DecodedImage | UnreadableImageError]:
-    """Read all frames of a clip, of which one at a time is in memory.
+    """Yield all frames of a clip in their order, of which one at a time is in memory.
 
     Args:
         source, name: as for `read_image`; an image of one frame is a clip of one.
 
-    Returns:
-        An iterator over the frames in their order; for one that cannot be read, the error.
+    Yields:
+        A frame, or the error where one after the first cannot be read.
 
     Raises:
         UnreadableImageError: the first frame cannot be read.
@@ -139,45 +137,31 @@ def read_frames(
     name = name or name_of(source)
     if not isinstance(source, (Image.Image, np.ndarray)):
         source = _stream(source, name)
-    first = decoded(load_pixels(source, index=0, name=name), 0, name)
-    if first.frames > MAX_FRAMES:
+    first = decoded(load_pixels(source, name=name), 0, name)
+    frames = first.frames
+    if frames > MAX_FRAMES:
         raise UsageError(
-            f"{name} has {first.frames:,} frames; one run takes at most {MAX_FRAMES:,}.",
-            "Export a shorter clip.",
+            f"{name} has {frames:,} frames; one run takes at most {MAX_FRAMES:,}.", "Export a shorter clip."
         )
-    others = _other_frames(source, first.frames, name) if first.frames > 1 else ()
-    return itertools.chain([first], others)
-
-
-def _other_frames(
-    stream: Path | io.BytesIO, frames: int, name: str
-) -> Iterator[DecodedImage | UnreadableImageError]:
-    opened, again = contextlib.nullcontext(), stream
-    if not is_dicom(stream):
-        # Opened once: to reach a frame, Pillow decodes those before it. What reads the file a second time
-        # must not move in the same stream.
-        opened = Image.open(stream, formats=FORMATS)
-        again = stream if isinstance(stream, Path) else io.BytesIO(stream.getvalue())
+    yield first
+    if frames == 1:
+        return
+    # Opened once: to reach a frame, Pillow decodes those before it. What reads the file a second time must
+    # not move in the same stream.
+    again = source if isinstance(source, Path) else io.BytesIO(source.getvalue())
+    opened = contextlib.nullcontext() if is_dicom(source) else Image.open(source, formats=FORMATS)
     with opened as pages:
         for index in range(1, frames):
             called = f"Frame {index + 1} of {frames} of {name}"
             try:
                 if pages is None:
-                    loaded = read_dicom(stream, index=index, name=called, max_pixels=MAX_PIXELS)
+                    loaded = read_dicom(source, index=index, name=called, max_pixels=MAX_PIXELS)
                 else:
-                    loaded = _page(pages, index, again, called)._replace(frames=frames)
+                    pixels, remarks = _upright(pages, again, called, index)
+                    loaded = Loaded(pixels, frames=frames, remarks=remarks)
                 yield decoded(loaded, index, called)
             except UnreadableImageError as error:
                 yield error
-
-
-def _page(opened: Image.Image, index: int, again: Path | io.BytesIO, name: str) -> Loaded:
-    try:
-        opened.seek(index)
-    except Exception as error:
-        raise _damaged(name) from error
-    pixels, remarks = _upright(opened, again, name)
-    return Loaded(pixels, remarks=remarks)
 
 
 def decoded(loaded: Loaded, index: int, name: str) -> DecodedImage:
@@ -253,15 +237,19 @@ def _load_file(stream: Path | io.BytesIO, index: int, name: str) -> Loaded:
 
 
 def _upright(
-    image: Image.Image, stream: Path | io.BytesIO | None, name: str
+    image: Image.Image, stream: Path | io.BytesIO | None, name: str, index: int | None = None
 ) -> tuple[Image.Image | np.ndarray, tuple[str, ...]]:
-    if image.width * image.height > MAX_PIXELS:
-        raise _too_large(name, image.width, image.height)
-    if image.mode == "LAB":
-        # Pillow would take its channels for red, green and blue.
-        raise UnreadableImageError(f"{name} holds colours as LAB.", _HINT)
     try:
+        if index is not None:
+            image.seek(index)
+        if image.width * image.height > MAX_PIXELS:
+            raise _too_large(name, image.width, image.height)
+        if image.mode == "LAB":
+            # Pillow would take its channels for red, green and blue.
+            raise UnreadableImageError(f"{name} holds colours as LAB.", _HINT)
         return load_upright(image, stream)
+    except UnreadableImageError:
+        raise
     except Exception as error:
         raise _damaged(name) from error
 

@@ -233,11 +233,6 @@ def read_image_table(path: Path, columns: Sequence[str]) -> list[tuple[str, dict
     return [(row[key], row) for row in rows]
 
 
-def table_bytes(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
-    """Return `table_lines` as one."""
-    return b"".join(table_lines(rows, columns))
-
-
 def table_lines(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Iterator[bytes]:
     """Yield the columns of rows as a CSV that spreadsheets read as it is meant, UTF-8 with a mark.
 

@@ -47,8 +47,10 @@ def is_plausible(spacing: Any) -> bool:
     return all(math.isfinite(side) and MIN_PIXEL_MM <= side <= MAX_PIXEL_MM for side in (down, across))
 
 
-def spacing_in_regions(regions: tuple[Region, ...], mask: np.ndarray) -> tuple[Spacing | None, str]:
-    """Return the scale of the regions that hold a mask, or None and a sentence that says why.
+def spacing_in_regions(
+    regions: tuple[Region, ...], mask: np.ndarray
+) -> tuple[Spacing | None, tuple[str, ...]]:
+    """Return the scale of the regions that hold a mask, or None and a remark that says why.
 
     Where regions lie over one another the smaller counts; 90 % of the mask, bool (H, W), have to lie in
     regions of one scale.
@@ -66,10 +68,11 @@ def spacing_in_regions(regions: tuple[Region, ...], mask: np.ndarray) -> tuple[S
             held[key] = held.get(key, 0) + int((pixels == index).sum())
     best = max(held, key=held.__getitem__, default=None)
     if best is not None and held[best] >= _HELD * pixels.size:
-        return best, ""
-    return None, (
+        return best, ()
+    remark = (
         "No millimetres: what is outlined does not lie in one ultrasound region with a scale in the file."
     )
+    return None, (remark,)
 
 
 def read_scale(header: Dataset, remarks: list[str]) -> tuple[Spacing | None, tuple[Region, ...], float]:

@@ -65,7 +65,7 @@ class TestReadFrames:
     def test_an_absurd_number_of_frames_is_refused(self, monkeypatch):
         monkeypatch.setattr(decode, "MAX_FRAMES", 3)
         with pytest.raises(UsageError, match=r"has 4 frames; one run takes at most 3"):
-            decode.read_frames(dicom(PIXELS, frames=4), name="long.dcm")
+            next(decode.read_frames(dicom(PIXELS, frames=4), name="long.dcm"))
 
 
 class TestPredictClip:
