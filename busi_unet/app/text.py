@@ -141,19 +141,14 @@ def describe_config(config: ModelConfig) -> dict[str, str]:
 
 def _describe_calibration(calibration: Calibration) -> str:
     sets, band = calibration.prediction_sets, calibration.boundary_band
-    parts = [
-        "logistic regression on class head and mask"
-        if calibration.fitted
-        else "none: the probabilities may be overconfident"
-    ]
+    fitted = "logistic regression on class head and mask"
+    parts = [fitted if calibration.fitted else "none: the probabilities may be overconfident"]
     if sets:
-        shares = ", ".join(
+        shares = [
             f"{percent(share)} in {citation_of(source).title}" for source, share in sets.elsewhere.items()
-        )
-        parts.append(
-            f"prediction sets of {percent(sets.coverage)} coverage"
-            + (f" (at a hospital that they were not fitted to: {shares})" if shares else "")
-        )
+        ]
+        measured = f" (at a hospital that they were not fitted to: {', '.join(shares)})" if shares else ""
+        parts.append(f"prediction sets of {percent(sets.coverage)} coverage{measured}")
     parts += [f"boundary band of {percent(band.coverage)} coverage"] if band else []
     refuses = "refuses" if calibration.ood_threshold is not None else "does not refuse"
     return "; ".join([*parts, f"{refuses} images out of distribution"])
@@ -219,10 +214,8 @@ def progress(done: int, of: int, things: str, seconds_left: float) -> str:
 
 def batch_ended(outcome: str, of: int, *, flagged: int, cancelled: bool, shown: int | None) -> str:
     """Return how a batch ended; `shown` is the number of overlays on the page where that is not all."""
-    outcome = f"{outcome} **{flagged} flagged.**"
-    status = (
-        f"**Cancelled.** Of {of} images, these are done: {outcome}" if cancelled else f"**Done.** {outcome}"
-    )
+    ended = f"**Cancelled.** Of {of} images, these are done:" if cancelled else "**Done.**"
+    status = f"{ended} {outcome} **{flagged} flagged.**"
     return status if shown is None else f"{status} The first {shown} are shown below; the zip holds all."
 
 
@@ -233,10 +226,8 @@ def example(case: str, label: str) -> str:
 
 def spacing_info(down_mm: float, across_mm: float) -> str:
     """Return what a file says of the size of its pixels."""
-    return (
-        f"The file states {across_mm:.4g} mm across and {down_mm:.4g} mm in depth. "
-        "Type another to override it."
-    )
+    stated = f"The file states {across_mm:.4g} mm across and {down_mm:.4g} mm in depth."
+    return f"{stated} Type another to override it."
 
 
 def image_name(name: str, index: int, frames: int) -> str:
@@ -322,19 +313,15 @@ def describe_set(prediction: Prediction, calibration: Calibration) -> str:
         return ""
     sets = (
         f"Prediction set: {', '.join(prediction.prediction_set)}. "
-        f"Such sets are made to hold the class of {_of_100(prediction.coverage)} images."
+        f"Such sets are made to hold the class of {100 * prediction.coverage:.0f} of 100 images."
     )
     measured = calibration.prediction_sets and calibration.prediction_sets.elsewhere
     if not measured:
         return sets
-    shares = ", ".join(
-        f"{_of_100(share)} in {citation_of(source).title}" for source, share in measured.items()
-    )
-    return f"{sets} Measured at hospitals they were not fitted to: {shares}."
-
-
-def _of_100(share: float) -> str:
-    return f"{100 * share:.0f} of 100"
+    shares = [
+        f"{100 * share:.0f} of 100 in {citation_of(source).title}" for source, share in measured.items()
+    ]
+    return f"{sets} Measured at hospitals they were not fitted to: {', '.join(shares)}."
 
 
 def describe_agreement(agreement: Agreement) -> str:
@@ -392,8 +379,7 @@ def describe_millimetres(typed: float | None) -> str:
 
 
 def _lesion(lesion: Lesion, subject: str) -> str:
-    shape = "taller than wide" if lesion.taller_than_wide else "not taller than wide"
     return (
-        f"{subject} covers {lesion.area_text} ({percent(lesion.area_share, 1)} of the image) "
-        f"and is {shape} ({lesion.lengths('width', 'height')})."
+        f"{subject} covers {lesion.area_text} ({percent(lesion.area_share, 1)} of the image) and is "
+        f"{'' if lesion.taller_than_wide else 'not '}taller than wide ({lesion.lengths('width', 'height')})."
     )

@@ -16,10 +16,7 @@ from busi_unet.io.masks import Mask, read_mask
 # By whether the predicted mask and the reference hold anything.
 _REMARKS = {
     (True, True): "",
-    (
-        True,
-        False,
-    ): "The reference has no lesion, so Dice, IoU and HD95 are not defined; the outline is false.",
+    (True, False): "The outline is false: the reference has no lesion. Dice, IoU and HD95 are not defined.",
     (False, True): "Nothing was outlined, but the reference has a lesion: HD95 is the image's diagonal.",
     (False, False): "Both masks are empty: they agree, but Dice, IoU and HD95 are not defined.",
 }
@@ -74,14 +71,8 @@ def compare_masks(
         spacing_mm: (between rows, between columns), where it is known.
 
     Raises:
-        UsageError: the masks differ in size, are not (H, W), are not boolean or have no pixels.
+        UsageError: the masks differ in size.
     """
-    for name, mask in (("predicted", predicted), ("reference", reference)):
-        if mask.dtype != bool or mask.ndim != 2 or mask.size == 0:
-            raise UsageError(
-                f"The {name} mask is {mask.dtype} of shape {mask.shape}.",
-                "Use a boolean mask of shape (H, W).",
-            )
     if predicted.shape != reference.shape:
         raise UsageError(
             f"The predicted mask is {predicted.shape}, the reference {reference.shape} (height, width).",

@@ -125,22 +125,22 @@ def measure_lesions(
         aspect: height of a pixel by its width, for the shape where there is no spacing.
 
     Raises:
-        UsageError: a spacing that is not two numbers from 0.001 to 10 mm, or an image of another size.
+        UsageError: a spacing that is not two numbers from 0.001 to 10 mm.
     """
-    if image is not None and image.shape != mask.shape:
-        raise UsageError(
-            f"The image is {image.shape} and the mask {mask.shape} (H, W).",
-            "Measure a mask on its own image.",
-        )
     if spacing_mm is not None:
-        spacing_mm = _checked(spacing_mm)
+        if not is_plausible(spacing_mm):
+            raise UsageError(
+                f"The pixel spacing is {spacing_mm}.",
+                f"Give two lengths from {MIN_PIXEL_MM} to {MAX_PIXEL_MM} mm: between rows, between columns.",
+            )
+        spacing_mm = tuple(map(float, spacing_mm))
     rows, columns = box = bounding_box(mask)
     regions, _ = label_regions(mask[box])
     lesions = []
     for index, (down, across) in enumerate(ndimage.find_objects(regions), start=1):
-        place = (_moved(down, rows.start), _moved(across, columns.start))
+        corner = (rows.start + down.start, columns.start + across.start)
         region = regions[down, across] == index
-        lesions.append(_measure(region, place, mask.shape, image, spacing_mm, aspect))
+        lesions.append(_measure(region, corner, mask.shape, image, spacing_mm, aspect))
     return tuple(sorted(lesions, key=lambda lesion: -lesion.area_px))
 
 
@@ -185,26 +185,25 @@ def skin_row(image: np.ndarray, box: tuple[int, int, int, int]) -> int | None:
 
 def _measure(
     region: np.ndarray,
-    place: tuple[slice, slice],
+    corner: tuple[int, int],
     shape: tuple[int, ...],
     image: np.ndarray | None,
     spacing: tuple[float, float] | None,
     aspect: float,
 ) -> Lesion:
-    rows, columns = place
-    box = (columns.start, rows.start, columns.stop, rows.stop)
-    height, width = region.shape
+    (top, left), (height, width) = corner, region.shape
+    box = (left, top, left + width, top + height)
     area = int(region.sum())
-    corners = _corners(region) + np.array([columns.start, rows.start])
+    corners = _corners(region) + np.array([left, top])
     in_px, diameters_px = _calipers(corners, (1.0, 1.0))
     down, across = spacing or (aspect, 1.0)
     # Where pixels are not square the longest line in millimetres can be another one than in pixels.
     calipers, diameters = _calipers(corners, (across, down)) if spacing else (in_px, diameters_px)
     skin = skin_row(image, box) if image is not None else None
-    distance = None if skin is None else rows.start - skin
+    distance = None if skin is None else top - skin
     y, x = (
-        place.start + 0.5 + region.sum(axis=axis) @ np.arange(region.shape[1 - axis]) / area
-        for place, axis in ((rows, 1), (columns, 0))
+        start + 0.5 + region.sum(axis=axis) @ np.arange(region.shape[1 - axis]) / area
+        for start, axis in ((top, 1), (left, 0))
     )
 
     def millimetres(value: float | None) -> float | None:
@@ -236,10 +235,6 @@ def _measure(
         skin_distance_mm=millimetres(None if distance is None else distance * down),
         skin_at_edge=None if skin is None else skin == 0,
     )
-
-
-def _moved(side: slice, by: int) -> slice:
-    return slice(side.start + by, side.stop + by)
 
 
 def _deepest(region: np.ndarray, box: tuple[int, int, int, int]) -> Point:
@@ -292,13 +287,3 @@ def _calipers(corners: np.ndarray, scale: tuple[float, float]) -> tuple[tuple[Li
         float(longest),
         float(abs(across[0] - across[1])[widest]),
     )
-
-
-def _checked(spacing: tuple[float, float]) -> tuple[float, float]:
-    if not is_plausible(spacing):
-        raise UsageError(
-            f"The pixel spacing is {spacing}.",
-            f"Give two lengths from {MIN_PIXEL_MM} to {MAX_PIXEL_MM} mm: between rows, between columns.",
-        )
-    down, across = map(float, spacing)
-    return down, across

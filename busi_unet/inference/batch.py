@@ -147,7 +147,7 @@ def _predict_batch(
         if clips is not None and image.frames > 1:
             return clips(predictor, file, run, anyway)
         prediction = predictor.interpret(image, next(raw_outputs), anyway=anyway)
-        return write_prediction(file, image, prediction, run)
+        return _write_prediction(file, image, prediction, run)
 
     return [
         _attempt(file, answer, file, image) if isinstance(image, DecodedImage) else image
@@ -176,10 +176,10 @@ def _read(file: ImageFile, index: int = 0) -> DecodedImage:
 def predict_file(predictor: Predictor, file: ImageFile, run: Run, anyway: bool, *, index: int = 0) -> Found:
     """Predict a file, of a clip the frame of an index from 0. See `predict_files`."""
     image = _read(file, index)
-    return write_prediction(file, image, predictor.predict(image, anyway=anyway), run)
+    return _write_prediction(file, image, predictor.predict(image, anyway=anyway), run)
 
 
-def write_prediction(file: ImageFile, image: DecodedImage, prediction: Prediction, run: Run) -> Found:
+def _write_prediction(file: ImageFile, image: DecodedImage, prediction: Prediction, run: Run) -> Found:
     """Write the files of a prediction."""
     overlay, mask = f"{file.name}_overlay.jpg", f"{file.name}_mask.png"
     run.save(overlay, _jpeg(prediction.overlay(beside=True)))

@@ -90,12 +90,11 @@ def correct_mask(
     place.crop(maps[1])[:] = resize_map(probability, (place.height, place.width))
     maps[2] = square.resize_mask(mask)
     points = [(place.top + c.row * rows, place.left + c.column * columns, c.lesion) for c in clicks]
-    sides = box and (
-        place.top + min(box.top, box.bottom) * rows,
-        place.left + min(box.left, box.right) * columns,
-        place.top + max(box.top, box.bottom) * rows,
-        place.left + max(box.left, box.right) * columns,
-    )
+    if box is not None:
+        (top, bottom), (left, right) = sorted((box.top, box.bottom)), sorted((box.left, box.right))
+        box = ClickBox(top, left, bottom, right)
+    ends = zip(box or (), 2 * (place.top, place.left), 2 * (rows, columns), strict=False)
+    sides = box and tuple(start + end * scale for end, start, scale in ends)
     found = square.restore((head or load_head())(maps, click_maps(points, sides)), mask.shape) >= 0.5
     return _merge(fill_holes(found), mask, clicks[-1] if clicks else None, box)
 
@@ -149,9 +148,7 @@ def _merge(found: np.ndarray, mask: np.ndarray, click: Click | None, box: ClickB
         place = disc(mask.shape, row, column, _SMALL)
     else:
         place = np.zeros(mask.shape, dtype=bool)
-        top, bottom = sorted((int(box.top), int(box.bottom)))
-        left, right = sorted((int(box.left), int(box.right)))
-        place[top : bottom + 1, left : right + 1] = True
+        place[int(box.top) : int(box.bottom) + 1, int(box.left) : int(box.right) + 1] = True
     changes, _ = label_regions(found != mask)
     merged = mask ^ (np.isin(changes, changes[place]) & (changes > 0))
     if box is None and not click.lesion and merged[row, column] and (merged == mask).all():

@@ -88,11 +88,6 @@ class TestScores:
         with pytest.raises(UsageError, match=r"\(40, 60\).*\(60, 40\).*native size"):
             compare_masks(EMPTY, EMPTY.T)
 
-    @pytest.mark.parametrize("wrong", [np.zeros((4, 5)), np.zeros((1, 4, 5), bool), np.zeros((0, 5), bool)])
-    def test_probabilities_and_stacks_are_no_masks(self, wrong):
-        with pytest.raises(UsageError, match=r"predicted mask is .* boolean mask"):
-            compare_masks(wrong, np.zeros((4, 5), dtype=bool))
-
 
 class TestHd95:
     @pytest.mark.parametrize("seed", range(20))
