@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from busi_unet.data.readers import read_table
 from busi_unet.data.reading import read_source
@@ -99,10 +100,18 @@ def read_again(kind: str, path: Path) -> Any:
         return _by_pandas(path)
     if kind.startswith("DICOM"):
         return _by_dcmtk(path)
-    pixels = _by_opencv(path.read_bytes())
+    pixels = None if _is_inverted_16_bit_tiff(path) else _by_opencv(path.read_bytes())
     if pixels is None:
         return None
     return read_mask(pixels).pixels if kind == "mask" else decode_image(pixels)
+
+
+def _is_inverted_16_bit_tiff(path: Path) -> bool:
+    """Return whether white is zero in a file, as OpenCV does not notice at this depth."""
+    if path.suffix != ".tiff":
+        return False
+    with Image.open(path) as image:
+        return image.mode.startswith("I;16") and image.tag_v2.get(262) == 0
 
 
 def _by_opencv(content: bytes) -> np.ndarray | None:
