@@ -61,12 +61,6 @@ def test_own_results_are_shown(tiny_model: Path, own: dict) -> None:
     assert "<td>1.000</td><td>–</td>" in page, "defined, though no resample tells how sure it is"
 
 
-@pytest.mark.parametrize("content", ["not JSON", "[]", '{"provenance": {}}'])
-def test_a_file_that_cannot_be_read_shows_nothing(tiny_model: Path, content: str) -> None:
-    (tiny_model / EVALUATION_NAME).write_text(content, encoding="utf-8")
-    assert results_of(tiny_model) == []
-
-
 def test_texts_from_outside_are_escaped(tiny_model: Path, own: dict) -> None:
     own["class_names"] = ["<script>x</script>", "benign", "malignant"]
     own["images"]["<script>x</script>"] = 3

@@ -24,7 +24,7 @@ from busi_unet.app.image_handlers import ImageHandlers
 from busi_unet.app.image_parts import BRUSH_COLOR, BRUSH_OPACITY
 from busi_unet.app.model import LazyModel, ModelInUse
 from busi_unet.app.newest import Newest
-from busi_unet.config import CLASS_NAMES, Thresholds
+from busi_unet.config import CLASS_NAMES
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import BusiUNetError, IncompatibleModelError, UsageError
 from busi_unet.inference.correct import Click, ClickBox
@@ -138,18 +138,6 @@ def test_a_bad_file_is_one_sentence(
         answer = handlers.show(newest, REQUEST)
     assert text.NOT_ANALYSED in answer["verdict"] and html.escape(caught.value.message) in answer["verdict"]
     assert answer["overlay"] is answer["kept"] is answer["original"] is None
-
-
-@pytest.mark.parametrize("coloured", [True, False])
-def test_the_original_is_shown_in_its_colours(
-    handlers: ImageHandlers, upload: Callable[..., str], coloured: bool
-) -> None:
-    image = Image.merge("RGB", (IMAGE, IMAGE, IMAGE.point(lambda value: value // 2) if coloured else IMAGE))
-    analysis = handlers.analyse(upload(image), None, *LOOK)
-
-    with Image.open(whole(analysis, handlers._model())["original"]) as shown:
-        assert shown.mode == ("RGB" if coloured else "L")
-        np.testing.assert_array_equal(np.asarray(shown), np.asarray(image if coloured else IMAGE))
 
 
 def test_a_new_image_is_shown_in_one_go(handlers: ImageHandlers, upload: Callable[..., str]) -> None:
@@ -336,20 +324,6 @@ def test_text_that_may_identify_the_patient_is_told_and_blackened(
     assert not _whole(handlers, black)["blacken"].visible
 
 
-def test_a_pixel_size_typed_before_counts_unless_the_file_has_its_own(
-    handlers: ImageHandlers, upload: Callable[..., str]
-) -> None:
-    plain = handlers.analyse(upload(IMAGE), 0.2, *LOOK)
-    known = dicom(np.asarray(IMAGE), SequenceOfUltrasoundRegions=[region((0, 0, 119, 71))])
-    own = handlers.analyse(upload(known), 0.2, *LOOK)
-
-    assert plain.pixel_size_mm == 0.2 and _whole(handlers, plain)["pixel_size"].value == 0.2
-    answer = _whole(handlers, own)
-    assert own.pixel_size_mm is None and own.image.spacing_mm == (0.1, 0.1)
-    assert (answer["report"]["pixel_size_from"], answer["pixel_size"].value) == ("file", None)
-    assert "0.1 mm across" in answer["pixel_size"].info
-
-
 def test_a_clip_is_read_at_the_frame_asked_for(handlers: ImageHandlers, upload: Callable[..., str]) -> None:
     frames = np.stack([np.asarray(IMAGE), np.asarray(IMAGE)[::-1], np.asarray(IMAGE)[:, ::-1]])
     clip = upload(dicom(frames, frames=3))
@@ -369,17 +343,6 @@ def test_a_clip_is_read_at_the_frame_asked_for(handlers: ImageHandlers, upload: 
     waiting = handlers.take(handlers.analyse, 1, newest, clip, None, *LOOK, frame_moves=True)
     handlers.run(newest)
     assert "clip_frame" not in waiting and "clip_frame" not in handlers.show(newest, REQUEST)
-
-
-def test_without_an_image_the_controls_are_as_at_the_start(handlers: ImageHandlers) -> None:
-    emptied = handlers.take(None, 1, Newest())
-
-    assert text.INVITATION in emptied["verdict"] and emptied["measurements"] == []
-    assert emptied["overlay"] is emptied["kept"] is emptied["original"] is None
-    assert not emptied["clip_frame"].visible and not emptied["anyway"].visible
-    assert (emptied["threshold"].value, emptied["threshold"].interactive) == (Thresholds().mask, True)
-    assert handlers.redraw(None, 0.5, *LOOK)["overlay"] is None
-    assert handlers._model._model is None, "a page that is only opened loads no weights"
 
 
 def test_comparing_with_the_mask_itself_agrees_wholly(handlers: ImageHandlers, analysis: Analysis) -> None:

@@ -1,6 +1,5 @@
 """The command as such: how it finds its commands and what becomes of errors."""
 
-import json
 import re
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import pytest
 
 from busi_unet import cli
 from busi_unet.cli import COMMANDS, main
-from busi_unet.cli.common import command, print_result
+from busi_unet.cli.common import command
 from busi_unet.errors import BusiUNetError, DataLayoutError, TrainingStopped, UsageError
 from busi_unet.version import __version__
 
@@ -80,13 +79,6 @@ def test_an_error_becomes_its_message_and_its_exit_code(error, code, said, capsy
     assert command(fail)([]) == code
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", said)
-
-
-def test_json_is_one_object_on_stdout_and_refuses_nan(capsys):
-    print_result({"path": "Größe 3×4", "value": None}, "", as_json=True)
-    assert json.loads(capsys.readouterr().out) == {"path": "Größe 3×4", "value": None}
-    with pytest.raises(ValueError, match="JSON"):
-        print_result({"value": float("nan")}, "", as_json=True)
 
 
 def test_a_console_without_the_characters_gets_a_result_all_the_same():

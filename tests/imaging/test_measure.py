@@ -58,21 +58,6 @@ def test_diameters_and_calipers_of_an_ellipse_at_any_angle(angle):
     assert abs(first @ second) / np.hypot(*first) / np.hypot(*second) < 0.01
 
 
-def test_the_deepest_pixel_of_a_hook_lies_in_its_wide_arm():
-    mask = np.zeros((60, 80), dtype=bool)
-    mask[0:60, 0:5] = mask[40:60, 0:80] = True
-    (lesion,) = measure_lesions(mask)
-    x, y = lesion.deepest
-    assert mask[int(y), int(x)] and 48 <= y <= 52 and x < 75
-    assert measure_lesions(np.ones((1, 1), dtype=bool))[0].deepest == (0.5, 0.5)
-
-
-def test_the_perpendicular_of_a_rectangle():
-    # Both half-planes count: the widest line across the diagonal of 40 × 20 ends at a long side.
-    (lesion,) = measure_lesions(np.ones((20, 40), dtype=bool))
-    assert lesion.perpendicular_px == pytest.approx(20 / (40 / np.hypot(40, 20)), abs=0.1)
-
-
 def test_millimetres_are_given_where_the_spacing_is_known():
     mask = np.ones((20, 40), dtype=bool)
     record = measure_lesions(mask)[0].to_dict()
@@ -103,11 +88,6 @@ def test_the_longest_line_can_be_another_one_in_millimetres():
     assert deep.longest_diameter_mm == pytest.approx(24, abs=0.5)
     (x0, y0), (x1, y1) = deep.calipers[0]
     assert abs(y1 - y0) > 4 * abs(x1 - x0)
-
-
-def test_the_shape_follows_the_aspect_of_the_pixels():
-    (lesion,) = measure_lesions(np.ones((30, 20), dtype=bool), aspect=0.5)
-    assert (lesion.unit, lesion.depth_to_width, lesion.taller_than_wide) == ("px", 0.75, False)
 
 
 @pytest.mark.parametrize(

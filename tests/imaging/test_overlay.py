@@ -8,10 +8,8 @@ from busi_unet.imaging.overlay import (
     COLORS,
     annotate_lesions,
     draw_agreement,
-    draw_heatmap,
     draw_overlay,
     outline,
-    side_by_side,
 )
 
 IMAGE = np.full((60, 100), 80, dtype=np.uint8)
@@ -40,21 +38,6 @@ def test_an_unknown_colour_and_another_size_are_refused():
         draw_overlay(IMAGE, MASK, color="mauve")
     with pytest.raises(ValueError, match="must be"):
         draw_overlay(IMAGE, MASK.T)
-
-
-@pytest.mark.parametrize("opacity", [-0.1, 1.1, float("nan")])
-def test_opacity_is_a_share(opacity):
-    for draw in (draw_overlay, draw_heatmap):
-        with pytest.raises(UsageError, match="opacity"):
-            draw(IMAGE, MASK, opacity=opacity)
-
-
-def test_side_by_side_keeps_both():
-    overlay = draw_overlay(IMAGE, MASK)
-    joined = np.asarray(side_by_side(IMAGE, overlay))
-    assert joined.shape == (60, 208, 3)
-    assert (joined[:, :100] == 80).all()
-    np.testing.assert_array_equal(joined[:, 108:], np.asarray(overlay))
 
 
 def test_agreement_has_one_colour_per_kind():

@@ -154,9 +154,3 @@ def test_a_lesion_cut_by_the_border_has_no_edge_there():
     inner, _ = boundary_band(lesion, 0.25, 0.5)
 
     assert inner[0, 60]
-
-
-def test_as_few_groups_as_the_coverage_needs_are_enough_and_fewer_state_no_band():
-    # (1 - .9) / 2 of 20 is 1, and what lies beyond may be no more than that less one.
-    assert fit_boundary_band([np.zeros(4)] * 19, _names(19), 0.9) == (0.0, 0.0)
-    assert fit_boundary_band([np.zeros(4)] * 18, _names(18), 0.9) is None

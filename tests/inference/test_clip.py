@@ -12,7 +12,7 @@ from busi_unet.config import Thresholds
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import UsageError
 from busi_unet.inference.batch import predict_files
-from busi_unet.inference.clip import FRAME_COLUMNS, Clip, overlay_clip, predict_all_frames
+from busi_unet.inference.clip import FRAME_COLUMNS, Clip, predict_all_frames
 from busi_unet.inference.predictor import Predictor
 from busi_unet.io import decode
 from busi_unet.io.find_images import ImageFile
@@ -130,13 +130,3 @@ def test_a_clip_gets_a_row_per_frame_its_key_frame_and_an_overlay_clip(predictor
     with Image.open(out / record["clip"]["overlay"]) as overlays:
         assert (overlays.format, overlays.n_frames) == ("WEBP", 4)
     list(predict_files(predictor, [file], out, clips=predict_all_frames))
-
-
-def test_an_overlay_clip_that_is_stopped_holds_what_is_done(predictor, file):
-    stream = io.BytesIO()
-    with overlay_clip(stream) as add:
-        for prediction in predictor.predict_clip(file.path):
-            add(prediction)
-            if prediction.frame == 2:
-                break
-    assert Image.open(stream).n_frames == 2

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 from busi_unet.config import ONNX_NAME, WEIGHTS_NAME
 from busi_unet.data.phantom import make_phantom
-from busi_unet.errors import IncompatibleModelError, UsageError
+from busi_unet.errors import IncompatibleModelError
 from busi_unet.inference import twin
 from busi_unet.inference.prediction import RawOutput
 from busi_unet.inference.predictor import EMBEDDED, Predictor
@@ -74,15 +74,6 @@ def test_a_stale_twin_is_refused_and_says_what_to_run(embedded, changed):
     for runtime in ("auto", "onnx"):
         with pytest.raises(IncompatibleModelError, match=re.escape(f"Run: busi-unet export {embedded}")):
             Predictor.from_pretrained(embedded, device="cpu", runtime=runtime)
-
-
-def test_a_runtime_that_cannot_be_had_is_named(tiny_model):
-    with pytest.raises(UsageError, match="'tpu'"):
-        Predictor.from_pretrained(runtime="tpu")
-    with pytest.raises(UsageError, match="cuda"):
-        Predictor.from_pretrained(runtime="onnx", device="cuda")
-    with pytest.raises(IncompatibleModelError, match=re.escape(f"Run: busi-unet export {tiny_model}")):
-        Predictor.from_pretrained(tiny_model, runtime="onnx")
 
 
 def test_threads_share_a_network():

@@ -36,11 +36,6 @@ def test_folders_are_searched_and_names_kept_apart(scratch, tmp_path):
     assert found[0].shown == str(root / "x" / "a.png")
 
 
-def test_names_differ_by_more_than_the_case_of_letters(scratch, tmp_path):
-    paths = [write(tmp_path / "1" / "A.png"), write(tmp_path / "2" / "a.png")]
-    assert [file.name for file in find_images(paths, scratch)] == ["A", "a-2"]
-
-
 def test_a_zip_is_searched_like_a_folder(scratch, tmp_path):
     files = {"study/b.png": PNG, "study/deep/a.PNG": PNG, "study/b_mask.png": PNG, "notes.txt": b"x"}
     files |= {"__MACOSX/study/._b.png": b"x", "study/b_mask - Copy.png": PNG}

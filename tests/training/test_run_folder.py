@@ -65,20 +65,6 @@ def test_damaged_options_are_one_sentence(started, text):
         open_folder(started)
 
 
-def test_an_output_that_cannot_be_a_run_folder_is_named(tmp_path):
-    with pytest.raises(TrainingError, match=r"holds no checkpoint\.pt.*without --resume"):
-        open_folder(TrainOptions(output=tmp_path, resume=True))
-    file = tmp_path / "file"
-    file.touch()
-    with pytest.raises(TrainingError, match=rf"{file} cannot be written"):
-        open_folder(TrainOptions(output=file))
-    data = tmp_path / "data"
-    data.mkdir()
-    (data / "dataset_dict.json").touch()
-    with pytest.raises(UsageError, match=rf"--output {data} is a data set"):
-        open_folder(TrainOptions(output=data))
-
-
 def test_a_failed_save_keeps_the_checkpoint_before(tmp_path, monkeypatch):
     before, after = nn.Linear(2, 3), nn.Linear(2, 3)
     save_checkpoint(tmp_path, {"model": before})

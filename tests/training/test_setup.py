@@ -4,18 +4,14 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, PartialState
 
-from busi_unet.config import Architecture
 from busi_unet.data.prepared import load_prepared, resplit
 from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.models.folder import load_config, load_model, save_config
-from busi_unet.models.unet import UNet
 from busi_unet.training.options import TrainOptions
 from busi_unet.training.setup import (
-    Progress,
     build_accelerator,
     build_ema,
     build_model,
-    build_optimizer,
     build_schedule,
     check_data,
     load_images,
@@ -89,14 +85,6 @@ def test_weights_that_may_know_the_test_images_are_refused(trained, prepared):
     build_model(options.replace(no_validation=True), data)
 
 
-def test_biases_and_norms_do_not_decay():
-    model = UNet(Architecture("plain", width=4))
-    optimizer = build_optimizer(model, TrainOptions(weight_decay=0.5))
-    decay = {id(each): group["weight_decay"] for group in optimizer.param_groups for each in group["params"]}
-    for name, parameter in model.named_parameters():
-        assert decay[id(parameter)] == (0.5 if parameter.ndim > 1 else 0.0), name
-
-
 def test_the_schedule_warms_up_and_ends_at_zero():
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     schedule = build_schedule(optimizer, TrainOptions(epochs=4, warmup=1.0), steps_per_epoch=10)
@@ -126,13 +114,3 @@ def test_the_average_forgets_the_start_soon_and_keeps_its_decay_later():
     assert kept(30, 0.99) < 1e-4, "a fixed decay would keep .74 of them"
     assert kept(1, 0.0) == 0
     assert kept(1001, 0.99) / kept(1000, 0.99) == pytest.approx(0.99)
-
-
-def test_the_best_epoch_is_kept_in_mind():
-    progress = Progress()
-    rows = [{"validation_dice": dice, "validation_accuracy": 0.5} for dice in (0.5, 0.7, 0.6)]
-    assert [progress.finish_epoch(row, validated=True) for row in rows] == [True, True, False]
-    assert (progress.epoch, progress.best_epoch, progress.best_score) == (3, 2, 0.6)
-    assert [row["epoch"] for row in progress.history] == [1, 2, 3]
-    assert progress.finish_epoch(rows[0], validated=False)
-    assert progress.best_epoch == 4
