@@ -15,6 +15,7 @@ from busi_unet.app.answers import answer_folder
 from busi_unet.app.model import ModelInUse
 from busi_unet.app.newest import Newest
 from busi_unet.errors import BusiUNetError
+from busi_unet.imaging.measure import quantity
 from busi_unet.inference.clip import Clip, overlay_clip
 from busi_unet.io.decode import MAX_FRAMES
 from busi_unet.io.html import render
@@ -238,14 +239,10 @@ def _buttons(clip: Clip) -> list[tuple[int, str]]:
 
 def _ended(clip: Clip) -> str:
     told, done = clip.to_dict(), len(clip.rows)
-    start = (
-        f"All {done} frames done"
-        if done == told["frames"]
-        else f"Cancelled, {done} of {told['frames']} frames done"
-    )
+    start = f"All {done}" if done == told["frames"] else f"Cancelled, {done} of {told['frames']}"
     refused = f", {done - told['analysed']} not analysed" if done > told["analysed"] else ""
-    return f"{start}: {told['with_lesion']} with an outline, {told['flagged']} flagged{refused}."
+    return f"{start} frames done: {told['with_lesion']} with an outline, {told['flagged']} flagged{refused}."
 
 
 def _area(area: float, unit: str) -> str:
-    return f"{area:,.1f} mm²" if unit == "mm2" else f"{area:,.0f} px²"
+    return quantity(area, unit="mm²" if unit == "mm2" else "px²")

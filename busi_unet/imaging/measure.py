@@ -27,6 +27,12 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f}\u00a0%"
 
 
+def quantity(*values: float, unit: str) -> str:
+    """Return lengths or an area as people read them: to a tenth of mm and mm², in whole px and px²."""
+    digits = 1 if unit.startswith("mm") else 0
+    return f"{' × '.join(f'{value:,.{digits}f}' for value in values)} {unit}"
+
+
 @dataclass(frozen=True)
 class Lesion:
     """One connected region of a mask.
@@ -87,14 +93,12 @@ class Lesion:
 
     def lengths(self, *names: str) -> str:
         """Return lengths, named without their unit, as people read them: "12.3 × 4.5 mm"."""
-        digits = 1 if self.unit == "mm" else 0
-        values = (f"{getattr(self, f'{name}_{self.unit}'):,.{digits}f}" for name in names)
-        return f"{' × '.join(values)} {self.unit}"
+        return quantity(*(getattr(self, f"{name}_{self.unit}") for name in names), unit=self.unit)
 
     @property
     def area_text(self) -> str:
         """The area with its unit."""
-        return f"{self.area_mm2:,.1f} mm²" if self.unit == "mm" else f"{self.area_px:,} px²"
+        return quantity(self.area_mm2 if self.unit == "mm" else self.area_px, unit=f"{self.unit}²")
 
     @property
     def shape_text(self) -> str:

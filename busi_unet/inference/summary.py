@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.imaging.measure import percent
+from busi_unet.imaging.measure import percent, quantity
 from busi_unet.io.files import table_lines, write_ours
 from busi_unet.io.html import render
 
@@ -135,10 +135,9 @@ def _answer(record: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     classes = ", ".join(f"{name} {percent(value)}" for name, value in record["probabilities"].items())
     found = f"{row['lesions']} lesion{'' if row['lesions'] == 1 else 's'} outlined"
     if row["lesions"]:
-        in_mm = row["longest_diameter_mm"] is not None
-        area = f"{row['lesion_area_mm2']:,.1f} mm²" if in_mm else f"{row['lesion_area_px']:,} px²"
-        length = f"{row['longest_diameter_mm']:.1f} mm" if in_mm else f"{row['longest_diameter_px']:,.0f} px"
-        found += f"; area {area}, longest diameter {length}"
+        unit = "px" if row["longest_diameter_mm"] is None else "mm"
+        area = quantity(row["lesion_area_px" if unit == "px" else "lesion_area_mm2"], unit=f"{unit}²")
+        found += f"; area {area}, longest diameter {quantity(row[f'longest_diameter_{unit}'], unit=unit)}"
     anyway = "Refused, analysed anyway. " if record["refused"] else ""
     sets = ""
     if record["prediction_set"] is not None:

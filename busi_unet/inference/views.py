@@ -13,7 +13,7 @@ from typing import Any
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
-from busi_unet.imaging.measure import percent
+from busi_unet.imaging.measure import percent, quantity
 from busi_unet.inference.prediction import Prediction
 from busi_unet.io.dicom import read_header
 from busi_unet.io.files import read_image_table, table_lines, write_ours
@@ -119,12 +119,12 @@ def describe_views(summary: Mapping[str, Any]) -> list[str]:
             f"Classes: {counts}{agreement}.",
         ]
         if summary["unit"]:
-            unit, digits = summary["unit"], 1 if summary["unit"] == "mm" else 0
+            unit = summary["unit"]
+            sizes = quantity(summary["longest_diameter"], summary["perpendicular"], unit=unit)
+            area = quantity(summary["area"], unit=f"{unit}²")
             sentences.append(
-                f"Largest diameters {summary['longest_diameter']:,.{digits}f} × "
-                f"{summary['perpendicular']:,.{digits}f} {unit} ({summary['longest_diameter_image']}), "
-                f"largest area {summary['area']:,.{digits}f} {unit}² "
-                f"({summary['area_image']})."
+                f"Largest diameters {sizes} ({summary['longest_diameter_image']}), "
+                f"largest area {area} ({summary['area_image']})."
             )
         else:
             sentences.append("No lesion outlined.")

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from busi_unet.errors import UnreadableImageError, UsageError
 from busi_unet.io.dicom import Loaded, check_index, is_dicom, read_dicom
-from busi_unet.io.dicom_pixels import fewer_bits, usual_depth
+from busi_unet.io.dicom_pixels import by_depth, fewer_bits, usual_depth
 from busi_unet.io.pillow_files import (
     BAD_METADATA,
     about_transparency,
@@ -339,7 +339,7 @@ def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
         return array.astype(np.uint8) * 255
     low, high = array.min(), array.max()
     if np.issubdtype(array.dtype, np.integer) and low >= 0 and high < 2**16:
-        return np.round(array * (255.0 / (2 ** usual_depth(high) - 1))).astype(np.uint8)
+        return by_depth(array)
     if np.issubdtype(array.dtype, np.floating) and low >= 0 and high <= 1:
         return np.round(array * 255.0).astype(np.uint8)
     raise UnreadableImageError(

@@ -22,6 +22,11 @@ def usual_depth(high: float) -> int:
     return next(bits for bits in _DEPTHS if high < 2**bits)
 
 
+def by_depth(values: np.ndarray) -> np.ndarray:
+    """Return integers from 0 to 2^16 - 1 as uint8; white is that of the fewest usual bits that hold them."""
+    return np.round(values * (255.0 / (2 ** usual_depth(values.max()) - 1))).astype(np.uint8)
+
+
 def fewer_bits(depth: int, bits: int) -> tuple[str, ...]:
     """Return a remark where white is that of fewer bits than there are."""
     if depth == bits:
@@ -55,7 +60,7 @@ def read_pixels(file: Any, header: Dataset, index: int, length: int, remarks: li
         if stored.dtype == np.uint8:
             return stored
         remarks += fewer_bits(usual_depth(stored.max()), 16)
-        return _scaled(stored, 0, 2 ** usual_depth(stored.max()) - 1)
+        return by_depth(stored)
     shown = _shown(stored, header, remarks)
     grey = _by_depth(stored, header, remarks) if shown is None else shown
     return 255 - grey if header.PhotometricInterpretation == "MONOCHROME1" else grey

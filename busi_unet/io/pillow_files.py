@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from busi_unet.io.dicom_pixels import fewer_bits, usual_depth
+from busi_unet.io.dicom_pixels import by_depth, fewer_bits, usual_depth
 
 ALL_TRANSPARENT = "All of the image is transparent by its own account; that was not used."
 SOME_TRANSPARENT = "Transparent parts of the image are shown on black."
@@ -164,12 +164,6 @@ def _wide_colours(
     if raw == "LA;16B":
         high, low = low[..., [0, 0, 0, 2]], low[..., [1, 1, 1, 3]]
     wide = high.astype(np.uint16) << 8 | low
-    pixels = np.concatenate([_by_depth(wide[..., :3]), _by_depth(wide[..., 3:])], axis=2)
+    parts = (wide[..., :3], wide[..., 3:])
+    pixels = np.concatenate([by_depth(part) for part in parts if part.size], axis=2)
     return Image.fromarray(pixels), fewer_bits(usual_depth(wide[..., :3].max()), 16)
-
-
-def _by_depth(values: np.ndarray) -> np.ndarray:
-    if not values.size:
-        return values.astype(np.uint8)
-    white = 2 ** usual_depth(values.max()) - 1
-    return np.round(np.arange(white + 1) * (255.0 / white)).astype(np.uint8)[values]
