@@ -187,7 +187,6 @@ def _difference(ours: Any, other: Any) -> str:
 def run(
     per_kind: int, seed: int, folder: Path, *, seconds: float = float("inf"), keep: Path | None = None
 ) -> Campaign:
-    """Try so many files of each format, sound ones first; stop after so many seconds."""
     campaign, end = Campaign(folder, keep), time.monotonic() + seconds
     files = ((number, *file) for number, file in enumerate(_files(seeds(), per_kind, seed)))
     try:
@@ -200,7 +199,6 @@ def run(
 
 
 def _files(made: dict[str, list[Seed]], per_kind: int, seed: int) -> Iterator[tuple[str, str, bytes]]:
-    """Yield files of all formats in turn."""
     dice = {kind: random.Random(f"{seed} {kind}") for kind in made}
     for number in range(per_kind):
         for kind, found in made.items():
@@ -212,7 +210,6 @@ def _files(made: dict[str, list[Seed]], per_kind: int, seed: int) -> Iterator[tu
 
 
 def report(campaign: Campaign) -> str:
-    """Return the tables as Markdown."""
     rows = [
         (kind, count["files"], *(count[name] for name in COLUMNS)) for kind, count in campaign.counts.items()
     ]
@@ -225,7 +222,6 @@ def report(campaign: Campaign) -> str:
 
 
 def main() -> int:
-    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--files", type=int, default=50, help="of each format (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the changes (%(default)s)")

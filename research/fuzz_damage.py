@@ -13,10 +13,6 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from fakes.image_files import encoded
-from PIL import Image
-
 from research.fuzz_files import png_chunk, zipped
 
 EDGES = (0, 1, 2, 3, 7, 8, 15, 16, 31, 255, 256, 4095, 32767, 65535, 2**31 - 1, 2**31, 2**32 - 1)
@@ -220,29 +216,6 @@ def _json(content: bytes, rng: random.Random) -> bytes:
     return json.dumps(tree, ensure_ascii=rng.random() < 0.5).encode()
 
 
-def _mask(content: bytes, rng: random.Random) -> bytes:
-    """Change the values of a mask, and its format."""
-    with Image.open(io.BytesIO(content)) as image:
-        values = np.array(image.convert("RGB" if image.mode == "RGB" else "L"))
-    noise = np.random.default_rng(rng.randrange(2**32))
-    match rng.randrange(5):
-        case 0:
-            values = 255 - values
-        case 1:
-            values[: rng.randrange(48), : rng.randrange(64)] = rng.choice((0, 1, 2, 127, 254, 255))
-        case 2:
-            spots = noise.random(values.shape) < rng.choice((0.01, 0.1, 0.5))
-            values[spots] = noise.integers(0, 256, spots.sum())
-        case 3:
-            values = (values // rng.choice((2, 3, 64, 255))).astype(np.uint8)
-        case 4:
-            values = np.clip(values + noise.integers(-9, 10, values.shape), 0, 255).astype(np.uint8)
-    shown, kind = Image.fromarray(values), rng.choice(("PNG", "PNG", "JPEG", "TIFF", "GIF", "BMP"))
-    if kind == "PNG" and rng.random() < 0.5:
-        shown.putalpha(rng.choice((0, 1, 128, 255)))
-    return encoded(shown, kind)
-
-
 _OWN: dict[str, Callable[[bytes, random.Random], bytes]] = {
-    **{"PNG": _png, "DICOM": _dicom, "zip": _zip, "table": _table, "COCO": _json, "mask": _mask},
+    **{"PNG": _png, "DICOM": _dicom, "zip": _zip, "table": _table, "COCO": _json},
 }

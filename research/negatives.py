@@ -12,12 +12,12 @@ of a head and of brain MRs, projections of the CT that resemble X-ray images, an
 
 from __future__ import annotations
 
-import gzip
 import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import nibabel
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -74,7 +74,7 @@ def ct(packages: Path) -> Named:
 def mr(packages: Path) -> Named:
     """Slices of a human brain (ch2) to fit with; of a monkey's (inia19) to test."""
     for half, name, step in (("fit", "ch2", 8), ("test", "inia19-t1-brain", 6)):
-        volume = _nifti(next(packages.rglob(f"{name}.nii.gz")))
+        volume = nibabel.load(next(packages.rglob(f"{name}.nii.gz"))).get_fdata(dtype=np.float32)
         white, depth = np.percentile(volume[volume > 0], 99.5), volume.shape[2]
         for k in range(depth // 5, depth * 4 // 5, step):
             yield half, "mr", f"{name}_{k}", _grey(np.rot90(volume[:, :, k]), 0, white)
@@ -97,16 +97,6 @@ def documents() -> Named:
             across = np.linspace(60, width - 60, 10)
             draw.line(list(zip(across, heights, strict=True)), fill=ink, width=3)
         yield "fit" if number % 2 else "test", "documents", f"page{number}", page
-
-
-def _nifti(path: Path) -> np.ndarray:
-    """Return the voxels of a NIfTI-1 file, float32 (X, Y, Z)."""
-    content = gzip.decompress(path.read_bytes())
-    shape = np.frombuffer(content[42:48], "<i2")
-    kind = {2: np.uint8, 4: np.int16, 16: np.float32}[int(np.frombuffer(content[70:72], "<i2")[0])]
-    start = int(np.frombuffer(content[108:112], "<f4")[0])
-    voxels = np.frombuffer(content[start:], kind, int(np.prod(shape.astype(int))))
-    return voxels.reshape(shape, order="F").astype(np.float32)
 
 
 def _grey(values: np.ndarray, black: float, white: float) -> Image.Image:

@@ -80,7 +80,6 @@ def unit(before: int, width: int, side: int = 3, stride: int = 1, *, relu: bool 
 
 
 def serve_echo(answer: tuple[Any, ...], port: int) -> None:
-    """Serve an app that answers every image with the same."""
     import gradio as gr
 
     with gr.Blocks() as demo:

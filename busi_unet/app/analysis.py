@@ -71,8 +71,6 @@ class Analysis:
     """What is kept of an image for its visitor; small but for the image itself.
 
     Attributes:
-        image: what was analysed.
-        raw: what the network said of it.
         colors: PNG of the image in the colours of its file; None where it is grey.
         name: of its file, without ending.
         source: the file, while it is kept; None for one that no file stands for.
@@ -80,10 +78,8 @@ class Analysis:
         anyway: the visitor wants to see the result of a refused image.
         threshold: lesion probability of a pixel, set by hand; None for the model's own thresholds.
         pixel_size_mm: typed by the visitor; None for what the file says.
-        corrected: the last correction by hand, or None.
         corner: (row, column) of the first corner of a box, while the second is awaited.
         reference: what to compare the outline with, or None.
-        look: how it is drawn.
         warnings: what may make the image hard to trust, a sentence each.
         text_boxes: where text is burnt into the image, see `imaging.burnt_in`.
         panels: left and right, where two images are side by side.

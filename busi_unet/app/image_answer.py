@@ -241,11 +241,10 @@ def agreement_in_words(analysis: Analysis, agreement: Agreement | None) -> str:
 
 
 def write_downloads(analysis: Analysis, model: ModelInUse, formats: Sequence[str]) -> list[str]:
-    """Write the overlay (PNG), the report (JSON), one page for print (PDF), and formats of `FORMATS`.
+    """Write overlay (PNG), report (JSON), a page for print (PDF) and formats of `FORMATS`; return the paths.
 
-    Returns:
-        Their paths, in a new folder; the names begin with that of the analysis. None is of a format where the
-        image was refused.
+    They lie in a new folder, and their names begin with that of the analysis. Of an image that was refused,
+    there is none of a format.
 
     Raises:
         UsageError: the image cannot be written in one of the formats.

@@ -236,7 +236,6 @@ def image_name(name: str, index: int, frames: int) -> str:
 
 
 def too_many_megabytes(megabytes: float | str, most: int) -> tuple[str, str]:
-    """Return why a file is refused, and what to do."""
     return (
         f"The file has {megabytes} MB; an image may have {most} MB.",
         f"Export it smaller; a zip of many belongs in the tab {MANY_IMAGES}.",
@@ -244,7 +243,6 @@ def too_many_megabytes(megabytes: float | str, most: int) -> tuple[str, str]:
 
 
 def headline(prediction: Prediction) -> str:
-    """Return the verdict: class, probability, flag, number and size of lesions."""
     if prediction.label is None:
         return NOT_ANALYSED
     flag = (
@@ -274,7 +272,6 @@ def explain(prediction: Prediction, alert_threshold: float, benign_flagged: int 
 
 
 def details(prediction: Prediction, calibration: Calibration) -> str:
-    """Return what else there is to say of a finding: prediction set, calibration, shape of the lesion."""
     if prediction.label is None:
         return ""
     sentences = [describe_set(prediction, calibration)]
@@ -290,14 +287,12 @@ def details(prediction: Prediction, calibration: Calibration) -> str:
 
 
 def describe(prediction: Prediction, config: ModelConfig, benign_flagged: int | None = None) -> str:
-    """Return the finding as a few sentences of Markdown: `headline`, `explain`, `details`."""
     reasons = explain(prediction, config.thresholds.malignant, benign_flagged)
     sentences = (f"**{headline(prediction)}.**", *reasons, details(prediction, config.calibration))
     return " ".join(filter(None, sentences))
 
 
 def describe_flag(prediction: Prediction, alert_threshold: float, benign_flagged: int | None = None) -> str:
-    """Return why an image is flagged; empty where it is not, or where its class is malignant anyway."""
     if not prediction.flagged or prediction.label == "malignant":
         return ""
     too = f" Of 100 benign lesions, about {benign_flagged} are flagged as well." if benign_flagged else ""
@@ -308,7 +303,6 @@ def describe_flag(prediction: Prediction, alert_threshold: float, benign_flagged
 
 
 def describe_set(prediction: Prediction, calibration: Calibration) -> str:
-    """Return the prediction set in words, and how many hold the class; empty where there is none."""
     if prediction.prediction_set is None:
         return ""
     sets = (
@@ -325,7 +319,6 @@ def describe_set(prediction: Prediction, calibration: Calibration) -> str:
 
 
 def describe_agreement(agreement: Agreement) -> str:
-    """Return how well a mask agrees with the reference: a paragraph of metrics, one of areas."""
     metrics = [
         f"{name} **{value:.3f}**"
         for name, value in (("Dice", agreement.dice), ("IoU", agreement.iou))
@@ -339,7 +332,6 @@ def describe_agreement(agreement: Agreement) -> str:
 
 
 def describe_view(prediction: Prediction, view: str) -> str:
-    """Return what the colours of a view mean, one line; empty where an outline needs no legend."""
     scale = "from dark violet to yellow"
     if prediction.label is None:
         return ""
@@ -357,7 +349,6 @@ def describe_view(prediction: Prediction, view: str) -> str:
 
 
 def describe_threshold(threshold: float, prediction: Prediction) -> str:
-    """Return what a threshold set by hand has done."""
     if prediction.mask.any():
         return (
             f"The outline follows a threshold set by hand ({threshold:.2f}), also where the model itself "
@@ -373,7 +364,6 @@ CORRECTED = "The mask was corrected by hand; the probabilities are the network's
 
 
 def describe_millimetres(typed: float | None) -> str:
-    """Return where the size of a pixel comes from; None for the file."""
     source = "the file" if typed is None else f"what was typed, {typed:g} mm"
     return f"Millimetres are based on the pixel size from {source}."
 

@@ -89,17 +89,12 @@ def pdf_report(
     is set smaller if it must be. The same input gives the same bytes.
 
     Args:
-        name: of the image's file.
-        headline: the verdict in one line.
-        explanation: sentences below it: why the image is flagged, or refused.
+        explanation: sentences below the headline: why the image is flagged, or refused.
         prediction: a `Prediction`; the first 8 of its lesions are listed.
         overlay: RGB of size (W, H).
         model: name and version of the weights, and where they came from.
-        date: as the page shows it.
         corrected: the outline was corrected by hand, so it is not the model's.
         summary: sentences about the classes, such as the prediction set in words.
-        comparison: sentences about the agreement with a reference mask.
-        warnings: sentences about the image, such as those of `image_warnings`.
     """
     inner_width, inner_height = (side - 2 * _MARGIN for side in A4)
     story = [

@@ -278,7 +278,6 @@ class Run:
 
 
 def _difference(number: int, then: bytes | None, now: bytes | None) -> str:
-    """Return in which way a line of an earlier run's state is not that of this one."""
     try:
         before, after = (line and json.loads(line) for line in (then, now))
         if number == 0:

@@ -14,7 +14,6 @@ from typing import Any
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
 from busi_unet.imaging.measure import percent, quantity
-from busi_unet.inference.prediction import Prediction
 from busi_unet.io.dicom import read_header
 from busi_unet.io.files import read_image_table, table_lines, write_ours
 
@@ -31,7 +30,7 @@ _KEY = secrets.token_bytes(16)
 
 
 def summarise_views(
-    views: Mapping[str, Prediction | Mapping[str, Any]],
+    views: Mapping[str, Mapping[str, Any]],
     *,
     files: Mapping[str, str | os.PathLike] | None = None,
     name: str = "",
@@ -39,7 +38,7 @@ def summarise_views(
     """Summarise images that show one lesion, or one patient.
 
     Args:
-        views: by the name of each image its prediction, or its record of `batch.predict_files`.
+        views: by the name of each image its record of `batch.predict_files`.
         files: by the name of each image its file, so that DICOM files of different patients are refused.
         name: of the lesion or patient.
 
@@ -56,18 +55,17 @@ def summarise_views(
     if not views:
         raise UsageError("No images were given to summarise.", "Name those of one lesion or patient.")
     remarks = check_one_patient(files) if files else []
-    told = {key: view.to_dict() if isinstance(view, Prediction) else view for key, view in views.items()}
-    analysed = {key: view for key, view in told.items() if not view.get("error") and view["label"]}
+    analysed = {key: view for key, view in views.items() if view["label"]}
     shares = {key: view["probabilities"]["malignant"] for key, view in analysed.items()}
     most = max(shares, key=shares.__getitem__, default=None)
     classes = Counter(view["label"] for view in analysed.values())
-    if missing := [key for key in told if key not in analysed]:
+    if missing := [key for key in views if key not in analysed]:
         remarks.append(f"Not analysed: {', '.join(missing)}.")
     if any(view["frames"] > 1 for view in analysed.values()):
         remarks.append("Of a clip, one frame counts.")
     return {
         "views": name,
-        "images": list(told),
+        "images": list(views),
         "not_analysed": missing,
         "flagged": any(view["flagged"] for view in analysed.values()) if analysed else None,
         "p_malignant": most and shares[most],

@@ -32,7 +32,6 @@ def png_of(figure: Figure) -> bytes:
 
 
 def jpeg_uri(image: Image.Image) -> str:
-    """Return an image as text that a page can hold."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=84)
     return data_uri(buffer.getvalue(), "image/jpeg")
