@@ -29,7 +29,7 @@ for _variable in ("HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_ENDPOINT", "HF_TOKEN"
 
 
 @pytest.fixture(autouse=True)
-def isolated_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def isolated_home(tmp_path_factory, monkeypatch) -> Path:
     """A home folder without caches, tokens or settings of whoever runs the tests."""
     home = tmp_path_factory.mktemp("home")
     for variable in ("HOME", "USERPROFILE"):
@@ -48,7 +48,7 @@ def isolated_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
 
 
 @pytest.fixture(scope="session")
-def phantom_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def phantom_root(tmp_path_factory) -> Path:
     """A folder in the layout of BUSI: eight synthetic images a class, 128 rows and 160 columns."""
     from busi_unet.data.phantom import write_phantom_dataset
 
@@ -70,7 +70,7 @@ def busi_root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def one_tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def one_tiny_model(tmp_path_factory) -> Path:
     """A model folder with a small network of random, seeded weights; to read, not to change."""
     import torch
 
@@ -87,13 +87,13 @@ def one_tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tiny_model(one_tiny_model: Path, tmp_path: Path) -> Path:
+def tiny_model(one_tiny_model, tmp_path) -> Path:
     """A copy of `one_tiny_model` for one test."""
     return Path(shutil.copytree(one_tiny_model, tmp_path / "model"))
 
 
 @pytest.fixture(scope="session")
-def prepared(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(phantom_root, tmp_path_factory) -> Path:
     """The phantoms as a prepared data set."""
     from busi_unet.data.prepare import prepare
 
@@ -103,7 +103,7 @@ def prepared(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
+def hub(tmp_path, monkeypatch) -> FakeHub:
     """A Hub of its own for one test, empty; see `tests/fakes/hub.py` for what it can do.
 
     The client of this process talks to it, as the user "me", with a cache of its own. Nothing sleeps in this

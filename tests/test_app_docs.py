@@ -1,7 +1,5 @@
 """The snippets of docs/app.md run as they stand, against an app that is running."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess
@@ -28,7 +26,7 @@ def snippets(language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory) -> Path:
     """A folder with the files that the snippets name."""
     folder = tmp_path_factory.mktemp("snippets")
     Image.fromarray(make_phantom("benign", seed=1, size=(72, 96)).image).save(folder / "image.png")
@@ -38,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(one_tiny_model: Path) -> Iterator[str]:
+def address(one_tiny_model) -> Iterator[str]:
     demo = build_page(str(one_tiny_model))
     _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, quiet=True)
     yield url.rstrip("/")
@@ -46,14 +44,7 @@ def address(one_tiny_model: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("name", "printed"), [("predict", r"\w+ \d+$"), ("predict_many", r".+\.zip 2$")])
-def test_the_python_snippets_run(
-    name: str,
-    printed: str,
-    address: str,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_python_snippets_run(name, printed, address, folder, monkeypatch, capsys):
     (snippet,) = (snippet for snippet in snippets("python") if f'"/{name}"' in snippet)
     monkeypatch.chdir(folder)
     exec(compile(snippet.replace(ADDRESS, address), name, "exec"), {})
@@ -61,7 +52,7 @@ def test_the_python_snippets_run(
 
 
 @pytest.mark.skipif(not shutil.which("curl") or not shutil.which("sh"), reason="needs curl and sh")
-def test_the_curl_snippet_runs(address: str, folder: Path) -> None:
+def test_the_curl_snippet_runs(address, folder):
     (snippet,) = (snippet for snippet in snippets("sh") if "/call/v2/predict/" in snippet)
     result = subprocess.run(
         ["sh", "-c", snippet.replace(ADDRESS, address)],

@@ -1,7 +1,5 @@
 """The files in configs/, used as docs/training.md says, as far as that goes without GPUs and a cluster."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

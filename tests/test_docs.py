@@ -1,7 +1,5 @@
 """The README and the pages of docs/: their links lead somewhere, and their commands and snippets work."""
 
-from __future__ import annotations
-
 import argparse
 import re
 import shlex

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -38,7 +36,7 @@ def _changed(prediction: Prediction, **look: object) -> np.ndarray:
     return (drawn != 100).any(axis=2)
 
 
-def test_outline_and_tint_stay_within_the_mask(prediction: Prediction) -> None:
+def test_outline_and_tint_stay_within_the_mask(prediction):
     both, line, tint = (_changed(prediction, view=view) for view in text.VIEWS[:3])
 
     assert not (both | line | tint)[~prediction.mask].any()
@@ -48,12 +46,12 @@ def test_outline_and_tint_stay_within_the_mask(prediction: Prediction) -> None:
 
 
 @pytest.mark.parametrize("view", ["Uncertainty", "Lesion probability", "Class activation map"])
-def test_maps_cover_the_image_and_have_a_legend(prediction: Prediction, view: str) -> None:
+def test_maps_cover_the_image_and_have_a_legend(prediction, view):
     assert _changed(prediction, view=view, opacity=0.5).mean() > 0.95
     assert "dark violet to yellow" in text.describe_view(prediction, view)
 
 
-def test_the_boundary_band_where_there_is_one_and_where_not(prediction: Prediction) -> None:
+def test_the_boundary_band_where_there_is_one_and_where_not(prediction):
     assert (_changed(prediction, view="Boundary band") == _changed(prediction, view="Outline and tint")).all()
     assert "No boundary band" in text.describe_view(prediction, "Boundary band")
 

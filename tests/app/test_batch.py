@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -21,19 +19,19 @@ REQUEST = gr.Request(session_hash="visitor")
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
     monkeypatch.setattr(batch, "_SECONDS_BETWEEN_UPDATES", 0)
     return tmp_path / "gradio"
 
 
 @pytest.fixture
-def handlers(tiny_model: Path) -> BatchHandlers:
+def handlers(tiny_model) -> BatchHandlers:
     return BatchHandlers(LazyModel(str(tiny_model)))
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> list[str]:
+def images(tmp_path) -> list[str]:
     paths = [tmp_path / f"{name}.png" for name in "abc"]
     for seed, path in enumerate(paths):
         Image.fromarray(make_phantom("malignant", seed=seed, size=(64, 90)).image).save(path)
@@ -48,9 +46,7 @@ def folders(cache: Path) -> list[list[str]]:
     return [sorted(path.name for path in folder.iterdir()) for folder in cache.iterdir()]
 
 
-def test_one_bad_file_is_a_row_and_the_zip_holds_the_others(
-    handlers: BatchHandlers, images: list[str], tmp_path: Path, cache: Path
-) -> None:
+def test_one_bad_file_is_a_row_and_the_zip_holds_the_others(handlers, images, tmp_path, cache):
     bad = tmp_path / "bad.png"
     bad.write_text("no image")
     *updates, answer = run(handlers, [images[0], str(bad), *images[1:]])
@@ -90,7 +86,7 @@ def test_one_bad_file_is_a_row_and_the_zip_holds_the_others(
     assert folders(cache) == [["a_overlay.jpg", "b_overlay.jpg", "busi-unet-results.zip", "c_overlay.jpg"]]
 
 
-def test_cancelling_keeps_what_is_done(handlers: BatchHandlers, images: list[str]) -> None:
+def test_cancelling_keeps_what_is_done(handlers, images):
     handlers.begin(REQUEST)
     running = run(handlers, images)
     next(running)
@@ -111,9 +107,7 @@ def test_cancelling_keeps_what_is_done(handlers: BatchHandlers, images: list[str
     assert len([*run(handlers, images)][-1].rows["data"]) == 3, "the next run is not stopped"
 
 
-def test_a_visitor_who_leaves_takes_the_scratch_files_along(
-    handlers: BatchHandlers, images: list[str], cache: Path
-) -> None:
+def test_a_visitor_who_leaves_takes_the_scratch_files_along(handlers, images, cache):
     running = run(handlers, images)
     next(running)
     running.close()
@@ -121,9 +115,7 @@ def test_a_visitor_who_leaves_takes_the_scratch_files_along(
     assert folders(cache) == [["a_overlay.jpg"]]
 
 
-def test_too_much_or_nothing_is_one_sentence(
-    handlers: BatchHandlers, images: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_much_or_nothing_is_one_sentence(handlers, images, monkeypatch):
     with pytest.raises(gr.Error, match=text.BATCH_EMPTY[0]):
         list(run(handlers, []))
     monkeypatch.setattr(batch, "MAX_IMAGES", 2)
@@ -131,7 +123,7 @@ def test_too_much_or_nothing_is_one_sentence(
         list(run(handlers, images))
 
 
-def test_a_refused_image_has_no_class(handlers: BatchHandlers, tmp_path: Path) -> None:
+def test_a_refused_image_has_no_class(handlers, tmp_path):
     Image.new("L", (64, 64), 90).save(tmp_path / "blank.png")
     answer = [*run(handlers, [str(tmp_path / "blank.png")])][-1]
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 
@@ -19,14 +17,14 @@ FRAMES = np.stack([make_phantom("benign", seed=seed, size=(64, 90)).image for se
 
 
 @pytest.fixture
-def handlers(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClipHandlers:
+def handlers(tiny_model, tmp_path, monkeypatch) -> ClipHandlers:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
     monkeypatch.setattr(clip, "_SECONDS_BETWEEN_UPDATES", 0)
     return ClipHandlers(LazyModel(str(tiny_model)))
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> str:
+def path(tmp_path) -> str:
     (tmp_path / "clip.dcm").write_bytes(dicom(FRAMES, frames=len(FRAMES)))
     return str(tmp_path / "clip.dcm")
 
@@ -38,9 +36,7 @@ def newest() -> Newest:
     return newest
 
 
-def test_progress_then_timeline_overlays_and_a_row_per_frame(
-    handlers: ClipHandlers, newest: Newest, path: str
-) -> None:
+def test_progress_then_timeline_overlays_and_a_row_per_frame(handlers, newest, path):
     run = handlers.begin(3, newest)["clip_run"]
     updates = list(handlers.run(newest, run, path, None))
     assert "2 of 4 frames done" in updates[1] and 'viewBox="0 0 4 100"' in updates[1]
@@ -58,9 +54,7 @@ def _key(answer: dict) -> str:
         return next(row["frame"] for row in csv.DictReader(stream) if row["key_frame"] == "True")
 
 
-def test_cancelling_keeps_what_is_done_and_offers_the_rest(
-    handlers: ClipHandlers, newest: Newest, path: str
-) -> None:
+def test_cancelling_keeps_what_is_done_and_offers_the_rest(handlers, newest, path):
     run = handlers.begin(3, newest)["clip_run"]
     running = handlers.run(newest, run, path, None)
     next(running)
@@ -72,9 +66,7 @@ def test_cancelling_keeps_what_is_done_and_offers_the_rest(
 
 
 @pytest.mark.parametrize("same_file", [True, False])
-def test_another_frame_leaves_the_run_alone_and_another_file_ends_it(
-    handlers: ClipHandlers, newest: Newest, path: str, same_file: bool
-) -> None:
+def test_another_frame_leaves_the_run_alone_and_another_file_ends_it(handlers, newest, path, same_file):
     run = handlers.begin(3, newest)["clip_run"]
     running = handlers.run(newest, run, path, None)
     next(running)
@@ -86,9 +78,7 @@ def test_another_frame_leaves_the_run_alone_and_another_file_ends_it(
     assert bool(handlers.begin(3, newest)) == same_file
 
 
-def test_what_goes_wrong_is_said_in_the_panel(
-    handlers: ClipHandlers, newest: Newest, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_goes_wrong_is_said_in_the_panel(handlers, newest, path, monkeypatch):
     monkeypatch.setattr(decode, "MAX_FRAMES", 3)
     run = handlers.begin(3, newest)["clip_run"]
     assert list(handlers.run(newest, run, path, None)) == []

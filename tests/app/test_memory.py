@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import os
 import sys
 import threading
@@ -10,7 +8,7 @@ import pytest
 from busi_unet.app.memory import LARGE_PIXELS, in_turn
 
 
-def test_large_images_go_one_at_a_time_and_others_pass() -> None:
+def test_large_images_go_one_at_a_time_and_others_pass():
     entered, leave = threading.Event(), threading.Event()
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(in_turn, LARGE_PIXELS + 1, lambda: leave.wait(10))
@@ -24,7 +22,7 @@ def test_large_images_go_one_at_a_time_and_others_pass() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
-def test_large_images_stand_behind_all_other_work() -> None:
+def test_large_images_stand_behind_all_other_work():
     def niceness() -> int:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 
@@ -20,21 +18,21 @@ def _named(model: ModelInUse) -> dict[str, str | None]:
 
 
 @pytest.fixture
-def embedded(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def embedded(tiny_model, monkeypatch) -> Path:
     """Stands for the embedded weights, so that these tests are about the choice alone."""
     monkeypatch.setattr(busi_unet.inference.predictor, "EMBEDDED", tiny_model)
     return tiny_model
 
 
 @pytest.mark.parametrize("requested", [None, "", "  ", "embedded"])
-def test_embedded_weights_without_a_request(embedded: Path, requested: str | None) -> None:
+def test_embedded_weights_without_a_request(embedded, requested):
     model = load_predictor(requested)
 
     assert _named(model) == {"kind": "embedded", "source": "embedded", "notice": None}
     assert model.describe() == "Weights: embedded in the app"
 
 
-def test_falls_back_where_the_hub_is_out_of_reach(embedded: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_falls_back_where_the_hub_is_out_of_reach(embedded, caplog):
     with caplog.at_level(logging.WARNING):
         model = load_predictor("someone/busi")
 
@@ -45,7 +43,7 @@ def test_falls_back_where_the_hub_is_out_of_reach(embedded: Path, caplog: pytest
 
 
 @pytest.mark.parametrize("content", [None, "{}", "not JSON"])
-def test_falls_back_from_a_broken_folder(embedded: Path, tmp_path: Path, content: str | None) -> None:
+def test_falls_back_from_a_broken_folder(embedded, tmp_path, content):
     folder = tmp_path / "broken"
     folder.mkdir()
     if content is not None:
@@ -57,20 +55,18 @@ def test_falls_back_from_a_broken_folder(embedded: Path, tmp_path: Path, content
     assert "config.json" in model.notice
 
 
-def test_falls_back_from_a_name_that_is_neither_folder_nor_id(embedded: Path) -> None:
+def test_falls_back_from_a_name_that_is_neither_folder_nor_id(embedded):
     assert "not a model folder" in load_predictor("./nowhere").notice
 
 
-def test_broken_embedded_weights_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_embedded_weights_are_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(busi_unet.inference.predictor, "EMBEDDED", tmp_path)
 
     with pytest.raises(IncompatibleModelError):
         load_predictor(None)
 
 
-def test_lazy_weights_are_loaded_once_and_on_first_use(
-    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lazy_weights_are_loaded_once_and_on_first_use(tiny_model, monkeypatch):
     calls = []
 
     def load(requested: str | None) -> ModelInUse:

@@ -1,9 +1,5 @@
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
-
-import pytest
 
 from busi_unet.app.newest import Newest, of_newest
 
@@ -17,7 +13,7 @@ def _unexpected(number: int) -> dict[str, Any]:
     raise AssertionError("not to be called")
 
 
-def test_only_the_newest_is_analysed_and_handed_over_once() -> None:
+def test_only_the_newest_is_analysed_and_handed_over_once():
     newest = Newest()
     assert newest.take(1, _unexpected) and newest.take(3, lambda number: {"third": number})
     assert not newest.take(2, _unexpected), "an event that arrives late is no newer"
@@ -30,7 +26,7 @@ def test_only_the_newest_is_analysed_and_handed_over_once() -> None:
     newest.run(_unexpected)
 
 
-def test_another_frame_is_a_newer_event_of_the_same_file() -> None:
+def test_another_frame_is_a_newer_event_of_the_same_file():
     newest = Newest()
     newest.take(1)
     newest.take(2, same_file=True)
@@ -39,7 +35,7 @@ def test_another_frame_is_a_newer_event_of_the_same_file() -> None:
     assert newest.file == 3
 
 
-def test_an_answer_is_dropped_if_the_image_was_replaced_while_it_was_analysed() -> None:
+def test_an_answer_is_dropped_if_the_image_was_replaced_while_it_was_analysed():
     newest = Newest()
     newest.take(1, lambda number: {"taken": newest.take(2)})
     newest.run(_unexpected)
@@ -47,7 +43,7 @@ def test_an_answer_is_dropped_if_the_image_was_replaced_while_it_was_analysed() 
     assert newest.hand_over() is None and newest.number == 2 and not newest.waiting
 
 
-def test_a_failed_analysis_gives_an_answer_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_analysis_gives_an_answer_too(capsys):
     newest = Newest()
     newest.take(1, _unexpected)
     newest.run(lambda number: {"failed": number})
@@ -56,7 +52,7 @@ def test_a_failed_analysis_gives_an_answer_too(capsys: pytest.CaptureFixture[str
     assert "not to be called" in capsys.readouterr().err
 
 
-def test_what_is_done_to_a_replaced_image_is_dropped() -> None:
+def test_what_is_done_to_a_replaced_image_is_dropped():
     newest = Newest()
     newest.take(1)
     done = of_newest(lambda analysis, replaced: {"done": replaced and newest.take(2)}, numbered=True)
@@ -68,7 +64,7 @@ def test_what_is_done_to_a_replaced_image_is_dropped() -> None:
     assert done(newest, None, False) == {}, "not analysed yet"
 
 
-def test_an_image_is_analysed_once_whoever_asks() -> None:
+def test_an_image_is_analysed_once_whoever_asks():
     newest = Newest()
     newest.take(1, lambda number: newest.run(_unexpected) or {"first": number})
     newest.run(_unexpected)

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -45,11 +43,11 @@ LESION = _mask((10, 50, 10, 30))
 
 
 @pytest.mark.parametrize(("mask", "label"), [(LESION, "normal"), (_mask(), "malignant")])
-def test_disagreement_of_mask_and_class_is_said(mask: np.ndarray, label: str) -> None:
+def test_disagreement_of_mask_and_class_is_said(mask, label):
     assert "disagree" in describe(_prediction(mask, label), CONFIG)
 
 
-def test_a_flag_beside_another_class_names_probability_and_threshold() -> None:
+def test_a_flag_beside_another_class_names_probability_and_threshold():
     benign = _prediction(LESION, "benign", flagged=True, probabilities={"benign": 0.86, "malignant": 0.14})
 
     flag = describe_flag(benign, ALERT)
@@ -59,7 +57,7 @@ def test_a_flag_beside_another_class_names_probability_and_threshold() -> None:
     assert describe_flag(_prediction(LESION, "malignant", flagged=True), ALERT) == ""
 
 
-def test_a_refused_image_gets_the_reason_and_no_finding() -> None:
+def test_a_refused_image_gets_the_reason_and_no_finding():
     refused = {"refused": True, "reasons": ("The image is blank.",)}
     none = replace(_prediction(_mask(), "benign", **refused), label=None, probabilities=None)
     anyway = _prediction(_mask(), "benign", **refused)

@@ -1,7 +1,3 @@
-from __future__ import annotations
-
-from pathlib import Path
-
 import gradio as gr
 import pytest
 from fakes.dicom_files import dicom
@@ -15,7 +11,7 @@ from busi_unet.errors import UsageError
 
 
 @pytest.fixture
-def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def paths(tmp_path, monkeypatch) -> list[str]:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
     written = []
     for number, patient in enumerate("112"):
@@ -30,26 +26,24 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def archive(paths: list[str], tiny_model: Path) -> str:
+def archive(paths, tiny_model) -> str:
     handlers = BatchHandlers(LazyModel(str(tiny_model)))
     return [*handlers.predict_many(paths, gr.Request(session_hash="visitor"))][-1].archive
 
 
-def test_rows_that_are_chosen_are_one_summary(paths: list[str], archive: str) -> None:
+def test_rows_that_are_chosen_are_one_summary(paths, archive):
     shown, files = summarise_rows([1, 2, 4], paths, archive, {})
     assert shown.count("verdict-words") == 1 and "3 images" in shown
     assert files.visible and "1. image.dcm" in shown and "Not analysed: bad.png." in shown
 
 
 @pytest.mark.parametrize("chosen", [[], None])
-def test_without_a_choice_each_examination_is_one(
-    paths: list[str], archive: str, chosen: list[int] | None
-) -> None:
+def test_without_a_choice_each_examination_is_one(paths, archive, chosen):
     shown, _ = summarise_rows(chosen, paths, archive, {})
     assert shown.count("verdict-words") == 2 and "Examination 2" in shown
 
 
-def test_mixed_patients_too_few_rows_and_other_files_are_refused(paths: list[str], archive: str) -> None:
+def test_mixed_patients_too_few_rows_and_other_files_are_refused(paths, archive):
     with pytest.raises(UsageError, match=r"different patients.*1\. image\.dcm; 3\. image\.dcm"):
         summarise_rows([1, 3], paths, archive, {})
     with pytest.raises(UsageError, match="not two images"):

@@ -40,7 +40,7 @@ def test_push_flags_alone_are_wrong_usage(flags, capsys):
 
 
 @pytest.fixture
-def trains(tiny_model, monkeypatch) -> None:
+def trains(tiny_model, monkeypatch):
     """A training gives the tiny model at once."""
     monkeypatch.setattr(loop, "train", lambda options: shutil.copytree(tiny_model, options.output / "model"))
 

@@ -1,9 +1,5 @@
 """The finder of copies: every kind of copy is found, look-alikes are not, and chance plays no part."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 import pytest
@@ -64,16 +60,14 @@ def everything(image: np.ndarray) -> np.ndarray:
         (everything, True),
     ],
 )
-def test_finds_every_copy_and_nothing_else(
-    originals: list[np.ndarray], change: Callable[[np.ndarray], np.ndarray], flipped: bool
-) -> None:
+def test_finds_every_copy_and_nothing_else(originals, change, flipped):
     pairs = find_copies([*originals, *(change(image) for image in originals[:COPIED])])
 
     assert [(pair.first, pair.second) for pair in pairs] == [(i, COUNT + i) for i in range(COPIED)]
     assert all(pair.flipped is flipped and MIN_SCORE <= pair.score < 1 for pair in pairs)
 
 
-def test_the_same_text_and_frame_make_no_copies(originals: list[np.ndarray]) -> None:
+def test_the_same_text_and_frame_make_no_copies(originals):
     framed = [np.pad(draw_over(image), 25) for image in originals]
     for image in framed:
         cv2.putText(image, "SCANNER", (4, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 255, 2)
@@ -81,18 +75,18 @@ def test_the_same_text_and_frame_make_no_copies(originals: list[np.ndarray]) -> 
     assert find_copies(framed) == []
 
 
-def test_equal_pixels_are_identical_even_without_features() -> None:
+def test_equal_pixels_are_identical_even_without_features():
     black, grey = np.zeros((40, 60), np.uint8), np.full((60, 40), 128, np.uint8)
     assert find_copies([black, grey, black.copy(), grey[:40]]) == [CopyPair(0, 2, 1.0, flipped=False)]
     assert find_copies([]) == find_copies([black]) == []
 
 
-def test_a_copy_of_identical_images_joins_them(originals: list[np.ndarray]) -> None:
+def test_a_copy_of_identical_images_joins_them(originals):
     pairs = find_copies([originals[0], originals[1], originals[0].copy(), mirror(originals[0])])
     assert [(pair.first, pair.second) for pair in pairs] == [(0, 2), (0, 3)]
 
 
-def test_order_and_repetition_change_nothing(originals: list[np.ndarray]) -> None:
+def test_order_and_repetition_change_nothing(originals):
     images = [*originals, *(everything(image) for image in originals[:COPIED])]
     pairs = find_copies(images)
     assert find_copies(images) == pairs
@@ -103,7 +97,7 @@ def test_order_and_repetition_change_nothing(originals: list[np.ndarray]) -> Non
     assert named == {(pair.first, pair.second) for pair in pairs}
 
 
-def test_groups_are_chains() -> None:
+def test_groups_are_chains():
     groups = connected(7, [(3, 5), (1, 6), (5, 6), (6, 5)])
     assert len({groups[index] for index in (1, 3, 5, 6)}) == 1 and len(set(groups)) == 4
     assert len(set(connected(3, []))) == 3

@@ -1,9 +1,5 @@
 """Phantoms: the same seed, the same image; lesions that show what their class is known by."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -23,7 +19,7 @@ def phantoms() -> dict[str, list[Phantom]]:
 
 
 @pytest.mark.parametrize("label", CLASS_NAMES)
-def test_a_seed_fixes_the_image(label: str) -> None:
+def test_a_seed_fixes_the_image(label):
     first, again, other = (make_phantom(label, seed=seed, size=(64, 64)) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first.image, again.image)
     np.testing.assert_array_equal(first.mask, again.mask)
@@ -32,7 +28,7 @@ def test_a_seed_fixes_the_image(label: str) -> None:
 
 @pytest.mark.parametrize("size", [(64, 64), (32, 32), (48, 130), (150, 70)])
 @pytest.mark.parametrize("label", CLASS_NAMES)
-def test_any_size(label: str, size: tuple[int, int]) -> None:
+def test_any_size(label, size):
     phantom = make_phantom(label, seed=1, size=size)
     assert phantom.label == label
     assert phantom.image.shape == phantom.mask.shape == size
@@ -42,16 +38,14 @@ def test_any_size(label: str, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("label", LESIONS)
-def test_lesion_is_one_piece_of_plausible_size_inside_the_image(
-    phantoms: dict[str, list[Phantom]], label: str
-) -> None:
+def test_lesion_is_one_piece_of_plausible_size_inside_the_image(phantoms, label):
     for phantom in phantoms[label]:
         assert 0.015 < phantom.mask.mean() < 0.25
         assert ndimage.label(phantom.mask)[1] == 1
         assert phantom.mask[1:-1, 1:-1].sum() == phantom.mask.sum()
 
 
-def test_written_folder_reads_back(tmp_path: Path) -> None:
+def test_written_folder_reads_back(tmp_path):
     root = tmp_path / "made" / "by the test"
     write_phantom_dataset(root, per_class=2, seed=10, size=(64, 80))
     assert len(list(root.rglob("*.png"))) == 12

@@ -1,7 +1,5 @@
 """Evaluation of a made-up predictor on a made-up split, with metrics worked out by hand."""
 
-from __future__ import annotations
-
 import pytest
 from fakes.made_up import CASES, LEFT_HALF, SQUARE, MadeUpPredictor, box, make_split
 

@@ -1,7 +1,4 @@
-from __future__ import annotations
-
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -19,7 +16,7 @@ def made_on(data, test: int, validation: int | None = None) -> dict:
 
 
 @pytest.fixture
-def data(prepared: Path):
+def data(prepared):
     return load_prepared(prepared)
 
 

@@ -1,7 +1,5 @@
 """Statistics and intervals against hand-computed cases, brute force and scikit-learn."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
@@ -15,7 +13,7 @@ def filled(contours: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(canvas)[2::4, 2::4]
 
 
-def test_every_corner_gives_the_mask_back() -> None:
+def test_every_corner_gives_the_mask_back():
     rng = np.random.default_rng(0)
     for _ in range(20):
         mask = rng.random((13, 17)) > 0.6
@@ -23,7 +21,7 @@ def test_every_corner_gives_the_mask_back() -> None:
         np.testing.assert_array_equal(filled(contours, mask.shape), ndimage.binary_fill_holes(mask))
 
 
-def test_a_box_has_four_corners_clockwise() -> None:
+def test_a_box_has_four_corners_clockwise():
     mask = np.zeros((9, 9), bool)
     mask[2:5, 1:8] = True
 
@@ -32,7 +30,7 @@ def test_a_box_has_four_corners_clockwise() -> None:
     assert box.tolist() == [[1, 2], [8, 2], [8, 5], [1, 5]]
 
 
-def test_regions_that_meet_at_a_corner_are_one_and_an_empty_mask_has_none() -> None:
+def test_regions_that_meet_at_a_corner_are_one_and_an_empty_mask_has_none():
     mask = np.zeros((6, 6), bool)
     assert trace_contours(mask) == []
     mask[1:3, 1:3] = mask[3:5, 3:5] = True

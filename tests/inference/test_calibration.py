@@ -94,7 +94,7 @@ def _disc(
 
 
 @pytest.mark.parametrize("coverage", [0.8, 0.9])
-def test_the_set_holds_the_class_as_often_as_stated(coverage: float):
+def test_the_set_holds_the_class_as_often_as_stated(coverage):
     covered = []
     for seed in range(40):
         threshold = fit_set_threshold(*_cases(150, seed), _names(150), coverage)

@@ -1,7 +1,5 @@
 """Folds made from pixels: of phantoms, and those of BUSI, which come out again as they were published."""
 
-from __future__ import annotations
-
 import csv
 from collections import defaultdict
 from importlib import resources
@@ -19,7 +17,7 @@ from busi_unet.errors import DataLayoutError
 from research.publish_folds import build_folds, main
 
 
-def test_copies_of_phantoms_share_fold_group_and_doubt() -> None:
+def test_copies_of_phantoms_share_fold_group_and_doubt():
     kinds = [(label, seed) for label in CLASS_NAMES for seed in range(4)]
     images = [make_phantom(label, seed=seed, size=(128, 160)).image for label, seed in kinds]
     ids, labels = [f"{label} ({seed})" for label, seed in kinds], [label for label, _ in kinds]
@@ -43,9 +41,7 @@ def test_copies_of_phantoms_share_fold_group_and_doubt() -> None:
 
 @pytest.mark.slow
 @pytest.mark.busi
-def test_the_published_table_comes_out_again(
-    busi_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_published_table_comes_out_again(busi_root, tmp_path, monkeypatch):
     pairs, find_copies = [], duplicates.find_copies
 
     def overheard(*arguments: Any, **options: Any) -> list:

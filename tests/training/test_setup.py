@@ -19,7 +19,7 @@ from busi_unet.training.setup import (
 
 
 @pytest.fixture
-def on_cpu(monkeypatch) -> None:
+def on_cpu(monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     for state in (AcceleratorState, PartialState):  # They keep the precision of the first in a process.
         monkeypatch.setattr(state, "_shared_state", {})
