@@ -3,9 +3,7 @@ from __future__ import annotations
 import csv
 from importlib.resources import files
 
-from PIL import Image
-
-from busi_unet.app.examples import FOLDER, examples, thumbnails
+from busi_unet.app.examples import FOLDER, examples
 from busi_unet.config import CLASS_NAMES
 
 
@@ -23,10 +21,3 @@ def test_licence_and_citation_lie_beside_the_examples() -> None:
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert "CC BY 4.0" in readme and "10.7937/9WKK-Q141" in readme
     assert all(example.path.name in readme for example in examples())
-
-
-def test_thumbnails_show_the_examples_in_order() -> None:
-    for example, (small, caption) in zip(examples(), thumbnails(), strict=True):
-        with Image.open(example.path) as image:
-            assert abs(small.width / small.height - image.width / image.height) < 0.02
-        assert caption == example.label and max(small.size) <= 160

@@ -291,20 +291,6 @@ def test_a_part_is_a_new_image_of_the_same_scale(handlers: ImageHandlers, upload
         handlers.analyse_part(analysis, "", None, *LOOK)
 
 
-def test_one_of_two_images_side_by_side_can_be_chosen(
-    handlers: ImageHandlers, analysis: Analysis, upload: Callable[..., str]
-) -> None:
-    assert not _whole(handlers, analysis)["left"].visible
-    scan = np.asarray(IMAGE)
-    pair = np.hstack([scan, np.zeros((72, 10), np.uint8), scan[:, ::-1]])
-    both = handlers.analyse(upload(Image.fromarray(pair)), None, *LOOK)
-    answer = _whole(handlers, both)
-    assert answer["left"].visible and answer["crop_start"].visible
-    assert any("side by side" in warning for warning in answer["report"]["warnings"])
-    right = handlers.analyse_panel(1, both, None, *LOOK)
-    assert (right.image.pixels == scan[:, ::-1]).all()
-
-
 def test_text_that_may_identify_the_patient_is_told_and_blackened(
     handlers: ImageHandlers, upload: Callable[..., str]
 ) -> None:
@@ -343,19 +329,6 @@ def test_a_clip_is_read_at_the_frame_asked_for(handlers: ImageHandlers, upload: 
     waiting = handlers.take(handlers.analyse, 1, newest, clip, None, *LOOK, frame_moves=True)
     handlers.run(newest)
     assert "clip_frame" not in waiting and "clip_frame" not in handlers.show(newest, REQUEST)
-
-
-def test_comparing_with_the_mask_itself_agrees_wholly(handlers: ImageHandlers, analysis: Analysis) -> None:
-    parts = [_mask(handlers, replace(analysis, threshold=0.3)).copy() for _ in range(2)]
-    parts[0][:, 60:], parts[1][:, :60] = False, False
-    encoded = [_encode(Image.fromarray(part), "PNG") for part in parts]
-
-    compared = handlers.compare(analysis, encoded)["kept"]
-    answer = _redraw(handlers, compared, threshold=0.3)
-    assert answer["report"]["agreement"]["dice"] == 1 and "1.000" in answer["agreement"]
-    assert _pixels(answer["agreement_image"]).shape == (72, 120, 3)
-    cleared = handlers.compare(compared, None)["kept"]
-    assert _redraw(handlers, cleared)["agreement_image"] is None
 
 
 def test_what_is_painted_is_measured_and_given_as_a_training_pair(

@@ -1,6 +1,5 @@
 """The command as such: how it finds its commands and what becomes of errors."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,14 +35,6 @@ def test_no_command_is_wrong_usage(wrong, capsys):
 def test_the_module_and_the_entry_point_are_the_command(arguments):
     result = subprocess.run([sys.executable, *arguments, "--version"], capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (0, f"busi-unet {__version__}\n")
-
-
-def test_every_script_is_a_command():
-    for path in (ROOT / "scripts").glob("*.py"):
-        found = re.search(
-            r'sys\.exit\(main\(\["([\w-]+)", \*sys\.argv\[1:\]\]\)\)', path.read_text(encoding="utf-8")
-        )
-        assert found and found[1] in COMMANDS
 
 
 def test_a_missing_extra_is_named_in_one_line(monkeypatch, capsys):

@@ -7,13 +7,6 @@ from busi_unet.cli import main
 from busi_unet.training import loop
 
 
-def test_data_that_are_not_prepared_are_told_in_one_message(tmp_path, capsys):
-    assert main(["train", "--data", str(tmp_path), "--output", str(tmp_path / "run")]) == 1
-    printed = capsys.readouterr().err
-    assert "is not a prepared data set" in printed
-    assert "busi-unet prepare" in printed
-
-
 @pytest.mark.parametrize(
     ("token", "repo_id", "code"),
     [
@@ -31,12 +24,6 @@ def test_what_would_stop_the_push_stops_the_training_before_it_starts(
     assert main(["train", *arguments]) == code
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not run.exists()
-
-
-@pytest.mark.parametrize("flags", [["--private"], ["--revision", "v2"]])
-def test_push_flags_alone_are_wrong_usage(flags, capsys):
-    assert main(["train", *flags]) == 2
-    assert "--push-to-hub" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 
@@ -63,13 +62,6 @@ def test_a_source_without_normals_gets_some_from_beside_its_lesions(train_split)
     assert not any(item.mask.any() for item in made)
     plain = dataset(train_split, augmentation=AUGMENTATIONS["full"])
     assert all(plain[key].label == train_split[key]["label"] for key in range(len(plain)))
-
-
-def test_stored_images_stay_as_they_are(train_split):
-    data = dataset(train_split, augmentation=AUGMENTATIONS["full"])
-    before = [image.copy() for image in data.images]
-    _ = [data[index] for index in range(len(data))]
-    assert all(np.array_equal(*pair) for pair in zip(data.images, before, strict=True))
 
 
 def test_the_order_of_an_epoch_is_a_new_one_of_whole_batches(train_split):

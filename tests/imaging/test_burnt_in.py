@@ -50,11 +50,6 @@ class TestAnnotations:
     def test_the_makers_logo_and_a_bright_interface_are_let_pass(self, draw):
         assert not has_annotations(drawn(flat(), draw))
 
-    @pytest.mark.parametrize("shape", [(16, 16), (16, 900), (900, 16), (16, 9000)])
-    def test_any_shape(self, shape):
-        assert not has_annotations(np.zeros(shape, np.uint8))
-        assert text_boxes(np.zeros(shape, np.uint8)) == ()
-
 
 class TestText:
     @pytest.mark.parametrize(

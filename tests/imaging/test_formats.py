@@ -11,7 +11,6 @@ from imaging.test_regions import filled
 from PIL import Image
 
 from busi_unet.data.readers.coco import _decode_runs
-from busi_unet.errors import UsageError
 from busi_unet.imaging.formats import FORMATS, Result, files_of
 from busi_unet.imaging.measure import measure_lesions
 from busi_unet.io.decode import DecodedImage
@@ -38,13 +37,6 @@ def result(*boxes: tuple[int, int, int, int], hole: bool = False, spacing_mm=Non
 
 
 LESIONS = ((5, 4, 25, 20), (30, 22, 50, 38))
-
-
-def test_files_are_named_after_the_image():
-    assert set(files_of(result(*LESIONS), [name for name in FORMATS if name != "dicom"])) == {
-        *("case12_mask.png", "case12_measurements.csv", "case12_coco.json", "case12.txt"),
-        "case12_mask.nii.gz",
-    }
 
 
 def test_png_is_0_and_255():
@@ -115,8 +107,3 @@ def test_measurements_are_a_row_per_lesion_that_excel_reads():
         ("1", "320", "3.2", "5"),
         ("2", "320", "3.2", "30"),
     ]
-
-
-def test_dicom_of_another_file_is_refused_with_what_to_choose():
-    with pytest.raises(UsageError, match=r"case12\.png: it is not a DICOM file\. Choose PNG or COCO"):
-        files_of(result(*LESIONS), ["dicom"])

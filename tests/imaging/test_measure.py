@@ -113,12 +113,6 @@ class TestSkin:
         assert (lesion.skin_distance_px, lesion.skin_distance_mm) == (90, 9.0)
         assert lesion.skin_at_edge is False
 
-    def test_text_above_the_tissue_is_passed_over(self):
-        pixels = self.image(30)
-        pixels[5:15, 40:70:3] = 255
-        (lesion,) = measure_lesions(self.mask, pixels)
-        assert lesion.skin_distance_px == 90
-
     def test_tissue_up_to_the_edge(self):
         (lesion,) = measure_lesions(self.mask, self.image(0))
         assert (lesion.skin_distance_px, lesion.skin_at_edge) == (120, True)

@@ -26,12 +26,6 @@ class TestWarnings:
         (warning,) = image_warnings(DecodedImage(pixels))
         assert words in warning
 
-    def test_annotations(self):
-        pixels = speckle(high=120)
-        pixels[100:112, 200] = 255
-        (warning,) = image_warnings(DecodedImage(pixels))
-        assert "burnt into" in warning
-
     def test_doppler(self):
         (warning,) = image_warnings(DecodedImage(speckle(), doppler=True))
         assert "Doppler" in warning

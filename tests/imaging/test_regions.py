@@ -21,15 +21,6 @@ def test_every_corner_gives_the_mask_back():
         np.testing.assert_array_equal(filled(contours, mask.shape), ndimage.binary_fill_holes(mask))
 
 
-def test_a_box_has_four_corners_clockwise():
-    mask = np.zeros((9, 9), bool)
-    mask[2:5, 1:8] = True
-
-    (box,) = trace_contours(mask)
-
-    assert box.tolist() == [[1, 2], [8, 2], [8, 5], [1, 5]]
-
-
 def test_regions_that_meet_at_a_corner_are_one_and_an_empty_mask_has_none():
     mask = np.zeros((6, 6), bool)
     assert trace_contours(mask) == []

@@ -2,7 +2,6 @@ import io
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 from pypdf import PdfReader
 
 from busi_unet.imaging.measure import measure_lesions
@@ -86,16 +85,6 @@ def test_a_correction_is_not_called_the_models():
     _, text = parsed(**inputs(), corrected=True)
     assert "With the outline corrected by hand" in text
     assert "the model outlined" not in text
-
-
-@pytest.mark.parametrize("shape", [(16, 900), (900, 16), (3000, 2000)])
-def test_any_shape_fits_one_page(shape):
-    reader, text = parsed(**inputs(shape=shape, lesions=0))
-    assert "Not a medical device" in text
-    for image in reader.pages[0].images:
-        width, height = image.image.size
-        assert max(width, height) <= 1100
-        assert width / height == pytest.approx(shape[1] / shape[0], rel=0.1)
 
 
 def test_markup_is_text_and_letters_beyond_ascii_are_kept():

@@ -11,7 +11,6 @@ from busi_unet.inference.calibration import (
     fit_boundary_band,
     fit_calibration,
     fit_set_threshold,
-    map_peak,
     prediction_set,
 )
 
@@ -31,12 +30,6 @@ def cohort() -> dict[str, np.ndarray]:
     logits = np.stack([-4 * head, np.zeros(2000), 3 * evidence[:, 0]], axis=1)
     logits[:, 0] += np.logaddexp(logits[:, 1], logits[:, 2])
     return {"class_logits": logits, "peaks": peaks, "labels": labels, "sources": sources}
-
-
-def test_by_default_they_are_the_softmax():
-    logits = np.random.default_rng(0).normal(size=(5, 3))
-    plain = calibrated_probabilities(logits, np.full(5, 0.3), ClassCalibration())
-    np.testing.assert_allclose(plain, softmax(logits, axis=1))
 
 
 def test_the_fit_makes_probabilities_mean_what_they_say(cohort):
@@ -66,13 +59,6 @@ def test_what_the_images_cannot_tell_stays_as_it_is(cohort):
     only = fit_calibration(**{name: values[lesions] for name, values in cohort.items()})
     assert (only.lesion_head, only.lesion_map, only.lesion_bias) == (1, 0, 0)
     assert only.malignant_head < 1
-
-
-def test_the_peak_is_that_of_the_surest_spot():
-    probability = np.zeros((100, 100))
-    assert map_peak(probability) == 0
-    probability[40:50, 40:45] = 0.8
-    assert map_peak(probability) == pytest.approx(0.8)
 
 
 def _cases(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -53,18 +53,6 @@ def test_a_click_where_nothing_is_found_draws_a_disc_there():
     np.testing.assert_array_equal(found, disc(SHAPE, 45, 80))
 
 
-def test_the_head_sees_clicks_and_box_where_they_are():
-    head = finds(EMPTY)
-    clicks = [Click(10, 30), Click(70, 142, lesion=False)]
-    correct_mask(IMAGE, PROBABILITY, LEFT, clicks, ClickBox(20, 20, 40, 50), head=head)
-    top = (SIZE - SHAPE[0]) // 2
-    here, other, box = head.clicks
-    assert np.unravel_index(here.argmax(), here.shape) == ((top + 10) // 4, 30 // 4)
-    assert np.unravel_index(other.argmax(), other.shape) == ((top + 70) // 4, 142 // 4)
-    assert box[(top + 30) // 4, 35 // 4] == 1 and box.sum() == pytest.approx(LEFT.sum() / 16, rel=0.2)
-    assert head.maps[0].max() == pytest.approx(90 / 255) and head.maps[2].sum() == LEFT.sum()
-
-
 @pytest.mark.parametrize("given", [{}, {"clicks": [Click(90, 0)]}, {"clicks": [Click(0, -1)]}])
 def test_no_click_or_one_outside_is_one_sentence(given):
     with pytest.raises(UsageError):

@@ -17,22 +17,6 @@ def test_the_aspect_ratio_is_kept_and_the_rest_is_black(preprocessor):
     assert not wide[40:].any()
 
 
-def test_a_coarse_map_is_cut_to_the_image(preprocessor):
-    coarse = np.zeros((2, 2), dtype=np.float32)
-    coarse[:, 1] = 1
-    threshold = preprocessor.crop_map(coarse, (50, 200))
-    assert threshold.shape == (16, 64)
-    assert threshold[:, :8].max() == 0
-    assert threshold[:, -8:].min() == 1
-
-
-def test_an_image_becomes_normalised_input_of_the_networks_size(preprocessor):
-    inputs = preprocessor(np.full((64, 64), 127, dtype=np.uint8))
-    assert inputs.shape == (1, 64, 64)
-    assert inputs.dtype == np.float32
-    np.testing.assert_allclose(inputs, 0, atol=1e-6)
-
-
 @pytest.mark.parametrize("shape", [(64, 64), (50, 200), (333, 101)])
 def test_a_region_comes_back_where_it_was(preprocessor, shape):
     height, width = shape
@@ -48,13 +32,6 @@ def test_image_and_mask_share_their_geometry(preprocessor):
     mask[20:60, 70:130] = True
     image = preprocessor.resize_image(mask.astype(np.uint8) * 255)
     assert ((image >= 128) != preprocessor.resize_mask(mask)).mean() < 0.01
-
-
-def test_restored_probabilities_stay_probabilities(preprocessor):
-    restored = preprocessor.restore(np.random.default_rng(0).random((64, 64), dtype=np.float32), (70, 33))
-    assert restored.dtype == np.float32
-    assert restored.min() >= 0
-    assert restored.max() <= 1
 
 
 def probability() -> np.ndarray:
@@ -73,15 +50,7 @@ def test_threshold_holes_and_specks():
     np.testing.assert_array_equal(mask, expected)
 
 
-def test_specks_stay_without_a_smallest_area():
-    assert mask_from_probability(probability(), 1.0, Thresholds()).sum() == 104
-
-
 def test_no_mask_where_no_lesion_is_believed():
     thresholds = Thresholds(lesion=0.6)
     assert not mask_from_probability(probability(), 0.59, thresholds).any()
     assert mask_from_probability(probability(), 0.6, thresholds).any()
-
-
-def test_the_threshold_itself_belongs_to_the_mask():
-    assert mask_from_probability(np.full((20, 20), 0.5), 1.0, Thresholds(mask=0.5)).all()

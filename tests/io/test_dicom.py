@@ -122,11 +122,6 @@ class TestClips:
         with pytest.raises(UsageError, match=r"counted from 1\. It has 3\."):
             read_image(dicom(self.clip, frames=3), index=index)
 
-    def test_other_images_have_one_frame(self):
-        assert read_image(GREY).frames == 1
-        with pytest.raises(UsageError, match=r"number 2, counted from 1\. It has one\."):
-            read_image(GREY, index=1)
-
 
 class TestSpacing:
     def test_from_the_largest_ultrasound_region(self):

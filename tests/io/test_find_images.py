@@ -68,16 +68,6 @@ def test_a_zip_that_cannot_be_used_is_one_entry(files, problem, scratch, tmp_pat
     assert (good.shown, good.problem) == ("good.png", "")
 
 
-def test_damaged_entries_are_listed_behind_the_good_ones(scratch, tmp_path):
-    archive = pack(tmp_path / "s.zip", {"a.png": bytes(range(256)), "b.png": PNG})
-    data = bytearray(archive.read_bytes())
-    data[60] ^= 0xFF
-    archive.write_bytes(data)
-    good, bad = find_images([archive], scratch, show=lambda path: path.name)
-    assert (good.shown, bad.shown) == ("s.zip/b.png", "s.zip/a.png")
-    assert "damaged in the archive" in bad.problem
-
-
 def test_names_of_results_are_short_and_apart(scratch, tmp_path):
     names = ("1.2.7.1", "1.2.7.10", "e\u0301.png", "\u00e9.png", ".hid.png", "a\\b.png", "a:b.png")
     paths = [write(tmp_path / "in" / name) for name in names]

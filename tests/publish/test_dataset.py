@@ -4,7 +4,7 @@ from huggingface_hub import DatasetCard
 from busi_unet.data.prepare import prepare
 from busi_unet.data.prepared import COLUMNS, load_prepared, split_hash
 from busi_unet.data.published import CITATIONS
-from busi_unet.errors import DataLayoutError, UsageError
+from busi_unet.errors import UsageError
 from busi_unet.publish.dataset import build_dataset_folder, push_dataset
 
 datasets = pytest.importorskip("datasets")
@@ -57,8 +57,3 @@ def test_public_where_told(hub, prepared):
     assert not hub.repo("me/data", repo_type="dataset").private
     with pytest.raises(UsageError, match="is public, not private"):
         push_dataset(prepared, "me/data", command=COMMAND)
-
-
-def test_not_a_prepared_data_set(tmp_path):
-    with pytest.raises(DataLayoutError, match="is not a prepared data set"):
-        build_dataset_folder(tmp_path, tmp_path / "out", repo_id="me/data")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import SpaceCard
 
-from busi_unet.errors import HubAccessError, UsageError
+from busi_unet.errors import HubAccessError
 from busi_unet.publish.space import build_space_folder, deploy_space
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,15 +59,6 @@ def test_a_new_space_is_one_commit_after_its_variables(hub):
     assert [commit.message for commit in space.commits] == ["initial commit", "Deploy the app"]
     written = [line for line in hub.requests if line.startswith("POST") and re.search("variab|commit", line)]
     assert [line.rpartition("/spaces/me/space/")[2] for line in written] == ["variables", "commit/main"]
-
-
-def test_token_and_name_are_checked_before_anything_else(hub):
-    with pytest.raises(UsageError, match="cannot push to someone"):
-        deploy_space("someone/space", model="someone/busi")
-    hub.put("me/space", {}, repo_type="space")
-    with pytest.raises(UsageError, match="is public, not private"):
-        deploy_space("me/space", model="someone/busi", private=True)
-    assert not [request for request in hub.requests if "/models/" in request]
 
 
 @pytest.mark.parametrize("private", [True, False])

@@ -33,15 +33,6 @@ def test_images_and_masks_without_any_class(clinic, prepared_rows):
     assert rows["scan 7"]["mask"] is None
 
 
-def test_masks_beside_their_images(tmp_path, write_image, write_mask, prepared_rows):
-    for number in range(6):
-        write_image(tmp_path / "flat" / f"{number}.png")
-        write_mask(tmp_path / "flat" / f"{number}_mask.png")
-    rows = prepared_rows(tmp_path / "flat")
-    assert set(rows) == set("012345")
-    assert all(np.asarray(row["mask"]).any() for row in rows.values())
-
-
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_a_table_tells_class_patient_and_mask(clinic, prepared_rows, separator):
     lines = [("Image", "Label", "Patient", "Mask"), ("scan 0.png", "Benign", "p0", "scan 0.png")]
@@ -64,12 +55,6 @@ def test_a_table_tells_class_patient_and_mask(clinic, prepared_rows, separator):
     assert rows["scan 0"]["group"] == rows["scan 1"]["group"] == "p0"
     assert rows["scan 0"]["fold"] == rows["scan 1"]["fold"]
     assert not np.asarray(rows["scan 6"]["mask"]).any() and rows["scan 7"]["mask"] is None
-
-
-def test_a_table_without_the_mask_column_matches_names(clinic, prepared_rows):
-    file = table(clinic, "image,label", *(f"scan {n},benign" for n in range(8)))
-    rows = prepared_rows(OwnData(clinic / "images", clinic / "masks", file))
-    assert np.asarray(rows["scan 0"]["mask"]).any() and rows["scan 7"]["mask"] is None
 
 
 def test_folds_of_a_table_are_kept(clinic, prepared_rows):
