@@ -71,21 +71,6 @@ def test_a_climbing_path_is_not_unpacked_and_stops_no_other(name, tmp_path):
     assert [path.name for path in tmp_path.rglob("*.png")] == ["fine.png"]
 
 
-def test_names_of_entries(tmp_path):
-    """Backslashes, over 255 bytes, bytes that are not UTF-8 though flagged so."""
-    names = ("x\\y\\a.png", f"{'n' * 300}_mask.png", "\u00e9.png", "ab\u00e9.png")
-    archive = pack(tmp_path / "a.zip", dict.fromkeys(names, b"x"))
-    data = archive.read_bytes().replace("ab\u00e9".encode(), b"ab\xff\xfe")
-    archive.write_bytes(data)
-    assert unpack(archive, tmp_path / "out", **LIMITS) == {}
-    found = sorted(
-        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")
-    )
-    assert {"x/y/a.png", "\u00e9.png"} < set(found) and len(found) == 4
-    (long,) = (name for name in found if name.startswith("nnn"))
-    assert len(long) <= 255 and long.endswith("_mask.png")
-
-
 def test_an_entry_that_is_there_twice_is_taken_once_and_named(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
         for content in ("first", "second"):

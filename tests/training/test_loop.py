@@ -287,17 +287,6 @@ def test_without_validation_all_but_the_test_images_are_trained_on(options, prep
     assert config.training["data"]["trained_on"] == ["train", "validation"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_first_signal_is_noted_and_handlers_come_back(number):
-    before = signal.getsignal(number)
-    with StopSignals() as signals:
-        assert signals.received == 0
-        os.kill(os.getpid(), number)
-        os.kill(os.getpid(), signal.SIGINT)
-        assert signals.received == number
-    assert signal.getsignal(number) is before
-
-
 def test_where_work_may_break_off_the_first_signal_does_so():
     with StopSignals(at_once=True) as signals:
         with pytest.raises(KeyboardInterrupt):
