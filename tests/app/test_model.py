@@ -32,6 +32,12 @@ def test_embedded_weights_without_a_request(embedded, requested):
     assert model.describe() == "Weights: embedded in the app"
 
 
+def test_hub_model(tiny_model, monkeypatch):
+    monkeypatch.setattr("busi_unet.hub.fetch_model", lambda repo_id, revision: tiny_model)
+    model = load_predictor("someone/busi")
+    assert _named(model) == {"kind": "hub", "source": "someone/busi", "notice": None}
+
+
 def test_falls_back_where_the_hub_is_out_of_reach(embedded, caplog):
     with caplog.at_level(logging.WARNING):
         model = load_predictor("someone/busi")

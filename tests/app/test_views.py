@@ -31,12 +31,6 @@ def archive(paths, tiny_model) -> str:
     return [*handlers.predict_many(paths, gr.Request(session_hash="visitor"))][-1].archive
 
 
-def test_rows_that_are_chosen_are_one_summary(paths, archive):
-    shown, files = summarise_rows([1, 2, 4], paths, archive, {})
-    assert shown.count("verdict-words") == 1 and "3 images" in shown
-    assert files.visible and "1. image.dcm" in shown and "Not analysed: bad.png." in shown
-
-
 @pytest.mark.parametrize("chosen", [[], None])
 def test_without_a_choice_each_examination_is_one(paths, archive, chosen):
     shown, _ = summarise_rows(chosen, paths, archive, {})

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,24 +8,13 @@ from fakes.hub import OTHER, FakeHub, tamper
 
 from busi_unet.config import EVALUATION_NAME
 from busi_unet.errors import HubAccessError, UsageError
-from busi_unet.hub import checked_id, fetch_dataset, fetch_model, is_hub_id, push_folder
-from busi_unet.inference.predictor import Predictor
+from busi_unet.hub import checked_id, fetch_dataset, fetch_model, is_hub_id
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (50, 70), dtype=np.uint8)
 
 
 def downloads(hub: FakeHub) -> list[str]:
     return [line for line in hub.requests if "/resolve/" in line]
-
-
-def test_what_was_pushed_and_pulled_gives_the_same_outputs_bit_for_bit(hub: FakeHub, tiny_model: Path):
-    push_folder(tiny_model, "me/busi", message="First")
-
-    pulled = Predictor.from_pretrained("me/busi").run([IMAGE])[0]
-
-    local = Predictor.from_pretrained(tiny_model).run([IMAGE])[0]
-    assert np.array_equal(pulled.probability, local.probability)
-    assert np.array_equal(pulled.class_logits, local.class_logits)
 
 
 def test_only_the_files_of_a_model_are_downloaded(hub: FakeHub, published: dict[str, bytes]):

@@ -112,13 +112,6 @@ def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub: FakeHub, push):
     assert pushed_commits(hub) == 1
 
 
-def test_waits_grow_and_end(hub: FakeHub, push):
-    hub.fail("POST", "/create", 503, times=99)
-    with pytest.raises(HubAccessError):
-        push()
-    assert hub.waits == [1, 2, 4, 8, 16]
-
-
 @pytest.mark.parametrize(
     ("token", "repo_id"), [(None, "me/busi"), (READ, "me/busi"), (WRITE, "someone/busi")]
 )
