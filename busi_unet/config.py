@@ -35,33 +35,21 @@ _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 @dataclass(frozen=True, config=_STRICT)
 class Architecture:
-    """The network to build before its weights are loaded.
+    """The network to build before its weights are loaded."""
 
-    Args:
-        encoder: a name in `models.encoders.ENCODERS`.
-        width: channels of the first level, for encoders that leave it free (64 in Ronneberger et al. 2015);
-            None for the others.
-    """
-
-    encoder: str = "efficientnet_lite0"
+    encoder: str = "efficientnet_lite0"  # a name in `models.encoders.ENCODERS`
+    # Channels of the first level, for encoders that leave it free (64 in Ronneberger et al. 2015).
     width: Annotated[int, Field(ge=1, le=256)] | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Preprocess:
-    """How a grey image becomes network input.
+    """How a grey image becomes network input."""
 
-    Args:
-        size: side S of the square network input, pixels; a multiple of 32.
-        mirror: whether the network sees the mirror image too, and its two answers are averaged.
-        mean: subtracted from grey values in [0, 1].
-        std: divides what is left.
-    """
-
-    size: Annotated[int, Field(ge=32, le=2048, multiple_of=32)] = 192
-    mirror: bool = True
-    mean: Probability = 127 / 255
-    std: Positive = 128 / 255
+    size: Annotated[int, Field(ge=32, le=2048, multiple_of=32)] = 192  # side of the square input, pixels
+    mirror: bool = True  # whether the answer is the mean of those to the image and to its mirror image
+    mean: Probability = 127 / 255  # subtracted from grey values in [0, 1]
+    std: Positive = 128 / 255  # divides what is left
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -86,31 +74,21 @@ class Thresholds:
 
 @dataclass(frozen=True, config=_STRICT)
 class PredictionSets:
-    """Sets of classes that hold the true one in a stated share of images; see `inference.calibration`.
+    """Sets of classes that hold the true one in a stated share of images; see `inference.calibration`."""
 
-    Args:
-        coverage: that share.
-        threshold: probability at and above which a class is in the set.
-        elsewhere: by source, the share of its images covered when the sets are fitted to the other sources.
-    """
-
-    coverage: Share
-    threshold: Probability
+    coverage: Share  # that share
+    threshold: Probability  # at and above which a class is in the set
+    # By source, the share of its images covered when the sets are fitted to the other sources.
     elsewhere: dict[str, Probability] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=_STRICT)
 class BoundaryBand:
-    """A band around the outline that holds a stated share of the true boundary; see `inference.calibration`.
+    """A band around the outline with a stated share of the true boundary; see `inference.calibration`."""
 
-    Args:
-        coverage: that share, on average over lesions.
-        inner, outer: reach inside and outside of the outline, in radii of a circle of the lesion's area.
-    """
-
-    coverage: Share
-    inner: NotNegative
-    outer: NotNegative
+    coverage: Share  # that share, on average over lesions
+    inner: NotNegative  # reach inside of the outline, in radii of a circle of the lesion's area
+    outer: NotNegative  # and outside
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -118,34 +96,25 @@ class ClassCalibration:
     """Class probabilities from what the network says; see `inference.calibration`.
 
     The default leaves the network's own probabilities as they are.
-
-    Args:
-        lesion_head, lesion_map, lesion_bias: weights of class head and mask, and bias, in the logit of the
-            lesion probability.
-        malignant_head, malignant_bias: weight and bias in the logit of malignant, given a lesion.
     """
 
+    # Weights of class head and mask, and bias, in the logit of the lesion probability.
     lesion_head: NotNegative = 1.0
     lesion_map: NotNegative = 0.0
     lesion_bias: float = 0.0
+    # Weight and bias in the logit of malignant, given a lesion.
     malignant_head: NotNegative = 1.0
     malignant_bias: float = 0.0
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Calibration:
-    """What makes the outputs mean what they say.
-
-    Args:
-        classes: of the class probabilities.
-        prediction_sets, boundary_band: None where nothing is stated.
-        ood_threshold: distance (`models.ood`) above which an image is refused as out of distribution; None
-            where the weights come without a detector.
-    """
+    """What makes the outputs mean what they say; None where nothing is stated."""
 
     classes: ClassCalibration = field(default_factory=ClassCalibration)
     prediction_sets: PredictionSets | None = None
     boundary_band: BoundaryBand | None = None
+    # Distance (`models.ood`) above which an image is refused as out of distribution.
     ood_threshold: Positive | None = None
 
     @property
@@ -156,19 +125,12 @@ class Calibration:
 
 @dataclass(frozen=True, config=_STRICT)
 class OnnxTwin:
-    """What busi-unet export says of `model.onnx`, the network of `model.safetensors` for ONNX Runtime.
+    """What busi-unet export says of `model.onnx`, the network of `model.safetensors` for ONNX Runtime."""
 
-    Args:
-        sha256: of `model.onnx`.
-        weights_sha256: of the `model.safetensors` that it was made from; beside another one it is stale.
-        difference: the largest of a lesion probability or a class probability from PyTorch's.
-        images: on how many images.
-    """
-
-    sha256: Sha256
-    weights_sha256: Sha256
-    difference: NotNegative
-    images: Annotated[int, Field(ge=1)]
+    sha256: Sha256  # of `model.onnx`
+    weights_sha256: Sha256  # of the `model.safetensors` that it was made from; beside another one it is stale
+    difference: NotNegative  # the largest of a lesion probability or a class probability from PyTorch's
+    images: Annotated[int, Field(ge=1)]  # on how many images
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -231,13 +193,7 @@ def _explained(error: ValidationError) -> IncompatibleModelError:
             f"config.json has format_version {first['input']!r}; this package reads {FORMAT_VERSION}.",
             "Install the busi_unet version that the model was made with.",
         )
-    said = {
-        "json_invalid": f"is not JSON ({first['msg'][:200]})",
-        "missing": f"misses the key {name}",
-        "unexpected_keyword_argument": f"has the unknown key {name}",
-    }
-    if kind in said:
-        return IncompatibleModelError(f"config.json {said[kind]}.", _COPY_AGAIN)
-    expected = "an object" if kind == "dataclass_type" else first["msg"].removeprefix("Input should be ")
-    where = name or "the top level"
-    return IncompatibleModelError(f"config.json: {where} is {first['input']!r}; expected {expected}.")
+    if kind == "json_invalid":
+        return IncompatibleModelError(f"config.json is not JSON ({first['msg'][:200]}).", _COPY_AGAIN)
+    problem = f"{name}: {first['msg']}" if name else first["msg"]
+    return IncompatibleModelError(f"config.json: {problem}.", _COPY_AGAIN)

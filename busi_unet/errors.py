@@ -9,11 +9,9 @@ from collections.abc import Iterable
 
 
 class BusiUNetError(Exception):
-    """Base of all errors that a user can fix.
+    """Base of all errors that a user can fix: what was wrong with which input, and a hint what to do next.
 
-    Args:
-        message: one sentence, what was wrong with which input.
-        hint: one sentence, what to do next; empty where the message says it all.
+    The hint is empty where the message says it all.
     """
 
     exit_code = 1
@@ -39,13 +37,7 @@ class UnreadableImageError(BusiUNetError):
 
 
 class DataLayoutError(BusiUNetError):
-    """A data set that cannot be used.
-
-    Args:
-        message: what was being read.
-        problems: one line per problem, each starting with the file or folder concerned.
-        hint: what to do next.
-    """
+    """A data set that cannot be used; a line per problem, each starting with the file or folder concerned."""
 
     def __init__(self, message: str, problems: Iterable[str] = (), hint: str = "") -> None:
         super().__init__(message, hint)
@@ -67,10 +59,7 @@ class TrainingError(BusiUNetError):
 class TrainingStopped(BusiUNetError):
     """A training run that was told to stop, by a scheduler or a user, and kept all it had done.
 
-    Args:
-        signal_number: of the signal; the exit code is 128 more, as a shell would report it.
-        message: how far it had come.
-        hint: how to go on.
+    The exit code is 128 more than the number of the signal, as a shell would report it.
     """
 
     label = "stopped"

@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from busi_unet.app.image_handlers import ImageHandlers
 from busi_unet.app.model import LazyModel
-from busi_unet.cli.common import command
+from busi_unet.cli import command
 from busi_unet.config import CLASS_NAMES, ONNX_NAME, Architecture
 from busi_unet.data.phantom import make_phantom, write_phantom_dataset
 from busi_unet.data.prepare import prepare

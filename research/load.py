@@ -34,7 +34,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from busi_unet.cli.common import command, seed
+from busi_unet.cli import command, seed
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import BusiUNetError

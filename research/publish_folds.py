@@ -9,16 +9,14 @@ import io
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from busi_unet.cli.common import command
-from busi_unet.data.folds import assign_folds, group_images, pixel_hash
-from busi_unet.data.published import FoldRow
+from busi_unet.cli import command
+from busi_unet.data.folds import FoldRow, assign_folds, group_images, pixel_hash
 from busi_unet.data.readers import natural_order, recognise
 from busi_unet.errors import DataLayoutError
 from busi_unet.io.decode import decode_image
@@ -60,9 +58,9 @@ def write_folds(path: Path, rows: Sequence[FoldRow]) -> None:
     """Write rows as CSV: UTF-8, LF line ends, so that the file is the same on every platform."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([field.name for field in fields(FoldRow)])
+    writer.writerow(FoldRow._fields)
     for row in rows:
-        *known, cross_class, copies = vars(row).values()
+        *known, cross_class, copies = row
         writer.writerow([*known, str(cross_class).lower(), ";".join(copies)])
     replace_file(path, lambda file: file.write(text.getvalue().encode()))
 

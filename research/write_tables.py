@@ -16,11 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from busi_unet.cli.common import command
+from busi_unet.cli import command
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.metrics import Place, shown_in
-from busi_unet.evaluation.record import read_evaluations, write_evaluations
-from busi_unet.evaluation.report import metrics_table
+from busi_unet.evaluation.report import metrics_table, read_evaluations, write_evaluations
 from busi_unet.evaluation.statistics import Estimate
 from busi_unet.models.folder import weights_hash
 

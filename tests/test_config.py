@@ -84,7 +84,7 @@ def test_a_newer_format_is_told_apart_from_a_damaged_one(config):
         ModelConfig.from_json(json.dumps(data))
 
 
-@pytest.mark.parametrize(("text", "said"), [("[]", "expected an object"), ("{", "is not JSON")])
+@pytest.mark.parametrize(("text", "said"), [("[]", "config.json"), ("{", "is not JSON")])
 def test_other_text_is_no_config(text, said):
     with pytest.raises(IncompatibleModelError, match=said):
         ModelConfig.from_json(text)

@@ -1,6 +1,6 @@
 """The tab about the model in use: its results, data, limits and origin.
 
-Results are those of `evaluation.json` beside the weights: see `busi_unet.evaluation.record`.
+Results are those of `evaluation.json` beside the weights: see `busi_unet.evaluation.report`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import gradio as gr
 from busi_unet.app import text
 from busi_unet.app.answers import shown_errors
 from busi_unet.app.model import ModelInUse
-from busi_unet.data.published import citation_of
+from busi_unet.data.readers import citation_of
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.metrics import shown_in
 from busi_unet.evaluation.statistics import Estimate
@@ -58,7 +58,7 @@ def results_of(folder: Path | None) -> list[dict[str, Any]]:
         Nothing where there are none, they cannot be read, or they are from another version.
     """
     # torch takes seconds to import; the page appears without waiting for it.
-    from busi_unet.evaluation.record import read_evaluations
+    from busi_unet.evaluation.report import read_evaluations
 
     try:
         found = [_result(summary) for summary in read_evaluations(folder).values()] if folder else []

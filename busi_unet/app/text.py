@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.published import citation_of
+from busi_unet.data.readers import citation_of
 from busi_unet.imaging.agreement import Agreement
 from busi_unet.imaging.measure import Lesion, percent
 

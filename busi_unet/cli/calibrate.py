@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from busi_unet.cli.common import add_data, add_twin, require
+from busi_unet.cli import add_data, add_twin, require
 
 if TYPE_CHECKING:
     from busi_unet.config import ModelConfig
-    from busi_unet.training.local_threshold import LocalThreshold
+    from busi_unet.training.calibrate import LocalThreshold
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,8 +49,7 @@ def run(args: argparse.Namespace) -> None:
     from busi_unet.evaluation.leakage import split_for
     from busi_unet.inference.predictor import Predictor
     from busi_unet.models.folder import save_model
-    from busi_unet.training.calibrate import recalibrate
-    from busi_unet.training.local_threshold import calibrate_to_hospital
+    from busi_unet.training.calibrate import calibrate_to_hospital, recalibrate
 
     require(args.output or Path(args.model).is_dir(), f"{args.model} is not a folder: add --output DIR.")
     require(0 < args.sensitivity <= 1, "--sensitivity is a share above 0, up to 1.")

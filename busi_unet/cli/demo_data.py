@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from busi_unet.cli.common import require, seed
+from busi_unet.cli import require, seed
 from busi_unet.data.phantom import write_phantom_dataset
 
 

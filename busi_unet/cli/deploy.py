@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from busi_unet.cli.common import add_dry_run, add_json, print_result, require
+from busi_unet.cli import add_dry_run, add_json, print_result, require
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,13 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from busi_unet.cli.common import (
+from busi_unet.cli import (
     add_data,
     add_device,
     add_json,
     add_subgroups,
     print_result,
-    seed,
     warn,
 )
 from busi_unet.config import EVALUATION_NAME
@@ -36,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
-    """Add what `load` reads, --seed and --json."""
+    """Add what `load` reads, and --json."""
     parser.add_argument(
         "model",
         metavar="MODEL",
@@ -48,7 +47,6 @@ def add_model(parser: argparse.ArgumentParser, *, several: bool = False) -> None
         "--split", choices=("train", "validation", "test", "all"), default="test", help="(%(default)s)"
     )
     add_device(parser)
-    parser.add_argument("--seed", type=seed, default=0, help="random seed (%(default)s)")
     add_json(parser)
 
 
@@ -72,12 +70,11 @@ def run(args: argparse.Namespace) -> None:
     from busi_unet.evaluation.rows import read_subgroups
 
     subgroups = read_subgroups(args.by[0], args.by[1:]) if args.by else None
-    shared = {"seed": args.seed, "subgroups": subgroups}
     if len(args.model) == 1:
         (model,) = args.model
         output = args.output or default_folder(model, args.split)
         predictor, images, provenance = load(args, model)
-        evaluation = evaluate(predictor, images, output=output, provenance=provenance, **shared)
+        evaluation = evaluate(predictor, images, output=output, provenance=provenance, subgroups=subgroups)
         _keep(model, evaluation)
     elif args.output is None:
         raise UsageError("Several models share one report.", "Name its folder: --output FOLDER.")
@@ -88,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
             parts.append((predictor, images, evaluate(predictor, images, provenance=provenance)))
             _keep(model, parts[-1][-1])
         provenance = {"command": shlex.join(args.command), "split": args.split}
-        evaluation = report_together(output, parts, provenance=provenance, **shared)
+        evaluation = report_together(output, parts, provenance=provenance, subgroups=subgroups)
     print_result(evaluation.summary, to_markdown(evaluation), as_json=args.json)
     print(f"\nReport written to {output / 'report.html'}", file=sys.stderr)
 
@@ -96,13 +93,11 @@ def run(args: argparse.Namespace) -> None:
 def _keep(model: str, evaluation: Any) -> None:
     """Add the metrics to a folder that was named; built-in weights and the Hub's cache stay as they are."""
     from busi_unet.errors import UsageError
-    from busi_unet.evaluation.record import add_evaluation
+    from busi_unet.evaluation.report import add_evaluation
 
     if Path(model).is_dir():
         try:
             add_evaluation(model, evaluation.summary)
-        except OSError as error:
-            warn(f"{EVALUATION_NAME} in {model} was not written ({error.strerror}).")
-        except UsageError as error:
+        except (OSError, UsageError) as error:
             # An evaluation may take hours: its report is worth more than the copy.
-            warn(f"{EVALUATION_NAME} in {model} was not written. {error}")
+            warn(f"{EVALUATION_NAME} in {model} was not written: {error}")

@@ -6,7 +6,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from busi_unet.cli.common import require
+from busi_unet.cli import require
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

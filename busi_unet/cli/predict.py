@@ -8,13 +8,14 @@ import os
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from busi_unet.app.memory import give_back_arrays
-from busi_unet.cli.common import add_device, require, warn
+from busi_unet.cli import add_device, require, warn
 from busi_unet.errors import UnreadableImageError
 from busi_unet.imaging.formats import FORMATS
 from busi_unet.io.decode import EXTENSIONS
@@ -134,19 +135,16 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _tell_failures(records: Iterable[dict[str, Any]], lines: Path) -> None:
-    total = failures = missing = 0
-    for total, record in enumerate(records, start=1):  # noqa: B007
-        failures += bool(record["error"])
-        missing += bool(record["not_written"])
-    if failures:
-        message = f"{failures} of {total} images could not be used; the others were."
-        if failures == total:
-            message = "No image could be used."
+    counts = Counter()
+    for record in records:
+        counts.update(images=1, failures=bool(record["error"]), missing=bool(record["not_written"]))
+    message = f"{counts['missing']} of {counts['images']} images could not be written in every format."
+    if counts["failures"]:
+        message = f"{counts['failures']} of {counts['images']} images could not be used; the others were."
+    if counts["failures"] == counts["images"]:
+        message = "No image could be used."
+    if counts["failures"] or counts["missing"]:
         raise UnreadableImageError(message, f"See {lines}.")
-    if missing:
-        raise UnreadableImageError(
-            f"{missing} of {total} images could not be written in every format.", f"See {lines}."
-        )
 
 
 def _find(images: list[str], scratch: Path) -> list[ImageFile]:
@@ -219,28 +217,14 @@ def _summarise_views(groups: dict[str, dict[str, Path]], lines: Path, args: argp
     """Print and write the summaries of images that belong together, as far as a run came."""
     from busi_unet.inference import views
 
-    if not groups:
-        return
-    # Where the row of each image starts: all rows may be too many for the memory.
-    starts, end = {}, 0
+    wanted = {image for images in groups.values() for image in images}
+    records = {row["image"]: row for row in JsonLines(lines) if row["image"] in wanted} if wanted else {}
     summaries = []
-    with lines.open("rb") as rows:
-        for row in rows:
-            starts[json.loads(row)["image"]] = end
-            end += len(row)
-        for name, images in groups.items():
-            found = {}
-            for image in images:
-                if image in starts:
-                    rows.seek(starts[image])
-                    found[image] = json.loads(rows.readline())
-            if found:
-                summaries.append(views.summarise_views(found, name=name, files=images))
-    for summary in summaries:
-        told = (
-            json.dumps(summary, ensure_ascii=False) if args.json else " ".join(views.describe_views(summary))
-        )
-        print(told)
+    for name, images in groups.items():
+        if found := {image: records[image] for image in images if image in records}:
+            summaries.append(views.summarise_views(found, name=name, files=images))
+            told = summaries[-1]
+            print(json.dumps(told, ensure_ascii=False) if args.json else " ".join(views.describe_views(told)))
     if summaries:
         views.write_views(summaries, args.output)
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from busi_unet.cli.common import add_json, print_result, require, seed, warn
-from busi_unet.data.folds import N_FOLDS
+from busi_unet.cli import add_json, print_result, require, warn
 
 _FOLDS_FROM = {
     "published": "published with this package",
@@ -38,25 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("data/busi"), help="folder to write (%(default)s)"
     )
-    parser.add_argument("--seed", type=seed, default=0, help="of computed folds (%(default)s)")
-    test = parser.add_mutually_exclusive_group()
-    test.add_argument(
-        "--test-fold",
-        metavar="K",
-        type=int,
-        choices=range(N_FOLDS),
-        default=0,
-        help="fold of every source to test on; the next one validates, the rest trains (%(default)s)",
+    parser.add_argument(
+        "--leave-out",
+        metavar="SOURCE",
+        help="test on the whole of one source, such as busi, not on fold 0 of each; fold 1 validates",
     )
-    test.add_argument("--leave-out", metavar="SOURCE", help="test on the whole of one source, such as busi")
     parser.add_argument(
         "--ignore-copies", action="store_true", help="deal the folds image by image, to measure leakage"
-    )
-    parser.add_argument(
-        "--report",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="write OUTPUT/report.html, a page of plots and images of the data",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier data set at OUTPUT")
     parser.add_argument("--push-to-hub", metavar="USER/NAME", help="publish it on the Hub, private")
@@ -78,20 +65,14 @@ def run(args: argparse.Namespace) -> None:
     require(not (args.ignore_copies and args.push_to_hub), "Folds that ignore copies are not published.")
     if args.push_to_hub:
         check_push(args.push_to_hub, repo_type="dataset", private=not args.public)
-    options = ("seed", "test_fold", "leave_out", "ignore_copies", "overwrite")
+    options = ("leave_out", "ignore_copies", "overwrite")
     dataset = prepare([*args.sources, *own], args.output, **{name: getattr(args, name) for name in options})
     record = read_record(args.output)
     for message in record["warnings"]:
         warn(message)
-    report = args.output / "report.html" if args.report else None
-    if report:
-        write_data_report(dataset, report, record=record, progress=True)
-    result = {
-        "output": str(args.output),
-        "report": report and str(report),
-        **record,
-        **summarise(dataset),
-    }
+    report = args.output / "report.html"
+    write_data_report(dataset, report, record=record, progress=True)
+    result = {"output": str(args.output), "report": str(report), **record, **summarise(dataset)}
     if args.push_to_hub:
         # The data set is there by now: doing this again has to replace it.
         again = [*args.command, *["--overwrite"] * (not args.overwrite)]
@@ -106,46 +87,32 @@ def _as_text(result: Mapping[str, Any]) -> str:
     names = list(result["classes"])
     columns = ["images", "groups", *names]
     rows = [
-        [split, _folds_of(split, result), *(str(part[name]) for name in columns)]
+        [split, *(str(part[name]) for name in columns)]
         for split, part in (*result["splits"].items(), ("all", {**result, **result["classes"]}))
     ]
     lines = [f"{result['images']} images written to {result['output']}", ""]
-    lines += [table(["split", "fold", *columns], rows), ""]
+    lines += [table(["split", *columns], rows), ""]
     for name, part in result["by_source"].items():
         classes = ", ".join(f"{part[label]} {label}" for label in names if part[label])
         unmasked = f"; {part['without_mask']} without mask" if part["without_mask"] else ""
         lines.append(f"{name}: {part['images']} images ({classes}){unmasked}")
     lines += ["", *_about_copies(result)]
-    if result["report"]:
-        lines += ["", f"Report: {result['report']} (shows the images; do not publish it)"]
+    lines += ["", f"Report: {result['report']} (shows the images; do not publish it)"]
     if "published" in result:
         lines += ["", f"Published: {result['published']}"]
     return "\n".join(lines)
-
-
-def _folds_of(split: str, result: Mapping[str, Any]) -> str:
-    if result["left_out"]:
-        return result["left_out"] if split == "test" else ""
-    test, validation = result["test_fold"], (result["test_fold"] + 1) % N_FOLDS
-    rest = ", ".join(str(fold) for fold in range(N_FOLDS) if fold not in (test, validation))
-    return {"train": rest, "validation": str(validation), "test": str(test)}.get(split, "")
 
 
 def _about_copies(result: Mapping[str, Any]) -> list[str]:
     if result["folds_from"] == "image by image":
         return ["Folds: dealt image by image, whatever is a copy of what; use them to measure leakage only."]
     folds = ", ".join(f"{part['source']} {_FOLDS_FROM[part['folds_from']]}" for part in result["sources"])
-    conflicts = result["cross_class_groups"]
     return [
         f"Folds: {folds}; no group is in two of them.",
         f"Groups: {result['images_in_copy_groups']} images share {result['groups_with_copies']} groups (one "
         "patient, or copies of one view).",
         f"A random image-level split would leave {result['random_split_leak']:.1%} of the test images with "
         "another of their group in training; this split leaves none.",
-        f"Cross-class conflicts: {len(conflicts)} groups hold images of different classes.",
-        *(
-            f"  {conflict['group']}: "
-            + " | ".join(", ".join(images) for images in conflict["images"].values())
-            for conflict in conflicts
-        ),
+        f"Cross-class conflicts: {len(result['cross_class_groups'])} groups hold images of different "
+        "classes; the report shows them.",
     ]

@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from busi_unet.cli.common import add_dry_run, add_json, print_result, require
+from busi_unet.cli import add_dry_run, add_json, print_result, require
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

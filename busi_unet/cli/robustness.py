@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from busi_unet.cli.common import print_result
+from busi_unet.cli import print_result
 from busi_unet.cli.evaluate import add_model, load
 
 
@@ -24,7 +24,6 @@ def run(args: argparse.Namespace) -> None:
     found = measure_robustness(
         predictor,
         images,
-        seed=args.seed,
         output=output,
         provenance=provenance,
     )

@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 
-from busi_unet.cli.common import add_twin, require
+from busi_unet.cli import add_twin, require
 from busi_unet.training.options import TrainOptions, add_options
 
 

@@ -45,20 +45,14 @@ class Augmentation:
     gain: float = 0.1  # largest change of overall brightness, as a share of full scale
     contrast: float = 0.4  # largest change, as a share
     gamma: float = 0.65  # largest change of the exponent, as a share
-    time_gain: float = (
-        0.12  # largest brightness change of a smooth curve over depth, as a share of full scale
-    )
+    time_gain: float = 0.12  # largest change of brightness along depth, smooth, as a share of full scale
     speckle: float = 0.15  # largest standard deviation of multiplicative noise
     blur: float = 0.25  # probability of a Gaussian blur, and of a loss of resolution, each
     text: float = 0.1  # probability of burnt-in text, on any image alike
     calipers: float = 0.1  # probability of calipers, at the lesion or, as often, at a place without a meaning
 
     def __call__(
-        self,
-        image: np.ndarray,
-        mask: np.ndarray,
-        preprocessor: Preprocessor,
-        generator: np.random.Generator,
+        self, image: np.ndarray, mask: np.ndarray, preprocessor: Preprocessor, generator: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return a changed uint8 (H, W) and bool (H, W) at the network's size: uint8 and bool (S, S)."""
         if mask.any() and generator.random() < self.crop:
@@ -72,11 +66,7 @@ class Augmentation:
         return image, mask
 
     def _geometry(
-        self,
-        image: np.ndarray,
-        mask: np.ndarray,
-        preprocessor: Preprocessor,
-        generator: np.random.Generator,
+        self, image: np.ndarray, mask: np.ndarray, preprocessor: Preprocessor, generator: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         size = preprocessor.config.size
         box = preprocessor.box(image.shape)
@@ -236,10 +226,7 @@ def draw_text(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 def draw_calipers(image: np.ndarray, mask: np.ndarray | None, generator: np.random.Generator) -> np.ndarray:
     """Draw one or two dotted lines between crosses, numbered, as lesions are measured.
 
-    Args:
-        image: to draw on.
-        mask: bool (H, W), what is measured; None, or an empty one, for some place without a meaning.
-        generator: decides whatever is left open.
+    The mask, bool (H, W), is what is measured; None, or an empty one, for some place without a meaning.
     """
     height, width = image.shape
     turn = generator.uniform(-0.35, 0.35)

@@ -5,15 +5,21 @@ BUSI names no patients, so the strictest split that can be had keeps all copies 
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
 
 import numpy as np
 
 from busi_unet.data.readers import natural_order
 
 N_FOLDS = 5
+# Sources whose folds come with the package as a table. BUS-BRA brings its own.
+PUBLISHED = ("busi", "breast")
 
 
 def pixel_hash(pixels: np.ndarray) -> str:
@@ -25,20 +31,12 @@ def pixel_hash(pixels: np.ndarray) -> str:
 def assign_folds(
     labels: Sequence[str], groups: Sequence[Hashable], *, n_folds: int = N_FOLDS, seed: int = 0
 ) -> list[int]:
-    """Deal groups into folds so that classes and group sizes are spread evenly.
+    """Deal groups into folds, 0 to n_folds - 1, so that classes and group sizes are spread evenly.
 
     Largest groups first, each to the fold that holds the least of its classes so far; ties go to the fold
     with the fewest groups of the same make-up. A group is never divided. The result depends on the names
     of the groups and on what they hold, not on the order of the input, and is the same on every platform.
-
-    Args:
-        labels: class of each image.
-        groups: group of each image; names must differ as text.
-        n_folds: at least 2.
-        seed: another seed deals groups of equal make-up in another order.
-
-    Returns:
-        Fold of each image, 0 to n_folds - 1.
+    Another seed deals groups of equal make-up in another order.
 
     Raises:
         ValueError: there are fewer groups than folds.
@@ -105,9 +103,6 @@ def group_images(
         images: grey images, uint8 (H, W).
         patients: of each image, None where not known.
         progress: show progress bars on stderr.
-
-    Returns:
-        Group of each image: the id of its first image, whatever the order of the input.
     """
     # Imports OpenCV, which listing the commands' options has to do without.
     from busi_unet.data.duplicates import connected, find_copies
@@ -123,3 +118,31 @@ def group_images(
     for number, index in zip(connected(len(order), links), order, strict=True):
         groups[index] = name_of.setdefault(number, image_ids[index])
     return groups
+
+
+class FoldRow(NamedTuple):
+    """One image of a published split.
+
+    `group` is the patient, or the id of the first image among its copies; `pixel_sha256` is its
+    `pixel_hash`; `other_class_copies` are the ids of the images of its group that are filed under another
+    class, and `cross_class` says that there are any: the label of such an image is in doubt.
+    """
+
+    image_id: str
+    label: str
+    group: str
+    fold: int
+    pixel_sha256: str
+    cross_class: bool
+    other_class_copies: tuple[str, ...]
+
+
+@cache
+def read_published_folds(source: str) -> tuple[FoldRow, ...]:
+    """Return the published folds of one of `PUBLISHED`; research/publish_folds.py made them."""
+    text = resources.files("busi_unet.data").joinpath(f"{source}_folds.csv").read_text(encoding="utf-8")
+    _, *rows = csv.reader(text.splitlines())
+    return tuple(
+        FoldRow(*names, int(fold), digest, crosses == "true", tuple(copies.split(";")) if copies else ())
+        for *names, fold, digest, crosses, copies in rows
+    )

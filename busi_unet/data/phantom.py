@@ -64,9 +64,6 @@ def write_phantom_dataset(root: Path | str, *, per_class: int, seed: int, size: 
         per_class: images per class, each `benign (1).png` with its `benign (1)_mask.png` (0 or 255).
         seed: the image with number n is drawn with seed + n - 1.
         size: height and width in pixels, each at least 32.
-
-    Raises:
-        UsageError: no image asked for.
     """
     if per_class < 1:
         raise UsageError(f"Cannot write {per_class} phantoms per class.", "Ask for one or more.")

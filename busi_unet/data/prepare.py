@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.folds import N_FOLDS, assign_folds, group_images
+from busi_unet.data.folds import N_FOLDS, PUBLISHED, assign_folds, group_images, read_published_folds
 from busi_unet.data.prepared import (
     COLUMNS,
     IMAGE_BY_IMAGE,
@@ -24,13 +24,12 @@ from busi_unet.data.prepared import (
     SPLITS,
     UNKNOWN,
     features,
-    import_datasets,
+    fold_problems,
     load_prepared,
     row_order,
-    split_of_fold,
+    split_by_fold,
     split_without,
 )
-from busi_unet.data.published import PUBLISHED, Placed, departures, read_published_folds
 from busi_unet.data.readers import named
 from busi_unet.data.readers.own import OwnData
 from busi_unet.data.reading import FIX_HINT, Row, Source, read_source
@@ -52,8 +51,6 @@ def prepare(
     sources: Given | Sequence[Given],
     output: str | os.PathLike,
     *,
-    seed: int = 0,
-    test_fold: int = 0,
     leave_out: str | None = None,
     ignore_copies: bool = False,
     overwrite: bool = False,
@@ -69,9 +66,7 @@ def prepare(
         sources: each a folder or a zip in one of the layouts of `busi_unet.data.readers`, "kaggle", a Hub
             data set id "USER/NAME", or `OwnData`. Folder, zip and Hub data set may hold a prepared data set.
         output: folder to write; `load_prepared` reads it.
-        seed: of the fold assignment, where folds are computed.
-        test_fold: the fold K to test on; fold K + 1 (modulo the number of folds) validates, the rest trains.
-        leave_out: name of a source that is the test as a whole; fold `test_fold` + 1 of the others validates.
+        leave_out: name of a source to test on as a whole, instead of fold 0 of each; fold 1 validates anyway.
         ignore_copies: deal the folds image by image, as if no two were alike, each image a group of its own.
             Results on such folds leak; they serve to measure by how much.
         overwrite: replace a data set that an earlier run wrote to `output`.
@@ -84,42 +79,32 @@ def prepare(
         UsageError: no such source, an output that must not be written, no such fold.
         DataLayoutError: a source that cannot be used; lists every problem by file.
         HubAccessError: Kaggle or the Hub cannot be reached or has no such data set.
-        MissingDependencyError: the extra [train] is not installed.
     """
-    fold_splits = split_of_fold(test_fold)
     given = [sources] if isinstance(sources, (str, os.PathLike, OwnData)) else list(sources)
     if not given:
         raise UsageError("There is no source.", "Name a folder, a zip or a Hub data set (USER/NAME).")
     output = Path(output).expanduser().resolve()
     _check_output(output, given, overwrite)
-    import_datasets()
     read = _read(given, progress)
     for source in read:
-        _place(source, seed, ignore_copies, progress)
-    origins = {source.folds_from for source in read}
+        _place(source, ignore_copies, progress)
     warnings = _combine(read)
     rows = [row for source in read for row in source.rows]
-    splits = [fold_splits[row.fold] for row in rows]
+    split_of = split_by_fold(0)
     if leave_out is not None:
-        split_of = split_without(leave_out, (row.source for row in rows), (test_fold + 1) % N_FOLDS)
-        splits = [split_of(row.source, row.fold) for row in rows]
-    dataset, missing = _to_dataset(rows, splits)
+        split_of = split_without(leave_out, (row.source for row in rows))
+    dataset, missing = _to_dataset(rows, [split_of(row.source, row.fold) for row in rows])
     record = {
         "busi_unet_version": __version__,
         "sources": [
             {
                 "source": source.name,
-                "given": source.given,
-                "kind": source.kind,
-                "layout": source.layout,
-                "folds_from": source.folds_from,
+                **{name: getattr(source, name) for name in ("given", "layout", "folds_from")},
                 "images": len(source.rows),
             }
             for source in read
         ],
-        "folds_from": ", ".join(sorted(origins)),
-        "seed": seed if {"computed", IMAGE_BY_IMAGE} & origins else None,
-        "test_fold": None if leave_out else test_fold,
+        "folds_from": ", ".join(sorted({source.folds_from for source in read})),
         "left_out": leave_out,
         "warnings": [*warnings, *missing],
     }
@@ -131,11 +116,7 @@ def prepare(
 
 
 def _read(given: Sequence[Given], progress: bool) -> list[Source]:
-    """Read every source, and refuse them together.
-
-    Raises:
-        DataLayoutError: lists the problems of all of them.
-    """
+    """Read every source, and refuse them together."""
     read = []
     with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
         for index, item in enumerate(given):
@@ -146,9 +127,8 @@ def _read(given: Sequence[Given], progress: bool) -> list[Source]:
                 source.problems.append("holds no image")
             if source.named_by_folder:
                 taken = [other.name for other in read]
-                number, name = 2, source.name
-                while source.name in taken:
-                    source.name, number = f"{name}-{number}", number + 1
+                names = (source.name, *(f"{source.name}-{number}" for number in range(2, len(read) + 2)))
+                source.name = next(name for name in names if name not in taken)
             read.append(source)
     faulty = [source for source in read if source.problems]
     if len(read) == 1 and faulty:
@@ -162,67 +142,58 @@ def _read(given: Sequence[Given], progress: bool) -> list[Source]:
 # --- Groups and folds ----------------------------------------------------------------------------
 
 
-def _place(source: Source, seed: int, ignore_copies: bool, progress: bool) -> None:
+def _place(source: Source, ignore_copies: bool, progress: bool) -> None:
     """Give every row of a source its group and fold."""
     if ignore_copies:
         groups = [row.image_id for row in source.rows]
-        folds = _dealt(source.rows, groups, seed)
-        source.folds_from = IMAGE_BY_IMAGE
+        folds, source.folds_from = _dealt(source.rows, groups), IMAGE_BY_IMAGE
     else:
-        groups, folds, source.folds_from = _groups_and_folds(source, seed, progress)
-        placed = defaultdict(list)
-        for row, fold in zip(source.rows, folds, strict=True):
-            placed[row.source].append(Placed(row.image_id, row.label, row.pixel_sha256, fold))
-        for images in placed.values():
-            for published in PUBLISHED:
-                source.warnings += departures(images, published)
+        groups, folds, source.folds_from = _groups_and_folds(source, progress)
+    if not source.prepared and (torn := fold_problems(groups, folds)):
+        hint = "Give the images of a group one fold, or give none."
+        raise DataLayoutError(f"The folds given with {source.given} leak:", torn, hint)
+    for name in PUBLISHED if source.folds_from in ("computed", "given") else ():
+        listed = {(entry.image_id, entry.label) for entry in read_published_folds(name)}
+        if any((row.image_id, row.label) in listed for row in source.rows):
+            source.warnings.append(
+                f"images are named as those of {name}, but not all are those images: they are not in its "
+                "published folds, and results on them cannot be compared with results on those"
+            )
     source.rows = [
         replace(row, group=group, fold=fold, source=row.source if source.prepared else source.name)
         for row, group, fold in zip(source.rows, groups, folds, strict=True)
     ]
 
 
-def _groups_and_folds(source: Source, seed: int, progress: bool) -> tuple[list[str], list[int], str]:
+def _groups_and_folds(source: Source, progress: bool) -> tuple[list[str], list[int], str]:
     """Return group and fold of each row, and where they come from.
 
     Images that are all part of a data set with published folds get those, known by their pixels, and the
     source its name. Where every row has a patient, the patient is the group; otherwise copies are looked for.
-
-    Raises:
-        DataLayoutError: fewer groups than folds, or a group in several given folds.
     """
     rows = source.rows
+    patients, folds = [row.group for row in rows], [row.fold for row in rows]
     if source.prepared:
-        return [str(row.group) for row in rows], [int(row.fold) for row in rows], "prepared"
+        return patients, folds, "prepared"
     for name in PUBLISHED:
         entries = {entry.pixel_sha256: entry for entry in read_published_folds(name)}
         found = [entries.get(row.pixel_sha256) for row in rows]
         if all(found):
             source.name = name
             return [entry.group for entry in found], [entry.fold for entry in found], "published"
-    patients = [row.group for row in rows]
-    if all(patient is not None for patient in patients):
-        groups = [str(patient) for patient in patients]
-    else:
+    groups = patients
+    if None in patients:
         images = [decode_image(row.image_png) for row in rows]
         ids, labels = [row.image_id for row in rows], [row.label or "" for row in rows]
         groups = group_images(ids, labels, images, patients=patients, progress=progress)
-    if any(row.fold is None for row in rows):
-        return groups, _dealt(rows, groups, seed), "computed"
-    folds = [int(row.fold) for row in rows]
-    folds_of = defaultdict(set)
-    for group, fold in zip(groups, folds, strict=True):
-        folds_of[group].add(fold)
-    torn = [f"group {group}: in folds {sorted(found)}" for group, found in folds_of.items() if len(found) > 1]
-    if torn:
-        hint = "Give the images of a group one fold, or give none."
-        raise DataLayoutError(f"The folds given with {source.given} leak:", torn, hint)
+    if None in folds:
+        return groups, _dealt(rows, groups), "computed"
     return groups, folds, "given"
 
 
-def _dealt(rows: Sequence[Row], groups: list[str], seed: int) -> list[int]:
+def _dealt(rows: Sequence[Row], groups: list[str]) -> list[int]:
     try:
-        return assign_folds([row.label or "" for row in rows], groups, seed=seed)
+        return assign_folds([row.label or "" for row in rows], groups)
     except ValueError as error:
         raise DataLayoutError(f"The data are too few: {error}", hint=_TOO_FEW_HINT) from error
 
@@ -235,9 +206,6 @@ def _combine(read: list[Source]) -> list[str]:
 
     Returns:
         The warnings, each with the name of its source where there are several.
-
-    Raises:
-        DataLayoutError: a source that is given in parts has a name twice.
     """
     source_with: dict[str, str] = {}
     for source in read:
@@ -264,32 +232,21 @@ def _combine(read: list[Source]) -> list[str]:
     if twice:
         raise DataLayoutError("Different images have one name:", twice, FIX_HINT)
     several = len(read) > 1
-    return [
-        f"{source.name}: {warning}" if several else warning for source in read for warning in source.warnings
-    ]
+    return [f"{source.name}: " * several + warning for source in read for warning in source.warnings]
 
 
 def _shared(rows: Sequence[Row], column: str) -> set[str]:
     """Return the names in a column that several sources use."""
-    sources_of = defaultdict(set)
-    for row in rows:
-        sources_of[getattr(row, column)].add(row.source)
-    return {name for name, sources in sources_of.items() if len(sources) > 1}
+    pairs = {(getattr(row, column), row.source) for row in rows}
+    return {name for name, count in Counter(name for name, _ in pairs).items() if count > 1}
 
 
 def _to_dataset(rows: Sequence[Row], splits: Sequence[str]) -> tuple[DatasetDict, list[str]]:
-    """Return the data set, and a warning for each class that a split lacks.
-
-    Raises:
-        DataLayoutError: a split without images.
-    """
-    datasets = import_datasets()
+    """Return the data set, and a warning for each class that a split lacks."""
+    import datasets
 
     def label(row: Row) -> int:
         return UNKNOWN if row.label is None else CLASS_NAMES.index(row.label)
-
-    def encoded(png: bytes | None) -> dict[str, bytes | None] | None:
-        return None if png is None else {"bytes": png, "path": None}
 
     parts, warnings = {}, []
     for split in SPLITS:
@@ -303,8 +260,8 @@ def _to_dataset(rows: Sequence[Row], splits: Sequence[str]) -> tuple[DatasetDict
         classes = {row.label for row in rows if row.label} - {row.label for row in chosen}
         warnings += [f"the {split} split has no {name} image" for name in CLASS_NAMES if name in classes]
         columns = {
-            "image": [encoded(row.image_png) for row in chosen],
-            "mask": [encoded(row.mask_png) for row in chosen],
+            "image": [{"bytes": row.image_png} for row in chosen],
+            "mask": [row.mask_png and {"bytes": row.mask_png} for row in chosen],
             "label": [label(row) for row in chosen],
             **{name: [getattr(row, name) for row in chosen] for name in COLUMNS[3:]},
         }

@@ -8,12 +8,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.folds import N_FOLDS, random_split_leak
 from busi_unet.data.readers import natural_order
-from busi_unet.errors import DataLayoutError, MissingDependencyError, UsageError, first_line
+from busi_unet.errors import DataLayoutError, UsageError, first_line
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
@@ -26,24 +26,10 @@ RECORD_NAME = "preparation.json"
 IMAGE_BY_IMAGE = "image by image"
 
 
-def import_datasets() -> Any:
-    """Return the `datasets` package.
-
-    Raises:
-        MissingDependencyError: it is not installed.
-    """
-    try:
-        import datasets
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Preparing and loading data needs the package datasets.", 'Run: pip install "busi-unet[train]"'
-        ) from error
-    return datasets
-
-
 def features() -> Features:
     """Return the columns of a prepared data set with their types."""
-    datasets = import_datasets()
+    import datasets
+
     return datasets.Features(
         image=datasets.Image(),
         mask=datasets.Image(),
@@ -61,9 +47,9 @@ def load_prepared(path: str | os.PathLike) -> DatasetDict:
     Raises:
         DataLayoutError: not such a folder, other columns or classes, a row that lacks something, or a group
             or a fold in two splits.
-        MissingDependencyError: `datasets` is not installed.
     """
-    datasets = import_datasets()
+    import datasets
+
     hint = "Write one from its images with: busi-unet prepare SOURCE --output FOLDER"
     if not (Path(path) / "dataset_dict.json").is_file():
         raise DataLayoutError(f"{path} is not a prepared data set.", hint=hint)
@@ -72,7 +58,7 @@ def load_prepared(path: str | os.PathLike) -> DatasetDict:
     except Exception as error:
         raise DataLayoutError(f"{path} is damaged: {first_line(error)}.", hint=hint) from error
     problems = [f"{split}: missing" for split in SPLITS if split not in dataset]
-    problems = problems or column_problems(dataset) or _split_problems(dataset)
+    problems = problems or column_problems(dataset) or _leaks(dataset)
     if problems:
         raise DataLayoutError(f"{path} cannot be used:", problems, hint)
     return dataset
@@ -96,9 +82,12 @@ def split_hash(data: DatasetDict) -> str:
 
 # --- Splitting in other ways ---------------------------------------------------------------------
 
+SplitOf = Callable[[str, int], str]
+"""Source and fold of an image to the split it is in."""
 
-def split_of_fold(test_fold: int, validation_fold: int | None = None) -> list[str]:
-    """Return the split of each fold: K tests, K + 1 (modulo the folds) validates unless another is named.
+
+def split_by_fold(test_fold: int, validation_fold: int | None = None) -> SplitOf:
+    """Return what splits by fold alone: K tests, K + 1 (modulo the folds) validates unless another is named.
 
     Raises:
         UsageError: no such fold, or one fold for both.
@@ -110,31 +99,22 @@ def split_of_fold(test_fold: int, validation_fold: int | None = None) -> list[st
             raise UsageError(f"There is no fold {fold}.", f"Use one of 0 to {N_FOLDS - 1}.")
     if test_fold == validation_fold:
         raise UsageError(f"Fold {test_fold} cannot both test and validate.", "Name two folds.")
-    splits = ["train"] * N_FOLDS
-    splits[validation_fold], splits[test_fold] = "validation", "test"
-    return splits
+    return lambda source, fold: {test_fold: "test", validation_fold: "validation"}.get(fold, "train")
 
 
-def split_without(source: str, known: Iterable[str], validation_fold: int = 1) -> Callable[[str, int], str]:
-    """Return what splits by source and fold: one source tests, a fold of the others validates.
+def split_without(source: str, known: Iterable[str], validation_fold: int = 1) -> SplitOf:
+    """Return what keeps one of the known sources for testing; a fold of the others validates.
 
     Raises:
-        UsageError: the source is not among the known ones, or the only one; no such fold.
+        UsageError: the source is not among the known ones, or the only one.
     """
     known = sorted(set(known))
     if source not in known:
         raise UsageError(f"There is no source {source}.", f"The sources are: {', '.join(known)}.")
     if len(known) == 1:
         raise UsageError(f"{source} is the only source.", "To leave one out, prepare several together.")
-    if not 0 <= validation_fold < N_FOLDS:
-        raise UsageError(f"There is no fold {validation_fold}.", f"Use one of 0 to {N_FOLDS - 1}.")
-
-    def split_of(its_source: str, fold: int) -> str:
-        if its_source == source:
-            return "test"
-        return "validation" if fold == validation_fold else "train"
-
-    return split_of
+    others = {validation_fold: "validation"}
+    return lambda its_source, fold: "test" if its_source == source else others.get(fold, "train")
 
 
 def resplit(data: DatasetDict, test_fold: int, validation_fold: int | None = None) -> DatasetDict:
@@ -142,22 +122,12 @@ def resplit(data: DatasetDict, test_fold: int, validation_fold: int | None = Non
 
     Fold K + 1 (modulo the folds) validates unless another is named. Equal to what `prepare` gives for that
     fold from the same sources; `data` itself where it is split that way already.
-
-    Raises:
-        UsageError: no such fold.
-        DataLayoutError: a group lies in several folds, so that the results would leak.
     """
-    split_of = split_of_fold(test_fold, validation_fold)
-    return _split(data, lambda source, fold: split_of[fold])
+    return _split(data, split_by_fold(test_fold, validation_fold))
 
 
 def leave_out(data: DatasetDict, source: str, validation_fold: int = 1) -> DatasetDict:
-    """Return the same images with all of one source for testing; a fold of the others validates.
-
-    Raises:
-        UsageError: no such source, or the only one; no such fold.
-        DataLayoutError: a group lies in several splits.
-    """
+    """Return the same images with all of one source for testing; a fold of the others validates."""
     return _split(data, split_without(source, sources_of(data), validation_fold))
 
 
@@ -171,45 +141,25 @@ def row_order(source: str, label: int, image_id: str) -> tuple:
     return source, label, natural_order(image_id)
 
 
-def _split(data: DatasetDict, split_of: Callable[[str, int], str]) -> DatasetDict:
-    def as_it_is(split: str) -> bool:
-        pairs = set(zip(data[split]["source"], data[split]["fold"], strict=True))
-        return all(split_of(*pair) == split for pair in pairs)
-
-    if all(as_it_is(split) for split in SPLITS):
+def _split(data: DatasetDict, split_of: SplitOf) -> DatasetDict:
+    if all(
+        split_of(*pair) == split
+        for split in SPLITS
+        for pair in set(zip(data[split]["source"], data[split]["fold"], strict=True))
+    ):
         return data
-    datasets = import_datasets()
+    import datasets
+
     everything = datasets.concatenate_datasets([data[split] for split in SPLITS])
-    columns = {name: list(everything[name]) for name in ("source", "label", "image_id", "group", "fold")}
-    splits = [split_of(*pair) for pair in zip(columns["source"], columns["fold"], strict=True)]
-    splits_of_group = defaultdict(set)
-    for group, split in zip(columns["group"], splits, strict=True):
-        splits_of_group[group].add(split)
-    torn = sorted(group for group, found in splits_of_group.items() if len(found) > 1)
-    if torn:
-        raise DataLayoutError(
-            "the data set cannot be split by its folds:",
-            [f"group {group} would be in {' and '.join(sorted(splits_of_group[group]))}" for group in torn],
-            "Prepare it again with busi-unet prepare.",
-        )
-    keys = list(zip(*(columns[name] for name in ("source", "label", "image_id")), strict=True))
-    order = sorted(range(len(keys)), key=lambda index: row_order(*keys[index]))
+    splits = list(map(split_of, everything["source"], everything["fold"]))
+    keys = list(map(row_order, everything["source"], everything["label"], everything["image_id"]))
+    order = sorted(range(len(keys)), key=keys.__getitem__)
     return datasets.DatasetDict(
         {split: everything.select([n for n in order if splits[n] == split]) for split in SPLITS}
     )
 
 
 # --- Counts --------------------------------------------------------------------------------------
-
-
-class _Image(NamedTuple):
-    split: str
-    label: str
-    image_id: str
-    group: str
-    fold: int
-    source: str
-    unmasked: bool
 
 
 def class_name(label: int) -> str:
@@ -225,108 +175,100 @@ def summarise(dataset: Mapping[str, Dataset]) -> dict[str, Any]:
         by_source, splits and folds (the same counts of each, its classes beside them); groups_with_copies;
         images_in_copy_groups; random_split_leak; cross_class_groups (group, images by class).
     """
-    columns = ("label", "image_id", "group", "fold", "source")
     table = [
-        _Image(split, class_name(label), *known, unmasked)
+        {"split": split, "label": class_name(label), "image_id": image_id, "unmasked": unmasked, **place}
         for split, part in dataset.items()
-        for label, *known, unmasked in zip(
-            *(part[column] for column in columns), part.data.column("mask").is_null().to_pylist(), strict=True
+        for label, image_id, unmasked, place in zip(
+            part["label"],
+            part["image_id"],
+            part.data.column("mask").is_null().to_pylist(),
+            part.select_columns(["group", "fold", "source"]),
+            strict=True,
         )
     ]
-    names = [*CLASS_NAMES] + [UNKNOWN_NAME] * any(image.label == UNKNOWN_NAME for image in table)
+    names = [*CLASS_NAMES] + [UNKNOWN_NAME] * any(row["label"] == UNKNOWN_NAME for row in table)
 
-    def count(images: Sequence[_Image]) -> dict[str, int]:
-        classes = Counter(image.label for image in images)
+    def count(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+        classes = Counter(row["label"] for row in rows)
         return {
-            "images": len(images),
-            "groups": len({image.group for image in images}),
-            "without_mask": sum(image.unmasked for image in images),
+            "images": len(rows),
+            "groups": len({row["group"] for row in rows}),
+            "without_mask": sum(row["unmasked"] for row in rows),
             **{name: classes[name] for name in names},
         }
 
-    def each(column: str) -> dict[str, dict[str, int]]:
-        found = sorted({getattr(image, column) for image in table})
-        return {
-            str(value): count([image for image in table if getattr(image, column) == value])
-            for value in found
-        }
+    def parts(column: str) -> dict[Any, list[Mapping[str, Any]]]:
+        found = defaultdict(list)
+        for row in sorted(table, key=lambda row: row[column]):
+            found[row[column]].append(row)
+        return found
 
-    members: dict[str, list[_Image]] = defaultdict(list)
-    for image in table:
-        members[image.group].append(image)
-    several = [images for images in members.values() if len(images) > 1]
-    crossing = {}
-    for group, images in members.items():
-        found = {image.label for image in images}
-        if len(found - {UNKNOWN_NAME}) > 1:
-            crossing[group] = {
-                name: sorted((i.image_id for i in images if i.label == name), key=natural_order)
-                for name in names
-                if name in found
-            }
-    whole, splits = count(table), each("split")
+    whole, splits, groups = count(table), parts("split"), parts("group")
+    several = [rows for rows in groups.values() if len(rows) > 1]
+    crossing = [
+        group for group, rows in groups.items() if len({row["label"] for row in rows} - {UNKNOWN_NAME}) > 1
+    ]
     return {
         **{name: whole[name] for name in ("images", "groups", "without_mask")},
         "classes": {name: whole[name] for name in names},
-        "by_source": each("source"),
-        "splits": {split: splits.get(split, count([])) for split in dataset},
-        "folds": each("fold"),
+        "by_source": {source: count(rows) for source, rows in parts("source").items()},
+        "splits": {split: count(splits[split]) for split in dataset},
+        "folds": {str(fold): count(rows) for fold, rows in parts("fold").items()},
         "groups_with_copies": len(several),
         "images_in_copy_groups": sum(map(len, several)),
-        "random_split_leak": random_split_leak([image.group for image in table]),
+        "random_split_leak": random_split_leak([row["group"] for row in table]),
         "cross_class_groups": [
-            {"group": group, "images": crossing[group]} for group in sorted(crossing, key=natural_order)
+            {"group": group, "images": _ids_by_class(groups[group], names)}
+            for group in sorted(crossing, key=natural_order)
         ],
     }
+
+
+def _ids_by_class(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, list[str]]:
+    ids = {name: [row["image_id"] for row in rows if row["label"] == name] for name in names}
+    return {name: sorted(found, key=natural_order) for name, found in ids.items() if found}
 
 
 # --- Checks --------------------------------------------------------------------------------------
 
 
 def column_problems(dataset: Mapping[str, Dataset]) -> list[str]:
-    """Return columns that are missing or of another kind; failing that, the rows that lack something."""
+    """Return the columns that are missing, of another kind, or empty somewhere."""
     problems = []
-    wanted = features()
     for split, part in dataset.items():
-        missing = [name for name in COLUMNS if name not in part.features]
-        problems += [f"{split}: the column {name} is missing" for name in missing]
-        problems += [
-            f"{split}: the column {name} is {part.features[name]}, not {wanted[name]}"
-            for name in COLUMNS
-            if name not in missing and part.features[name] != wanted[name]
-        ]
-    return problems or [
-        f"{image_id} ({split}): has no {name}"
-        for split, part in dataset.items()
-        for name in COLUMNS
-        if name != "mask"
-        for image_id, lacks in zip(part["image_id"], _lacking(part, name), strict=True)
-        if lacks
+        for name, kind in features().items():
+            if name not in part.features:
+                problems.append(f"{split}: the column {name} is missing")
+            elif part.features[name] != kind:
+                problems.append(f"{split}: the column {name} is {part.features[name]}, not {kind}")
+            # Asked of the table: a column of images would be decoded.
+            elif name != "mask" and part.data.column(name).null_count:
+                problems.append(f"{split}: the column {name} has empty cells")
+    return problems
+
+
+def fold_problems(groups: Iterable[str], folds: Iterable[int]) -> list[str]:
+    """Return the groups that lie in several folds."""
+    folds_of = defaultdict(set)
+    for group, fold in zip(groups, folds, strict=True):
+        folds_of[group].add(fold)
+    return [
+        f"group {group}: in fold {' and '.join(map(str, sorted(found)))}, so the results would leak"
+        for group, found in folds_of.items()
+        if len(found) > 1
     ]
 
 
-def _lacking(part: Dataset, name: str) -> list[bool]:
-    """Return which rows of a column hold nothing."""
-    # Asked of the table: a column of images would be decoded.
-    values = part.data.column(name)
-    if name == "label":
-        return [label not in range(UNKNOWN, len(CLASS_NAMES)) for label in values.to_pylist()]
-    return values.is_null().to_pylist()
-
-
-def _split_problems(dataset: Mapping[str, Dataset]) -> list[str]:
-    """Return groups, and folds of a source, that lie in two splits."""
-    problems = []
-    for column in ("group", "fold"):
-        seen: dict[Any, str] = {}
-        for split in SPLITS:
-            part = dataset[split]
-            sources = part["source"] if column == "fold" else [""] * len(part)
-            for source, value in sorted(set(zip(sources, part[column], strict=True))):
-                if seen.setdefault((source, value), split) != split:
-                    owner = f" of {source}" if source else ""
-                    problems.append(
-                        f"{split}: {column} {value}{owner} is also in {seen[source, value]}, "
-                        "so the results would leak"
-                    )
-    return problems
+def _leaks(dataset: DatasetDict) -> list[str]:
+    """Return groups in several folds, and folds of a source in several splits."""
+    problems, split_of = [], {}
+    for split in SPLITS:
+        for place in sorted(set(zip(dataset[split]["source"], dataset[split]["fold"], strict=True))):
+            if (other := split_of.setdefault(place, split)) != split:
+                problems.append(
+                    f"{split}: fold {place[1]} of {place[0]} is also in {other}, so the results would leak"
+                )
+    groups, folds = (
+        [cell for split in SPLITS for cell in dataset[split][name]] for name in ("group", "fold")
+    )
+    return problems + fold_problems(groups, folds)

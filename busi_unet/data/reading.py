@@ -8,7 +8,7 @@ import re
 import sys
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ from busi_unet.data.prepared import (
     IMAGE_BY_IMAGE,
     UNKNOWN,
     column_problems,
-    import_datasets,
+    fold_problems,
     load_prepared,
     read_record,
 )
@@ -82,7 +82,6 @@ class Source:
     given: str  # how the user called it
     name: str  # what its rows say in the column `source`
     layout: str
-    kind: str = "folder"  # where it came from: "folder", "zip", "kaggle", "hub" or "own"
     folds_from: str = ""  # where groups and folds come from; empty until they are known
     prepared: bool = False  # an earlier run wrote it, so that groups and folds are its own
     named_by_folder: bool = False  # another source may have the same name
@@ -105,23 +104,13 @@ def read_source(given: str | OwnData, scratch: Path, progress: bool) -> Source:
         DataLayoutError: it is none of the layouts that are known.
     """
     if isinstance(given, OwnData):
-        own = Source(str(given), given.name, "Images and masks", "own", named_by_folder=True)
+        own = Source(str(given), given.name, "Images and masks", named_by_folder=True)
         return _read_scan(own, scan_own(given), progress)
-    folder, kind = fetch(given, scratch)
-    source = _read_folder(given, folder, scratch, progress)
-    source.kind = kind
-    return source
+    return _read_folder(given, fetch(given, scratch), scratch, progress)
 
 
-# --- Where data come from ------------------------------------------------------------------------
-
-
-def fetch(source: str, scratch: Path) -> tuple[Path, str]:
-    """Return the folder that holds a source's files, downloaded or unpacked where needed, and its kind.
-
-    Args:
-        source: a folder, a zip, "kaggle" or a Hub data set id "USER/NAME".
-        scratch: an existing folder to unpack to.
+def fetch(source: str, scratch: Path) -> Path:
+    """Return the folder that holds a source's files, downloaded or unpacked to `scratch` where needed.
 
     Raises:
         UsageError: no such source.
@@ -130,18 +119,18 @@ def fetch(source: str, scratch: Path) -> tuple[Path, str]:
     """
     path = Path(source).expanduser()
     if source == "kaggle":
-        return _from_kaggle(), "kaggle"
+        return _from_kaggle()
     if path.is_dir():
-        return path, "folder"
+        return path
     if path.is_file():
-        return _unpack(path, scratch), "zip"
+        return _unpack(path, scratch)
     from busi_unet.hub import fetch_dataset, is_hub_id
 
     nothing_here = f"There is no folder or zip called {source}"
     if not is_hub_id(source):
         raise UsageError(f"{nothing_here}.", "Name a folder, a zip, 'kaggle' or a Hub data set (USER/NAME).")
     try:
-        return fetch_dataset(source, patterns=_ON_THE_HUB), "hub"
+        return fetch_dataset(source, patterns=_ON_THE_HUB)
     except HubAccessError as error:
         # A mistyped path looks like a Hub id.
         error.message += f" {nothing_here} either."
@@ -180,6 +169,8 @@ def _from_kaggle() -> Path:
 
 def _read_folder(given: str, folder: Path, scratch: Path, progress: bool) -> Source:
     """Read whichever form the data has: saved by `prepare`, a known layout, pushed to the Hub, zipped."""
+    import datasets
+
     inside = list(folders(folder))
     for inner in inside:
         if (inner / "dataset_dict.json").is_file():
@@ -195,29 +186,21 @@ def _read_folder(given: str, folder: Path, scratch: Path, progress: bool) -> Sou
         # A zip without a folder of its own is unpacked to one whose name says nothing.
         name = Path(given).stem if base.parent == scratch else base.resolve().name
         source = Source(given, layout.source or name, layout.name, named_by_folder=layout.source is None)
-        scan = layout.scan(base)
-        if zips := [path.name for path in _zips(inside)]:
-            scan.warnings.append(f"not read: zips inside ({named(zips)})")
-        return _read_scan(source, scan, progress)
+        return _read_scan(source, layout.scan(base), progress)
     if any(path.suffix == ".parquet" for inner in inside for path in inner.iterdir()):
         try:
-            pushed = import_datasets().load_dataset(str(folder), cache_dir=str(scratch / "parquet"))
+            pushed = datasets.load_dataset(str(folder), cache_dir=str(scratch / "parquet"))
         except Exception as error:
             raise DataLayoutError(
                 f"The Parquet files of {folder} cannot be read: {first_line(error)}.", hint=_COLUMNS_HINT
             ) from error
         return _read_prepared(given, pushed, progress)
-    zips, unpacked = _zips(inside), scratch in folder.parents
-    if len(zips) == 1 and not unpacked:
+    zips = [path for inner in inside for path in children(inner) if path.suffix.lower() == ".zip"]
+    if len(zips) == 1 and scratch not in folder.parents:
         return _read_folder(given, _unpack(zips[0], scratch), scratch, progress)
-    what = "is a zip inside a zip; unpack it by hand" if unpacked else "one of several zips; name one of them"
-    problems = [f"{path.name}: {what}" for path in zips]
+    problems = [f"{path.name}: a zip; unpack it by hand, and name the folder" for path in zips]
     problems += [f"{layout.name}: {layout.wanted}" for layout in layouts()]
     raise DataLayoutError(f"{given} cannot be recognised. What was looked for in it:", problems, _OWN_HINT)
-
-
-def _zips(inside: Iterable[Path]) -> list[Path]:
-    return [path for folder in inside for path in children(folder) if path.suffix.lower() == ".zip"]
 
 
 def _read_scan(source: Source, scan: Scan, progress: bool) -> Source:
@@ -225,12 +208,11 @@ def _read_scan(source: Source, scan: Scan, progress: bool) -> Source:
     remarks: list[tuple[str, str]] = []
     # Decoding and encoding release Python's global lock, so threads do share this work.
     with ThreadPoolExecutor() as pool:
-        results = pool.map(lambda case: _read_case(source.name, case, scan.base), scan.cases)
+        results = pool.map(lambda case: _read_case(source.name, case, scan), scan.cases)
         for row, problems, remarked in _bar(results, len(scan.cases), source.name, progress):
             source.problems += problems
             remarks += remarked
-            if row is not None:
-                source.rows.append(row)
+            source.rows += [] if row is None else [row]
     source.warnings += _by_kind(remarks)
     return source
 
@@ -247,13 +229,11 @@ def _by_kind(remarks: Iterable[tuple[str, str]]) -> list[str]:
     return [re.sub("^1 (image|mask)s", r"1 \1", line) for line in lines]
 
 
-def _read_case(source: str, case: Case, base: Path) -> tuple[Row | None, list[str], list[tuple[str, str]]]:
+def _read_case(source: str, case: Case, scan: Scan) -> tuple[Row | None, list[str], list[tuple[str, str]]]:
     """Return the row, or None with the problems; and remarks on its files, each with the file's name."""
     problems: list[str] = []
     remarks: list[tuple[str, str]] = []
-
-    def name(path: Path) -> str:
-        return files.readable(path.relative_to(base).as_posix() if path.is_relative_to(base) else str(path))
+    name = scan.name
 
     def attempt(read: Callable[..., Any], path: Path, **options: Any) -> Any:
         try:
@@ -265,24 +245,24 @@ def _read_case(source: str, case: Case, base: Path) -> tuple[Row | None, list[st
     if decoded := attempt(read_image, case.image):
         image = decoded.pixels
         remarks += [(f"images: {remark.rstrip('.')}", name(case.image)) for remark in decoded.remarks]
-    if image is not None and (greys := len(np.unique(image))) <= MAX_VALUES:
-        problems.append(f"{name(case.image)}: has {greys} grey values, as a mask has; move it away")
+        if (greys := len(np.unique(image))) <= MAX_VALUES:
+            problems.append(f"{name(case.image)}: has {greys} grey values, as a mask has; move it away")
     masks = []
     for path in case.masks or ():
         read = attempt(read_mask, path, image=image)
         if read is None:
             continue
-        mask = read.pixels
         if read.remark:
             remarks.append((f"masks with {read.remark}", name(path)))
-        if image is not None and mask.shape != image.shape:
-            if case.scale_mask:
-                remarks.append(("masks with another size than their image, scaled to it", name(path)))
-                scaled = Image.fromarray(mask).resize(image.shape[::-1], Image.Resampling.NEAREST)
-                mask = np.asarray(scaled)
-            else:
-                problems.append(f"{name(path)}: {_size_mismatch(mask, image)}")
-        masks.append(mask)
+        masks.append(read.pixels)
+        if image is None or masks[-1].shape == image.shape:
+            continue
+        if case.scale_mask:
+            remarks.append(("masks with another size than their image, scaled to it", name(path)))
+            scaled = Image.fromarray(masks[-1]).resize(image.shape[::-1], Image.Resampling.NEAREST)
+            masks[-1] = np.asarray(scaled)
+        else:
+            problems.append(f"{name(path)}: {_size_mismatch(masks[-1], image)}")
     if problems:
         return None, problems, remarks
 
@@ -291,7 +271,7 @@ def _read_case(source: str, case: Case, base: Path) -> tuple[Row | None, list[st
         if case.outline is not None:
             mask = case.outline(image.shape)
         elif case.masks is not None:
-            mask = np.logical_or.reduce(masks) if masks else np.zeros(image.shape, bool)
+            mask = np.logical_or.reduce([np.zeros(image.shape, bool), *masks])
         if mask is not None:
             check_mask(mask, f"{name(case.image)}: its mask")
     except UnreadableImageError as error:
@@ -299,13 +279,9 @@ def _read_case(source: str, case: Case, base: Path) -> tuple[Row | None, list[st
     except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
         return None, [f"{name(case.image)}: its outline cannot be drawn ({first_line(error)})"], remarks
     if problem := _lesion_problem(case.label, mask):
-        where = name(case.masks[0]) if case.masks else name(case.image)
-        return None, [f"{where}: {problem}"], remarks
-    return (
-        _row(source, files.readable(case.image_id), case.label, image, mask, case.patient, case.fold),
-        [],
-        remarks,
-    )
+        return None, [f"{name(case.masks[0] if case.masks else case.image)}: {problem}"], remarks
+    row = _row(source, files.readable(case.image_id), case.label, image, mask, case.patient, case.fold)
+    return row, [], remarks
 
 
 def _size_mismatch(mask: np.ndarray, image: np.ndarray) -> str:
@@ -314,13 +290,11 @@ def _size_mismatch(mask: np.ndarray, image: np.ndarray) -> str:
 
 
 def _lesion_problem(label: str | None, mask: np.ndarray | None) -> str | None:
-    if label is None or mask is None:
+    if label is None or mask is None or (label == "normal") != mask.any():
         return None
-    if label == "normal" and mask.any():
+    if label == "normal":
         return "marks a lesion in a normal image; empty the mask, or move the image to its class"
-    if label != "normal" and not mask.any():
-        return f"the mask of a {label} image is empty; outline the lesion, or move the image to normal"
-    return None
+    return f"the mask of a {label} image is empty; outline the lesion, or move the image to normal"
 
 
 def _row(
@@ -348,7 +322,8 @@ def _to_png(pixels: np.ndarray) -> bytes:
 
 def _read_prepared(given: str, dataset: Mapping[str, Dataset], progress: bool) -> Source:
     """Read what `prepare` wrote, wherever it has been since, with the same checks as the files."""
-    datasets = import_datasets()
+    import datasets
+
     source = Source(given, "", "prepared", prepared=True, hint=_COLUMNS_HINT)
     source.problems = column_problems(dataset)
     if source.problems:
@@ -357,41 +332,26 @@ def _read_prepared(given: str, dataset: Mapping[str, Dataset], progress: bool) -
     parts = [part.cast_column("image", raw).cast_column("mask", raw) for part in dataset.values()]
     items = (item for part in parts for item in part)
     for item in _bar(items, sum(len(part) for part in parts), "prepared", progress):
-        image_id = item["image_id"]
+        name, fold, mask = item["image_id"], item["fold"], None
         label = None if item["label"] == UNKNOWN else CLASS_NAMES[item["label"]]
         try:
-            image = read_image(item["image"]["bytes"], name=image_id).pixels
-            mask = item["mask"] and decode_mask(item["mask"]["bytes"], name=f"{image_id} (mask)")
+            image = read_image(item["image"]["bytes"], name=name).pixels
+            if item["mask"]:
+                mask = decode_mask(item["mask"]["bytes"], name=f"{name} (mask)")
         except UnreadableImageError as error:
             source.problems.append(str(error))
             continue
+        problem = _lesion_problem(label, mask)
         if mask is not None and mask.shape != image.shape:
-            problem: str | None = _size_mismatch(mask, image)
-        else:
-            problem = _lesion_problem(label, mask)
+            problem = _size_mismatch(mask, image)
+        elif fold not in range(N_FOLDS):
+            problem = f"fold {fold} is not one of 0 to {N_FOLDS - 1}"
         if problem:
-            source.problems.append(f"{image_id}: {problem}")
-        else:
-            known = item["group"], item["fold"]
-            source.rows.append(_row(item["source"], image_id, label, image, mask, *known))
-    source.problems += _fold_problems(source.rows)
+            source.problems.append(f"{name}: {problem}")
+        source.rows.append(_row(item["source"], name, label, image, mask, item["group"], fold))
+    source.problems += fold_problems([row.group for row in source.rows], [row.fold for row in source.rows])
     source.name = ", ".join(sorted({row.source for row in source.rows}))
     return source
-
-
-def _fold_problems(rows: Sequence[Row]) -> list[str]:
-    problems = [
-        f"{row.image_id}: fold {row.fold} is not one of 0 to {N_FOLDS - 1}"
-        for row in rows
-        if row.fold not in range(N_FOLDS)
-    ]
-    fold_of_group: dict[str | None, int | None] = {}
-    for row in rows:
-        if fold_of_group.setdefault(row.group, row.fold) != row.fold:
-            problems.append(
-                f"{row.image_id}: in fold {row.fold}, but group {row.group} is in {fold_of_group[row.group]}"
-            )
-    return problems
 
 
 def _bar(items: Iterable[Any], total: int, description: str, shown: bool) -> Iterable[Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from busi_unet.data.prepared import class_name, split_of_fold, summarise
+from busi_unet.data.prepared import class_name, summarise
 from busi_unet.data.readers import natural_order
 from busi_unet.imaging.overlay import draw_overlay
 from busi_unet.io.decode import decode_image
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Near Okabe and Ito's palette, told apart with any colour vision.
 _COLORS = {"normal": "#1a9e77", "benign": "#3f8fd4", "malignant": "#e0652a", "unknown": "#8a8a8a"}
 _SAMPLES = 6  # of each class of a source
-_LARGEST_GROUPS, _OTHER_GROUPS, _MAX_CONFLICTS = 2, 6, 30
+_LARGEST_GROUPS, _MAX_CONFLICTS = 8, 30
 _MAX_OF_GROUP = 14
 _THUMBNAIL_PX = 180
 
@@ -46,30 +46,23 @@ def write_data_report(
     path: str | Path,
     *,
     record: Mapping[str, Any] | None = None,
-    seed: int = 0,
     progress: bool = False,
 ) -> None:
-    """Write one HTML page that needs neither network nor scripts.
+    """Write one HTML page that needs neither network nor scripts; a file at `path` is replaced.
 
     The page shows images of the data set, so it must be shared no more widely than the data.
 
     Args:
         dataset: what `load_prepared` gives.
-        path: file to write; replaced if it exists.
+        path: file to write.
         record: what `read_record` gives, to tell where the data came from.
-        seed: picks the sample images.
         progress: shows a bar on stderr.
-
-    Raises:
-        OSError: the file cannot be written.
     """
     path, record, summary = Path(path), record or {}, summarise(dataset)
-    label_of, samples, groups = _chosen(dataset, summary, random.Random(seed))
+    label_of, samples, groups = _chosen(dataset, summary, random.Random(0))
     wanted = {name for ids in (*samples.values(), *groups.values()) for name in ids}
     facts, thumbnails = _look(dataset, wanted, summary["images"], progress)
     conflicts = [conflict["group"] for conflict in summary["cross_class_groups"]]
-    test_fold = record.get("test_fold")
-    splits = [] if test_fold is None or record.get("left_out") else split_of_fold(test_fold)
     page = render(
         "data.html",
         title="Data report",
@@ -78,7 +71,6 @@ def write_data_report(
         warnings=record.get("warnings", []),
         classes=[name for name, count in summary["classes"].items() if count],
         colors=_COLORS,
-        split_of=dict(enumerate(splits)),
         sources={
             name: {**part, **_medians([image for image in facts if name in (image.source, "all")])}
             for name, part in (*summary["by_source"].items(), ("all", {**summary, **summary["classes"]}))
@@ -106,20 +98,18 @@ def _chosen(dataset: Mapping[str, Dataset], summary: Mapping[str, Any], rng: ran
             label_of[image_id] = class_name(label)
             by_kind[source, class_name(label)].append(image_id)
             groups[group].append(image_id)
-    samples = {}
-    for kind in sorted(by_kind, key=lambda kind: (kind[0], order.index(kind[1]))):
-        ids = sorted(by_kind[kind], key=natural_order)
-        samples[kind] = sorted(rng.sample(ids, min(_SAMPLES, len(ids))), key=natural_order)
+    samples = {
+        kind: sorted(rng.sample(by_kind[kind], min(_SAMPLES, len(by_kind[kind]))), key=natural_order)
+        for kind in sorted(by_kind, key=lambda kind: (kind[0], order.index(kind[1])))
+    }
     conflicts = [conflict["group"] for conflict in summary["cross_class_groups"]][:_MAX_CONFLICTS]
     several = sorted((name for name, ids in groups.items() if len(ids) > 1), key=natural_order)
     largest = sorted(several, key=lambda name: -len(groups[name]))[:_LARGEST_GROUPS]
-    others = [name for name in several if name not in (*largest, *conflicts)]
-    others = sorted(rng.sample(others, min(_OTHER_GROUPS, len(others))), key=natural_order)
 
     def shown(ids: list[str]) -> list[str]:
         return sorted(ids, key=lambda name: (order.index(label_of[name]), natural_order(name)))
 
-    return label_of, samples, {name: shown(groups[name]) for name in (*largest, *others, *conflicts)}
+    return label_of, samples, {name: shown(groups[name]) for name in (*largest, *conflicts)}
 
 
 def _look(

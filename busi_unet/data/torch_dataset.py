@@ -39,17 +39,10 @@ class Batch(NamedTuple):
 
 
 class LesionDataset(Dataset):
-    """A split of the prepared data set as network input.
+    """A split of the prepared data set as network input; without augmentation for validation.
 
     Augmentation draws from a generator seeded with (seed, epoch, key), so that an image looks the same in a
     given epoch whichever process or worker asks for it, and after a resume.
-
-    Args:
-        split: columns image, mask, label, image_id, source.
-        preprocessor: shared with serving.
-        augmentation: None for validation.
-        seed: of the augmentation.
-        progress: shows a bar on stderr while decoding.
     """
 
     def __init__(
@@ -61,10 +54,7 @@ class LesionDataset(Dataset):
         seed: int = 0,
         progress: bool = True,
     ) -> None:
-        self.preprocessor = preprocessor
-        self.augmentation = augmentation
-        self.seed = seed
-        self.epoch = 0
+        self.preprocessor, self.augmentation, self.seed, self.epoch = preprocessor, augmentation, seed, 0
         self.image_ids = list(split["image_id"])
         self.sources = list(split["source"])
         self.labels = np.array(split["label"], dtype=np.int64)
@@ -80,11 +70,9 @@ class LesionDataset(Dataset):
                 image, mask = _shrink(image, mask, round(_KEPT_SIZE * preprocessor.config.size))
             self.images.append(image)
             self.masks.append(mask)
-        sources = np.array(self.sources)
+        normal, sources = self.labels == _NORMAL, np.array(self.sources)
         self._few_normals = {
-            source
-            for source in set(self.sources)
-            if (self.labels[sources == source] == _NORMAL).mean() < _FEW_NORMALS
+            source for source in set(self.sources) if normal[sources == source].mean() < _FEW_NORMALS
         }
 
     def __len__(self) -> int:
@@ -122,11 +110,8 @@ class EpochOrder(Sampler[int]):
     Each source is drawn in proportion to the square root of its size, so that a small hospital counts beside
     a large one; with a single source every image is drawn once. The order follows from the data set's seed
     and epoch alone, so that every process and every resumption deals the same batches. The images that would
-    fill no whole batch are left out: the next epoch leaves out others.
-
-    Args:
-        dataset: whose `epoch` says which.
-        batch_size: images of one optimizer step, over all processes and accumulation steps.
+    fill no whole batch, over all processes and accumulation steps, are left out: the next epoch leaves out
+    others.
     """
 
     def __init__(self, dataset: LesionDataset, batch_size: int) -> None:

@@ -12,10 +12,9 @@ import numpy as np
 from tqdm import tqdm
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.prepared import import_datasets
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.metrics import METRICS, score_image
-from busi_unet.evaluation.report import require_matplotlib, write_report
+from busi_unet.evaluation.report import write_report
 from busi_unet.evaluation.rows import (
     ImageResult,
     Subgroups,
@@ -39,13 +38,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """Some of the images, and their metrics.
+    """Some of the images, and their metrics: those of `METRICS`, by name, that rest on any of the images.
 
-    Attributes:
-        images: number by class.
-        groups: number of patients or copy groups.
-        refused: number of images.
-        estimates: by the name of the metric, those of `METRICS` that rest on any of the images.
+    `images` is the number by class, `groups` that of patients or copy groups.
     """
 
     images: dict[str, int]
@@ -54,10 +49,10 @@ class Part:
     estimates: dict[str, Estimate]
 
     @classmethod
-    def of(cls, rows: Sequence[ImageResult], *, seed: int) -> Part:
-        """Return the part that these rows are, by a seed of the bootstrap over groups."""
+    def of(cls, rows: Sequence[ImageResult]) -> Part:
+        """Return the part that these rows are."""
         table = Table(rows)
-        bootstrap = Bootstrap(table.groups, seed=seed)
+        bootstrap = Bootstrap(table.groups)
         measures = {name: metric.measure(table) for name, metric in METRICS.items()}
         return cls(
             images=count_classes(rows),
@@ -73,11 +68,9 @@ class Evaluation:
 
     Attributes:
         rows: one per image, in the order of the split.
-        pooled: all images.
-        sources: those of each source.
+        pooled, sources, subgroups: all images, those of each source, and those of `rows_by_subgroup`.
         confusion: counts, rows: true class, columns: predicted, in the order of CLASS_NAMES.
-        provenance: split, seed, data fingerprint, versions, and whatever the caller added.
-        subgroups: parts of the images by name; see `rows_by_subgroup`.
+        provenance: split, data fingerprint, versions, and whatever the caller added.
     """
 
     rows: tuple[ImageResult, ...]
@@ -111,7 +104,6 @@ def evaluate(
     *,
     output: str | Path | None = None,
     progress: bool = True,
-    seed: int = 0,
     provenance: Mapping[str, Any] | None = None,
     subgroups: Subgroups | None = None,
 ) -> Evaluation:
@@ -125,16 +117,13 @@ def evaluate(
         split: images of the prepared data set (`busi_unet.data.prepared.load_prepared`).
         output: folder for the report (`busi_unet.evaluation.report`); nothing is written without it.
         progress: shows a progress bar on stderr.
-        seed: of the bootstrap over groups.
         provenance: entries to add to `Evaluation.provenance`, such as model and command.
         subgroups: evaluated apart, too.
 
     Raises:
         UsageError: a mask or a class does not fit its image, or no image is in any subgroup.
-        MissingDependencyError: a report is asked for without matplotlib installed.
     """
     if output is not None:
-        require_matplotlib()
         Path(output).mkdir(parents=True, exist_ok=True)
     # Before the long part: of the code that runs, not of what it has become meanwhile.
     made_at = commit()
@@ -149,7 +138,6 @@ def evaluate(
         rows.append(score(predictor.predict(pixels), target, item, predictor.config.thresholds))
     evaluation = evaluation_of(
         rows,
-        seed=seed,
         provenance={
             "data_sha256": content.hexdigest(),
             "split": str(split.split) if split.split is not None else None,
@@ -164,33 +152,26 @@ def evaluate(
 
 
 def evaluation_of(
-    rows: Sequence[ImageResult],
-    *,
-    seed: int = 0,
-    provenance: Mapping[str, Any],
-    subgroups: Subgroups | None,
+    rows: Sequence[ImageResult], *, provenance: Mapping[str, Any], subgroups: Subgroups | None
 ) -> Evaluation:
     """Return the evaluation that these rows amount to; the arguments are those of `evaluate`."""
-    pooled, sources, table = Part.of(rows, seed=seed), by_source(rows), Table(rows)
+    pooled, sources, table = Part.of(rows), by_source(rows), Table(rows)
+    parts = {name: Part.of(part) for name, part in sources.items()} if len(sources) > 1 else {}
     classes = range(len(CLASS_NAMES))
     return Evaluation(
         rows=tuple(rows),
         pooled=pooled,
-        sources={
-            name: Part.of(part, seed=seed) if len(sources) > 1 else pooled for name, part in sources.items()
-        },
+        sources=parts or dict.fromkeys(sources, pooled),
         confusion=[
             [int(np.sum((table.truth == true) & (table.predicted == said))) for said in classes]
             for true in classes
         ],
         provenance={
-            "bootstrap": Bootstrap.settings(seed),
+            "bootstrap": Bootstrap.settings(),
             "versions": versions("datasets", "numpy", "pillow", "scipy", "torch"),
             **provenance,
         },
-        subgroups={
-            name: Part.of(part, seed=seed) for name, part in rows_by_subgroup(rows, subgroups).items()
-        },
+        subgroups={name: Part.of(part) for name, part in rows_by_subgroup(rows, subgroups).items()},
     )
 
 
@@ -198,7 +179,6 @@ def report_together(
     output: str | Path,
     parts: Sequence[tuple[Predictor, Dataset, Evaluation]],
     *,
-    seed: int = 0,
     provenance: Mapping[str, Any],
     subgroups: Subgroups | None = None,
 ) -> Evaluation:
@@ -207,12 +187,14 @@ def report_together(
     Args:
         output: folder for the report.
         parts: each model with its images, such as the test images of a fold, and its evaluation of them.
-        seed, subgroups: as for `evaluate`.
+        subgroups: as for `evaluate`.
         provenance: entries to add; those of the parts are kept under "parts".
 
     Raises:
         UsageError: an image is in two parts, or no image is in any subgroup.
     """
+    import datasets
+
     model_of: dict[tuple[str, str], Predictor] = {}
     for predictor, _, part in parts:
         for row in part.rows:
@@ -225,7 +207,6 @@ def report_together(
     commits = {part.provenance["commit"] for _, _, part in parts}
     together = evaluation_of(
         [row for _, _, part in parts for row in part.rows],
-        seed=seed,
         provenance={
             "parts": [
                 {key: value for key, value in part.provenance.items() if key not in ("bootstrap", "versions")}
@@ -236,7 +217,7 @@ def report_together(
         },
         subgroups=subgroups,
     )
-    images = import_datasets().concatenate_datasets([split for _, split, _ in parts])
+    images = datasets.concatenate_datasets([split for _, split, _ in parts])
     write_report(
         Path(output),
         together,
@@ -247,43 +228,23 @@ def report_together(
 
 
 def decode_pair(item: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return pixels, uint8 (H, W), and mask, bool (H, W) or None, of a row of the data set.
-
-    Raises:
-        UnreadableImageError: one of them cannot be read.
-    """
+    """Return pixels, uint8 (H, W), and mask, bool (H, W) or None, of a row of the data set."""
     pixels = decode_image(item["image"], name=item["image_id"])
     mask = item["mask"]
     return pixels, None if mask is None else decode_mask(mask, name=f"the mask of {item['image_id']}")
 
 
 def score(
-    prediction: Any,
-    target: np.ndarray | None,
-    item: Mapping[str, Any],
-    thresholds: Thresholds | None = None,
+    prediction: Any, target: np.ndarray | None, item: Mapping[str, Any], thresholds: Thresholds | None = None
 ) -> ImageResult:
-    """Return what a prediction is worth on a row of the data set.
-
-    Args:
-        prediction: a `Prediction` of the image.
-        target: bool (H, W), the reference, or None.
-        item: the row.
-        thresholds: see `score_image`.
-
-    Raises:
-        UsageError: the predicted mask or class does not fit.
-    """
+    """Return what a `Prediction` is worth on a row of the data set; the others are as for `score_image`."""
     try:
         scores = score_image(prediction, target, thresholds)
     except UsageError as error:
         raise UsageError(f"{item['image_id']}: {error.message}", error.hint) from error
     chances = prediction.probabilities
     return ImageResult(
-        image_id=item["image_id"],
-        source=item["source"],
-        group=item["group"],
-        fold=item["fold"],
+        **{name: item[name] for name in ("image_id", "source", "group", "fold")},
         label=None if item["label"] < 0 else CLASS_NAMES[item["label"]],
         predicted_label=prediction.label,
         flagged=bool(prediction.flagged),

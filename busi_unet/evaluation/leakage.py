@@ -10,7 +10,6 @@ from busi_unet.config import ModelConfig
 from busi_unet.data.prepared import (
     IMAGE_BY_IMAGE,
     SPLITS,
-    import_datasets,
     leave_out,
     resplit,
     sources_of,
@@ -47,12 +46,11 @@ class Split(NamedTuple):
         """Return why metrics on a split, or `ALL`, may flatter the model; empty for a fair test."""
         if self.foreign:
             return ""
-        if self.own is None:
-            return "The model has no record of its data: it may have been trained on these images."
         if not self.own:
-            return (
-                "The model was made on another split or other data: it may have been trained on these images."
+            made = (
+                "has no record of its data" if self.own is None else "was made on another split or other data"
             )
+            return f"The model {made}: it may have been trained on these images."
         if name == ALL:
             return f"The model was trained on these images, but for the {len(self.data['test'])} for testing."
         if name in self.trained_on:
@@ -76,11 +74,9 @@ def model_and_images(
     Returns:
         The provenance has the hashes of the model, whether all images are of hospitals that it has not seen
         and, as "warnings", what the metrics suffer from.
-
-    Raises:
-        BusiUNetError: as `Predictor.from_pretrained` does.
-        DataLayoutError: the split is empty.
     """
+    import datasets
+
     predictor = Predictor.from_pretrained(None if model == "embedded" else model, device=device)
     found, seen = split_for(predictor.config, data), seen_sources(predictor.config)
     warnings = [found.doubt(split)]
@@ -89,7 +85,7 @@ def model_and_images(
     if not predictor.config.calibration.fitted:
         warnings.append("The model's probabilities are not calibrated: they may be far too high or too low.")
     names = SPLITS if split == ALL else [split]
-    images = import_datasets().concatenate_datasets([found.data[name] for name in names])
+    images = datasets.concatenate_datasets([found.data[name] for name in names])
     if not len(images):
         raise DataLayoutError(f"The data set has no {split} images of this model's folds.")
     provenance = {
@@ -136,8 +132,7 @@ def require_unseen(folder: str, config: ModelConfig, data: DatasetDict, *, valid
     """Refuse a model that has seen what a training from it, or its own, holds back.
 
     Args:
-        folder: of the model.
-        config: of the model.
+        folder, config: of the model.
         data: split as for the training.
         validates: whether the validation images are held back, too.
 

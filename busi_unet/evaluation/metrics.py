@@ -93,7 +93,7 @@ class Measure(NamedTuple):
 How = Callable[[Table], Measure]
 
 
-def mean_of(column: str, among: str, *, statistic: Callable = mean) -> How:
+def mean_of(column: str, among: str, statistic: Callable = mean) -> How:
     """Measure the mean, or another statistic, of a column over the images where it is defined."""
 
     def measure(table: Table) -> Measure:
@@ -101,6 +101,11 @@ def mean_of(column: str, among: str, *, statistic: Callable = mean) -> How:
         return Measure(lambda weights: statistic(values, weights), int(np.count_nonzero(~np.isnan(values))))
 
     return measure
+
+
+def median_of(column: str, among: str) -> How:
+    """Measure the median of a column over the images where it is defined."""
+    return mean_of(column, among, median)
 
 
 def share_of(column: str, among: str) -> How:
@@ -155,25 +160,15 @@ def _over(used: np.ndarray, statistic: Statistic) -> Measure:
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric.
+    """One metric."""
 
-    Attributes:
-        name: its key in metrics.json.
-        title: as people read it.
-        measure: what computes it; of images that lack what it needs, its `n` is 0.
-        better: "higher", "lower", or None where a stated value is to be met.
-        shown: where.
-        unit: "" for a number between 0 and 1.
-        hub: its name and task on the Hugging Face Hub, where it is known there.
-    """
-
-    name: str
-    title: str
-    measure: How
-    better: Literal["higher", "lower"] | None
+    name: str  # its key in metrics.json
+    title: str  # as people read it
+    measure: How  # what computes it; of images that lack what it needs, its `n` is 0
+    better: Literal["higher", "lower"] | None  # None where a stated value is to be met
     shown: tuple[Place, ...] = ("report",)
-    unit: str = ""
-    hub: tuple[str, str] | None = None
+    hub: str = ""  # its name on the Hugging Face Hub, where it is known there
+    unit: str = ""  # "" for a number between 0 and 1
 
     @property
     def digits(self) -> int:
@@ -198,130 +193,100 @@ class Metric:
 
 _CARD: tuple[Place, ...] = ("card", "report")
 _SOURCES: tuple[Place, ...] = ("card", "report", "sources")
-_EVERYWHERE: tuple[Place, ...] = ("readme", "card", "report", "sources", "robustness")
-_SEGMENTATION, _CLASSIFICATION = "image-segmentation", "image-classification"
-_DICE = ("dice", _SEGMENTATION)
+_ALL: tuple[Place, ...] = ("readme", "card", "report", "sources", "robustness")
+_UP, _DOWN = "higher", "lower"
 
 _METRICS = (
-    Metric("lesion_dice", "Lesion Dice, mean", mean_of("dice", "lesion"), "higher", _EVERYWHERE, hub=_DICE),
+    Metric("lesion_dice", "Lesion Dice, mean", mean_of("dice", "lesion"), _UP, _ALL, "dice"),
+    Metric("lesion_dice_median", "Lesion Dice, median", median_of("dice", "lesion"), _UP, _CARD, "dice"),
+    Metric("benign_dice", "Lesion Dice, mean, benign", mean_of("dice", "benign"), _UP, _CARD, "dice"),
     Metric(
-        "lesion_dice_median",
-        "Lesion Dice, median",
-        mean_of("dice", "lesion", statistic=median),
-        "higher",
-        _CARD,
-        hub=_DICE,
+        "malignant_dice", "Lesion Dice, mean, malignant", mean_of("dice", "malignant"), _UP, _SOURCES, "dice"
     ),
-    Metric("benign_dice", "Lesion Dice, mean, benign", mean_of("dice", "benign"), "higher", _CARD, hub=_DICE),
-    Metric(
-        "malignant_dice",
-        "Lesion Dice, mean, malignant",
-        mean_of("dice", "malignant"),
-        "higher",
-        _SOURCES,
-        hub=_DICE,
-    ),
-    Metric(
-        "lesion_iou",
-        "Lesion IoU, mean",
-        mean_of("iou", "lesion"),
-        "higher",
-        _CARD,
-        hub=("iou", _SEGMENTATION),
-    ),
+    Metric("lesion_iou", "Lesion IoU, mean", mean_of("iou", "lesion"), _UP, _CARD, "iou"),
     Metric(
         "lesion_hd95_px",
         "HD95 of lesions, mean (px)",
         mean_of("hd95_px", "lesion"),
-        "lower",
+        _DOWN,
         _SOURCES,
-        unit="px",
-        hub=("hd95", _SEGMENTATION),
+        "hd95",
+        "px",
     ),
-    Metric("lesion_precision", "Pixel precision, mean", mean_of("precision", "lesion"), "higher"),
-    Metric("lesion_recall", "Pixel recall, mean", mean_of("recall", "lesion"), "higher"),
+    Metric("lesion_precision", "Pixel precision, mean", mean_of("precision", "lesion"), _UP),
+    Metric("lesion_recall", "Pixel recall, mean", mean_of("recall", "lesion"), _UP),
     Metric(
         "lesion_missed_share",
         f"Missed lesions (Dice < {MISSED_DICE})",
         share_of("missed", "lesion"),
-        "lower",
-        _EVERYWHERE,
-        hub=("miss_rate", _SEGMENTATION),
+        _DOWN,
+        _ALL,
+        "miss_rate",
     ),
     Metric(
         "malignant_missed_share",
         f"Missed malignant lesions (Dice < {MISSED_DICE})",
         share_of("missed", "malignant"),
-        "lower",
+        _DOWN,
         _SOURCES,
     ),
     Metric(
         "lesion_called_normal_share",
         "Lesions called normal",
         share_of("called normal", "lesion"),
-        "lower",
+        _DOWN,
         _SOURCES,
     ),
     Metric(
         "normal_false_mask_share",
         "False-positive rate (normal images)",
         share_of("outlined", "no lesion"),
-        "lower",
-        _EVERYWHERE,
-        hub=("false_positive_rate", _SEGMENTATION),
+        _DOWN,
+        _ALL,
+        "false_positive_rate",
     ),
     Metric(
         "accuracy",
         "Three-class accuracy",
         share_of("right", "labelled"),
-        "higher",
+        _UP,
         (*_SOURCES, "robustness"),
-        hub=("accuracy", _CLASSIFICATION),
+        "accuracy",
     ),
-    Metric("macro_f1", "Macro-F1", _macro_f1, "higher", _CARD, hub=("f1", _CLASSIFICATION)),
+    Metric("macro_f1", "Macro-F1", _macro_f1, _UP, _CARD, "f1"),
     Metric(
         "auc_malignant",
         "AUC, malignant vs benign",
         auc_of("malignancy", "malignant", "benign"),
-        "higher",
-        _EVERYWHERE,
-        hub=("roc_auc", _CLASSIFICATION),
+        _UP,
+        _ALL,
+        "roc_auc",
     ),
     Metric(
-        "auc_lesion",
-        "AUC, lesion vs no lesion",
-        auc_of("lesion_probability", "lesion", "no lesion"),
-        "higher",
+        "auc_lesion", "AUC, lesion vs no lesion", auc_of("lesion_probability", "lesion", "no lesion"), _UP
     ),
     Metric(
         "malignant_sensitivity",
         "Sensitivity (malignant images flagged)",
         share_of("flagged", "malignant"),
-        "higher",
-        _EVERYWHERE,
+        _UP,
+        _ALL,
     ),
     Metric(
         "malignant_specificity",
         "Specificity (benign and normal images not flagged)",
         share_of("not flagged", "not malignant"),
-        "higher",
+        _UP,
         ("readme", "card", "report"),
     ),
     Metric(
         "benign_specificity",
         "Specificity among lesions (benign images not flagged)",
         share_of("not flagged", "benign"),
-        "higher",
+        _UP,
         _SOURCES,
     ),
-    Metric(
-        "ece",
-        f"Expected calibration error, {ECE_BINS} bins",
-        _calibration_error,
-        "lower",
-        _SOURCES,
-        hub=("ece", _CLASSIFICATION),
-    ),
+    Metric("ece", f"Expected calibration error, {ECE_BINS} bins", _calibration_error, _DOWN, _SOURCES, "ece"),
     Metric("set_coverage", "Prediction-set coverage", share_of("in set", "labelled"), None, _SOURCES),
     Metric(
         "set_coverage_by_group",
@@ -330,7 +295,7 @@ _METRICS = (
         None,
         _CARD,
     ),
-    Metric("set_size", "Prediction-set size, mean", mean_of("set size", "all"), "lower", _CARD, "classes"),
+    Metric("set_size", "Prediction-set size, mean", mean_of("set size", "all"), _DOWN, _CARD, unit="classes"),
     Metric(
         "boundary_coverage", "Boundary-band coverage, mean", mean_of("boundary_within", "all"), None, _CARD
     ),
@@ -345,7 +310,7 @@ _METRICS = (
         "refused_share",
         "Refused images",
         share_of("refused", "all"),
-        "lower",
+        _DOWN,
         ("report", "sources", "robustness"),
     ),
 )

@@ -14,23 +14,24 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from busi_unet.config import CLASS_NAMES
-from busi_unet.errors import MissingDependencyError
+from busi_unet.config import CLASS_NAMES, EVALUATION_NAME
 from busi_unet.evaluation.metrics import Metric, shown_in
 from busi_unet.evaluation.plots import PLOTS, draw_plots, lesion_threshold_curve
 from busi_unet.evaluation.rows import MISSED_DICE, ImageResult, Table
 from busi_unet.imaging.overlay import draw_overlay
 from busi_unet.io.decode import decode_image
+from busi_unet.io.files import reading, replace_file
 from busi_unet.io.html import data_uri, jpeg_uri, png_of, render
 from busi_unet.io.masks import decode_mask
+from busi_unet.models.folder import model_hash, weights_hash
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -166,15 +167,6 @@ def default_folder(model: str, kind: str) -> Path:
     return Path("reports") / "-".join([*path.relative_to(start).parts, kind])
 
 
-def require_matplotlib() -> None:
-    """Raise MissingDependencyError without matplotlib: before the long part of an evaluation."""
-    if find_spec("matplotlib") is None:
-        raise MissingDependencyError(
-            "The evaluation report needs matplotlib, which is not installed.",
-            'Run: pip install "busi-unet[train]"',
-        )
-
-
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table that also reads well in a terminal."""
     lines = [header, *rows]
@@ -208,3 +200,42 @@ def _estimates(parts: Mapping[str, Part]) -> dict[str, dict[str, Estimate]]:
 
 def _measured(evaluation: Evaluation) -> list[Metric]:
     return [metric for metric in shown_in("report") if metric.name in evaluation.estimates]
+
+
+# --- The evaluations that a model folder keeps ---------------------------------------------------
+#
+# evaluation.json, which the app and the model card show, is an object: a key that names data set, split and
+# weights to the summary of an evaluation. Beside those of the model itself there may be some of its siblings,
+# trained by the same recipe without a hospital: `sibling_of` in their provenance names the model's weights.
+
+
+def read_evaluations(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
+    """Return the evaluations of exactly the model in a folder, and of its siblings, by their key."""
+    path = Path(folder) / EVALUATION_NAME
+    if not path.is_file():
+        return {}
+    model, weights = model_hash(folder), weights_hash(folder)
+    with reading(path, "does not hold evaluations", "Delete it, and evaluate again."):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            key: summary
+            for key, summary in found.items()
+            if summary["provenance"]["model_sha256"] == model
+            or summary["provenance"].get("sibling_of") == weights
+        }
+
+
+def add_evaluation(folder: str | os.PathLike, summary: Mapping[str, Any]) -> None:
+    """Add an evaluation to a model folder; one of the same data set, split and weights is replaced."""
+    write_evaluations(folder, [*read_evaluations(folder).values(), summary])
+
+
+def write_evaluations(folder: str | os.PathLike, summaries: Iterable[Mapping[str, Any]]) -> None:
+    """Write the evaluations of a model folder, in place of those that were there."""
+    found = {}
+    for summary in summaries:
+        of = summary["provenance"]
+        key = f"{'+'.join(sorted(summary['sources']))} {of['split']} {of['weights_sha256'][:12]}"
+        found[key] = summary
+    text = json.dumps(found, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    replace_file(Path(folder) / EVALUATION_NAME, lambda file: file.write(text.encode()))

@@ -4,17 +4,15 @@ Every disturbance leaves the lesion and its class what they are, so that a model
 should answer as before. Text and calipers are those of training (`busi_unet.data.augment`): to withstand
 them tells that it worked, not what other annotations would do. The imitations of another scanner
 are not among the augmentations, and do not replace images from another hospital. The report folder shows no
-pixel of the data set:
-
-    robustness.html   what each disturbance does, as a table
-    robustness.json   every metric with its interval, and where it comes from
-    per_image.csv     one row per image and disturbance, "none" for the image as it is
+pixel of the data set: `robustness.json` holds every metric with its interval and where it comes from,
+`per_image.csv` a row per image and disturbance, "none" for the image as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +28,6 @@ from busi_unet.evaluation.report import table, write_csv, write_json
 from busi_unet.evaluation.rows import ImageResult, Table, count_classes
 from busi_unet.evaluation.statistics import Bootstrap, Estimate, Statistic, mean
 from busi_unet.imaging.burnt_in import has_annotations
-from busi_unet.io.html import render
 from busi_unet.version import commit, versions
 
 if TYPE_CHECKING:
@@ -169,13 +166,9 @@ class Effect:
 
 @dataclass(frozen=True)
 class Robustness:
-    """What `measure_robustness` found.
+    """What `measure_robustness` found: meanings and effects by the name of the disturbance.
 
-    Attributes:
-        meanings: what each disturbance does, by its name.
-        effects: by the name of the disturbance.
-        rows: by the name of the disturbance, of the images that it applies to; first "none", of all images.
-        provenance: seed, versions, and whatever the caller added.
+    `rows` are of the images that each applies to; first "none", of all images.
     """
 
     meanings: dict[str, str]
@@ -215,9 +208,6 @@ def measure_robustness(
         output: folder for the report, see the head of this module; nothing is written without it.
         progress: shows a progress bar on stderr.
         provenance: entries to add, such as model and command.
-
-    Raises:
-        UsageError: a mask does not fit its image.
     """
     if output is not None:
         Path(output).mkdir(parents=True, exist_ok=True)
@@ -248,7 +238,12 @@ def measure_robustness(
         provenance={**made_with, **(provenance or {})},
     )
     if output is not None:
-        _write(Path(output), found)
+        disturbed = [(name, row) for name, rows in found.rows.items() for row in rows]
+        write_csv(
+            Path(output) / "per_image.csv",
+            [{"disturbance": name, **row.to_row()} for name, row in disturbed],
+        )
+        write_json(Path(output) / "robustness.json", found.summary)
     return found
 
 
@@ -267,36 +262,17 @@ def _effect_of(pairs: Sequence[tuple[ImageResult, ImageResult]], *, seed: int) -
             metrics[metric.name] = Change(bootstrap.estimate(*first), bootstrap.estimate(*second), difference)
     shift = after.probability("malignant") - before.probability("malignant")
     changed = (before.predicted != after.predicted).astype(float)
+    known = int(np.count_nonzero(~np.isnan(shift)))
     return Effect(
-        images=len(pairs),
-        metrics=metrics,
-        malignant_shift=bootstrap.estimate(
-            lambda weights: mean(shift, weights), int(np.count_nonzero(~np.isnan(shift)))
-        ),
-        class_changed=bootstrap.estimate(
-            lambda weights: mean(changed, weights), len(pairs), int(changed.sum())
-        ),
+        len(pairs),
+        metrics,
+        malignant_shift=bootstrap.estimate(partial(mean, shift), known),
+        class_changed=bootstrap.estimate(partial(mean, changed), len(pairs), int(changed.sum())),
     )
 
 
 def _difference(before: Statistic, after: Statistic) -> Statistic:
     return lambda weights: after(weights) - before(weights)
-
-
-def _write(folder: Path, found: Robustness) -> None:
-    write_csv(
-        folder / "per_image.csv",
-        [{"disturbance": name, **row.to_row()} for name, rows in found.rows.items() for row in rows],
-    )
-    write_json(folder / "robustness.json", found.summary)
-    page = render(
-        "robustness.html",
-        title="Robustness",
-        found=found,
-        metrics=shown_in("robustness"),
-        summary=found.summary,
-    )
-    (folder / "robustness.html").write_text(page, encoding="utf-8")
 
 
 def to_markdown(found: Robustness) -> str:

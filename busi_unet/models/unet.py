@@ -16,12 +16,7 @@ _HEAD_CHANNELS = 256
 
 
 class UNetOutput(NamedTuple):
-    """What one forward pass gives.
-
-    Attributes:
-        mask_logits: (N, 1, S, S), lesion where above 0.
-        class_logits: (N, 3), in the order of `CLASS_NAMES`.
-    """
+    """The mask logits (N, 1, S, S), lesion where above 0, and class logits (N, 3) of a forward pass."""
 
     mask_logits: Tensor
     class_logits: Tensor
@@ -31,7 +26,6 @@ class Explained(NamedTuple):
     """A forward pass with what tells how far to trust it.
 
     Attributes:
-        output: as `UNet.forward` gives it.
         class_activation_maps: (N, 3, s, s), `ClassHead.class_activation_maps`.
         features: (N, D), the mean over the image of each channel of the second coarsest map.
     """

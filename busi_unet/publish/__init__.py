@@ -39,8 +39,7 @@ def repository_folder(output: str | os.PathLike) -> Iterator[Path]:
 def dry_run(build: Callable[[Path], Path], output: Path | None) -> tuple[list[dict[str, Any]], str]:
     """Return the files that `build` lays out in `output`, or in a folder that is removed again.
 
-    Returns:
-        The path (with slashes) and bytes of each file, sorted; and the same as text, with a total.
+    They are given as path (with slashes) and bytes of each, sorted; and as text, with a total.
     """
     with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
         folder = build(output or Path(scratch) / "repository")
@@ -57,17 +56,10 @@ def dry_run(build: Callable[[Path], Path], output: Path | None) -> tuple[list[di
 def push_built(
     build: Callable[[Path], Path], repo_id: str, *, command: Sequence[str], intact: str = "", **options: Any
 ) -> PushResult:
-    """Push the folder that `build` lays out in a new one.
+    """Push the folder that `build` fills and returns, with the other options of `push_folder`.
 
-    Args:
-        build: fills the folder and returns it.
-        repo_id: USER/NAME.
-        command: the program and its arguments that do this again; every error but wrong usage ends with it.
-        intact: one sentence, what has not been lost.
-        options: of `push_folder`.
-
-    Raises:
-        UsageError, HubAccessError: as from `build` and `push_folder`.
+    Every error but wrong usage ends with the command that does this again, and says in a sentence what is
+    `intact`.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:

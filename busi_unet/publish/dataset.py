@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from busi_unet.data.prepared import SPLITS, load_prepared, split_hash, summarise
-from busi_unet.data.published import citation_of
+from busi_unet.data.readers import citation_of
 from busi_unet.hub import PushResult, checked_id
 from busi_unet.io.html import render
 from busi_unet.publish import push_built, repository_folder
@@ -23,20 +23,16 @@ _FILES = {split: f"data/{split}-00000-of-00001.parquet" for split in SPLITS}
 
 
 def build_dataset_folder(data: str | os.PathLike, output: str | os.PathLike, *, repo_id: str) -> Path:
-    """Lay out what `push_dataset` sends.
+    """Lay out what `push_dataset` sends, in a new or empty folder; it appears whole or not at all.
 
     Args:
         data: a prepared data set, of one or several sources.
-        output: new or empty folder to write; it appears whole or not at all.
+        output: returned; data/SPLIT-00000-of-00001.parquet for each split, and README.md.
         repo_id: USER/NAME that the card names.
-
-    Returns:
-        The output: data/SPLIT-00000-of-00001.parquet for each split, and README.md.
 
     Raises:
         UsageError: not a Hub id, or `output` is not empty.
         DataLayoutError: `data` is not a prepared data set.
-        BusiUNetError: the disk refuses.
     """
     checked_id(repo_id)
     prepared = load_prepared(data)
@@ -58,9 +54,6 @@ def push_dataset(
         repo_id: USER/NAME of the data set repository; created where missing.
         command: the program and its arguments that do this again after a failure.
         public: create it public; private otherwise, and then refuse a public one that exists.
-
-    Raises:
-        UsageError, DataLayoutError, HubAccessError: as from `build_dataset_folder` and `push_built`.
     """
     return push_built(
         partial(build_dataset_folder, data, repo_id=repo_id),

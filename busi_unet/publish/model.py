@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,16 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from busi_unet.config import CLASS_NAMES, CONFIG_NAME, EVALUATION_NAME, ONNX_NAME, WEIGHTS_NAME, ModelConfig
 from busi_unet.data.phantom import make_phantom
-from busi_unet.data.published import citation_of
+from busi_unet.data.readers import citation_of
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.leakage import ignored_copies, trained_on
 from busi_unet.evaluation.metrics import METRICS, shown_in
-from busi_unet.evaluation.record import read_evaluations, write_evaluations
+from busi_unet.evaluation.report import read_evaluations, write_evaluations
 from busi_unet.evaluation.statistics import Estimate
 from busi_unet.hub import PushResult, checked_id
 from busi_unet.imaging.overlay import draw_overlay, side_by_side
 from busi_unet.inference.predictor import Predictor
 from busi_unet.io.html import render
-from busi_unet.models.encoders import ENCODERS
 from busi_unet.models.folder import find_twin, weights_hash
 from busi_unet.publish import NOT_A_DEVICE, push_built, repository_folder
 from busi_unet.training.run_folder import CURVES_NAME, HISTORY_NAME, MANIFEST_NAME
@@ -39,39 +37,28 @@ EXAMPLE_SIZE = (360, 480)
 _REPLACED = [ONNX_NAME, EVALUATION_NAME, "examples/*", MANIFEST_NAME, CURVES_NAME, HISTORY_NAME]
 _SEGMENTATION, _CLASSIFICATION = "image-segmentation", "image-classification"
 _TASKS = {_SEGMENTATION: "Lesion segmentation", _CLASSIFICATION: "Normal, benign or malignant"}
+_OF_MASKS = ("dice", "iou", "hd95", "miss_rate", "false_positive_rate")
 _TAGS = ["busi_unet", "breast-ultrasound", "ultrasound", "medical", "unet", "pytorch", _CLASSIFICATION]
 _SHOWN_OPTIONS = ("encoder", "init", "epochs", "batch_size", "learning_rate", "precision", "seed")
 
 
-def build_model_folder(
-    run: str | os.PathLike,
-    output: str | os.PathLike,
-    *,
-    repo_id: str,
-) -> Path:
-    """Lay out what `push_model` sends.
+def build_model_folder(run: str | os.PathLike, output: str | os.PathLike, *, repo_id: str) -> Path:
+    """Lay out what `push_model` sends, in a new or empty folder; it appears whole or not at all.
 
     Args:
         run: the folder of a finished run, or a model folder.
-        output: new or empty folder to write; it appears whole or not at all.
+        output: returned; model.safetensors, config.json, README.md, examples/ (an overlay for each class on a
+            synthetic image), and where there are any model.onnx, manifest.json, curves.png, history.csv and
+            evaluation.json, without what is of other weights.
         repo_id: USER/NAME that the card names.
-
-    Returns:
-        The output: model.safetensors, config.json, README.md, examples/ (an overlay for each class on a
-        synthetic image), and where there are any model.onnx, manifest.json, curves.png, history.csv and
-        evaluation.json, without what is of other weights.
 
     Raises:
         UsageError: not a Hub id, no such run, evaluation.json is damaged, `output` is not empty.
         IncompatibleModelError: the model cannot be loaded, or its model.onnx is stale.
-        BusiUNetError: the disk refuses.
     """
     checked_id(repo_id)
     model = _model_folder_of(run)
-    evaluations = read_evaluations(model)
-    results = [
-        Result.of(summary) for summary in evaluations.values() if not summary["provenance"].get("sibling_of")
-    ]
+    evaluations = read_evaluations(model).values()
     # Loaded before anything is written: what cannot be used is not published.
     predictor = Predictor.from_pretrained(model, device="cpu", runtime="torch")
     twin = find_twin(model, predictor.config)
@@ -81,11 +68,11 @@ def build_model_folder(
         for path in filter(None, parts):
             shutil.copyfile(path, folder / path.name)
         if evaluations:
-            write_evaluations(folder, evaluations.values())
+            write_evaluations(folder, evaluations)
         card = model_card(
             predictor.config,
             repo_id=repo_id,
-            results=results,
+            evaluations=[each for each in evaluations if not each["provenance"].get("sibling_of")],
             examples=_draw_examples(predictor, folder),
             curves=(folder / CURVES_NAME).exists(),
         )
@@ -94,25 +81,19 @@ def build_model_folder(
 
 
 def push_model(
-    run: str | os.PathLike,
-    repo_id: str,
-    *,
-    private: bool = False,
-    revision: str | None = None,
+    run: str | os.PathLike, repo_id: str, *, private: bool = False, revision: str | None = None
 ) -> PushResult:
     """Push what `build_model_folder` lays out of a run, which is only read, in one commit.
 
-    Repository, `private`, `revision` and errors are as for `push_folder`; where a push fails, the error says
-    where the weights are and how to resume.
+    `private`, `revision` and errors are as for `push_folder`; where a push fails, the error says where the
+    weights are and how to resume.
     """
     model = _model_folder_of(run)
-    command = ["busi-unet", "push", str(run), repo_id]
-    command += ["--private"] * private
-    command += ["--revision", revision] if revision else []
+    options = ["--private"] * private + (["--revision", revision] if revision else [])
     return push_built(
         partial(build_model_folder, run, repo_id=repo_id),
         repo_id,
-        command=command,
+        command=["busi-unet", "push", str(run), repo_id, *options],
         intact=f"The weights are intact in {model}.",
         private=private or None,
         revision=revision,
@@ -145,53 +126,11 @@ def _draw_examples(predictor: Predictor, folder: Path) -> list[str]:
 # --- The card ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Result:
-    """One evaluation of the model.
-
-    Attributes:
-        estimates: by the name of the metric, see `busi_unet.evaluation.metrics.METRICS`.
-        images: number of images by class.
-        groups: number of groups of copies.
-        provenance: split, command, seed of the bootstrap, hash of the model, versions.
-        sources: the estimates on the images of each source.
-    """
-
-    estimates: dict[str, Estimate]
-    images: dict[str, int]
-    groups: int
-    provenance: dict[str, Any]
-    sources: dict[str, dict[str, Estimate]]
-
-    @classmethod
-    def of(cls, summary: Mapping[str, Any]) -> Result:
-        """Return the result that the summary of an evaluation holds."""
-        return cls(
-            estimates=_estimates(summary),
-            images=summary["images"],
-            groups=summary["groups"],
-            provenance=summary["provenance"],
-            sources={name: _estimates(part) for name, part in summary["sources"].items()},
-        )
-
-    @property
-    def split(self) -> str:
-        return self.provenance["split"]
-
-    @property
-    def data(self) -> str:
-        return ", ".join(citation_of(source).title for source in self.sources)
-
-
-def _estimates(part: Mapping[str, Any]) -> dict[str, Estimate]:
-    return {name: Estimate(**found) for name, found in part["estimates"].items()}
-
-
 def model_card(
     config: ModelConfig,
     *,
     repo_id: str,
-    results: Sequence[Result] = (),
+    evaluations: Sequence[Mapping[str, Any]] = (),
     examples: Sequence[str] = (),
     curves: bool = False,
 ) -> str:
@@ -200,7 +139,7 @@ def model_card(
     Args:
         config: of the weights.
         repo_id: USER/NAME that the model will have.
-        results: evaluations of exactly this model.
+        evaluations: summaries, of exactly this model.
         examples: paths in the repository of overlays on synthetic images.
         curves: whether the repository holds curves.png.
     """
@@ -209,6 +148,7 @@ def model_card(
     seen = data.get("sources", {})
     sources = sorted({name for split in trained_on(training) for name in seen.get(split, ())})
     name = repo_id.rpartition("/")[2]
+    results = [_result_of(summary) for summary in evaluations]
     body = render(
         "model_card.md",
         not_a_device=NOT_A_DEVICE,
@@ -234,21 +174,36 @@ def model_card(
     return str(ModelCard(f"---\n{_front_matter(name, sources, results)}\n---\n\n{body}"))
 
 
-def _front_matter(model_name: str, sources: list[str], results: Sequence[Result]) -> str:
+def _result_of(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the summary of an evaluation, ready for the card: estimates by metric, data named."""
+
+    def estimates(part: Mapping[str, Any]) -> dict[str, Estimate]:
+        return {name: Estimate(**found) for name, found in part["estimates"].items()}
+
+    return {
+        **summary,
+        "estimates": estimates(summary),
+        "sources": {name: estimates(part) for name, part in summary["sources"].items()},
+        "split": summary["provenance"]["split"],
+        "data": ", ".join(citation_of(source).title for source in summary["sources"]),
+    }
+
+
+def _front_matter(model_name: str, sources: list[str], results: Sequence[Mapping[str, Any]]) -> str:
     measured = [
         EvalResult(
-            task_type=metric.hub[1],
-            task_name=_TASKS[metric.hub[1]],
-            dataset_type="-".join(result.sources),
-            dataset_name=result.data,
-            dataset_split=result.split,
-            metric_type=metric.hub[0],
+            task_type=(task := _SEGMENTATION if metric.hub in _OF_MASKS else _CLASSIFICATION),
+            task_name=_TASKS[task],
+            dataset_type="-".join(result["sources"]),
+            dataset_name=result["data"],
+            dataset_split=result["split"],
+            metric_type=metric.hub,
             metric_name=metric.title,
-            metric_value=round(result.estimates[name].value, 4),
+            metric_value=round(result["estimates"][name].value, 4),
         )
         for result in results
         for name, metric in METRICS.items()
-        if metric.hub and name in result.estimates and result.estimates[name].value is not None
+        if metric.hub and name in result["estimates"] and result["estimates"][name].value is not None
     ]
     front_matter = ModelCardData(
         license="mit",
@@ -257,19 +212,13 @@ def _front_matter(model_name: str, sources: list[str], results: Sequence[Result]
         tags=_TAGS,
         datasets=sources or None,
         metrics=list(dict.fromkeys(result.metric_type for result in measured)) or None,
-        model_name=model_name,
+        # Without results ModelCardData would write the name out as an unknown key.
+        model_name=model_name if measured else None,
         eval_results=measured or None,
     )
-    if not measured:
-        # Without results ModelCardData would write its own name out as an unknown key.
-        front_matter.model_name = None
     return front_matter.to_yaml()
 
 
-def _options_of(training: dict[str, Any]) -> str:
-    options = dict(training.get("options", {}))
-    encoder = ENCODERS.get(options.get("encoder"))
-    if encoder and not encoder.load_imagenet and options.get("init") == "imagenet":
-        # There are no such weights: it starts at random.
-        options["init"] = "random"
+def _options_of(training: Mapping[str, Any]) -> str:
+    options = training.get("options", {})
     return ", ".join(f"{name} {options[name]}" for name in _SHOWN_OPTIONS if options.get(name) is not None)

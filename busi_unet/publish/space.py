@@ -5,7 +5,6 @@ https://huggingface.co/docs/hub/spaces-config-reference
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import shutil
@@ -15,7 +14,7 @@ from huggingface_hub import SpaceCardData
 
 from busi_unet.config import CONFIG_NAME, WEIGHTS_NAME
 from busi_unet.errors import UsageError
-from busi_unet.hub import PushResult, check_push, checked_id, fetch_model, is_private, page_of
+from busi_unet.hub import PushResult, check_push, checked_id, fetch_model, page_of
 from busi_unet.inference.runtime import load_runtime
 from busi_unet.io.html import render
 from busi_unet.publish import NOT_A_DEVICE, push_built, repository_folder
@@ -28,19 +27,15 @@ _TITLE = "Breast ultrasound U-Net"
 
 
 def build_space_folder(output: str | os.PathLike, *, model: str | None = None) -> Path:
-    """Lay out what `deploy_space` sends.
+    """Lay out what `deploy_space` sends, in a new or empty folder; it appears whole or not at all.
 
     Args:
-        output: new or empty folder to write; it appears whole or not at all.
+        output: returned; app.py, requirements.txt, LICENSE, README.md and the package without `_NOT_SENT`.
         model: Hub id USER/NAME that the Space runs on; None for the embedded weights, which are always
             sent: the app falls back to them.
 
-    Returns:
-        The output: app.py, requirements.txt, LICENSE, README.md and the package without `_NOT_SENT`.
-
     Raises:
         UsageError: `model` is not a Hub id, the package is not in a clone, or `output` is not empty.
-        BusiUNetError: the disk refuses.
     """
     missing = [name for name in _ROOT_FILES if not (ROOT / name).is_file()]
     if missing:
@@ -57,57 +52,43 @@ def build_space_folder(output: str | os.PathLike, *, model: str | None = None) -
 
 def package_files(package: Path) -> list[Path]:
     """Return the files of the package that the app may need, sorted."""
-    return [
-        path
-        for path in sorted(package.rglob("*"))
-        if path.is_file()
-        and path.relative_to(package).with_suffix("").parts[0] not in _NOT_SENT
-        and not any(part == "__pycache__" or part.startswith(".") for part in path.relative_to(package).parts)
-    ]
+    found = []
+    for path in sorted(package.rglob("*")):
+        top, *_ = parts = path.relative_to(package).parts
+        hidden = any(part == "__pycache__" or part.startswith(".") for part in parts)
+        if path.is_file() and top not in _NOT_SENT and not hidden:
+            found.append(path)
+    return found
 
 
 def deploy_space(repo_id: str, *, model: str | None = None, private: bool = False) -> PushResult:
     """Create or update the Space: its variables, then its files in one commit; those gone here are deleted.
 
-    The arguments are those of `build_space_folder` and `push_folder`. A warning says that a private model
-    needs a token in the Space.
+    The arguments are those of `build_space_folder` and `push_folder`.
 
     Raises:
         UsageError, HubAccessError: as from `build_space_folder` and `push_built`, or there is no such model.
         IncompatibleModelError: the model cannot be used with this version of the package.
     """
-    command = ["busi-unet", "deploy", repo_id]
-    command += ["--model", model] if model else []
-    command += ["--private"] * private
-    needs_token = False
+    options = (["--model", model] if model else []) + ["--private"] * private
 
     def build(folder: Path) -> Path:
-        nonlocal needs_token
         check_push(repo_id, repo_type="space", private=private)
         if model:
             # The app would fall back to the embedded weights, which is not what was asked for.
             load_runtime(fetch_model(model))
-            needs_token = is_private(model)
         return build_space_folder(folder, model=model)
 
-    result = push_built(
+    return push_built(
         build,
         repo_id,
-        command=command,
+        command=["busi-unet", "deploy", repo_id, *options],
         repo_type="space",
         private=private or None,
         message="Deploy the app",
         delete_patterns=["*"],
         space_variables=space_variables(model),
     )
-    if needs_token:
-        logging.getLogger(__name__).warning(
-            "The model %s is private, and the app uses the embedded weights until the Space has a token. "
-            "Add one as the secret HF_TOKEN at %s/settings.",
-            model,
-            page_of(repo_id, "space"),
-        )
-    return result
 
 
 def space_variables(model: str | None) -> dict[str, str]:

@@ -66,8 +66,6 @@ def build_web_page(
         The largest difference of a lesion probability or a class probability from those of `model.onnx`.
 
     Raises:
-        UsageError: `output` is not empty.
-        UnreadableImageError: not an image.
         IncompatibleModelError: no model with `model.onnx`, or a stale one.
         MissingDependencyError, BusiUNetError: no npm, or it cannot fetch ONNX Runtime; the disk refuses.
     """

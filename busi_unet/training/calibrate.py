@@ -6,18 +6,27 @@ Only the out-of-distribution threshold is fitted on the training images, too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from busi_unet.config import CLASS_NAMES, BoundaryBand, Calibration, ModelConfig, PredictionSets, Thresholds
+from busi_unet.config import (
+    CLASS_NAMES,
+    BoundaryBand,
+    Calibration,
+    ClassCalibration,
+    ModelConfig,
+    PredictionSets,
+    Thresholds,
+)
 from busi_unet.data.prepared import UNKNOWN
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.leakage import require_unseen, split_for, trained_on
 from busi_unet.evaluation.metrics import MISSED_DICE, dice
+from busi_unet.evaluation.statistics import LEVEL, Bootstrap
 from busi_unet.inference.calibration import (
     boundary_distances,
     calibrated_probabilities,
@@ -37,62 +46,51 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 COVERAGE = 0.9
+# Images of a kind that a threshold of one's own needs.
+FEWEST = 5
 
 _MASK_GRID = np.arange(0.2, 0.81, 0.05)
 _AREA_GRID = (Thresholds.min_area, 0.001, 0.002, 0.003, 0.005)
-# What some hundred images cannot tell from chance.
-_DICE_TOLERANCE = 0.001
-# Share of the lesions found that may lose their outline for the sake of normal images.
-_EMPTIED = 0.01
+_DICE_TOLERANCE = 0.001  # what some hundred images cannot tell from chance
+_EMPTIED = 0.01  # share of the lesions found that may lose their outline for the sake of normal images
+_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a network, or several, say of images that they were not trained on.
+    """What a network, or several, say of N images that they were not trained on."""
 
-    Attributes:
-        class_logits: (N, 3).
-        peaks: (N,), `map_peak`.
-        maps: lesion probability of each image, float32 (H, W).
-        masks: bool (H, W) each, the references; None where not known.
-        labels: int (N,), indices into `CLASS_NAMES`; `UNKNOWN` where not known.
-        groups, sources: (N,), names; images of one group are copies, or of one patient.
-    """
-
-    class_logits: np.ndarray
-    peaks: np.ndarray
-    maps: list[np.ndarray]
-    masks: list[np.ndarray | None]
-    labels: np.ndarray
-    groups: np.ndarray
-    sources: np.ndarray
+    class_logits: np.ndarray  # (N, 3)
+    peaks: np.ndarray  # (N,), `map_peak`
+    maps: list[np.ndarray]  # lesion probability of each image, float32 (H, W)
+    masks: list[np.ndarray | None]  # bool (H, W) each, the references; None where not known
+    labels: np.ndarray  # int (N,), indices into `CLASS_NAMES`; `UNKNOWN` where not known
+    groups: np.ndarray  # (N,), names; images of one group are copies, or of one patient
+    sources: np.ndarray  # (N,), names
 
     def select(self, indices: Sequence[int] | np.ndarray) -> Answers:
-        """Return the answers about these images."""
-        return Answers(
-            **{
-                name: [column[i] for i in indices] if isinstance(column, list) else column[indices]
-                for name, column in vars(self).items()
-            }
-        )
+        """Return the answers about these images, by their places or as bool (N,)."""
+        places = np.arange(len(self.labels))[indices]
+
+        def chosen(column: list | np.ndarray) -> list | np.ndarray:
+            return [column[i] for i in places] if isinstance(column, list) else column[places]
+
+        return Answers(*map(chosen, vars(self).values()))
 
 
 def collect_answers(pairs: Sequence[tuple[Predictor, Dataset]]) -> Answers:
     """Ask each predictor about its images of the prepared data set, with a bar on stderr."""
-    rows: dict[str, list] = {item.name: [] for item in fields(Answers)}
+    rows = []
     for predictor, images in pairs:
         for row in tqdm(images, "calibrate", unit="image"):
             image = decode_image(row["image"])
             (raw,) = predictor.run([image])
-            rows["class_logits"].append(raw.class_logits)
-            rows["peaks"].append(predictor.map_peak(raw, image.shape))
-            rows["maps"].append(predictor.restore(raw, image.shape))
-            rows["masks"].append(None if row["mask"] is None else decode_mask(row["mask"]))
-            rows["labels"].append(row["label"])
-            rows["groups"].append(row["group"])
-            rows["sources"].append(row["source"])
-    lists = ("maps", "masks")
-    return Answers(**{name: each if name in lists else np.asarray(each) for name, each in rows.items()})
+            mask = None if row["mask"] is None else decode_mask(row["mask"])
+            known = row["label"], row["group"], row["source"]
+            peak, map_ = predictor.map_peak(raw, image.shape), predictor.restore(raw, image.shape)
+            rows.append((raw.class_logits, peak, map_, mask, *known))
+    logits, peaks, maps, masks, *known = map(list, zip(*rows, strict=True))
+    return Answers(np.asarray(logits), np.asarray(peaks), maps, masks, *map(np.asarray, known))
 
 
 def calibrate_model(
@@ -101,17 +99,15 @@ def calibrate_model(
     answers: Answers | None,
     others: Mapping[str, Sequence[Path]] | None = None,
 ) -> tuple[ModelConfig, OodDetector | None]:
-    """Fit all that is fitted after training.
+    """Return the predictor's config with all that is fitted after training, and the detector.
+
+    The detector of images out of distribution is None where the images are too few to fit it.
 
     Args:
         predictor: the trained network.
         data: prepared, split as for the training.
         answers: to fit calibration and thresholds to; None keeps those of the predictor.
         others: image files to refuse, by the name of their kind.
-
-    Returns:
-        The predictor's config with what was fitted, and what detects images out of distribution; None where
-        the images are too few to fit it.
     """
     config = predictor.config
     fitted = (config.calibration, config.thresholds) if answers is None else calibrate(answers)
@@ -124,15 +120,12 @@ def calibrate(answers: Answers) -> tuple[Calibration, Thresholds]:
 
     The malignant threshold keeps its default. The boundary band is fitted on the lesions that are found (Dice
     of `MISSED_DICE` or more). Probabilities and mask thresholds count each image; the lesion threshold, sets
-    and band are statements about new cases, for which copies share one vote.
-
-    Returns:
-        The blocks for `config.json`. Where the images do not tell (no lesion at all, or none without), the
-        defaults stay.
+    and band are statements about new cases, for which copies share one vote. Where the images do not tell (no
+    lesion at all, or none without), the defaults stay.
     """
-    labelled = answers.select(np.flatnonzero(answers.labels != UNKNOWN))
-    classes = fit_calibration(labelled.class_logits, labelled.peaks, labelled.labels, labelled.sources)
-    probabilities = calibrated_probabilities(answers.class_logits, answers.peaks, classes)
+    labelled = answers.select(answers.labels != UNKNOWN)
+    classes = _fit_classes(labelled)
+    probabilities = _probabilities(answers, classes)
 
     masked = [i for i, mask in enumerate(answers.masks) if mask is not None]
     outlined = [i for i in masked if answers.masks[i].any()]
@@ -155,63 +148,66 @@ def calibrate(answers: Answers) -> tuple[Calibration, Thresholds]:
             distances.append(boundary_distances(mask, reference))
             groups.append(group)
     band = fit_boundary_band(distances, groups, COVERAGE)
-    sets = fit_prediction_sets(probabilities, answers)
+    sets = _fit_prediction_sets(probabilities, answers)
     calibration = Calibration(
         classes,
-        prediction_sets=sets and replace(sets, elsewhere=coverage_elsewhere(labelled)),
+        prediction_sets=sets and replace(sets, elsewhere=_coverage_elsewhere(labelled)),
         boundary_band=band and BoundaryBand(COVERAGE, *band),
     )
     return calibration, thresholds
 
 
-def fit_prediction_sets(probabilities: np.ndarray, answers: Answers) -> PredictionSets | None:
+def _fit_classes(labelled: Answers) -> ClassCalibration:
+    return fit_calibration(labelled.class_logits, labelled.peaks, labelled.labels, labelled.sources)
+
+
+def _probabilities(answers: Answers, classes: ClassCalibration) -> np.ndarray:
+    return calibrated_probabilities(answers.class_logits, answers.peaks, classes)
+
+
+def _fit_prediction_sets(probabilities: np.ndarray, answers: Answers) -> PredictionSets | None:
     """Return sets with the stated coverage in each source, by probabilities (N, 3); None without any class.
 
     Each source asks for a threshold of its own, and the lowest is taken.
     """
     thresholds = []
-    for source in sorted(set(answers.sources)):
+    for source in sorted(set(answers.sources[answers.labels != UNKNOWN])):
         own = (answers.sources == source) & (answers.labels != UNKNOWN)
-        if own.any():
-            thresholds.append(
-                fit_set_threshold(probabilities[own], answers.labels[own], answers.groups[own], COVERAGE)
-            )
+        votes = answers.labels[own], answers.groups[own]
+        thresholds.append(fit_set_threshold(probabilities[own], *votes, COVERAGE))
     return PredictionSets(COVERAGE, min(thresholds)) if thresholds else None
 
 
-def coverage_elsewhere(labelled: Answers) -> dict[str, float]:
+def _coverage_elsewhere(labelled: Answers) -> dict[str, float]:
     """Return by source how many of its images, copies sharing one vote, sets fitted to the others cover."""
     shares = {}
-    for source in sorted(set(labelled.sources)) if len(set(labelled.sources)) > 1 else ():
-        own = labelled.select(np.flatnonzero(labelled.sources == source))
-        rest = labelled.select(np.flatnonzero(labelled.sources != source))
-        classes = fit_calibration(rest.class_logits, rest.peaks, rest.labels, rest.sources)
-        sets = fit_prediction_sets(calibrated_probabilities(rest.class_logits, rest.peaks, classes), rest)
-        covered = [
-            label in prediction_set(row, sets.threshold)
-            for row, label in zip(
-                calibrated_probabilities(own.class_logits, own.peaks, classes), own.labels, strict=True
-            )
-        ]
+    sources = sorted(set(labelled.sources))
+    for source in sources if len(sources) > 1 else ():
+        own, rest = labelled.select(labelled.sources == source), labelled.select(labelled.sources != source)
+        classes = _fit_classes(rest)
+        sets = _fit_prediction_sets(_probabilities(rest, classes), rest)
+        rows = zip(_probabilities(own, classes), own.labels, strict=True)
+        covered = [label in prediction_set(row, sets.threshold) for row, label in rows]
         shares[source] = round(float(np.average(covered, weights=group_votes(own.groups))), 4)
     return shares
 
 
 def _fit_mask_threshold(lesions: Answers, thresholds: Thresholds) -> Thresholds:
-    """Return the thresholds with the mask threshold that maximises the mean Dice of the lesion images.
+    """Maximise the mean Dice of the lesion images.
 
-    It is the nearest to a half of those that are as good but for chance: the very best on one fold is not on
-    another.
+    The threshold is the nearest to a half of those that are as good but for chance: the very best on one fold
+    is not on another.
     """
     scores = [_score(lesions, replace(thresholds, mask=float(value)))[0].mean() for value in _MASK_GRID]
-    return replace(thresholds, mask=nearest_half(_MASK_GRID, scores, _DICE_TOLERANCE))
+    good = _MASK_GRID[np.asarray(scores) >= max(scores) - _DICE_TOLERANCE]
+    return replace(thresholds, mask=float(good[np.argmin(np.abs(good - 0.5))]))
 
 
 def _fit_min_area(lesions: Answers, thresholds: Thresholds) -> Thresholds:
-    """Return the thresholds with the largest smallest area that leaves no more lesion images without a mask.
+    """Take the largest smallest area that leaves no more lesion images without a mask.
 
-    It costs their mean Dice at most 0.001: specks hardly move the Dice, but each one is shown as a lesion,
-    while a small lesion that is dropped is missed.
+    It costs their mean Dice at most 0.001: specks hardly move the Dice, but each is shown as a lesion, while
+    a small lesion that is dropped is missed.
     """
     by_area = {value: _score(lesions, replace(thresholds, min_area=value)) for value in _AREA_GRID}
     fewest = min(empty for _, empty in by_area.values())
@@ -223,10 +219,9 @@ def _fit_min_area(lesions: Answers, thresholds: Thresholds) -> Thresholds:
 def _fit_lesion_threshold(
     lesions: Answers, lesion_probability: np.ndarray, thresholds: Thresholds
 ) -> Thresholds:
-    """Return the thresholds with the lesion probability below which the mask is left empty.
+    """Leave the mask empty where that costs at most `_EMPTIED` of the lesions found, in each source.
 
-    Of the lesions that are found, at most `_EMPTIED` fall short of it in each source, each group with one
-    vote: a cancer missed costs more than a needless outline.
+    Each group has one vote: a cancer missed costs more than a needless outline.
     """
     found = _score(lesions, thresholds)[0] >= MISSED_DICE
     fitted = []
@@ -244,12 +239,6 @@ def _score(lesions: Answers, thresholds: Thresholds) -> tuple[np.ndarray, int]:
     masks = [mask_from_probability(map_, 1.0, thresholds) for map_ in lesions.maps]
     dices = [dice(mask, reference) for mask, reference in zip(masks, lesions.masks, strict=True)]
     return np.array(dices), sum(not mask.any() for mask in masks)
-
-
-def nearest_half(grid: np.ndarray, scores: Sequence[float], tolerance: float) -> float:
-    """Return the value of the grid nearest to 0.5 whose score is at most the tolerance below the best."""
-    good = grid[np.asarray(scores) >= max(scores) - tolerance]
-    return float(good[np.argmin(np.abs(good - 0.5))])
 
 
 def _fit_ood(
@@ -279,7 +268,7 @@ def recalibrate(
     left_out: Sequence[Path] = (),
     others: Mapping[str, Sequence[Path]] | None = None,
 ) -> tuple[ModelConfig, OodDetector | None]:
-    """Fit all that is fitted after training again.
+    """Fit all that is fitted after training again, as `calibrate_model` returns it.
 
     Args:
         predictor: of a model folder that `busi_unet.training.loop.train` wrote.
@@ -289,13 +278,9 @@ def recalibrate(
             validation images.
         others: image files that are no breast ultrasound, by the name of their kind: to be refused.
 
-    Returns:
-        As `calibrate_model` does.
-
     Raises:
         UsageError: a model was made on other data or does not tell on which, was trained on the images to
             calibrate on, or a sibling has another network or preprocessing.
-        IncompatibleModelError: a folder holds no model of this package.
     """
     name, own = predictor.source, _own_split(predictor, data)
     if not left_out:
@@ -328,3 +313,84 @@ def _own_split(predictor: Predictor, data: DatasetDict) -> DatasetDict:
     own = split_for(predictor.config, data).data
     require_unseen(predictor.source, predictor.config, own, validates=False)
     return own
+
+
+# --- One's own hospital --------------------------------------------------------------------------
+
+
+class LocalThreshold(NamedTuple):
+    """A threshold of the malignant probability, fitted to one hospital."""
+
+    threshold: float  # images at and above it are flagged
+    threshold_range: tuple[float, float]  # where the thresholds of 95 % of the resamples lie
+    sensitivity: tuple[float, float, float]  # mean, low, high on the images that a resample leaves out
+    specificity: tuple[float, float, float]
+    malignant: int  # how many images it rests on
+    other: int
+
+
+def calibrate_to_hospital(
+    predictor: Predictor, images: Sequence[Mapping[str, Any]], *, sensitivity: float = 0.95
+) -> tuple[ModelConfig, LocalThreshold]:
+    """Return the model's config with a threshold of one's own, and how reliable that is.
+
+    Of the images, rows of a prepared data set that the model has not seen, those without a class do not
+    count. `sensitivity` is the share of the malignant ones to be flagged.
+    """
+    rows = [row for row in images if row["label"] != UNKNOWN]
+    malignant = np.array([row["label"] == CLASS_NAMES.index("malignant") for row in rows], dtype=bool)
+    if min(malignant.sum(), (~malignant).sum()) < FEWEST:
+        raise UsageError(
+            f"There are {malignant.sum()} malignant and {(~malignant).sum()} other images; a threshold needs "
+            f"{FEWEST} of each or more.",
+            "Add labelled images.",
+        )
+    probability = np.array(
+        [
+            predictor.predict(decode_image(row["image"]), anyway=True).probabilities["malignant"]
+            for row in tqdm(rows, "calibrate", unit="image")
+        ]
+    )
+    found = fit_local_threshold(probability, malignant, [row["group"] for row in rows], sensitivity)
+    config = predictor.config
+    return replace(config, thresholds=replace(config.thresholds, malignant=found.threshold)), found
+
+
+def fit_local_threshold(
+    probability: np.ndarray, malignant: np.ndarray, groups: list[str], sensitivity: float
+) -> LocalThreshold:
+    """Return the highest threshold with the sensitivity, and what it does on images left out of the fit.
+
+    Groups (patients, or copies) are drawn with replacement, a threshold is fitted to each draw, and its
+    sensitivity and specificity are measured on the groups not drawn (out-of-bag bootstrap; Efron, JASA 78,
+    1983). `probability` is (N,), of malignant; `malignant` bool (N,); `sensitivity` in (0, 1].
+    """
+    chosen, sensitivities, specificities = [], [], []
+    for weights in Bootstrap(groups, resamples=_RESAMPLES).weights:
+        drawn, out = weights * malignant, weights == 0
+        if not drawn.any():
+            continue
+        chosen.append(threshold_for(probability, drawn, sensitivity))
+        flagged = probability >= chosen[-1]
+        if (out & malignant).any():
+            sensitivities.append(flagged[out & malignant].mean())
+        if (out & ~malignant).any():
+            specificities.append(1 - flagged[out & ~malignant].mean())
+
+    def ends(values: list[float]) -> tuple[float, ...]:
+        return tuple(np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist())
+
+    return LocalThreshold(
+        round(threshold_for(probability, malignant.astype(float), sensitivity), 4),
+        ends(chosen),
+        *((float(np.mean(shares)), *ends(shares)) for shares in (sensitivities, specificities)),
+        malignant=int(malignant.sum()),
+        other=int((~malignant).sum()),
+    )
+
+
+def threshold_for(probability: np.ndarray, weights: np.ndarray, sensitivity: float) -> float:
+    """Return the highest threshold that the weighted share of images reaches."""
+    order = np.argsort(-probability)
+    reached = np.cumsum(weights[order]) >= sensitivity * weights.sum() - 1e-9
+    return float(probability[order][np.argmax(reached)])

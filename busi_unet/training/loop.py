@@ -173,8 +173,8 @@ def tell_epoch(run: Run, bar: tqdm) -> None:
     options, progress = run.options, run.progress
     row, told = progress.history[-1], []
     for part in ("train",) if options.no_validation else ("train", "validation"):
-        metrics = {"loss": f"{part}_loss", "Dice": f"{part}_dice", "accuracy": f"{part}_accuracy"}
-        known = [f"{title} {row[key]:.3f}" for title, key in metrics.items() if row[key] is not None]
+        keys = {"loss": f"{part}_loss", "Dice": f"{part}_dice", "accuracy": f"{part}_accuracy"}
+        known = [f"{title} {row[key]:.3f}" for title, key in keys.items() if row[key] is not None]
         told.append(f"{part} {', '.join(known)}")
     if not options.last_epoch:
         told.append(f"best so far: epoch {progress.best_epoch}")
@@ -268,8 +268,7 @@ def save_if_due(run: Run) -> None:
 
 def stop_if_told(run: Run, signals: StopSignals) -> None:
     """Save, and end all processes at the same step, where one of them was told to stop."""
-    number = highest(signals.received, run.accelerator)
-    if number:
+    if number := highest(signals.received, run.accelerator):
         save(run)
         raise stopped(run, number)
 
@@ -284,10 +283,10 @@ def finish(run: Run, data: DatasetDict) -> None:
             # Rounded as a model folder rounds weights.
             model, config, _ = load_model(run.options.output / SELECTED_NAME)
             predictor = Predictor(TorchRuntime(model, str(run.accelerator.device)), config)
-            unseen, fitted = None, ["which images to refuse (out of distribution)"]
+            unseen, fitted = None, "which images to refuse (out of distribution)"
             if not run.options.no_validation:
-                fitted.insert(0, "probabilities and thresholds on the validation images (calibrate)")
-            print(f"The weights are final. Still to fit: {'; '.join(fitted)}.", file=sys.stderr)
+                fitted = f"probabilities and thresholds on the validation images (calibrate); {fitted}"
+            print(f"The weights are final. Still to fit: {fitted}.", file=sys.stderr)
             if not run.options.no_validation:
                 unseen = collect_answers([(predictor, data["validation"])])
             config, ood = calibrate_model(predictor, data, unseen)
@@ -325,20 +324,14 @@ def total(tally: Tally, accelerator: Accelerator) -> Tally:
 
 
 class StopSignals:
-    """Inside its `with` block, SIGTERM and SIGINT are noted instead of ending the process.
+    """Inside its `with` block, SIGTERM and SIGINT are noted in `received` instead of ending the process.
 
-    Repeats change nothing, because launchers pass on what a terminal has already sent to everyone.
-
-    Args:
-        at_once: raise KeyboardInterrupt as well, for work that may break off anywhere.
-
-    Attributes:
-        received: number of the signal that came first; 0 while none has.
+    The first one counts, because launchers pass on what a terminal has already sent to everyone. With
+    `at_once` it raises KeyboardInterrupt as well, for work that may break off anywhere.
     """
 
     def __init__(self, *, at_once: bool = False) -> None:
-        self.at_once = at_once
-        self.received = 0
+        self.at_once, self.received = at_once, 0
 
     def __enter__(self) -> StopSignals:
         self._before = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}

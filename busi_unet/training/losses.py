@@ -17,11 +17,7 @@ def soft_dice_loss(mask_logits: Tensor, target: Tensor) -> Tensor:
     """Return 1 - Dice of probabilities (Milletari et al. 2016, arXiv:1606.04797), (N,), from 0 to 1.
 
     An image without foreground has a loss of 0, and cross-entropy alone teaches it: the Dice of an
-    empty target jumps from 1 to 0 with the first lit pixel.
-
-    Args:
-        mask_logits: (N, 1, S, S).
-        target: (N, 1, S, S), 0 or 1.
+    empty target jumps from 1 to 0 with the first lit pixel. Logits and target, 0 or 1, are (N, 1, S, S).
     """
     probability = mask_logits.sigmoid().flatten(1)
     target = target.flatten(1)
@@ -35,13 +31,9 @@ def combined_loss(output: UNetOutput, batch: Batch, *, class_weight: float, labe
     """Return Dice loss + binary cross-entropy of the mask + class_weight · cross-entropy of the class, (N,).
 
     The mean over the batch is minimised. No image's loss depends on the others', so that the mean over equal
-    shares of a batch is the loss of the whole batch, whatever the number of processes.
-
-    Args:
-        output: of the network, for this batch.
-        batch: N images; those without a mask have the classification term alone, and the reverse.
-        class_weight: of the classification term.
-        label_smoothing: of the classification term (Szegedy et al. 2016, arXiv:1512.00567).
+    shares of a batch is the loss of the whole batch, whatever the number of processes. Images without a mask
+    have the classification term alone, and the reverse; it has label smoothing (Szegedy et al. 2016,
+    arXiv:1512.00567).
     """
     # Autocast may have left the outputs in half precision.
     mask_logits, class_logits = (logits.to(batch.mask.dtype) for logits in output)
@@ -54,15 +46,9 @@ def combined_loss(output: UNetOutput, batch: Batch, *, class_weight: float, labe
 
 @dataclass
 class Tally:
-    """Sums over images, from which an epoch's means are read.
+    """Sums over `images`, from which an epoch's means are read.
 
-    Attributes:
-        loss: over all images.
-        images: how many.
-        dice: over the images with a lesion.
-        lesions: how many of those.
-        labelled: images whose class is known.
-        correct: those of them whose class was found.
+    `dice` is over the `lesions`, the images with one, `correct` over the `labelled`, those of a known class.
     """
 
     loss: float = 0

@@ -19,11 +19,7 @@ QUICK = {"size": 128, "epochs": 12}
 
 
 def _option(default: Any, text: str, *, free: bool = False, **limits: Any) -> Any:
-    """Return a field with its help.
-
-    A free option is no part of the recipe, and a run may be resumed with another value: where things lie,
-    what is logged, how the work is shared out. The split that a fold gives is checked by itself.
-    """
+    """Return a field with its help; one that is free may have another value when a run is resumed."""
     return Field(default, description=text, json_schema_extra={"free": free}, **limits)
 
 
@@ -139,12 +135,8 @@ class TrainOptions(BaseModel):
         given = {name: value for name, value in vars(arguments).items() if name in cls.model_fields}
         return cls(**{**(QUICK if arguments.quick else {}), **given})
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return all options, JSON-ready, paths as text."""
-        return self.model_dump(mode="json")
-
     def recipe(self) -> dict[str, Any]:
-        """Return the options that the weights follow from: `to_dict` without those that are free."""
+        """Return the options that the weights follow from, JSON-ready: all but the free ones."""
         fields = type(self).model_fields.items()
         free = {name for name, field in fields if field.json_schema_extra["free"]}
         return self.model_dump(mode="json", exclude=free)

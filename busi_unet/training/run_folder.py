@@ -79,7 +79,7 @@ def open_run_folder(options: TrainOptions, accelerator: Accelerator, data: Datas
     if accelerator.is_main_process:
         with writing(output):
             output.mkdir(parents=True, exist_ok=True)
-            told = {**options.to_dict(), "split_sha256": split, "commit": commit()}
+            told = {**options.model_dump(mode="json"), "split_sha256": split, "commit": commit()}
             _write_json(output / OPTIONS_NAME, told)
 
 
@@ -130,11 +130,7 @@ def has_checkpoint(run: Path) -> bool:
 
 
 def save_checkpoint(run: Path, parts: Mapping[str, Any]) -> None:
-    """Replace the checkpoint of a run folder by the `state_dict()` of each named part.
-
-    Raises:
-        TrainingError: it cannot be written; the checkpoint before it is as it was.
-    """
+    """Replace the checkpoint of a run folder by the `state_dict()` of each named part."""
     # Not straight to the file: of a full disk torch only says that its own position there is unexpected.
     content = io.BytesIO()
     torch.save({name: part.state_dict() for name, part in parts.items()}, content)
@@ -143,11 +139,7 @@ def save_checkpoint(run: Path, parts: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(run: Path, parts: Mapping[str, Any]) -> None:
-    """Restore the named parts by their `load_state_dict`.
-
-    Raises:
-        TrainingError: the checkpoint is damaged, or it belongs to another network.
-    """
+    """Restore the named parts by their `load_state_dict`."""
     path = run / CHECKPOINT_NAME
     try:
         with zipfile.ZipFile(path) as archive:
@@ -165,11 +157,7 @@ def load_checkpoint(run: Path, parts: Mapping[str, Any]) -> None:
 
 
 def write_epoch(run: Run, *, selected: bool) -> None:
-    """Write the curves, and of a selected epoch the weight average; on the main process only.
-
-    Raises:
-        TrainingError: the run folder cannot be written.
-    """
+    """Write the curves, and of a selected epoch the weight average; on the main process only."""
     if not run.accelerator.is_main_process:
         return
     output, ema = run.options.output, run.ema.module
@@ -183,10 +171,8 @@ def write_epoch(run: Run, *, selected: bool) -> None:
 def write_curves(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
     """Write `history.csv` (a row per epoch) and `curves.png` (losses, Dice, accuracy).
 
-    Args:
-        folder: exists.
-        history: rows with the same keys: epoch, learning_rate, seconds, and train_ and validation_
-            loss, dice and accuracy, None where there is none.
+    The rows have the same keys: epoch, learning_rate, seconds, and train_ and validation_ loss, dice and
+    accuracy, None where there is none.
     """
     table = io.StringIO(newline="")
     writer = csv.DictWriter(table, fieldnames=list(history[0]))
@@ -222,11 +208,7 @@ def is_finished(output: Path) -> bool:
 
 
 def write_model(run: Run, model: UNet, config: ModelConfig, ood: OodDetector | None) -> None:
-    """Write the result of a run: a model on the CPU, its calibrated config, and the manifest as its record.
-
-    Raises:
-        TrainingError: the run folder cannot be written.
-    """
+    """Write the result of a run: a model on the CPU, its calibrated config, and the manifest."""
     output = run.options.output
     manifest = build_manifest(run)
     with writing(output):
@@ -270,11 +252,7 @@ def _write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def open_tracker(options: TrainOptions, accelerator: Accelerator, *, resumed_at: int) -> None:
-    """Start the tracker that was asked for, if any; `resumed_at` counts the epochs of the checkpoint.
-
-    Raises:
-        MissingDependencyError: the tracker is not installed.
-    """
+    """Start the tracker that was asked for, if any; `resumed_at` counts the epochs of the checkpoint."""
     if options.tracker == "none":
         return
     if not accelerator.log_with:
@@ -289,7 +267,7 @@ def open_tracker(options: TrainOptions, accelerator: Accelerator, *, resumed_at:
         "trackio": {
             "name": options.output.resolve().name,
             "resume": "allow" if options.resume else "never",
-            "config": options.to_dict(),
+            "config": options.model_dump(mode="json"),
         },
     }
     name = "tensorboard" if options.tracker == "tensorboard" else "busi_unet"

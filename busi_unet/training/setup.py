@@ -64,12 +64,9 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def finish_epoch(self, row: dict[str, Any], *, validated: bool) -> bool:
-        """Add an epoch to the history, and return whether it is the best so far.
+        """Add an epoch's metrics to the history, and return whether it is the best so far.
 
-        Args:
-            row: its metrics; number and seconds are added.
-            validated: whether there are any on validation images to compare epochs by; without, the last
-                epoch counts as the best.
+        Without metrics on validation images to compare epochs by, the last one counts as the best.
         """
         self.epoch, self.step, self.tally = self.epoch + 1, 0, Tally()
         self.history.append({"epoch": self.epoch, **row, "seconds": round(self.seconds, 1)})
@@ -92,7 +89,6 @@ class Run:
 
     Attributes:
         steps_per_epoch: optimizer steps.
-        model: the network.
         ema: the network's weight average that is validated and saved; its buffers are averaged too.
         validation_loader: None without validation.
         made_on: the data and its split, as the record of a model has them.
@@ -114,13 +110,8 @@ class Run:
 
     def parts(self) -> dict[str, Any]:
         """Return what a checkpoint holds. Random states are not among them: every step is seeded anew."""
-        parts = {
-            "model": self.accelerator.unwrap_model(self.model),
-            "ema": self.ema,
-            "optimizer": self.optimizer,
-            "scheduler": self.scheduler,
-            "progress": self.progress,
-        }
+        parts = {name: getattr(self, name) for name in ("ema", "optimizer", "scheduler", "progress")}
+        parts["model"] = self.accelerator.unwrap_model(self.model)
         if self.accelerator.scaler is not None:
             parts["scaler"] = self.accelerator.scaler
         return parts
@@ -170,9 +161,6 @@ def check_data(options: TrainOptions, data: DatasetDict) -> None:
 
     Classes may be missing: the network does not learn them, and a warning says so. Normal images may: they
     are made of what lies beside the lesions.
-
-    Raises:
-        DataLayoutError: a split that is needed is empty.
     """
     needed = ("train",) if options.no_validation else ("train", "validation")
     empty = [f"{split}: no images" for split in needed if not len(data[split])]
@@ -201,12 +189,12 @@ def load_images(
             "Use a smaller one.",
         )
     augmentation = AUGMENTATIONS[options.augment]
-    train_set = LesionDataset(
-        split, preprocessor, augmentation=augmentation, seed=options.seed, progress=progress
+    chosen = {"augmentation": augmentation, "seed": options.seed, "progress": progress}
+    validation = None if options.no_validation else data["validation"]
+    return (
+        LesionDataset(split, preprocessor, **chosen),
+        None if validation is None else LesionDataset(validation, preprocessor, progress=progress),
     )
-    if options.no_validation:
-        return train_set, None
-    return train_set, LesionDataset(data["validation"], preprocessor, progress=progress)
 
 
 def build_run(
@@ -307,10 +295,11 @@ def build_model(options: TrainOptions, data: DatasetDict) -> UNet:
 
 def build_optimizer(model: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
     """Return AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) without decay on biases and norm weights."""
-    parameters = list(model.parameters())
+    weights = [each for each in model.parameters() if each.ndim > 1]
+    others = [each for each in model.parameters() if each.ndim <= 1]
     groups = [
-        {"params": [each for each in parameters if each.ndim > 1], "weight_decay": options.weight_decay},
-        {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
+        {"params": weights, "weight_decay": options.weight_decay},
+        {"params": others, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=options.learning_rate, fused=True)
 

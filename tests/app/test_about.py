@@ -10,7 +10,7 @@ from busi_unet.app import text
 from busi_unet.app.about import about_model, results_of
 from busi_unet.app.model import load_predictor
 from busi_unet.config import EVALUATION_NAME
-from busi_unet.evaluation.record import read_evaluations, write_evaluations
+from busi_unet.evaluation.report import read_evaluations, write_evaluations
 from busi_unet.inference.predictor import EMBEDDED
 from busi_unet.models.folder import model_hash, weights_hash
 

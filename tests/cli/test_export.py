@@ -1,7 +1,6 @@
 from PIL import Image
 
-from busi_unet.cli import main
-from busi_unet.cli.common import add_twin
+from busi_unet.cli import add_twin, main
 from busi_unet.inference import twin
 from busi_unet.models.folder import load_config
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from busi_unet import cli
-from busi_unet.cli import COMMANDS, main
-from busi_unet.cli.common import command
+from busi_unet.cli import COMMANDS, command, main
 from busi_unet.errors import BusiUNetError, DataLayoutError, TrainingStopped, UsageError
 from busi_unet.version import __version__
 
@@ -74,7 +73,7 @@ def test_an_error_becomes_its_message_and_its_exit_code(error, code, said, capsy
 
 def test_a_console_without_the_characters_gets_a_result_all_the_same():
     program = (
-        "from busi_unet.cli.common import command\n"
+        "from busi_unet.cli import command\n"
         "raise SystemExit(command(lambda argv: print('3 × 4 \\u2192 12'))([]))"
     )
     result = subprocess.run(

@@ -10,14 +10,14 @@ from busi_unet.cli import main
 def test_prints_the_splits_and_writes_the_report(phantom_root, tmp_path, capsys):
     source = shutil.copytree(phantom_root, tmp_path / "source")
     (source / "readme.txt").write_text("stray")
-    arguments = ["prepare", str(source), "--output", str(tmp_path / "busi"), "--test-fold", "2"]
+    arguments = ["prepare", str(source), "--output", str(tmp_path / "busi")]
     assert main(arguments) == 0
     printed = capsys.readouterr()
     table = [line.strip("| ").split(" | ") for line in printed.out.splitlines() if line.startswith("|")]
     header, _, *rows = [[cell.strip() for cell in line] for line in table]
-    assert header == ["split", "fold", "images", "groups", "normal", "benign", "malignant"]
+    assert header == ["split", "images", "groups", "normal", "benign", "malignant"]
     assert [row[0] for row in rows] == ["train", "validation", "test", "all"]
-    assert (rows[2][1], rows[3][2]) == ("2", "24")
+    assert rows[3][1] == "24"
     assert (tmp_path / "busi" / "report.html").is_file()
     assert "warning: readme.txt" in printed.err
 
@@ -27,9 +27,13 @@ def test_prints_the_splits_and_writes_the_report(phantom_root, tmp_path, capsys)
 
 def test_json_is_one_object(phantom_root, tmp_path, capsys):
     output = tmp_path / "busi"
-    assert main(["prepare", str(phantom_root), "--output", str(output), "--no-report", "--json"]) == 0
+    assert main(["prepare", str(phantom_root), "--output", str(output), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert (printed["images"], printed["output"], printed["report"]) == (24, str(output), None)
+    assert (printed["images"], printed["output"], printed["report"]) == (
+        24,
+        str(output),
+        str(output / "report.html"),
+    )
     assert list(printed["splits"]) == ["train", "validation", "test"]
 
 
@@ -54,7 +58,7 @@ def test_mistakes_are_one_message_and_an_exit_code(arguments, code, said, tmp_pa
 
 def test_a_push_that_failed_is_resumed_by_the_command_it_ends_with(hub, phantom_root, tmp_path, capsys):
     output = tmp_path / "data"
-    arguments = ["prepare", str(phantom_root), "--output", str(output), "--no-report"]
+    arguments = ["prepare", str(phantom_root), "--output", str(output)]
     hub.fail("POST", "/commit/", status=403, message="storage is locked")
     assert main([*arguments, "--push-to-hub", "me/phantoms"]) == 1
     failed = capsys.readouterr().err

@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.folds import N_FOLDS, assign_folds, pixel_hash, random_split_leak
-from busi_unet.data.published import FoldRow, read_published_folds
+from busi_unet.data.folds import (
+    N_FOLDS,
+    FoldRow,
+    assign_folds,
+    pixel_hash,
+    random_split_leak,
+    read_published_folds,
+)
 
 
 @pytest.fixture(scope="module")

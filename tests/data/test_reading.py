@@ -45,16 +45,16 @@ def test_kaggle(phantom_root, scratch, monkeypatch, capsys):
         return str(phantom_root)
 
     monkeypatch.setitem(sys.modules, "kagglehub", types.SimpleNamespace(dataset_download=download))
-    assert fetch("kaggle", scratch) == (phantom_root, "kaggle")
+    assert fetch("kaggle", scratch) == phantom_root
     assert capsys.readouterr().out == "", "stdout belongs to the result"
 
 
 def test_only_what_a_data_set_consists_of_is_fetched_from_the_hub(hub, scratch):
     files = {"benign/benign (1).png": b"x", "README.md": b"y", "model.pkl": b"z"}
     hub.put("me/busi", files, repo_type="dataset")
-    folder, kind = fetch("me/busi", scratch)
+    folder = fetch("me/busi", scratch)
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert (found, kind) == (files.keys() - {"model.pkl"}, "hub")
+    assert found == files.keys() - {"model.pkl"}
 
 
 def test_a_mistyped_path_that_looks_like_a_hub_id(hub, scratch):

@@ -67,7 +67,7 @@ def test_leaving_one_source_out(both, clinics, tmp_path):
 
 
 def test_a_prepared_data_set_of_several_sources_is_a_source_itself(both, tmp_path):
-    again = prepare(tmp_path / "both", tmp_path / "again", test_fold=2, progress=False)
+    again = prepare(tmp_path / "both", tmp_path / "again", progress=False)
     columns = ("image_id", "source", "group", "fold")
     assert table(again, *columns) == table(both, *columns)
 

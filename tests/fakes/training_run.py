@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from busi_unet.cli.common import command
+from busi_unet.cli import command
 from busi_unet.training import loop, run_folder
 from busi_unet.training.options import TrainOptions
 

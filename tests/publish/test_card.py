@@ -11,7 +11,7 @@ from busi_unet.config import (
     ModelConfig,
     Thresholds,
 )
-from busi_unet.publish.model import Result, model_card
+from busi_unet.publish.model import model_card
 
 DATA = {
     "images": {"train": 30, "test": 6},
@@ -38,11 +38,11 @@ def trained(**training):
 
 @pytest.fixture
 def result():
-    return Result.of(make_summary("a" * 64))
+    return make_summary("a" * 64)
 
 
 def test_front_matter_is_read_back_by_the_hubs_own_parser(result):
-    data = card(results=[result]).data
+    data = card(evaluations=[result]).data
     assert (data.license, data.library_name, data.pipeline_tag) == ("mit", "busi_unet", "image-segmentation")
     assert data.datasets == ["breast", "busbra"]
     values = {item.metric_name: item.metric_value for item in data.eval_results}
@@ -67,5 +67,5 @@ def test_a_model_whose_folds_ignore_duplicates_is_marked():
 
 def test_weights_without_calibration_never_look_calibrated(result):
     uncalibrated = "**The class probabilities are not calibrated**"
-    assert uncalibrated in card(replace(CONFIG, calibration=Calibration()), results=[result]).text
+    assert uncalibrated in card(replace(CONFIG, calibration=Calibration()), evaluations=[result]).text
     assert uncalibrated not in card().text

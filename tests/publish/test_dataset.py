@@ -3,7 +3,7 @@ from huggingface_hub import DatasetCard
 
 from busi_unet.data.prepare import prepare
 from busi_unet.data.prepared import COLUMNS, load_prepared, split_hash
-from busi_unet.data.published import CITATIONS
+from busi_unet.data.readers import citation_of
 from busi_unet.errors import UsageError
 from busi_unet.publish.dataset import build_dataset_folder, push_dataset
 
@@ -46,7 +46,7 @@ def test_several_sources_are_published_private_and_pulled_as_they_are(hub, prepa
     card = DatasetCard(hub.files("me/data", repo_type="dataset")["README.md"].decode())
     assert card.data.license == "cc-by-4.0"
     for source in ("busbra", "breast"):
-        assert CITATIONS[source].citation in card.text
+        assert citation_of(source).citation in card.text
     back = prepare("me/data", tmp_path / "back", progress=False)
     assert split_hash(back) == split_hash(ours)
     assert as_rows(back) == as_rows(ours)

@@ -7,7 +7,7 @@ from fakes.evaluations import make_summary
 
 from busi_unet.config import EVALUATION_NAME
 from busi_unet.errors import IncompatibleModelError
-from busi_unet.evaluation.record import read_evaluations, write_evaluations
+from busi_unet.evaluation.report import read_evaluations, write_evaluations
 from busi_unet.inference.predictor import EMBEDDED
 from busi_unet.models.folder import model_hash, weights_hash
 from busi_unet.publish import model as module

@@ -30,7 +30,7 @@ def test_train_push_pull_deploy(hub, phantom_root, tmp_path, monkeypatch, capsys
         assert not ended.value.code, printed.err
         return printed.out
 
-    run(f"prepare_data.py {phantom_root} --output data/tiny --no-report --push-to-hub me/phantoms")
+    run(f"prepare_data.py {phantom_root} --output data/tiny --push-to-hub me/phantoms")
     trained = run(
         "train.py --data data/tiny --output runs/tiny --encoder plain --width 4 --size 32 --epochs 1 "
         "--batch-size 4 --push-to-hub me/tiny --private"

@@ -61,13 +61,6 @@ def test_a_new_space_is_one_commit_after_its_variables(hub):
     assert [line.rpartition("/spaces/me/space/")[2] for line in written] == ["variables", "commit/main"]
 
 
-@pytest.mark.parametrize("private", [True, False])
-def test_a_private_model_needs_a_token_in_the_space(hub, model_files, caplog, private):
-    hub.put("me/busi", model_files, private=private)
-    deploy_space("me/space", model="me/busi")
-    assert (f"{hub.url}/spaces/me/space/settings" in caplog.text) == private
-
-
 def test_a_model_that_is_not_there_stops_the_deployment(hub):
     with pytest.raises(HubAccessError, match="has no model someone/busi"):
         deploy_space("me/space", model="someone/busi")

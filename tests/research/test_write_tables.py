@@ -6,7 +6,7 @@ import pytest
 from fakes.evaluations import make_summary
 
 from busi_unet.errors import UsageError
-from busi_unet.evaluation.record import read_evaluations, write_evaluations
+from busi_unet.evaluation.report import read_evaluations, write_evaluations
 from busi_unet.models.folder import model_hash, weights_hash
 from research.write_tables import HELD_OUT, IMAGES, TABLES, WEIGHTS, keep_unseen, write
 

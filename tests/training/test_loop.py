@@ -12,7 +12,7 @@ from accelerate.state import AcceleratorState, PartialState
 from fakes.training_run import start
 from safetensors.torch import load_file
 
-from busi_unet.data.prepared import load_prepared
+from busi_unet.data.prepared import RECORD_NAME, load_prepared, resplit
 from busi_unet.errors import TrainingError, TrainingStopped
 from busi_unet.inference.predictor import Predictor
 from busi_unet.models.folder import load_config
@@ -258,11 +258,10 @@ def test_a_full_disk_is_one_line_that_says_what_is_left(options, monkeypatch, fo
         train(options.replace(epochs=1))
 
 
-def test_another_fold_is_trained_as_if_it_had_been_prepared(options, phantom_root, tmp_path):
-    from busi_unet.data.prepare import prepare
-
+def test_another_fold_is_trained_as_if_it_had_been_prepared(options, prepared, tmp_path):
     rotated = tmp_path / "rotated"
-    prepare(phantom_root, rotated, test_fold=2, progress=False)
+    resplit(load_prepared(prepared), 2).save_to_disk(rotated)
+    shutil.copy(prepared / RECORD_NAME, rotated)
     left = train(options.replace(epochs=1, fold=2))
     right = train(options.replace(epochs=1, data=rotated, output=tmp_path / "other"))
     assert weights_file(left) == weights_file(right)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import pkgutil
 import re
 import unicodedata
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 
 from busi_unet.errors import DataLayoutError, first_line
 from busi_unet.io.decode import EXTENSIONS
-from busi_unet.io.files import DAMAGED_ZIP
+from busi_unet.io.files import DAMAGED_ZIP, readable
 
 MASK_STEM = re.compile(r"(?P<image>.+)_mask(?:_[0-9]+)?", re.IGNORECASE)
 # "normal (1)_mask - Copy", "normal (1)_mask(1)": neither an image nor one more lesion.
@@ -57,15 +58,59 @@ class Scan:
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    def name(self, path: Path) -> str:
+        """Return how messages call a file."""
+        return readable((path.relative_to(self.base) if path.is_relative_to(self.base) else path).as_posix())
+
     def compare(self, table: str, listed: Sequence[str], images: Mapping[str, Path]) -> None:
         """Report images of a table that are not here, and images, by stem, that are not in the table."""
         absent = [stem for stem in listed if stem not in images]
         if absent:
             self.warnings.append(f"{table}: {len(absent)} of its images are not here ({named(absent)})")
-        strays = [images[stem] for stem in images.keys() - set(listed)]
-        self.problems += [
-            f"{path.relative_to(self.base).as_posix()}: is not in {table}" for path in sorted(strays)
-        ]
+        strays = sorted(images[stem] for stem in images.keys() - set(listed))
+        self.problems += [f"{self.name(path)}: is not in {table}" for path in strays]
+
+    def by_key(self, paths: Iterable[Path], base: Path) -> dict[str, Path]:
+        """Return files by their name within a folder, without its ending; two of one name are a problem."""
+        by_key: dict[str, Path] = {}
+        for path in paths:
+            if (other := by_key.setdefault(key_of(path, base), path)) != path:
+                self.problems.append(f"{self.name(path)}: same name as {other.name}; keep one of the two")
+        return by_key
+
+
+def key_of(path: Path, base: Path) -> str:
+    """Return the name of a file within a folder, without its ending."""
+    inside = path.relative_to(base) if path.is_relative_to(base) else path
+    return composed(inside.with_suffix("").as_posix())
+
+
+def masks_by_image(
+    images: Mapping[str, Path], masks: Mapping[str, Path]
+) -> tuple[dict[str, list[Path]], list[Path]]:
+    """Match masks to images by their names; return those of each image, and those of none."""
+    masks_of: dict[str, list[Path]] = defaultdict(list)
+    strays = []
+    for key, path in masks.items():
+        match = MASK_STEM.fullmatch(key)
+        if key in images and path != images[key]:
+            masks_of[key].append(path)
+        elif match and match["image"] in images:
+            masks_of[match["image"]].append(path)
+        else:
+            strays.append(path)
+    return masks_of, strays
+
+
+@dataclass(frozen=True)
+class Citation:
+    """What a card says of a source."""
+
+    title: str  # as people call it, with where it comes from
+    licence: str = "Licence: CC BY 4.0."  # one sentence
+    licence_id: str = "cc-by-4.0"  # as the Hub writes it
+    citation: str = ""  # the reference to give with every result
+    limits: tuple[str, ...] = ()  # one sentence each
 
 
 @dataclass(frozen=True)
@@ -78,21 +123,24 @@ class Layout:
     scan: Callable[[Path], Scan]  # lists what that folder holds
     source: str | None = None  # what the column `source` says; None for the name of the folder
     general: bool = False  # tried after the layouts that are not
+    citations: Mapping[str, Citation] = field(default_factory=dict)  # by what the column `source` says
 
 
-@cache
+@functools.cache
 def layouts() -> tuple[Layout, ...]:
     """Return every layout, the general ones last."""
     modules = (import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__))
     return tuple(sorted((module.LAYOUT for module in modules), key=lambda layout: layout.general))
 
 
-def recognise(root: Path) -> tuple[Layout, Path] | None:
-    """Return the layout of a folder and the folder at or below it that has it; None for any other folder.
+def citation_of(source: str) -> Citation:
+    """Return what is known of a source; of data of one's own, that its owner has to say it."""
+    unknown = Citation(source, "Licence and citation: to be added by whoever publishes this.", "unknown")
+    return next((layout.citations[source] for layout in layouts() if source in layout.citations), unknown)
 
-    Raises:
-        DataLayoutError: several data sets below `root`.
-    """
+
+def recognise(root: Path) -> tuple[Layout, Path] | None:
+    """Return the layout of a folder and the folder at or below it that has it; None for any other folder."""
     for layout in layouts():
         if (base := layout.find(root)) is not None:
             return layout, base
@@ -154,14 +202,11 @@ def named(names: Sequence[str]) -> str:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Read a CSV or Excel table with a header.
+    """Return the rows of a table with a header: values without surrounding blanks, by column in lower case.
 
     Args:
         path: .csv (separated by commas, semicolons or tabs) or .xlsx, of which the first sheet is read.
         columns: those that must be there, whatever the case of their letters.
-
-    Returns:
-        A dictionary per row: values without surrounding blanks by column, lower case; "" for an empty cell.
 
     Raises:
         DataLayoutError: the file cannot be read or lacks a column.
@@ -174,15 +219,11 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
             f"The table {path} cannot be read ({first_line(error)}).", hint="Save it as CSV in UTF-8."
         ) from error
     header = [name.strip().lower() for name in rows[0]] if rows else []
-    if twice := sorted({name for name in header if name and header.count(name) > 1}):
+    problems = [f"the column {name} twice" for name in sorted(set(header)) if name and header.count(name) > 1]
+    problems += [f"no column {name}" for name in columns if name.lower() not in header]
+    if problems:
         raise DataLayoutError(
-            f"The table {path} has the column {twice[0]} twice.", hint="Keep one of the two."
-        )
-    missing = [name for name in columns if name.lower() not in header]
-    if missing:
-        raise DataLayoutError(
-            f"The table {path} has no column {' and no column '.join(missing)}.",
-            hint=f"Its columns are: {', '.join(rows[0]) if rows else 'none'}.",
+            f"The table {path} has {' and '.join(problems)}.", hint=f"Its columns are: {', '.join(header)}."
         )
     padding = [""] * len(header)
     return [
@@ -235,7 +276,4 @@ def _column(reference: str) -> int:
     letters = re.match("[A-Z]{1,3}", reference)
     if letters is None:
         raise ValueError(f"no such cell: {reference!r}")
-    index = 0
-    for letter in letters[0]:
-        index = 26 * index + ord(letter) - ord("A") + 1
-    return index - 1
+    return functools.reduce(lambda index, letter: 26 * index + ord(letter) - 64, letters[0], 0) - 1

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.published import read_published_folds
-from busi_unet.data.readers import Case, Layout, Scan, children, folders, images_below, read_table
+from busi_unet.data.folds import read_published_folds
+from busi_unet.data.readers import Case, Citation, Layout, Scan, children, folders, images_below, read_table
 
 
 def _tables(folder: Path) -> Iterable[Path]:
@@ -47,4 +47,17 @@ def _scan(base: Path) -> Scan:
     return found
 
 
-LAYOUT = Layout("BrEaST", "the table BrEaST….xlsx beside the images", _find, _scan, source="breast")
+_CITATION = Citation(
+    "BrEaST-Lesions-USG (Poland)",
+    citation="Pawłowska A, Ćwierz-Pieńkowska A, Domalik A, Jaguś D, Kasprzak P, Matkowski R, Fura Ł, "
+    "Nowicki A, Żołek N. Curated benchmark dataset for ultrasound based breast lesion analysis. "
+    "Scientific Data 11:148 (2024).",
+)
+LAYOUT = Layout(
+    "BrEaST",
+    "the table BrEaST….xlsx beside the images",
+    _find,
+    _scan,
+    source="breast",
+    citations={"breast": _CITATION},
+)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.readers import Case, Layout, Scan, folders, images_below, read_table
+from busi_unet.data.readers import Case, Citation, Layout, Scan, folders, images_below, read_table
 
 _TABLE, _FOLDS = "bus_data.csv", "5-fold-cv.csv"
 
@@ -47,4 +47,18 @@ def _scan(base: Path) -> Scan:
     return found
 
 
-LAYOUT = Layout("BUS-BRA", f"{_TABLE} beside Images/ and Masks/", _find, _scan, source="busbra")
+_CITATION = Citation(
+    "BUS-BRA (Rio de Janeiro)",
+    citation="Gómez-Flores W, Gregorio-Calas MJ, Coelho de Albuquerque Pereira W. BUS-BRA: A breast "
+    "ultrasound dataset for assessing computer-aided diagnosis systems. "
+    "Medical Physics 51(4):3110–3123 (2024).",
+    limits=("BUS-BRA has no normal images.",),
+)
+LAYOUT = Layout(
+    "BUS-BRA",
+    f"{_TABLE} beside Images/ and Masks/",
+    _find,
+    _scan,
+    source="busbra",
+    citations={"busbra": _CITATION},
+)

@@ -6,7 +6,7 @@ lesion.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from busi_unet.data.readers import (
     COPY_OF_MASK,
     MASK_STEM,
     Case,
+    Citation,
     Layout,
     Scan,
     children,
@@ -22,6 +23,7 @@ from busi_unet.data.readers import (
     folders,
     images_below,
     is_image,
+    masks_by_image,
 )
 from busi_unet.errors import DataLayoutError
 
@@ -79,25 +81,26 @@ def _scan(base: Path) -> Scan:
 
 
 def _scan_class(folder: Path, label: str, masked: bool, found: Scan) -> None:
-    images: dict[str, Path] = {}
-    masks: dict[str, list[Path]] = defaultdict(list)
+    files = []
     for path in children(folder):
-        name, stem = f"{folder.name}/{path.name}", composed(path.stem)
+        stem = composed(path.stem)
         if not is_image(path):
             inside = f" with its {len(images_below(path))} images" if path.is_dir() else ""
-            found.warnings.append(f"{name}: not an image, left out{inside}")
-        elif match := MASK_STEM.fullmatch(stem):
-            masks[match["image"]].append(path)
-        elif COPY_OF_MASK.fullmatch(stem):
-            found.warnings.append(f"{name}: named like a copy of a mask, left out")
-        elif stem in images:
-            found.problems.append(f"{name}: same name as {images[stem].name}; keep one of the two")
+            found.warnings.append(f"{found.name(path)}: not an image, left out{inside}")
+        elif COPY_OF_MASK.fullmatch(stem) and not MASK_STEM.fullmatch(stem):
+            found.warnings.append(f"{found.name(path)}: named like a copy of a mask, left out")
         else:
-            images[stem] = path
+            files.append(path)
+    by_key = found.by_key(files, folder)
+    images = {key: path for key, path in by_key.items() if not MASK_STEM.fullmatch(key)}
+    masks_of, strays = masks_by_image(
+        images, {key: path for key, path in by_key.items() if key not in images}
+    )
     # A normal image without a mask file is one without a lesion; any other was not outlined.
     none = () if label == "normal" else None
-    found.cases += [Case(stem, path, label, tuple(masks[stem]) or none) for stem, path in images.items()]
-    bare = [stem for stem in images if not masks[stem]] if masked else []
+    cases = [Case(key, path, label, tuple(masks_of[key]) or none) for key, path in images.items()]
+    found.cases += cases
+    bare = [key for key in images if not masks_of[key]] if masked else []
     if bare and label == "normal":
         found.warnings.append(
             f"{folder.name}/: {len(bare)} images have no mask file, taken as empty masks ({bare[0]}, …)"
@@ -109,22 +112,32 @@ def _scan_class(folder: Path, label: str, masked: bool, found: Scan) -> None:
         )
     else:
         found.problems += [
-            f"{folder.name}/{images[stem].name}: has no mask; add '{stem}_mask.png', or move the image away"
-            for stem in bare
+            f"{found.name(images[key])}: has no mask; add '{key}_mask.png', or move the image away"
+            for key in bare
         ]
-    for stem, paths in masks.items():
-        if stem not in images:
-            found.problems += [
-                f"{folder.name}/{path.name}: is a mask without an image; add '{stem}.png', or move it away"
-                for path in paths
-            ]
+    found.problems += [f"{found.name(path)}: is a mask without an image; move it away" for path in strays]
     if not images:
         found.problems.append(f"{folder.name}/: holds no image")
 
 
+# The source is called "busi" where the pixels are those of the published folds.
+_BUSI = Citation(
+    "BUSI (Cairo, 2018)",
+    "Licence: not stated clearly by its owners; copies name different ones.",
+    "unknown",
+    "Al-Dhabyani W, Gomaa M, Khaled H, Fahmy A. Dataset of breast ultrasound images. "
+    "Data in Brief 28:104863 (2020). On its duplicates: Pawłowska A, Karwat P, Żołek N. "
+    "Data in Brief 48:109247 (2023).",
+    (
+        "BUSI is from one hospital and two scanners of one maker, of women aged 25 to 75.",
+        "BUSI has no patient ids: its folds separate duplicates and views of one lesion, not patients. "
+        "Results on it are optimistic.",
+    ),
+)
 LAYOUT = Layout(
     "Class folders, as BUSI has them",
     "folders benign, malignant and normal, with masks 'benign (1)_mask.png' beside 'benign (1).png'",
     _find,
     _scan,
+    citations={"busi": _BUSI},
 )

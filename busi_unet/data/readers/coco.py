@@ -100,11 +100,7 @@ def _scan_file(path: Path, found: Scan) -> None:
 
 
 def _draw(shape: tuple[int, int], segments: list[Any], size: tuple[int, int], name: str) -> np.ndarray:
-    """Return the union of COCO segmentations as bool (H, W).
-
-    Raises:
-        ValueError: they were drawn on an image of another size, or are damaged.
-    """
+    """Return the union of COCO segmentations as bool (H, W)."""
     if shape != size:
         raise ValueError(f"{name} is {shape[1]}×{shape[0]} pixels, its annotations {size[1]}×{size[0]}")
     canvas = Image.new("1", (size[1], size[0]))

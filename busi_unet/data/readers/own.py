@@ -5,8 +5,6 @@ Without a table, a mask belongs to the image of its name, with or without `_mask
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +17,11 @@ from busi_unet.data.readers import (
     Layout,
     Scan,
     children,
-    composed,
     folders,
     images_below,
     is_image,
+    key_of,
+    masks_by_image,
     named,
     read_table,
     subfolder,
@@ -69,7 +68,7 @@ def scan_own(own: OwnData) -> Scan:
     found = Scan(base)
     mask_folder = (own.masks or base).resolve()
     files = [path for path in images_below(base) if not COPY_OF_MASK.fullmatch(path.stem)]
-    images, outlines = _by_key(files, base, found), images_below(mask_folder)
+    images, outlines = found.by_key(files, base), images_below(mask_folder)
     if mask_folder == base:
         named_so = [path for path in outlines if COPY_OF_MASK.fullmatch(path.stem)]
         outlines = [path for path in named_so if MASK_STEM.fullmatch(path.stem)]
@@ -77,7 +76,7 @@ def scan_own(own: OwnData) -> Scan:
             found.warnings.append(f"{len(copies)} copies of masks, left out ({named(copies)})")
     elif mask_folder.is_relative_to(base):
         images = {key: path for key, path in images.items() if not path.is_relative_to(mask_folder)}
-    masks = _by_key(outlines, mask_folder, found)
+    masks = found.by_key(outlines, mask_folder)
     if own.table is not None:
         _scan_table(own, images, masks, found)
     else:
@@ -87,39 +86,8 @@ def scan_own(own: OwnData) -> Scan:
     return found
 
 
-def _key(path: Path, base: Path) -> str:
-    """Return the name of a file within a folder, without its ending."""
-    inside = path.relative_to(base) if path.is_relative_to(base) else path
-    return composed(inside.with_suffix("").as_posix())
-
-
-def _by_key(paths: Iterable[Path], base: Path, found: Scan) -> dict[str, Path]:
-    by_key: dict[str, Path] = {}
-    for path in paths:
-        if (other := by_key.setdefault(_key(path, base), path)) != path:
-            found.problems.append(f"{path.name}: same name as {other.name}; keep one of the two")
-    return by_key
-
-
-def _masks_by_image(
-    images: dict[str, Path], masks: dict[str, Path]
-) -> tuple[dict[str, list[Path]], list[Path]]:
-    """Match masks to images by their names; return those of each image, and those of none."""
-    masks_of: dict[str, list[Path]] = defaultdict(list)
-    strays = []
-    for key, path in masks.items():
-        match = MASK_STEM.fullmatch(key)
-        if key in images and path != images[key]:
-            masks_of[key].append(path)
-        elif match and match["image"] in images:
-            masks_of[match["image"]].append(path)
-        else:
-            strays.append(path)
-    return masks_of, strays
-
-
 def _scan_names(images: dict[str, Path], masks: dict[str, Path], found: Scan) -> None:
-    masks_of, strays = _masks_by_image(images, masks)
+    masks_of, strays = masks_by_image(images, masks)
     found.problems += [f"{path.name}: is a mask without an image of its name" for path in strays]
     bare = [key for key in images if key not in masks_of]
     if bare:
@@ -135,7 +103,7 @@ def _scan_names(images: dict[str, Path], masks: dict[str, Path], found: Scan) ->
 def _scan_table(own: OwnData, images: dict[str, Path], masks: dict[str, Path], found: Scan) -> None:
     """Read the table; every problem is reported with its line."""
     rows = read_table(own.table, ("image",))
-    masks_of, _ = _masks_by_image(images, masks)
+    masks_of, _ = masks_by_image(images, masks)
     names_masks = any(row.get("mask") for row in rows)
     image_of_mask: dict[Path, str] = {}
     used: set[Path] = set()
@@ -156,7 +124,7 @@ def _scan_table(own: OwnData, images: dict[str, Path], masks: dict[str, Path], f
         if label is not None and label not in CLASS_NAMES:
             problem(f"the class {row['label']!r} is not one of {', '.join(CLASS_NAMES)}")
             continue
-        key = _key(image, found.base)
+        key = key_of(image, found.base)
         files = [] if names_masks else masks_of[key]
         for name in filter(None, map(str.strip, row.get("mask", "").split(";"))):
             mask = _file(name, masks, (own.masks or found.base).resolve())
@@ -187,7 +155,7 @@ def _file(name: str, known: dict[str, Path], base: Path) -> Path | None:
     if name and path.is_file():
         return path
     # Its accents may be written otherwise on the disk.
-    return known.get(name) or (known.get(_key(path, base)) if path.suffix.lower() in EXTENSIONS else None)
+    return known.get(name) or (known.get(key_of(path, base)) if path.suffix.lower() in EXTENSIONS else None)
 
 
 def _own_at(folder: Path) -> OwnData | None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.published import read_published_folds
+from busi_unet.data.folds import read_published_folds
 from busi_unet.io.masks import decode_mask
 
 COLUMNS = ("CaseID", "Image_filename", "Mask_tumor_filename", "Mask_other_filename", "Classification")

@@ -4,12 +4,12 @@ import json
 import pytest
 
 from busi_unet.cli import main
+from busi_unet.cli.cross_validate import cross_validate
 from busi_unet.data.prepared import load_prepared
 from busi_unet.errors import UsageError
 from busi_unet.evaluation import report
 from busi_unet.models.folder import load_config
 from busi_unet.training import run_folder
-from busi_unet.training.cross_validation import cross_validate
 from busi_unet.training.options import TrainOptions
 
 
