@@ -36,17 +36,8 @@ def build_folds(
     """
     groups = group_images(image_ids, labels, images, progress=progress)
     folds = assign_folds(labels, groups)
-    members: dict[str, list[int]] = defaultdict(list)
     order = sorted(range(len(image_ids)), key=lambda index: (labels[index], natural_order(image_ids[index])))
-    for index in order:
-        members[groups[index]].append(index)
-    rows = []
-    for index in order:
-        same = members[groups[index]]
-        strangers = tuple(image_ids[other] for other in same if labels[other] != labels[index])
-        digest = pixel_hash(images[index])
-        group, fold = groups[index], folds[index]
-        rows.append(FoldRow(image_ids[index], labels[index], group, fold, digest, bool(strangers), strangers))
+    rows = [FoldRow(image_ids[n], labels[n], groups[n], folds[n], pixel_hash(images[n])) for n in order]
     if len(set(image_ids)) < len(rows):
         raise DataLayoutError("Several images have one id.", hint="Give each a name of its own.")
     if len({(row.pixel_sha256, row.fold) for row in rows}) > len({row.pixel_sha256 for row in rows}):
@@ -55,13 +46,19 @@ def build_folds(
 
 
 def write_folds(path: Path, rows: Sequence[FoldRow]) -> None:
-    """Write rows as CSV: UTF-8, LF line ends, so that the file is the same on every platform."""
+    """Write rows as CSV: UTF-8, LF line ends, so that the file is the same on every platform.
+
+    Two more columns say which images of a row's group are filed under another class: its label is in doubt.
+    """
+    members: dict[str, list[FoldRow]] = defaultdict(list)
+    for row in rows:
+        members[row.group].append(row)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(FoldRow._fields)
+    writer.writerow([*FoldRow._fields, "cross_class", "other_class_copies"])
     for row in rows:
-        *known, cross_class, copies = row
-        writer.writerow([*known, str(cross_class).lower(), ";".join(copies)])
+        copies = [other.image_id for other in members[row.group] if other.label != row.label]
+        writer.writerow([*row, str(bool(copies)).lower(), ";".join(copies)])
     replace_file(path, lambda file: file.write(text.getvalue().encode()))
 
 

@@ -121,20 +121,13 @@ def group_images(
 
 
 class FoldRow(NamedTuple):
-    """One image of a published split.
-
-    `group` is the patient, or the id of the first image among its copies; `pixel_sha256` is its
-    `pixel_hash`; `other_class_copies` are the ids of the images of its group that are filed under another
-    class, and `cross_class` says that there are any: the label of such an image is in doubt.
-    """
+    """One image of a published split; its group is the patient, or the first image among its copies."""
 
     image_id: str
     label: str
     group: str
     fold: int
-    pixel_sha256: str
-    cross_class: bool
-    other_class_copies: tuple[str, ...]
+    pixel_sha256: str  # see `pixel_hash`
 
 
 @cache
@@ -142,7 +135,4 @@ def read_published_folds(source: str) -> tuple[FoldRow, ...]:
     """Return the published folds of one of `PUBLISHED`; research/publish_folds.py made them."""
     text = resources.files("busi_unet.data").joinpath(f"{source}_folds.csv").read_text(encoding="utf-8")
     _, *rows = csv.reader(text.splitlines())
-    return tuple(
-        FoldRow(*names, int(fold), digest, crosses == "true", tuple(copies.split(";")) if copies else ())
-        for *names, fold, digest, crosses, copies in rows
-    )
+    return tuple(FoldRow(*names, int(fold), digest) for *names, fold, digest, _crosses, _copies in rows)

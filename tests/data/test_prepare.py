@@ -160,7 +160,7 @@ def test_another_fold_can_validate(prepared):
 def test_images_with_published_folds_get_those(phantom_root, tmp_path, monkeypatch, scan):
     cases = scan(phantom_root).cases
     rows = [
-        FoldRow(f"{n}", "", f"group {n}", n % 5, pixel_hash(decode_image(case.image)), False, ())
+        FoldRow(f"{n}", "", f"group {n}", n % 5, pixel_hash(decode_image(case.image)))
         for n, case in enumerate(cases)
     ]
     monkeypatch.setattr("busi_unet.data.prepare.read_published_folds", lambda name: rows)
