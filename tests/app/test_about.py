@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +14,7 @@ from busi_unet.models.folder import model_hash, weights_hash
 
 
 @pytest.fixture
-def own(tiny_model: Path) -> dict:
+def own(tiny_model) -> dict:
     """An evaluation of the tiny model on its own test images."""
     summary = next(each for each in read_evaluations(EMBEDDED).values() if len(each["sources"]) > 1)
     hashes = {"model_sha256": model_hash(tiny_model), "weights_sha256": weights_hash(tiny_model)}
@@ -27,7 +25,7 @@ def page_of(folder: Path) -> str:
     return about_model(load_predictor(str(folder)))
 
 
-def test_the_embedded_weights_say_what_they_flag_at_their_own_and_at_unseen_hospitals() -> None:
+def test_the_embedded_weights_say_what_they_flag_at_their_own_and_at_unseen_hospitals():
     results = results_of(EMBEDDED)
     assert [result["unseen"] for result in results] == [False, True, True, True]
     page = about_model(load_predictor(None))
@@ -37,7 +35,7 @@ def test_the_embedded_weights_say_what_they_flag_at_their_own_and_at_unseen_hosp
     assert page.count("<details") == 1, "siblings stand for the hospitals, not for these weights"
 
 
-def test_results_are_not_borrowed(tiny_model: Path) -> None:
+def test_results_are_not_borrowed(tiny_model):
     assert results_of(None) == []
     shutil.copy(EMBEDDED / EVALUATION_NAME, tiny_model)
     assert results_of(tiny_model) == []
@@ -46,7 +44,7 @@ def test_results_are_not_borrowed(tiny_model: Path) -> None:
     assert "BUSI" not in page, "nor the data of other weights"
 
 
-def test_own_results_are_shown(tiny_model: Path, own: dict) -> None:
+def test_own_results_are_shown(tiny_model, own):
     own["estimates"]["auc_malignant"] |= {"value": None, "ci_low": None, "ci_high": None}
     own["estimates"]["malignant_sensitivity"] |= {"value": 1.0, "ci_low": None, "ci_high": None}
     seen = {**own["provenance"], "split": "all", "warnings": ["It <saw> these images."]}
@@ -61,7 +59,7 @@ def test_own_results_are_shown(tiny_model: Path, own: dict) -> None:
     assert "<td>1.000</td><td>–</td>" in page, "defined, though no resample tells how sure it is"
 
 
-def test_texts_from_outside_are_escaped(tiny_model: Path, own: dict) -> None:
+def test_texts_from_outside_are_escaped(tiny_model, own):
     own["class_names"] = ["<script>x</script>", "benign", "malignant"]
     own["images"]["<script>x</script>"] = 3
     own["provenance"]["split"] = "<b>test"

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import csv
 from importlib.resources import files
 
@@ -7,7 +5,7 @@ from busi_unet.app.examples import FOLDER, examples
 from busi_unet.config import CLASS_NAMES
 
 
-def test_the_examples_are_of_the_fold_that_no_training_used() -> None:
+def test_the_examples_are_of_the_fold_that_no_training_used():
     table = (files("busi_unet") / "data" / "breast_folds.csv").read_text(encoding="utf-8").splitlines()
     rows = {row["image_id"]: row for row in csv.DictReader(table)}
 
@@ -17,7 +15,7 @@ def test_the_examples_are_of_the_fold_that_no_training_used() -> None:
         assert example.path.stat().st_size < 150_000
 
 
-def test_licence_and_citation_lie_beside_the_examples() -> None:
+def test_licence_and_citation_lie_beside_the_examples():
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert "CC BY 4.0" in readme and "10.7937/9WKK-Q141" in readme
     assert all(example.path.name in readme for example in examples())

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import html
 import io
 import json
@@ -49,17 +47,17 @@ def _turned() -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
 
 
 @pytest.fixture
-def handlers(tiny_model: Path) -> ImageHandlers:
+def handlers(tiny_model) -> ImageHandlers:
     return ImageHandlers(LazyModel(str(tiny_model)))
 
 
 @pytest.fixture
-def upload(tmp_path: Path) -> Callable[..., str]:
+def upload(tmp_path) -> Callable[..., str]:
     def write(content: bytes | Image.Image, name: str = "upload.png") -> str:
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else _encode(content, "PNG"))
@@ -69,7 +67,7 @@ def upload(tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
-def analysis(handlers: ImageHandlers, upload: Callable[..., str]) -> Analysis:
+def analysis(handlers, upload) -> Analysis:
     return handlers.analyse(upload(IMAGE), None, *LOOK)
 
 
@@ -99,9 +97,7 @@ def _mask(handlers: ImageHandlers, analysis: Analysis) -> np.ndarray:
         pytest.param(dicom(np.asarray(IMAGE)), id="DICOM"),
     ],
 )
-def test_the_overlay_is_of_the_decoded_image_whatever_the_file(
-    handlers: ImageHandlers, content: bytes, upload: Callable[..., str]
-) -> None:
+def test_the_overlay_is_of_the_decoded_image_whatever_the_file(handlers, content, upload):
     pixels = decode_image(content)
     # No ending tells what it is.
     answer = _whole(handlers, handlers.analyse(upload(content, "IM0001"), None, *LOOK))
@@ -112,9 +108,7 @@ def test_the_overlay_is_of_the_decoded_image_whatever_the_file(
     assert (answer["report"]["height"], answer["report"]["width"]) == pixels.shape
 
 
-def test_overlay_leaves_everything_outside_the_mask_as_it_is(
-    handlers: ImageHandlers, analysis: Analysis
-) -> None:
+def test_overlay_leaves_everything_outside_the_mask_as_it_is(handlers, analysis):
     pixels, mask = np.asarray(IMAGE), _mask(handlers, analysis)
     drawn = _pixels(_redraw(handlers, analysis)["overlay"])
 
@@ -123,9 +117,7 @@ def test_overlay_leaves_everything_outside_the_mask_as_it_is(
 
 
 @pytest.mark.parametrize("content", [b"hello", b"", _encode(IMAGE, "PNG")[:2000], None])
-def test_a_bad_file_is_one_sentence(
-    handlers: ImageHandlers, content: bytes | None, upload: Callable[..., str]
-) -> None:
+def test_a_bad_file_is_one_sentence(handlers, content, upload):
     path = content if content is None else upload(content)
     with pytest.raises(gr.Error) as caught:
         handlers.predict(path)
@@ -140,7 +132,7 @@ def test_a_bad_file_is_one_sentence(
     assert answer["overlay"] is answer["kept"] is answer["original"] is None
 
 
-def test_a_new_image_is_shown_in_one_go(handlers: ImageHandlers, upload: Callable[..., str]) -> None:
+def test_a_new_image_is_shown_in_one_go(handlers, upload):
     newest, inputs = Newest(), (upload(IMAGE), 0.1, *LOOK)
     waiting = handlers.take(handlers.analyse, 1, newest, *inputs)
     assert text.ANALYSING in waiting["verdict"] and waiting["kept"] is None
@@ -169,15 +161,13 @@ def test_a_new_image_is_shown_in_one_go(handlers: ImageHandlers, upload: Callabl
         ({"analyse_anyway": "perhaps"}, "analyse_anyway is 'perhaps'"),
     ],
 )
-def test_an_argument_out_of_range_is_one_sentence(
-    handlers: ImageHandlers, upload: Callable[..., str], wrong: dict[str, Any], sentence: str
-) -> None:
+def test_an_argument_out_of_range_is_one_sentence(handlers, upload, wrong, sentence):
     with pytest.raises(gr.Error, match=sentence) as caught:
         handlers.predict(upload(IMAGE), **wrong)
     assert caught.value.print_exception is False
 
 
-def test_no_weights_at_all_is_one_sentence(upload: Callable[..., str]) -> None:
+def test_no_weights_at_all_is_one_sentence(upload):
     def fail() -> ModelInUse:
         raise IncompatibleModelError("The weights are gone.", "Install again.")
 
@@ -185,9 +175,7 @@ def test_no_weights_at_all_is_one_sentence(upload: Callable[..., str]) -> None:
         ImageHandlers(fail).predict(upload(IMAGE))
 
 
-def test_a_refused_image_is_analysed_only_when_the_visitor_insists(
-    handlers: ImageHandlers, upload: Callable[..., str]
-) -> None:
+def test_a_refused_image_is_analysed_only_when_the_visitor_insists(handlers, upload):
     refused = handlers.analyse(upload(BLANK), None, *LOOK)
     answer = _whole(handlers, refused)
 
@@ -215,9 +203,7 @@ def test_a_refused_image_is_analysed_only_when_the_visitor_insists(
     assert "malignant" not in hidden and "malignant" in told
 
 
-def test_a_row_of_a_batch_opens_its_own_image(
-    handlers: ImageHandlers, upload: Callable[..., str], tmp_path: Path
-) -> None:
+def test_a_row_of_a_batch_opens_its_own_image(handlers, upload, tmp_path):
     with zipfile.ZipFile(tmp_path / "study.zip", "w") as study:
         study.write(upload(IMAGE), "a.png")
         study.write(upload(BLANK), "b.png")
@@ -234,9 +220,7 @@ def test_a_row_of_a_batch_opens_its_own_image(
             handlers.analyse_row(other, paths, None, *LOOK)
 
 
-def test_a_redraw_asks_no_network_and_without_changes_gives_the_same(
-    handlers: ImageHandlers, analysis: Analysis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_redraw_asks_no_network_and_without_changes_gives_the_same(handlers, analysis, monkeypatch):
     first = _whole(handlers, analysis)
     monkeypatch.setattr(handlers._model().predictor, "run", None)
     again = _redraw(handlers, analysis, threshold=handlers._model().predictor.config.thresholds.mask)
@@ -249,9 +233,7 @@ def test_a_redraw_asks_no_network_and_without_changes_gives_the_same(
     assert len(images) >= len(text.VIEWS) - 1
 
 
-def test_a_threshold_set_by_hand_wins_over_the_models_rules(
-    handlers: ImageHandlers, analysis: Analysis
-) -> None:
+def test_a_threshold_set_by_hand_wins_over_the_models_rules(handlers, analysis):
     everything, nothing_left = (_redraw(handlers, analysis, threshold=value) for value in (0.05, 0.95))
 
     assert everything["report"]["lesion_area_px"] > nothing_left["report"]["lesion_area_px"]
@@ -261,7 +243,7 @@ def test_a_threshold_set_by_hand_wins_over_the_models_rules(
     assert "0.70" in unreached["findings"] and "0.600" in unreached["findings"]
 
 
-def test_a_typed_pixel_size_measures_in_millimetres(handlers: ImageHandlers, analysis: Analysis) -> None:
+def test_a_typed_pixel_size_measures_in_millimetres(handlers, analysis):
     pixels = _redraw(handlers, analysis, threshold=0.3)
     typed = handlers.measure_in_mm(analysis, 0.1)["kept"]
     millimetres = _redraw(handlers, typed, threshold=0.3)
@@ -277,7 +259,7 @@ def test_a_typed_pixel_size_measures_in_millimetres(handlers: ImageHandlers, ana
     assert handlers.measure_in_mm(typed, 0)["kept"].pixel_size_mm is None
 
 
-def test_a_part_is_a_new_image_of_the_same_scale(handlers: ImageHandlers, upload: Callable[..., str]) -> None:
+def test_a_part_is_a_new_image_of_the_same_scale(handlers, upload):
     file = dicom(np.asarray(IMAGE), SequenceOfUltrasoundRegions=[region((0, 0, 119, 71))])
     analysis = handlers.analyse(upload(file, "scan.dcm"), None, *LOOK)
     part = handlers.analyse_part(analysis, "20,10,100,60", None, *LOOK)
@@ -291,9 +273,7 @@ def test_a_part_is_a_new_image_of_the_same_scale(handlers: ImageHandlers, upload
         handlers.analyse_part(analysis, "", None, *LOOK)
 
 
-def test_text_that_may_identify_the_patient_is_told_and_blackened(
-    handlers: ImageHandlers, upload: Callable[..., str]
-) -> None:
+def test_text_that_may_identify_the_patient_is_told_and_blackened(handlers, upload):
     named = Image.new("L", (200, 140))
     named.paste(IMAGE, (40, 60))
     ImageDraw.Draw(named).text((10, 10), "DOE, JANE", fill=220)
@@ -310,7 +290,7 @@ def test_text_that_may_identify_the_patient_is_told_and_blackened(
     assert not _whole(handlers, black)["blacken"].visible
 
 
-def test_a_clip_is_read_at_the_frame_asked_for(handlers: ImageHandlers, upload: Callable[..., str]) -> None:
+def test_a_clip_is_read_at_the_frame_asked_for(handlers, upload):
     frames = np.stack([np.asarray(IMAGE), np.asarray(IMAGE)[::-1], np.asarray(IMAGE)[:, ::-1]])
     clip = upload(dicom(frames, frames=3))
     answer = _whole(handlers, handlers.analyse(clip, None, *LOOK, clip_frame=2))
@@ -331,9 +311,7 @@ def test_a_clip_is_read_at_the_frame_asked_for(handlers: ImageHandlers, upload: 
     assert "clip_frame" not in waiting and "clip_frame" not in handlers.show(newest, REQUEST)
 
 
-def test_what_is_painted_is_measured_and_given_as_a_training_pair(
-    handlers: ImageHandlers, analysis: Analysis
-) -> None:
+def test_what_is_painted_is_measured_and_given_as_a_training_pair(handlers, analysis):
     layer = np.zeros((72, 120, 4), dtype=np.uint8)
     layer[10:30, 20:60] = (*BRUSH_COLOR, round(255 * BRUSH_OPACITY))
     painted = {"background": np.zeros((72, 120, 3)), "layers": [layer]}
@@ -361,9 +339,7 @@ def _layer(answer: dict[str, Any]) -> np.ndarray:
     return np.asarray(answer["editor"]["value"]["layers"][0])[..., 3]
 
 
-def test_clicks_correct_the_mask_that_is_drawn_and_can_be_undone(
-    handlers: ImageHandlers, analysis: Analysis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_clicks_correct_the_mask_that_is_drawn_and_can_be_undone(handlers, analysis, monkeypatch):
     asked = []
 
     def correct(image: Any, probability: Any, mask: np.ndarray, clicks: Any, box: Any) -> np.ndarray:
@@ -399,7 +375,7 @@ def test_clicks_correct_the_mask_that_is_drawn_and_can_be_undone(
     assert undone["kept"].corrected is None and undone["threshold"].interactive is True
 
 
-def test_the_downloads_say_what_the_page_says(handlers: ImageHandlers, analysis: Analysis) -> None:
+def test_the_downloads_say_what_the_page_says(handlers, analysis):
     mask = Image.fromarray(make_phantom("benign", seed=1, size=(72, 120)).mask)
     compared = handlers.compare(analysis, [_encode(mask, "PNG")])["kept"]
     drawing = _redraw(handlers, compared, threshold=0.3, view="Outline")
@@ -420,9 +396,7 @@ def test_the_downloads_say_what_the_page_says(handlers: ImageHandlers, analysis:
     assert "(0.30)" in printed and "Dice" in printed and "*" not in printed
 
 
-def test_dicom_is_made_of_dicom_and_refused_of_others(
-    handlers: ImageHandlers, analysis: Analysis, upload: Callable[..., str]
-) -> None:
+def test_dicom_is_made_of_dicom_and_refused_of_others(handlers, analysis, upload):
     with pytest.raises(UsageError, match=r"upload\.png: it is not a DICOM file\. Choose PNG or COCO"):
         handlers.downloads(analysis, ["dicom"], None, *LOOK)
     uids = {f"{name}InstanceUID": f"1.2.{number}" for number, name in enumerate(("Study", "Series", "SOP"))}

@@ -25,18 +25,6 @@ def test_prints_the_splits_and_writes_the_report(phantom_root, tmp_path, capsys)
     assert "--overwrite" in capsys.readouterr().err
 
 
-def test_json_is_one_object(phantom_root, tmp_path, capsys):
-    output = tmp_path / "busi"
-    assert main(["prepare", str(phantom_root), "--output", str(output), "--json"]) == 0
-    printed = json.loads(capsys.readouterr().out)
-    assert (printed["images"], printed["output"], printed["report"]) == (
-        24,
-        str(output),
-        str(output / "report.html"),
-    )
-    assert list(printed["splits"]) == ["train", "validation", "test"]
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -1,7 +1,5 @@
 """Folds: no group ever crosses them, classes are spread evenly, the published ones are dealt by the rule."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter, defaultdict
 
@@ -55,7 +53,7 @@ def spread(values: list, assigned: list[int], n_folds: int) -> int:
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("n_folds", [2, 5, 10])
-def test_no_group_crosses_folds_and_classes_are_even(seed: int, n_folds: int) -> None:
+def test_no_group_crosses_folds_and_classes_are_even(seed, n_folds):
     labels, groups = random_groups(seed)
     assigned = assign_folds(labels, groups, n_folds=n_folds, seed=seed)
 
@@ -64,7 +62,7 @@ def test_no_group_crosses_folds_and_classes_are_even(seed: int, n_folds: int) ->
     assert spread(labels, assigned, n_folds) <= 3
 
 
-def test_the_order_of_the_input_does_not_matter_and_the_seed_does() -> None:
+def test_the_order_of_the_input_does_not_matter_and_the_seed_does():
     labels, groups = random_groups(0)
     assigned = assign_folds(labels, groups)
     order = np.random.default_rng(1).permutation(len(labels))
@@ -73,18 +71,18 @@ def test_the_order_of_the_input_does_not_matter_and_the_seed_does() -> None:
     assert assign_folds(labels, groups, seed=1) != assigned
 
 
-def test_too_few_groups_are_refused() -> None:
+def test_too_few_groups_are_refused():
     with pytest.raises(ValueError, match="2 groups cannot fill 3"):
         assign_folds(["normal"] * 3, ["a", "a", "b"], n_folds=3)
 
 
-def test_leak_is_nought_without_copies_and_known_for_pairs() -> None:
+def test_leak_is_nought_without_copies_and_known_for_pairs():
     assert random_split_leak(range(10)) == 0.0
     # Ten images in five pairs, two tested: the twin of a tested one is the other with probability 1/9.
     assert random_split_leak([index // 2 for index in range(10)]) == pytest.approx(8 / 9)
 
 
-def test_hash_tells_shape_and_values() -> None:
+def test_hash_tells_shape_and_values():
     pixels = np.arange(6, dtype=np.uint8).reshape(2, 3)
     assert pixel_hash(pixels) == hashlib.sha256(b"2x3:" + bytes(range(6))).hexdigest()
     assert pixel_hash(pixels) == pixel_hash(np.asfortranarray(pixels))
@@ -92,13 +90,13 @@ def test_hash_tells_shape_and_values() -> None:
 
 
 @pytest.mark.parametrize("source", ["busi", "breast"])
-def test_published_groups_are_dealt_by_the_rule(source: str) -> None:
+def test_published_groups_are_dealt_by_the_rule(source):
     rows = read_published_folds(source)
     labels, groups = [row.label for row in rows], [row.group for row in rows]
     assert assign_folds(labels, groups) == [row.fold for row in rows]
 
 
-def test_published_folds_keep_groups_apart_and_classes_even(published: tuple[FoldRow, ...]) -> None:
+def test_published_folds_keep_groups_apart_and_classes_even(published):
     assigned = [row.fold for row in published]
     labels = [row.label for row in published]
     groups = [row.group for row in published]

@@ -6,7 +6,7 @@ import pytest
 
 from busi_unet.data.prepare import prepare
 from busi_unet.data.prepared import leave_out, load_prepared, read_record, resplit, sources_of
-from busi_unet.errors import DataLayoutError, UsageError
+from busi_unet.errors import UsageError
 from busi_unet.publish.dataset import push_dataset
 
 
@@ -79,29 +79,6 @@ def test_an_image_that_an_earlier_source_has_is_left_out(clinics, tmp_path):
     assert any(
         warning.startswith("clinic-2: 1 images") for warning in read_record(tmp_path / "out")["warnings"]
     )
-
-
-def test_problems_of_all_sources_are_listed_together(clinics, tmp_path):
-    for folder in clinics:
-        (folder / "images" / "0.png").write_bytes(b"")
-    with pytest.raises(DataLayoutError) as caught:
-        prepare(clinics, tmp_path / "out", progress=False)
-    assert [
-        str(folder) in problem for folder, problem in zip(clinics, caught.value.problems, strict=True)
-    ] == [
-        True,
-        True,
-    ]
-    assert not (tmp_path / "out").exists()
-
-
-def test_what_cannot_be_recognised_names_every_layout_and_the_way_to_a_table(tmp_path):
-    (tmp_path / "odd").mkdir()
-    with pytest.raises(DataLayoutError) as caught:
-        prepare(tmp_path / "odd", tmp_path / "out", progress=False)
-    named = {problem.partition(":")[0] for problem in caught.value.problems}
-    assert {"BUS-BRA", "BrEaST", "BUS-UCLM", "COCO"} < named
-    assert "--table" in caught.value.hint
 
 
 def test_several_sources_without_some_masks_and_classes_come_back_from_the_hub(hub, clinics, tmp_path):

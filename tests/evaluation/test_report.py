@@ -1,7 +1,5 @@
 """The report folder of a made-up evaluation."""
 
-from __future__ import annotations
-
 import csv
 import json
 

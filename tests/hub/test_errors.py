@@ -1,8 +1,5 @@
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,9 +71,7 @@ def one_line(caught: pytest.ExceptionInfo[BusiUNetError]) -> str:
 
 
 @pytest.mark.parametrize(("arrange", "says"), PULL.values(), ids=PULL)
-def test_a_pull_that_fails_says_why_in_one_line(
-    hub: FakeHub, published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, arrange: Break, says: str
-):
+def test_a_pull_that_fails_says_why_in_one_line(hub, published, monkeypatch, arrange, says):
     arrange(hub, monkeypatch)
     with pytest.raises(HubAccessError) as caught:
         fetch_model("me/busi")
@@ -85,7 +80,7 @@ def test_a_pull_that_fails_says_why_in_one_line(
 
 @pytest.mark.parametrize(("arrange", "says"), PUSH.values(), ids=PUSH)
 def test_a_push_that_fails_says_why_in_one_line_and_leaves_the_folder(
-    hub: FakeHub, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, arrange: Break, says: str
+    hub, tiny_model, monkeypatch, arrange, says
 ):
     before = {path: path.read_bytes() for path in tiny_model.iterdir()}
     arrange(hub, monkeypatch)
@@ -95,6 +90,6 @@ def test_a_push_that_fails_says_why_in_one_line_and_leaves_the_folder(
     assert {path: path.read_bytes() for path in tiny_model.iterdir()} == before
 
 
-def test_a_revision_that_does_not_exist(hub: FakeHub, published: dict[str, bytes]):
+def test_a_revision_that_does_not_exist(hub, published):
     with pytest.raises(HubAccessError, match="no branch, tag or commit 'v9'"):
         fetch_model("me/busi", revision="v9")

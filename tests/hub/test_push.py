@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,7 @@ from busi_unet.hub import PushResult, check_push, push_folder
 
 
 @pytest.fixture
-def push(tiny_model: Path):
+def push(tiny_model):
     return lambda **options: push_folder(tiny_model, "me/busi", **{"message": "First", **options})
 
 
@@ -23,7 +21,7 @@ def pushed_commits(hub: FakeHub) -> int:
     return len(hub.repo("me/busi").commits) - 1
 
 
-def test_the_folder_goes_up_in_one_commit(hub: FakeHub, tiny_model: Path, push):
+def test_the_folder_goes_up_in_one_commit(hub, tiny_model, push):
     (tiny_model / "examples").mkdir()
     (tiny_model / "examples" / "benign.png").write_bytes(b"not really an image")
 
@@ -37,7 +35,7 @@ def test_the_folder_goes_up_in_one_commit(hub: FakeHub, tiny_model: Path, push):
     assert sent == contents(tiny_model)
 
 
-def test_a_new_repository_is_private_where_told_and_keeps_that(hub: FakeHub, push):
+def test_a_new_repository_is_private_where_told_and_keeps_that(hub, push):
     push(private=True)
     push()
     assert hub.repo("me/busi").private
@@ -45,14 +43,14 @@ def test_a_new_repository_is_private_where_told_and_keeps_that(hub: FakeHub, pus
     assert not hub.repo("me/busi", "dataset").private
 
 
-def test_a_branch_is_created_where_missing(hub: FakeHub, push):
+def test_a_branch_is_created_where_missing(hub, push):
     for _ in range(2):
         push(revision="v1/stable")
     assert "model.safetensors" in hub.files("me/busi", "v1/stable")
     assert "model.safetensors" not in hub.files("me/busi")
 
 
-def test_a_failed_push_is_resumed_without_sending_files_again(hub: FakeHub, push):
+def test_a_failed_push_is_resumed_without_sending_files_again(hub, push):
     hub.fail("POST", "/commit/", 403)
     with pytest.raises(HubAccessError):
         push()
@@ -64,9 +62,7 @@ def test_a_failed_push_is_resumed_without_sending_files_again(hub: FakeHub, push
     assert pushed_commits(hub) == 1
 
 
-def test_files_that_are_gone_here_are_deleted_there_where_a_pattern_says_so(
-    hub: FakeHub, tiny_model: Path, push
-):
+def test_files_that_are_gone_here_are_deleted_there_where_a_pattern_says_so(hub, tiny_model, push):
     hub.put("me/busi", {".gitattributes": b"", "old.png": b"1", "notes.md": b"2", "config.json": b"3"})
 
     push(delete_patterns=["*.png", "*.json", ".git*"])
@@ -85,9 +81,7 @@ def test_files_that_are_gone_here_are_deleted_there_where_a_pattern_says_so(
         ("/commit/", {"status": 503}),
     ],
 )
-def test_a_passing_fault_anywhere_only_costs_time(
-    hub: FakeHub, tiny_model: Path, push, path: str, fault: dict
-):
+def test_a_passing_fault_anywhere_only_costs_time(hub, tiny_model, push, path, fault):
     hub.put("me/busi", {"old.png": b"1"}, repo_type="space")
     hub.fail("*", path, times=2, **fault)
 
@@ -105,7 +99,7 @@ def test_a_passing_fault_anywhere_only_costs_time(
     assert len(hub.waits) == 2
 
 
-def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub: FakeHub, push):
+def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub, push):
     hub.fail("POST", "/commit/", drop="answer")
     assert push().commit == hub.repo("me/busi").commits[-1].sha
     assert pushed_commits(hub) == 1
@@ -114,9 +108,7 @@ def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub: FakeHub, push):
 @pytest.mark.parametrize(
     ("token", "repo_id"), [(None, "me/busi"), (READ, "me/busi"), (WRITE, "someone/busi")]
 )
-def test_a_token_that_may_not_write_is_refused_before_anything_is_made(
-    hub: FakeHub, token: str | None, repo_id: str
-):
+def test_a_token_that_may_not_write_is_refused_before_anything_is_made(hub, token, repo_id):
     hub.login(token)
     with pytest.raises(BusiUNetError, match="Nothing was sent"):
         check_push(repo_id)
@@ -124,7 +116,7 @@ def test_a_token_that_may_not_write_is_refused_before_anything_is_made(
     assert not [line for line in hub.requests if line.startswith("POST")]
 
 
-def test_a_public_repository_gets_no_private_files(hub: FakeHub, push):
+def test_a_public_repository_gets_no_private_files(hub, push):
     hub.put("me/busi", {"README.md": b""}, repo_type="dataset")
     for refuse in (push, lambda **options: check_push("me/busi", **options)):
         with pytest.raises(UsageError, match="data set me/busi is public, not private"):
@@ -132,7 +124,7 @@ def test_a_public_repository_gets_no_private_files(hub: FakeHub, push):
     assert hub.files("me/busi", repo_type="dataset").keys() == {"README.md"}
 
 
-def test_a_space_whose_variables_cannot_be_set_gets_no_files(hub: FakeHub, push):
+def test_a_space_whose_variables_cannot_be_set_gets_no_files(hub, push):
     hub.fail("POST", "/variables", 403)
     with pytest.raises(HubAccessError, match="the Space me/busi"):
         push(repo_type="space", space_variables={"A": "1"})

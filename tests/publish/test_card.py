@@ -32,10 +32,6 @@ def card(config=CONFIG, **arguments):
     return ModelCard(model_card(config, repo_id="someone/busi", **arguments))
 
 
-def trained(**training):
-    return replace(CONFIG, training={**CONFIG.training, **training})
-
-
 @pytest.fixture
 def result():
     return make_summary("a" * 64)
@@ -58,11 +54,6 @@ def test_without_an_evaluation_there_is_no_result_anywhere():
     assert parsed.data.eval_results is None
     assert "model-index" not in parsed.content
     assert "model_name" not in parsed.content
-
-
-def test_a_model_whose_folds_ignore_duplicates_is_marked():
-    assert "all results leak" in card(trained(data={**DATA, "folds_from": "image by image"})).text
-    assert "all results leak" not in card().text
 
 
 def test_weights_without_calibration_never_look_calibrated(result):

@@ -34,7 +34,7 @@ def small(data: Path, output: Path) -> TrainOptions:
 
 
 @pytest.fixture(autouse=True)
-def undrawn(request, monkeypatch) -> None:
+def undrawn(request, monkeypatch):
     """Drawing the curves takes half the time of a run this small; one test looks at them."""
     if request.function is not test_a_run_leaves_a_model_that_predicts_and_a_record:
         monkeypatch.setattr(run_folder, "_draw_curves", lambda *_: None)
