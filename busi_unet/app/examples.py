@@ -6,13 +6,11 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
+from busi_unet.app.thumbnails import thumbnail
 from busi_unet.config import CLASS_NAMES
 from busi_unet.io.decode import read_image
 
 FOLDER = Path(__file__).with_name("examples")
-_THUMBNAIL_SIZE = (160, 120)
 
 
 @dataclass(frozen=True)
@@ -33,11 +31,9 @@ def examples() -> tuple[Example, ...]:
 
 
 @functools.cache
-def thumbnails() -> list[tuple[Image.Image, str]]:
-    """Return a small version of each example with its class as caption."""
-    shown = []
-    for example in examples():
-        small = Image.fromarray(read_image(example.path).pixels)
-        small.thumbnail(_THUMBNAIL_SIZE)
-        shown.append((small, example.label))
-    return shown
+def thumbnails() -> list[dict[str, str]]:
+    """Return the examples for a strip, each with its place as key and its class as name."""
+    return [
+        thumbnail(place, example.label, read_image(example.path).pixels)
+        for place, example in enumerate(examples())
+    ]

@@ -157,9 +157,9 @@ class ImageHandlers(CorrectionHandlers):
 
         return in_turn(0 if path is None else pixel_count(path), analysed)
 
-    def analyse_example(self, event: gr.SelectData, *inputs: Any) -> Analysis:
+    def analyse_example(self, event: gr.EventData, *inputs: Any) -> Analysis:
         """Analyse the example that was clicked; `inputs` as for `analyse`."""
-        example = examples()[event.index]
+        example = examples()[int(event.key)]
         return self.analyse(example.path, *inputs, remark=text.example(example.case, example.label))
 
     def analyse_row(self, event: gr.SelectData, paths: list[str] | None, *inputs: Any) -> Analysis:
@@ -171,9 +171,9 @@ class ImageHandlers(CorrectionHandlers):
                 path = Path(shutil.move(path, answer_folder()))
             return replace(self.analyse(path, *inputs), in_box=False)
 
-    def go_back(self, request: gr.Request, event: gr.SelectData, *_inputs: Any) -> Analysis:
+    def go_back(self, request: gr.Request, event: gr.EventData, *_inputs: Any) -> Analysis:
         """Return the analysis that was clicked among the last images; the network is not asked again."""
-        return replace(self.recent.get(request.session_hash, event.value["image"]["path"]), in_box=False)
+        return replace(self.recent.get(request.session_hash, event.key), in_box=False)
 
     def analyse_part(
         self, analysis: Analysis | None, box: str | Box, _pixel_size_mm: float | None, *look: Any
@@ -251,7 +251,7 @@ class ImageHandlers(CorrectionHandlers):
         if error := answer.pop("error", None):
             gr.Warning(error, title=text.NOT_ANALYSED, duration=30)
         if kept := answer.get("kept"):
-            answer["recent"] = gr.Gallery(self.recent.add(request.session_hash, kept), visible=True)
+            answer["recent"] = self.recent.add(request.session_hash, kept)
         return {**answer, "number": newest.number}
 
     def redraw(self, analysis: Analysis | None, *settings: Any) -> Answer:

@@ -11,6 +11,7 @@ from busi_unet.app.analysis import MEASUREMENT_WIDTHS, Look
 from busi_unet.app.clip import lay_out_clip, lay_out_clip_results
 from busi_unet.app.image_answer import card
 from busi_unet.app.newest import Newest
+from busi_unet.app.thumbnails import strip
 from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.imaging.formats import FORMATS
 from busi_unet.imaging.overlay import COLORS
@@ -51,30 +52,9 @@ def _sources() -> Parts:
         "orig_name": "image.png",
         "meta": {"_type": "gradio.FileData"},
     }
-    examples = gr.Gallery(
-        label=text.EXAMPLES,
-        columns=3,
-        height="auto",
-        allow_preview=False,
-        format="png",
-        object_fit="cover",
-        interactive=False,
-        buttons=[],
-        elem_id="examples",
-    )
+    examples = strip(text.EXAMPLES, text.EXAMPLE, "examples")
     gr.Markdown(text.EXAMPLES_SOURCE, elem_id="examples-source")
-    recent = gr.Gallery(
-        label=text.RECENT,
-        columns=4,
-        height="auto",
-        allow_preview=False,
-        format="png",
-        object_fit="cover",
-        interactive=False,
-        visible=False,
-        buttons=[],
-        elem_id="recent",
-    )
+    recent = strip(text.RECENT, text.LAST_IMAGE, "recent")
     with gr.Accordion(text.OTHER_SOURCES, open=False):
         capture = gr.Image(
             label=text.CAPTURE,

@@ -183,14 +183,14 @@ def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> Callable[..., None]
         analyse = functools.partial(handlers.analyse, clip_frame=frame)
         return handlers.take(analyse, number, newest, image, *inputs, frame_moves=True)
 
-    def take_example(event: gr.SelectData, number: float, newest: Any, *inputs: Any) -> Any:
+    def take_example(event: gr.EventData, number: float, newest: Any, *inputs: Any) -> Any:
         return handlers.take(handlers.analyse_example, number, newest, event, *inputs)
 
     def take_row(event: gr.SelectData, number: float, newest: Any, paths: Any, *inputs: Any) -> Any:
         return handlers.take(handlers.analyse_row, number, newest, event, paths, *inputs)
 
     def take_recent(
-        request: gr.Request, event: gr.SelectData, number: float, newest: Any, *inputs: Any
+        request: gr.Request, event: gr.EventData, number: float, newest: Any, *inputs: Any
     ) -> Any:
         return handlers.take(handlers.go_back, number, newest, request, event, *inputs)
 
@@ -203,8 +203,7 @@ def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> Callable[..., None]
     sets_image(parts["image"].upload, take, "image", others=["capture"])
     sets_image(parts["capture"].upload, take, "capture", others=["image"])
     sets_image(parts["clip_frame"].input, take_frame, "image", "clip_frame", number_js=FRAME_JS)
-    chosen = sets_image(parts["examples"].select, take_example, others=["image", "capture"])
-    chosen.then(lambda: gr.Gallery(selected_index=None), outputs=parts["examples"], **_HELPER)
+    sets_image(parts["examples"].select, take_example, others=["image", "capture"])
 
     def change(name: str, analyse: Callable[..., Any], *inputs: str) -> None:
         """Analyse what is made of the kept image by a button."""
@@ -215,8 +214,7 @@ def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> Callable[..., None]
     change("left", functools.partial(handlers.analyse_panel, 0))
     change("right", functools.partial(handlers.analyse_panel, 1))
     change("blacken", handlers.analyse_blackened)
-    back = sets_image(parts["recent"].select, take_recent, others=["image", "capture"])
-    back.then(lambda: gr.Gallery(selected_index=None), outputs=parts["recent"], **_HELPER)
+    sets_image(parts["recent"].select, take_recent, others=["image", "capture"])
     for name in ("image", "capture"):
         failed(clear(parts[name].clear, **_IN_ORDER))
     parts["number"].change(None, parts["number"], js=CHECK_JS, **_PRIVATE)

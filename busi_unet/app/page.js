@@ -1,8 +1,8 @@
 () => {
     const TEXT = "input:not([type=range], [type=checkbox], [type=radio]), textarea, [contenteditable]";
     const { limits: LIMITS, endings: ENDINGS, results: RESULTS } = __FILES__;
-    // What Gradio leaves out for screen readers and the keyboard: names of the button around an image, of the
-    // place where one is missing, and of the examples; a way to scroll a table without a mouse.
+    // What Gradio leaves out for screen readers and the keyboard: names of the button around an image and of the
+    // place where one is missing; a way to scroll a table without a mouse.
     const name = () => {
         for (const file of document.querySelectorAll(".file-preview .filename")) {
             const whole = file.getAttribute("aria-label");
@@ -17,12 +17,6 @@
         }
         for (const table of document.querySelectorAll(".virtual-table-viewport:not(:has([tabindex='0']))")) {
             table.querySelector("[role=gridcell], [role=columnheader], th, td")?.setAttribute("tabindex", "0");
-        }
-        for (const [gallery, kind] of [["#examples", "Example"], ["#recent", "Last image"]]) {
-            for (const item of document.querySelectorAll(`${gallery} .thumbnail-item`)) {
-                const caption = item.querySelector(".caption-label")?.textContent.trim();
-                if (caption) item.setAttribute("aria-label", `${kind}, ${caption}`);
-            }
         }
     };
     // A sentence of the page itself, until the next image or a click on it.

@@ -62,6 +62,7 @@ LAUNCH_OPTIONS: dict[str, Any] = {
     "theme": _THEME,
     "css": _FOLDER.joinpath("page.css").read_text(encoding="utf-8"),
     "js": _FOLDER.joinpath("page.js").read_text(encoding="utf-8").replace("__FILES__", json.dumps(_FILES)),
+    "head": f"<script>{_FOLDER.joinpath('stream.js').read_text(encoding='utf-8')}</script>",
     "footer_links": ["api", "settings"],
     # A batch may be one zip; for a single image its handler has a limit of its own.
     "max_file_size": f"{MAX_MEGABYTES}mb",

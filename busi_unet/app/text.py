@@ -27,12 +27,14 @@ TRY_AGAIN = "Try again."
 IMAGE = "Image"
 INVITATION = "Drop or paste an image anywhere (PNG, JPEG, WebP, BMP, TIFF or DICOM), or choose an example."
 EXAMPLES = "Or an example"
+EXAMPLE = "Example"
 EXAMPLES_SOURCE = (
     "Examples: [BrEaST](https://doi.org/10.7937/9WKK-Q141), fold 0, not used to train the embedded weights. "
     "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/). Pawłowska A, et al. Curated benchmark "
     "dataset for ultrasound based breast lesion analysis. Scientific Data 11:148 (2024)."
 )
 RECENT = "Last images"
+LAST_IMAGE = "Last image"
 RECENT_GONE = ("That image is no longer kept.", "Choose its file again.")
 OTHER_SOURCES, CAPTURE = "Or paste it, or use the camera", "Paste or camera"
 CLIP_FRAME = "Frame of the clip"
