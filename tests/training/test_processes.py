@@ -23,7 +23,7 @@ class Finished(NamedTuple):
 
 def run(data: Path, output: Path, accident: tuple[str, int] | None = None, **changes) -> Finished:
     """Train with two processes; the accident is one of the second."""
-    small = {"encoder": "plain", "width": 4, "size": 32, "epochs": 2, "batch_size": 8}
+    small = {"encoder": "plain", "width": 4, "size": 32, "epochs": 3, "batch_size": 8}
     options = TrainOptions(data=data, output=output, **small | changes)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -31,14 +31,16 @@ def run(data: Path, output: Path, accident: tuple[str, int] | None = None, **cha
     # What a launcher tells each process.
     shared = {"ACCELERATE_USE_CPU": "true", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    said = output.with_suffix(".log")
+    said = [output.with_suffix(f".{rank}") for rank in range(2)]
     processes = [
-        start(options, said, accident if rank else None, **shared, RANK=str(rank), LOCAL_RANK=str(rank))
+        start(options, said[rank], accident if rank else None, **shared, RANK=str(rank), LOCAL_RANK=str(rank))
         for rank in range(2)
     ]
     for process in processes:
         process.join(600)
-    return Finished(all(process.exitcode == 0 for process in processes), said.read_text())
+    return Finished(
+        all(process.exitcode == 0 for process in processes), "".join(path.read_text() for path in said)
+    )
 
 
 def weights_file(output: Path) -> bytes:
@@ -52,7 +54,7 @@ def test_two_processes_train_one_network_and_stop_at_one_step_to_continue_from_i
     assert {"Model: None", f"Model: {unbroken / 'model'}"} <= set(result.said.splitlines())
     with (unbroken / "history.csv").open(newline="", encoding="utf-8") as file:
         losses = [float(row["train_loss"]) for row in csv.DictReader(file)]
-    assert len(losses) == 2
+    assert len(losses) == 3
     assert all(0 < loss < 5 for loss in losses)
 
     result = run(prepared, output, ("terminate", 2))
