@@ -23,8 +23,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from busi_unet.config import Preprocess
-from busi_unet.data.prepared import load_prepared
-from busi_unet.evaluation.evaluate import decode_pair
+from busi_unet.data.prepared import decode_row, load_prepared
 from busi_unet.evaluation.metrics import dice as dice_of
 from busi_unet.evaluation.report import table
 from busi_unet.inference.correct import SIZE, STRIDE, Click, click_maps, correct_mask, disc, load_head
@@ -69,7 +68,7 @@ def write_maps(model: Path, output: Path, data: Path, source: str) -> None:
     predictor, found = Predictor.from_pretrained(model), []
     for split in load_prepared(data).values():
         for row in tqdm(split.filter(lambda name: name == source, input_columns="source")):
-            image, target = decode_pair(row)
+            image, target = decode_row(row)
             if target is not None and target.any():
                 prediction = predictor.predict(image, anyway=True)
                 probability = np.round(255 * prediction.probability).astype(np.uint8)

@@ -10,10 +10,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.folds import N_FOLDS, random_split_leak
 from busi_unet.data.readers import natural_order
 from busi_unet.errors import DataLayoutError, UsageError, first_line
+from busi_unet.io.decode import decode_image
+from busi_unet.io.masks import decode_mask
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
@@ -68,6 +72,13 @@ def read_record(path: str | os.PathLike) -> dict[str, Any]:
     """Return where a prepared data set came from, as `prepare` noted it; empty without such a note."""
     file = Path(path) / RECORD_NAME
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def decode_row(row: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return pixels, uint8 (H, W), and mask, bool (H, W) or None, of a row of the data set."""
+    pixels = decode_image(row["image"], name=row["image_id"])
+    mask = row["mask"]
+    return pixels, None if mask is None else decode_mask(mask, name=f"the mask of {row['image_id']}")
 
 
 def split_hash(data: DatasetDict) -> str:

@@ -12,13 +12,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from busi_unet.data.prepared import class_name, summarise
+from busi_unet.data.prepared import class_name, decode_row, summarise
 from busi_unet.data.readers import natural_order
 from busi_unet.imaging.overlay import draw_overlay
-from busi_unet.io.decode import decode_image
 from busi_unet.io.files import replace_file
 from busi_unet.io.html import jpeg_uri, render
-from busi_unet.io.masks import decode_mask
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -119,8 +117,8 @@ def _look(
     facts, thumbnails = [], {}
     rows = (row for part in dataset.values() for row in part)
     for row in tqdm(rows, total=total, desc="data report", unit="image", disable=not progress):
-        pixels = decode_image(row["image"], name=row["image_id"])
-        mask = np.zeros(pixels.shape, bool) if row["mask"] is None else decode_mask(row["mask"])
+        pixels, mask = decode_row(row)
+        mask = np.zeros(pixels.shape, bool) if mask is None else mask
         height, width = pixels.shape
         brightness, area = float(pixels.mean()), float(mask.mean()) * 100
         facts.append(_Facts(row["source"], width, height, brightness, area))

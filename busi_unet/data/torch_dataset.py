@@ -14,9 +14,8 @@ from tqdm import tqdm
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.augment import Augmentation, normal_tissue
+from busi_unet.data.prepared import decode_row
 from busi_unet.inference.preprocess import Preprocessor
-from busi_unet.io.decode import decode_image
-from busi_unet.io.masks import decode_mask
 
 if TYPE_CHECKING:
     import datasets
@@ -61,8 +60,7 @@ class LesionDataset(Dataset):
         self.images: list[np.ndarray] = []
         self.masks: list[np.ndarray | None] = []
         for row in tqdm(split, desc="decode", unit="image", disable=not progress):
-            image = decode_image(row["image"])
-            mask = None if row["mask"] is None else decode_mask(row["mask"])
+            image, mask = decode_row(row)
             if augmentation is None:
                 image = preprocessor.resize_image(image)
                 mask = None if mask is None else preprocessor.resize_mask(mask)

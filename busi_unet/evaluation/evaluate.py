@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from busi_unet.config import CLASS_NAMES
+from busi_unet.data.prepared import decode_row
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.metrics import METRICS, score_image
 from busi_unet.evaluation.report import write_report
@@ -25,8 +26,6 @@ from busi_unet.evaluation.rows import (
     rows_by_subgroup,
 )
 from busi_unet.evaluation.statistics import Bootstrap, Estimate
-from busi_unet.io.decode import decode_image
-from busi_unet.io.masks import decode_mask
 from busi_unet.version import commit, versions
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ def evaluate(
     content = hashlib.sha256()
     rows = []
     for item in tqdm(split, desc="evaluate", unit="image", disable=not progress):
-        pixels, target = decode_pair(item)
+        pixels, target = decode_row(item)
         identity = (item["image_id"], item["source"], item["label"], item["group"], pixels.shape)
         content.update(repr(identity).encode() + pixels.tobytes())
         content.update(b"" if target is None else target.tobytes())
@@ -225,13 +224,6 @@ def report_together(
         lambda row, pixels: model_of[row.source, row.image_id].predict(pixels).mask,
     )
     return together
-
-
-def decode_pair(item: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return pixels, uint8 (H, W), and mask, bool (H, W) or None, of a row of the data set."""
-    pixels = decode_image(item["image"], name=item["image_id"])
-    mask = item["mask"]
-    return pixels, None if mask is None else decode_mask(mask, name=f"the mask of {item['image_id']}")
 
 
 def score(

@@ -23,14 +23,13 @@ import numpy as np
 from PIL import Image
 
 from busi_unet.config import CLASS_NAMES, EVALUATION_NAME
+from busi_unet.data.prepared import decode_row
 from busi_unet.evaluation.metrics import Metric, shown_in
 from busi_unet.evaluation.plots import PLOTS, draw_plots, lesion_threshold_curve
 from busi_unet.evaluation.rows import MISSED_DICE, ImageResult, Table
 from busi_unet.imaging.overlay import draw_overlay
-from busi_unet.io.decode import decode_image
 from busi_unet.io.files import reading, replace_file
 from busi_unet.io.html import data_uri, jpeg_uri, png_of, render
-from busi_unet.io.masks import decode_mask
 from busi_unet.models.folder import model_hash, weights_hash
 
 if TYPE_CHECKING:
@@ -108,10 +107,10 @@ def rank_cases(rows: Sequence[ImageResult]) -> dict[str, list[int]]:
 
 def _case(row: ImageResult, item: Mapping[str, Any], mask_of: MaskOf) -> dict[str, str]:
     """Return what the page shows of an image: name, caption, and image as a data URI."""
-    pixels = decode_image(item["image"])
+    pixels, target = decode_row(item)
     drawn = draw_overlay(pixels, mask_of(row, pixels), color="orange", opacity=0.0)
-    if item["mask"] is not None:
-        drawn = draw_overlay(np.asarray(drawn), decode_mask(item["mask"]), color="sky blue", opacity=0.0)
+    if target is not None:
+        drawn = draw_overlay(np.asarray(drawn), target, color="sky blue", opacity=0.0)
     drawn.thumbnail((_CASE_SIDE, _CASE_SIDE), Image.Resampling.LANCZOS)
     dice = row.scores["dice"]
     known = [row.label or "class unknown", *([] if dice is None else [f"Dice {dice:.2f}"])]
@@ -123,6 +122,10 @@ def _case(row: ImageResult, item: Mapping[str, Any], mask_of: MaskOf) -> dict[st
 
 def to_markdown(evaluation: Evaluation) -> str:
     """Return the metrics as Markdown tables that also read well in a terminal."""
+
+    def of_parts(metrics: Sequence[Metric], parts: Mapping[str, Part]) -> str:
+        return metrics_table(metrics, {name: part.estimates for name, part in parts.items()})
+
     part = evaluation.pooled
     listed = ", ".join(f"{count} {name}" for name, count in part.images.items())
     level = evaluation.provenance["bootstrap"]["level"]
@@ -132,11 +135,11 @@ def to_markdown(evaluation: Evaluation) -> str:
     tables = [
         f"{len(evaluation.rows)} images ({listed}) in {part.groups} groups, {part.refused} refused; "
         f"in parentheses {level:.0%} bootstrap intervals over groups.",
-        metrics_table(_measured(evaluation), _estimates(_columns(evaluation))),
+        of_parts(_measured(evaluation), _columns(evaluation)),
         table(["Confusion", *(f"predicted {name}" for name in CLASS_NAMES)], confusion),
     ]
     if evaluation.subgroups:
-        tables.append(metrics_table(shown_in("sources"), _estimates(evaluation.subgroups)))
+        tables.append(of_parts(shown_in("sources"), evaluation.subgroups))
     return "\n\n".join(tables)
 
 
@@ -178,24 +181,18 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def metrics_table(metrics: Sequence[Metric], columns: Mapping[str, Mapping[str, Estimate]]) -> str:
     """Return a Markdown table with a line per metric; the columns are estimates by the metric's name."""
-    rows = [
-        [metric.title, *(_cell(metric, estimates) for estimates in columns.values())] for metric in metrics
-    ]
+
+    def cell(metric: Metric, estimates: Mapping[str, Estimate]) -> str:
+        return estimates[metric.name].written(metric.digits) if metric.name in estimates else "–"
+
+    rows = [[metric.title, *(cell(metric, each) for each in columns.values())] for metric in metrics]
     return table(["Metric", *columns], rows)
-
-
-def _cell(metric: Metric, estimates: Mapping[str, Estimate]) -> str:
-    return estimates[metric.name].written(metric.digits) if metric.name in estimates else "–"
 
 
 def _columns(evaluation: Evaluation) -> dict[str, Part]:
     """Return all images, and each source where there are several."""
     several = len(evaluation.sources) > 1
     return {"All images": evaluation.pooled, **(evaluation.sources if several else {})}
-
-
-def _estimates(parts: Mapping[str, Part]) -> dict[str, dict[str, Estimate]]:
-    return {name: part.estimates for name, part in parts.items()}
 
 
 def _measured(evaluation: Evaluation) -> list[Metric]:

@@ -22,7 +22,8 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from busi_unet.data.augment import draw_calipers, draw_text, paint_out
-from busi_unet.evaluation.evaluate import decode_pair, score
+from busi_unet.data.prepared import decode_row
+from busi_unet.evaluation.evaluate import score
 from busi_unet.evaluation.metrics import shown_in
 from busi_unet.evaluation.report import table, write_csv, write_json
 from busi_unet.evaluation.rows import ImageResult, Table, count_classes
@@ -221,7 +222,7 @@ def measure_robustness(
     undisturbed: list[ImageResult] = []
     pairs: dict[str, list[tuple[ImageResult, ImageResult]]] = {name: [] for name in disturbances}
     for item in tqdm(split, desc="robustness", unit="image", disable=not progress):
-        pixels, target = decode_pair(item)
+        pixels, target = decode_row(item)
         if target is None:
             continue
         before = score(predictor.predict(pixels), target, item)

@@ -22,7 +22,7 @@ from busi_unet.config import (
     PredictionSets,
     Thresholds,
 )
-from busi_unet.data.prepared import UNKNOWN
+from busi_unet.data.prepared import UNKNOWN, decode_row
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.leakage import require_unseen, split_for, trained_on
 from busi_unet.evaluation.metrics import MISSED_DICE, dice
@@ -39,7 +39,6 @@ from busi_unet.inference.calibration import (
 from busi_unet.inference.predictor import Predictor
 from busi_unet.inference.preprocess import mask_from_probability
 from busi_unet.io.decode import ImageSource, decode_image
-from busi_unet.io.masks import decode_mask
 from busi_unet.models.ood import OodDetector, fit_ood
 
 if TYPE_CHECKING:
@@ -83,9 +82,8 @@ def collect_answers(pairs: Sequence[tuple[Predictor, Dataset]]) -> Answers:
     rows = []
     for predictor, images in pairs:
         for row in tqdm(images, "calibrate", unit="image"):
-            image = decode_image(row["image"])
+            image, mask = decode_row(row)
             (raw,) = predictor.run([image])
-            mask = None if row["mask"] is None else decode_mask(row["mask"])
             known = row["label"], row["group"], row["source"]
             peak, map_ = predictor.map_peak(raw, image.shape), predictor.restore(raw, image.shape)
             rows.append((raw.class_logits, peak, map_, mask, *known))
