@@ -70,39 +70,6 @@ def page_of(repo_id: str, repo_type: str = "model") -> str:
     return f"{constants.ENDPOINT}/{_KINDS[repo_type][1]}{repo_id}"
 
 
-# --- Pull ----------------------------------------------------------------------------------------
-
-
-def fetch_model(repo_id: str, *, revision: str | None = None) -> Path:
-    """Download a model folder, or find it in the Hub cache.
-
-    Only `config.json`, `model.safetensors` and, where there are any, `model.onnx` and `evaluation.json` are
-    downloaded, never a pickle. Their hashes are compared with those that the Hub lists; a damaged file is
-    downloaded once more. Where the Hub cannot be reached, the cached files are used, with a warning in the
-    log. `HF_TOKEN`, `HF_ENDPOINT`, `HF_HOME` and `HF_HUB_OFFLINE` are respected.
-
-    Args:
-        repo_id: USER/NAME of a model repository.
-        revision: branch, tag or commit; None for the main branch.
-
-    Raises:
-        UsageError: not a Hub id.
-        HubAccessError: no such repository or revision, no access, not a model of this package, a damaged
-            file; or the Hub cannot be reached and nothing is cached.
-    """
-    return _fetch(_Repository(repo_id, "model", revision), tuple(MOST_BYTES), required=_REQUIRED)
-
-
-def fetch_dataset(repo_id: str, *, patterns: Sequence[str]) -> Path:
-    """Download the files of a data set that match a pattern, such as "*.png", as `fetch_model` does.
-
-    Raises:
-        UsageError: not a Hub id.
-        HubAccessError: no such data set, no access; or the Hub cannot be reached and nothing is cached.
-    """
-    return _fetch(_Repository(repo_id, "dataset"), patterns)
-
-
 class _Repository:
     """One repository of the Hub, whose errors are one line each: what failed, and what to do next."""
 
@@ -153,12 +120,10 @@ class _Repository:
                     passes=type(cause).__name__ not in ("ConnectError", "ConnectTimeout", "ProxyError"),
                 )
             cause = cause.__cause__
-        if isinstance(error, RuntimeError) or type(error).__module__.startswith(
-            ("huggingface_hub", "hf_xet")
-        ):
-            return HubAccessError(
-                f"The Hub's client failed for the {self.name}: {first_line(error)}.", "Try again."
-            )
+        of_client = type(error).__module__.startswith(("huggingface_hub", "hf_xet"))
+        if of_client or isinstance(error, RuntimeError):
+            said = f"The Hub's client failed for the {self.name}: {first_line(error)}."
+            return HubAccessError(said, "Try again.")
         return None
 
     def _refusal(self, error: errors.HfHubHTTPError) -> HubAccessError:
@@ -170,10 +135,8 @@ class _Repository:
             fault = f"The Hub is busy or has a fault ({status})."
             return HubUnreachableError(fault, "Try again in a few minutes.")
         if isinstance(error, errors.GatedRepoError):
-            said, hint = (
-                f"The {self.name} is gated, and this account has no access",
-                f"Request it at {self.page}.",
-            )
+            said = f"The {self.name} is gated, and this account has no access"
+            hint = f"Request it at {self.page}."
         elif isinstance(error, errors.RepositoryNotFoundError):
             said = f"The Hub has no {self.name}, or it is private and this token may not read it"
             hint = f"Check the name. {token}"
@@ -186,6 +149,39 @@ class _Repository:
             reason = (error.server_message or "without a reason").splitlines()[0].rstrip(".")
             said, hint = f"The Hub refused a request for the {self.name}: {reason}", token
         return HubAccessError(f"{said} ({status}).", hint)
+
+
+# --- Pull ----------------------------------------------------------------------------------------
+
+
+def fetch_model(repo_id: str, *, revision: str | None = None) -> Path:
+    """Download a model folder, or find it in the Hub cache.
+
+    Only `config.json`, `model.safetensors` and, where there are any, `model.onnx` and `evaluation.json` are
+    downloaded, never a pickle. Their hashes are compared with those that the Hub lists; a damaged file is
+    downloaded once more. Where the Hub cannot be reached, the cached files are used, with a warning in the
+    log. `HF_TOKEN`, `HF_ENDPOINT`, `HF_HOME` and `HF_HUB_OFFLINE` are respected.
+
+    Args:
+        repo_id: USER/NAME of a model repository.
+        revision: branch, tag or commit; None for the main branch.
+
+    Raises:
+        UsageError: not a Hub id.
+        HubAccessError: no such repository or revision, no access, not a model of this package, a damaged
+            file; or the Hub cannot be reached and nothing is cached.
+    """
+    return _fetch(_Repository(repo_id, "model", revision), tuple(MOST_BYTES), required=_REQUIRED)
+
+
+def fetch_dataset(repo_id: str, *, patterns: Sequence[str]) -> Path:
+    """Download the files of a data set that match a pattern, such as "*.png", as `fetch_model` does.
+
+    Raises:
+        UsageError: not a Hub id.
+        HubAccessError: no such data set, no access; or the Hub cannot be reached and nothing is cached.
+    """
+    return _fetch(_Repository(repo_id, "dataset"), patterns)
 
 
 def _fetch(repository: _Repository, patterns: Sequence[str], required: Sequence[str] = ()) -> Path:
