@@ -106,9 +106,3 @@ def test_a_job_at_its_time_limit_checkpoints_and_queues_again_and_the_next_resum
     assert first.endswith("scripts/train.py --output runs/x --data my data")
     assert second == f"{first} --resume"
     assert (cluster / "scontrol").read_text() == "requeue 70001\n"
-
-
-def test_a_job_that_fails_by_itself_is_not_queued_again(cluster):
-    (cluster / "training.py").write_text("raise SystemExit(7)", encoding="utf-8")
-    assert submit().wait(timeout=60) == 7
-    assert not (cluster / "scontrol").exists()

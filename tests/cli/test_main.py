@@ -22,14 +22,6 @@ def test_every_command_has_help(name, capsys):
     assert f"usage: busi-unet {name}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("wrong", [[], ["no-such-command"], ["--data", "train"]])
-def test_no_command_is_wrong_usage(wrong, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(wrong)
-    assert stopped.value.code == 2
-    assert "usage: busi-unet" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("arguments", [["-m", "busi_unet"], ["-c", "from busi_unet.cli import main; main()"]])
 def test_the_module_and_the_entry_point_are_the_command(arguments):
     result = subprocess.run([sys.executable, *arguments, "--version"], capture_output=True, text=True)

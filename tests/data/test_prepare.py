@@ -323,12 +323,6 @@ def test_zip_gives_what_its_folder_gives(phantom_root, tmp_path):
 # --- Loading ---
 
 
-def test_load_prepared_names_the_command_that_writes_it(tmp_path):
-    with pytest.raises(DataLayoutError, match="not a prepared data set") as caught:
-        load_prepared(tmp_path)
-    assert "busi-unet prepare" in caught.value.hint
-
-
 def test_load_prepared_refuses_a_leak(prepared, tmp_path):
     dataset = load_prepared(prepared)
     dataset["test"] = dataset["train"].select([0])

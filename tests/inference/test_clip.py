@@ -83,18 +83,6 @@ class TestPredictClip:
         ]
         assert "Frame 3 of 4 of a.tif" in found[2].reasons[0]
 
-    def test_one_frame_at_a_time_is_read(self, predictor, file, monkeypatch):
-        read = []
-        one = decode.read_dicom
-        monkeypatch.setattr(
-            decode, "read_dicom", lambda *args, **kwargs: read.append(kwargs["index"]) or one(*args, **kwargs)
-        )
-        frames = predictor.predict_clip(file.path)
-        next(frames)
-        assert read == [0]
-        next(frames)
-        assert read == [0, 1]
-
 
 class TestKeyFrame:
     @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from fakes.evaluations import make_summary
 
-from busi_unet.errors import UsageError
 from busi_unet.evaluation.report import read_evaluations, write_evaluations
 from busi_unet.models.folder import model_hash, weights_hash
 from research.write_tables import HELD_OUT, IMAGES, TABLES, WEIGHTS, keep_unseen, write
@@ -59,13 +58,6 @@ def test_unseen_hospitals_are_kept_beside_the_weights_as_those_of_siblings(repos
         assert own in kept and len(kept) == 1 + len(sources)
         curves = [path.name for path in sorted((repository / IMAGES).iterdir())]
         assert curves == [f"unseen-{name}.png" for name in sources]
-
-
-def test_a_page_without_marks_is_named(repository):
-    (repository / "README.md").write_text("no table here", encoding="utf-8")
-    keep_unseen(repository, [evaluation_of("busi", repository / "busi")])
-    with pytest.raises(UsageError, match=r"README\.md"):
-        write(repository)
 
 
 def test_this_repository_has_the_marks_and_the_tables_of_its_files(tmp_path):

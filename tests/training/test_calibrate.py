@@ -90,12 +90,6 @@ def test_few_of_the_lesions_found_lose_their_outline():
     assert 0 < (lesion_probability < thresholds.lesion).mean() <= 0.02
 
 
-def test_the_malignant_threshold_is_not_fitted():
-    logits = {1: (0, 2, 0), 2: (0, 0, 2)}
-    cases = [case(1 + i % 2, inside=0.9, outside=0.1, logits=logits[1 + i % 2]) for i in range(40)]
-    assert calibrated(cases)[1].malignant == Thresholds().malignant
-
-
 def test_sets_and_band_are_fitted_where_there_are_enough_cases():
     sure = [case(1, inside=0.9, outside=0.1, logits=(0, 4, 0)) for _ in range(60)]
     calibration = calibrated(sure)[0]

@@ -57,14 +57,6 @@ def test_a_finished_run_is_not_taken_for_an_empty_folder(tmp_path):
         open_folder(options)
 
 
-@pytest.mark.parametrize("text", ["[]", "{", None])
-def test_damaged_options_are_one_sentence(started, text):
-    path = started.output / "options.json"
-    path.unlink() if text is None else path.write_text(text, encoding="utf-8")
-    with pytest.raises(TrainingError, match=r"options\.json is missing or damaged"):
-        open_folder(started)
-
-
 def test_a_failed_save_keeps_the_checkpoint_before(tmp_path, monkeypatch):
     before, after = nn.Linear(2, 3), nn.Linear(2, 3)
     save_checkpoint(tmp_path, {"model": before})
