@@ -111,18 +111,11 @@ AUGMENTATIONS: dict[str, Augmentation | None] = {"none": None, "full": Augmentat
 def normal_tissue(
     image: np.ndarray, mask: np.ndarray, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Make a normal image of a lesion image; None without room beside the lesion.
+    """Make a normal image, uint8 (h, w), with its empty mask of a lesion image, uint8 (H, W), and its mask.
 
     Sources without normal images get theirs this way, so that the scanner does not tell the class. Half of
-    them are parts of the image beside the lesion, in the others the lesion is painted over.
-
-    Args:
-        image: uint8 (H, W).
-        mask: bool (H, W), all lesions of the image, not empty.
-        generator: decides.
-
-    Returns:
-        Image, uint8 (h, w), and empty mask.
+    them are parts of the image beside the lesion, in the others the lesion is painted over. None without room
+    beside the lesion.
     """
     make = _part_beside if generator.random() < 0.5 else _painted_over
     normal = make(image, mask, generator)

@@ -97,12 +97,8 @@ def group_images(
 ) -> list[str]:
     """Group images of one patient, and those that show one view, whoever the patient is.
 
-    Args:
-        image_ids: unique names.
-        labels: class of each image; the first image by class and number names its group.
-        images: grey images, uint8 (H, W).
-        patients: of each image, None where not known.
-        progress: show progress bars on stderr.
+    The images are grey, uint8 (H, W), the patients None where not known. The first image by class and number
+    names its group.
     """
     # Imports OpenCV, which listing the commands' options has to do without.
     from busi_unet.data.duplicates import connected, find_copies

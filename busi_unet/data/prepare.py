@@ -76,7 +76,7 @@ def prepare(
         Splits train, validation and test with the columns of `busi_unet.data.prepared`.
 
     Raises:
-        UsageError: no such source, an output that must not be written, no such fold.
+        UsageError: no such source, or an output that must not be written.
         DataLayoutError: a source that cannot be used; lists every problem by file.
         HubAccessError: Kaggle or the Hub cannot be reached or has no such data set.
     """

@@ -94,10 +94,7 @@ class Source:
 def read_source(given: str | OwnData, scratch: Path, progress: bool) -> Source:
     """Read a folder, a zip, a data set of the Hub or of Kaggle, or images of one's own.
 
-    Args:
-        given: as for `prepare`.
-        scratch: an empty folder to unpack to.
-        progress: show progress on stderr.
+    `scratch` is an empty folder to unpack to.
 
     Raises:
         UsageError, HubAccessError: as for `fetch`.

@@ -46,15 +46,10 @@ def write_data_report(
     record: Mapping[str, Any] | None = None,
     progress: bool = False,
 ) -> None:
-    """Write one HTML page that needs neither network nor scripts; a file at `path` is replaced.
+    """Write one HTML page about what `load_prepared` and `read_record` give; a file at `path` is replaced.
 
-    The page shows images of the data set, so it must be shared no more widely than the data.
-
-    Args:
-        dataset: what `load_prepared` gives.
-        path: file to write.
-        record: what `read_record` gives, to tell where the data came from.
-        progress: shows a bar on stderr.
+    It needs neither network nor scripts, and shows images of the data set, so it must be shared no more
+    widely than the data.
     """
     path, record, summary = Path(path), record or {}, summarise(dataset)
     label_of, samples, groups = _chosen(dataset, summary, random.Random(0))

@@ -112,8 +112,7 @@ def evaluate(
     stays in every metric, with the mask and the class it was given: leaving it out would flatter.
 
     Args:
-        predictor: the model.
-        split: images of the prepared data set (`busi_unet.data.prepared.load_prepared`).
+        predictor, split: the model, and images of the prepared data set (`load_prepared`).
         output: folder for the report (`busi_unet.evaluation.report`); nothing is written without it.
         progress: shows a progress bar on stderr.
         provenance: entries to add to `Evaluation.provenance`, such as model and command.
@@ -181,13 +180,10 @@ def report_together(
     provenance: Mapping[str, Any],
     subgroups: Subgroups | None = None,
 ) -> Evaluation:
-    """Return the evaluation of all images of several models together, and write its report.
+    """Return the evaluation of all images of several models together, and write its report to a folder.
 
-    Args:
-        output: folder for the report.
-        parts: each model with its images, such as the test images of a fold, and its evaluation of them.
-        subgroups: as for `evaluate`.
-        provenance: entries to add; those of the parts are kept under "parts".
+    The parts are each model with its images, such as the test images of a fold, and its evaluation of them;
+    their provenances are kept under "parts".
 
     Raises:
         UsageError: an image is in two parts, or no image is in any subgroup.

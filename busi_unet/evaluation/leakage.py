@@ -65,15 +65,9 @@ def model_and_images(
 ) -> tuple[Predictor, Dataset, dict[str, Any]]:
     """Return a model, the images of a split of the folds it was made for, and the provenance of both.
 
-    Args:
-        model: model folder, Hub id, or "embedded".
-        data: the prepared data set, whatever fold it was prepared for.
-        split: "train", "validation", "test" or `ALL`.
-        device: as `Predictor.from_pretrained` takes it.
-
-    Returns:
-        The provenance has the hashes of the model, whether all images are of hospitals that it has not seen
-        and, as "warnings", what the metrics suffer from.
+    The model is a folder, a Hub id or "embedded", the split "train", "validation", "test" or `ALL` of the
+    prepared data set, whatever fold that was prepared for. The provenance has the hashes of the model,
+    whether all images are of hospitals that it has not seen and, as "warnings", what the metrics suffer from.
     """
     import datasets
 

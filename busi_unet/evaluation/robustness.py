@@ -201,14 +201,9 @@ def measure_robustness(
 ) -> Robustness:
     """Predict every image as it is, once, and again under each disturbance that applies to it.
 
-    Args:
-        predictor: the model.
-        split: images of the prepared data set; those without an outlined reference are left out.
-        disturbances: those to try, by name.
-        seed: of the disturbances and of the bootstrap.
-        output: folder for the report, see the head of this module; nothing is written without it.
-        progress: shows a progress bar on stderr.
-        provenance: entries to add, such as model and command.
+    Images of the prepared data set without an outlined reference are left out. The seed is that of the
+    disturbances and of the bootstrap; `provenance` are entries to add, such as model and command. Nothing is
+    written without `output`, the folder for the report: see the head of this module.
     """
     if output is not None:
         Path(output).mkdir(parents=True, exist_ok=True)

@@ -134,14 +134,10 @@ def model_card(
     examples: Sequence[str] = (),
     curves: bool = False,
 ) -> str:
-    """Return the card of a model: YAML front matter and Markdown.
+    """Return the card of a model, which will be `repo_id`: YAML front matter and Markdown.
 
-    Args:
-        config: of the weights.
-        repo_id: USER/NAME that the model will have.
-        evaluations: summaries, of exactly this model.
-        examples: paths in the repository of overlays on synthetic images.
-        curves: whether the repository holds curves.png.
+    The evaluations are summaries of exactly this model, the examples paths of overlays on synthetic images in
+    the repository, and `curves` says whether it holds curves.png.
     """
     training = config.training
     data = training.get("data", {})

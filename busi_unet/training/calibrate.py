@@ -102,8 +102,7 @@ def calibrate_model(
     The detector of images out of distribution is None where the images are too few to fit it.
 
     Args:
-        predictor: the trained network.
-        data: prepared, split as for the training.
+        predictor, data: the trained network, and the data split as for the training.
         answers: to fit calibration and thresholds to; None keeps those of the predictor.
         others: image files to refuse, by the name of their kind.
     """
