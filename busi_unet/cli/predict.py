@@ -217,14 +217,24 @@ def _summarise_views(groups: dict[str, dict[str, Path]], lines: Path, args: argp
     """Print and write the summaries of images that belong together, as far as a run came."""
     from busi_unet.inference import views
 
-    wanted = {image for images in groups.values() for image in images}
-    records = {row["image"]: row for row in JsonLines(lines) if row["image"] in wanted} if wanted else {}
-    summaries = []
-    for name, images in groups.items():
-        if found := {image: records[image] for image in images if image in records}:
-            summaries.append(views.summarise_views(found, name=name, files=images))
-            told = summaries[-1]
-            print(json.dumps(told, ensure_ascii=False) if args.json else " ".join(views.describe_views(told)))
+    if not groups:
+        return
+    # Where the row of each image starts: all rows may be too many for the memory.
+    starts, end, summaries = {}, 0, []
+    with lines.open("rb") as rows:
+        for row in rows:
+            starts[json.loads(row)["image"]] = end
+            end += len(row)
+
+        def row_of(image: str) -> dict[str, Any]:
+            rows.seek(starts[image])
+            return json.loads(rows.readline())
+
+        for name, images in groups.items():
+            if found := {image: row_of(image) for image in images if image in starts}:
+                summaries.append(views.summarise_views(found, name=name, files=images))
+    for told in summaries:
+        print(json.dumps(told, ensure_ascii=False) if args.json else " ".join(views.describe_views(told)))
     if summaries:
         views.write_views(summaries, args.output)
 
