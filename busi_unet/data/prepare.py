@@ -149,14 +149,15 @@ def _place(source: Source, ignore_copies: bool, progress: bool) -> None:
         folds, source.folds_from = _dealt(source.rows, groups), IMAGE_BY_IMAGE
     else:
         groups, folds, source.folds_from = _groups_and_folds(source, progress)
-    if not source.prepared and (torn := fold_problems(groups, folds)):
+    if source.folds_from == "given" and (torn := fold_problems(groups, folds)):
         hint = "Give the images of a group one fold, or give none."
         raise DataLayoutError(f"The folds given with {source.given} leak:", torn, hint)
     for name in PUBLISHED if source.folds_from in ("computed", "given") else ():
-        listed = {(entry.image_id, entry.label) for entry in read_published_folds(name)}
-        if any((row.image_id, row.label) in listed for row in source.rows):
+        entries = read_published_folds(name)
+        listed = {entry.pixel_sha256 for entry in entries} | {entry[:2] for entry in entries}
+        if any({row.pixel_sha256, (row.image_id, row.label)} & listed for row in source.rows):
             source.warnings.append(
-                f"images are named as those of {name}, but not all are those images: they are not in its "
+                f"some images are those of {name}, or are named so, but not all: they are not in its "
                 "published folds, and results on them cannot be compared with results on those"
             )
     source.rows = [

@@ -178,12 +178,16 @@ def _read_folder(given: str, folder: Path, scratch: Path, progress: bool) -> Sou
                     hint="Prepare its images instead.",
                 )
             return _read_prepared(given, load_prepared(inner), progress)
+    zips = [path for inner in inside for path in children(inner) if path.suffix.lower() == ".zip"]
     if recognised := recognise(folder):
         layout, base = recognised
         # A zip without a folder of its own is unpacked to one whose name says nothing.
         name = Path(given).stem if base.parent == scratch else base.resolve().name
         source = Source(given, layout.source or name, layout.name, named_by_folder=layout.source is None)
-        return _read_scan(source, layout.scan(base), progress)
+        scan = layout.scan(base)
+        if zips:
+            scan.warnings.append(f"not read: zips inside ({named([path.name for path in zips])})")
+        return _read_scan(source, scan, progress)
     if any(path.suffix == ".parquet" for inner in inside for path in inner.iterdir()):
         try:
             pushed = datasets.load_dataset(str(folder), cache_dir=str(scratch / "parquet"))
@@ -192,7 +196,6 @@ def _read_folder(given: str, folder: Path, scratch: Path, progress: bool) -> Sou
                 f"The Parquet files of {folder} cannot be read: {first_line(error)}.", hint=_COLUMNS_HINT
             ) from error
         return _read_prepared(given, pushed, progress)
-    zips = [path for inner in inside for path in children(inner) if path.suffix.lower() == ".zip"]
     if len(zips) == 1 and scratch not in folder.parents:
         return _read_folder(given, _unpack(zips[0], scratch), scratch, progress)
     problems = [f"{path.name}: a zip; unpack it by hand, and name the folder" for path in zips]
