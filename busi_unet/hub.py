@@ -147,7 +147,8 @@ class _Repository:
             said, hint = "The Hub does not accept the token", token
         else:
             reason = (error.server_message or "without a reason").splitlines()[0].rstrip(".")
-            said, hint = f"The Hub refused a request for the {self.name}: {reason}", token
+            said = f"The Hub refused a request for the {self.name}: {reason}"
+            hint = token if status == 403 else "Try again."
         return HubAccessError(f"{said} ({status}).", hint)
 
 

@@ -27,6 +27,7 @@ from busi_unet.hub import PushResult, checked_id
 from busi_unet.imaging.overlay import draw_overlay, side_by_side
 from busi_unet.inference.predictor import Predictor
 from busi_unet.io.html import render
+from busi_unet.models.encoders import ENCODERS
 from busi_unet.models.folder import find_twin, weights_hash
 from busi_unet.publish import NOT_A_DEVICE, push_built, repository_folder
 from busi_unet.training.run_folder import CURVES_NAME, HISTORY_NAME, MANIFEST_NAME
@@ -216,5 +217,9 @@ def _front_matter(model_name: str, sources: list[str], results: Sequence[Mapping
 
 
 def _options_of(training: Mapping[str, Any]) -> str:
-    options = training.get("options", {})
+    options = dict(training.get("options", {}))
+    encoder = ENCODERS.get(options.get("encoder"))
+    if encoder and not encoder.load_imagenet and options.get("init") == "imagenet":
+        # There are no such weights: it starts at random.
+        options["init"] = "random"
     return ", ".join(f"{name} {options[name]}" for name in _SHOWN_OPTIONS if options.get(name) is not None)
