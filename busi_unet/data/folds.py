@@ -28,15 +28,12 @@ def pixel_hash(pixels: np.ndarray) -> str:
     return hashlib.sha256(f"{height}x{width}:".encode() + pixels.tobytes()).hexdigest()
 
 
-def assign_folds(
-    labels: Sequence[str], groups: Sequence[Hashable], *, n_folds: int = N_FOLDS, seed: int = 0
-) -> list[int]:
-    """Deal groups into folds, 0 to n_folds - 1, so that classes and group sizes are spread evenly.
+def assign_folds(labels: Sequence[str], groups: Sequence[Hashable]) -> list[int]:
+    """Deal groups into folds, 0 to `N_FOLDS` - 1, so that classes and group sizes are spread evenly.
 
     Largest groups first, each to the fold that holds the least of its classes so far; ties go to the fold
     with the fewest groups of the same make-up. A group is never divided. The result depends on the names
     of the groups and on what they hold, not on the order of the input, and is the same on every platform.
-    Another seed deals groups of equal make-up in another order.
 
     Raises:
         ValueError: there are fewer groups than folds.
@@ -44,16 +41,16 @@ def assign_folds(
     holdings: dict[Hashable, Counter[str]] = defaultdict(Counter)
     for label, group in zip(labels, groups, strict=True):
         holdings[group][label] += 1
-    if len(holdings) < n_folds:
-        raise ValueError(f"{len(holdings)} groups cannot fill {n_folds} folds.")
+    if len(holdings) < N_FOLDS:
+        raise ValueError(f"{len(holdings)} groups cannot fill {N_FOLDS} folds.")
     make_up = {group: tuple(sorted(held.items())) for group, held in holdings.items()}
 
     def order(group: Hashable) -> tuple:
-        draw = hashlib.sha256(f"{seed}:{group}".encode()).hexdigest()
+        draw = hashlib.sha256(f"0:{group}".encode()).hexdigest()
         return -holdings[group].total(), make_up[group], draw
 
-    filled = [Counter[str]() for _ in range(n_folds)]
-    dealt = [Counter[tuple]() for _ in range(n_folds)]
+    filled = [Counter[str]() for _ in range(N_FOLDS)]
+    dealt = [Counter[tuple]() for _ in range(N_FOLDS)]
     fold_of: dict[Hashable, int] = {}
     for group in sorted(holdings, key=order):
         held = holdings[group]
@@ -62,7 +59,7 @@ def assign_folds(
             load = sum(count * filled[fold][label] for label, count in held.items())
             return load, dealt[fold][make_up[group]], filled[fold].total(), fold
 
-        fold = min(range(n_folds), key=cost)
+        fold = min(range(N_FOLDS), key=cost)
         fold_of[group] = fold
         filled[fold] += held
         dealt[fold][make_up[group]] += 1

@@ -133,9 +133,9 @@ DISTURBANCES: dict[str, Disturbance] = {
 }
 
 
-def generator_for(seed: int, name: str, image_id: str) -> np.random.Generator:
+def generator_for(name: str, image_id: str) -> np.random.Generator:
     """Return the generator of one disturbance of one image, whatever else is disturbed before it."""
-    digest = sha256(f"{seed}\t{name}\t{image_id}".encode()).digest()
+    digest = sha256(f"0\t{name}\t{image_id}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8]))
 
 
@@ -194,23 +194,21 @@ def measure_robustness(
     split: Dataset,
     *,
     disturbances: Mapping[str, Disturbance] = DISTURBANCES,
-    seed: int = 0,
     output: str | Path | None = None,
     progress: bool = True,
     provenance: Mapping[str, Any] | None = None,
 ) -> Robustness:
     """Predict every image as it is, once, and again under each disturbance that applies to it.
 
-    Images of the prepared data set without an outlined reference are left out. The seed is that of the
-    disturbances and of the bootstrap; `provenance` are entries to add, such as model and command. Nothing is
-    written without `output`, the folder for the report: see the head of this module.
+    Images of the prepared data set without an outlined reference are left out; `provenance` are entries to
+    add, such as model and command. Nothing is written without `output`, the folder for the report: see the
+    head of this module.
     """
     if output is not None:
         Path(output).mkdir(parents=True, exist_ok=True)
     # Before the long part: of the code that runs, not of what it has become meanwhile.
     made_with = {
-        "bootstrap": Bootstrap.settings(seed),
-        "seed": seed,
+        "bootstrap": Bootstrap.settings(),
         "commit": commit(),
         "versions": versions("datasets", "numpy", "opencv-python-headless", "pillow", "scipy", "torch"),
     }
@@ -223,13 +221,13 @@ def measure_robustness(
         before = score(predictor.predict(pixels), target, item)
         undisturbed.append(before)
         for name, disturb in disturbances.items():
-            changed = disturb(pixels, target, generator_for(seed, name, item["image_id"]))
+            changed = disturb(pixels, target, generator_for(name, item["image_id"]))
             if changed is not None:
                 after = score(predictor.predict(changed[0]), changed[1], item)
                 pairs[name].append((before, after))
     found = Robustness(
         meanings={name: disturb.__doc__ for name, disturb in disturbances.items()},
-        effects={name: _effect_of(own, seed=seed) for name, own in pairs.items()},
+        effects={name: _effect_of(own) for name, own in pairs.items()},
         rows={"none": undisturbed, **{name: [after for _, after in own] for name, own in pairs.items()}},
         provenance={**made_with, **(provenance or {})},
     )
@@ -243,13 +241,13 @@ def measure_robustness(
     return found
 
 
-def _effect_of(pairs: Sequence[tuple[ImageResult, ImageResult]], *, seed: int) -> Effect:
+def _effect_of(pairs: Sequence[tuple[ImageResult, ImageResult]]) -> Effect:
     """Return what a disturbance does, from pairs of rows before and after it.
 
     Both are resampled together, so that the interval tells whether they differ, not how hard the images are.
     """
     before, after = (Table([pair[side] for pair in pairs]) for side in (0, 1))
-    bootstrap = Bootstrap(before.groups, seed=seed)
+    bootstrap = Bootstrap(before.groups)
     metrics = {}
     for metric in shown_in("robustness"):
         first, second = metric.measure(before), metric.measure(after)

@@ -129,27 +129,27 @@ class Bootstrap:
     """Resamples of whole groups with replacement, drawn once for all statistics of some images.
 
     Images of one patient or view are not independent, so the group is drawn, and all its images with it (the
-    cluster bootstrap; Field and Welsh, JRSS B 69, 2007). Equal groups and seeds give equal resamples, so that
+    cluster bootstrap; Field and Welsh, JRSS B 69, 2007). Equal groups give equal resamples, so that
     two statistics of the same images are compared on the same draws. `weights` are (resamples, N), how often
     each image is drawn; None for a single group.
     """
 
-    def __init__(self, groups: Sequence[Hashable], *, resamples: int = RESAMPLES, seed: int = 0) -> None:
+    def __init__(self, groups: Sequence[Hashable], *, resamples: int = RESAMPLES) -> None:
         self.once = np.ones(len(groups))
         places: dict[Hashable, int] = {}
         group_of = np.array([places.setdefault(group, len(places)) for group in groups], dtype=int)
         self.weights = None
         if len(places) > 1:
-            draws = np.random.default_rng(seed).multinomial(
+            draws = np.random.default_rng(0).multinomial(
                 len(places), np.full(len(places), 1 / len(places)), resamples
             )
             # As floats, matrix products are fast; counts stay exact.
             self.weights = draws[:, group_of].astype(float)
 
     @staticmethod
-    def settings(seed: int = 0) -> dict[str, Any]:
-        """Return what a provenance notes of intervals from a seed."""
-        return {"level": LEVEL, "resamples": RESAMPLES, "seed": seed, "unit": "group"}
+    def settings() -> dict[str, Any]:
+        """Return what a provenance notes of intervals."""
+        return {"level": LEVEL, "resamples": RESAMPLES, "seed": 0, "unit": "group"}
 
     def estimate(self, statistic: Statistic, n: int, count: int | None = None) -> Estimate:
         """Return a statistic over `n` images, of which `count` for a share, with its percentile interval.
