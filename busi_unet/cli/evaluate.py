@@ -17,6 +17,7 @@ from busi_unet.cli import (
     warn,
 )
 from busi_unet.config import EVALUATION_NAME
+from busi_unet.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +65,6 @@ def load(args: argparse.Namespace, model: str) -> tuple[Any, Any, dict[str, Any]
 
 
 def run(args: argparse.Namespace) -> None:
-    from busi_unet.errors import UsageError
     from busi_unet.evaluation.evaluate import evaluate, report_together
     from busi_unet.evaluation.report import default_folder, to_markdown
     from busi_unet.evaluation.rows import read_subgroups
@@ -92,7 +92,6 @@ def run(args: argparse.Namespace) -> None:
 
 def _keep(model: str, evaluation: Any) -> None:
     """Add the metrics to a folder that was named; built-in weights and the Hub's cache stay as they are."""
-    from busi_unet.errors import UsageError
     from busi_unet.evaluation.report import add_evaluation
 
     if Path(model).is_dir():

@@ -39,7 +39,7 @@ def make_summary(model_sha256: str, **provenance: Any) -> dict[str, Any]:
         "refused": 0,
         "provenance": {
             "bootstrap": {"level": 0.95, "resamples": 2000, "seed": 7, "unit": "group"},
-            "command": "busi-unet evaluate runs/busi/model --data data/busi --split test --seed 7",
+            "command": "busi-unet evaluate runs/busi/model --data data/busi --split test",
             "data_sha256": "ab12cd34" * 8,
             "model": "runs/busi/model",
             "split": "test",

@@ -236,7 +236,7 @@ function calibrated([normal, benign, malignant], peak, weights) {
     return [1 - lesion, lesion * (1 - second), lesion * second];
 }
 
-// --- busi_unet.inference.postprocess ----------------------------------------------------------------
+// --- busi_unet.inference.preprocess -----------------------------------------------------------------
 
 const BESIDE = [[0, -1], [0, 1], [-1, 0], [1, 0]];
 const AROUND = [...BESIDE, [-1, -1], [-1, 1], [1, -1], [1, 1]];
