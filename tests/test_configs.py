@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
+from torch.distributed.run import get_args_parser
 
 from busi_unet.training.run_folder import CHECKPOINT_NAME
 
@@ -105,4 +106,11 @@ def test_a_job_at_its_time_limit_checkpoints_and_queues_again_and_the_next_resum
     assert "--rdzv-endpoint node1:20001" in first
     assert first.endswith("scripts/train.py --output runs/x --data my data")
     assert second == f"{first} --resume"
+    assert get_args_parser().parse_args(first.split()).training_script == "scripts/train.py"
     assert (cluster / "scontrol").read_text() == "requeue 70001\n"
+
+
+def test_a_job_that_fails_by_itself_is_not_queued_again(cluster):
+    (cluster / "training.py").write_text("raise SystemExit(7)", encoding="utf-8")
+    assert submit().wait(timeout=60) == 7
+    assert not (cluster / "scontrol").exists()

@@ -159,6 +159,13 @@ def test_an_argument_out_of_range_is_one_sentence(handlers, upload, wrong, sente
     assert caught.value.print_exception is False
 
 
+def test_numbers_may_be_text(handlers, upload):
+    numbers = {"pixel_size_mm": 0.1, "threshold": 0.4, "clip_frame": 1}
+    texts = {name: str(value) for name, value in numbers.items()}
+    reports = [handlers.predict(upload(IMAGE), **each).report for each in (texts, numbers)]
+    assert reports[0] == reports[1]
+
+
 def test_a_refused_image_is_analysed_only_when_the_visitor_insists(handlers, upload):
     refused = handlers.analyse(upload(BLANK), None, *LOOK)
     answer = _whole(handlers, refused)
@@ -178,7 +185,7 @@ def test_a_refused_image_is_analysed_only_when_the_visitor_insists(handlers, upl
     assert shown["anyway"].visible is False
     assert sum(shown["report"]["probabilities"].values()) == pytest.approx(1)
     assert shown["report"]["refused"] is True and text.ANALYSED_ANYWAY in shown["verdict"]
-    assert handlers.predict(upload(BLANK), analyse_anyway=True).report == shown["report"]
+    assert handlers.predict(upload(BLANK), analyse_anyway="True").report == shown["report"]
 
     hidden, told = (
         pypdf.PdfReader(handlers.downloads(each, ["png"], None, *LOOK)["files"][2]).pages[0].extract_text()
@@ -241,6 +248,14 @@ def test_a_typed_pixel_size_measures_in_millimetres(handlers, analysis):
         rejected = handlers.measure_in_mm(typed, 50)
     assert rejected["kept"].pixel_size_mm is rejected["pixel_size"] is None
     assert handlers.measure_in_mm(typed, 0)["kept"].pixel_size_mm is None
+
+
+def test_a_pixel_size_typed_before_counts_unless_the_file_has_its_own(handlers, upload):
+    known = dicom(np.asarray(IMAGE), SequenceOfUltrasoundRegions=[region((0, 0, 119, 71))])
+    assert handlers.analyse(upload(IMAGE), 0.2, *LOOK).pixel_size_mm == 0.2
+    own = handlers.analyse(upload(known), 0.2, *LOOK)
+    assert own.pixel_size_mm is None and own.image.spacing_mm == (0.1, 0.1)
+    assert _whole(handlers, own)["report"]["pixel_size_from"] == "file"
 
 
 def test_a_part_is_a_new_image_of_the_same_scale(handlers, upload):

@@ -84,7 +84,8 @@ def test_the_longest_line_can_be_another_one_in_millimetres():
     mask = ellipse((100, 200), (100, 50), (60, 40))
     (flat,) = measure_lesions(mask)
     (deep,) = measure_lesions(mask, spacing_mm=(0.3, 0.1))
-    assert not flat.taller_than_wide and deep.taller_than_wide
+    (squeezed,) = measure_lesions(mask, aspect=3)
+    assert not flat.taller_than_wide and deep.taller_than_wide and squeezed.taller_than_wide
     assert deep.longest_diameter_mm == pytest.approx(24, abs=0.5)
     (x0, y0), (x1, y1) = deep.calipers[0]
     assert abs(y1 - y0) > 4 * abs(x1 - x0)

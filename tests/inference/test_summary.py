@@ -68,6 +68,11 @@ class TestTable:
 
 
 class TestSummary:
+    def test_a_probability_is_rounded_once(self, tmp_path):
+        close = {**record(), "probabilities": {"normal": 0.12346, "benign": 0.87654, "malignant": 0.0}}
+        write_summary([close], tmp_path, model="m", date="today")
+        assert ",0.1235,0.8765,0.0," in (tmp_path / "predictions.csv").read_text(encoding="utf-8")
+
     def test_a_name_cannot_become_a_formula(self, tmp_path):
         write_summary([record("=1+1.png"), record("-x.png")], tmp_path, model="m", date="today")
         with (tmp_path / "predictions.csv").open(encoding="utf-8-sig", newline="") as file:

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,14 @@ def test_a_climbing_path_is_not_unpacked_and_stops_no_other(name, tmp_path):
     archive = pack(tmp_path / "a.zip", {"fine.png": b"", name: b"x"})
     assert set(unpack(archive, tmp_path / "out", **LIMITS)) == {name.replace("\\", "/")}
     assert [path.name for path in tmp_path.rglob("*.png")] == ["fine.png"]
+
+
+def test_an_entry_that_is_there_twice_is_taken_once_and_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        for content in ("first", "second"):
+            archive.writestr("a.png", content)
+    assert list(unpack(tmp_path / "a.zip", tmp_path / "out", **LIMITS)) == ["a.png"]
+    assert (tmp_path / "out" / "a.png").read_text() == "first"
 
 
 @pytest.mark.parametrize("files", [{"a": bytes(10_001)}, {str(index): b"" for index in range(6)}])

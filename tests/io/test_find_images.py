@@ -30,9 +30,11 @@ def test_folders_are_searched_and_names_kept_apart(scratch, tmp_path):
     root = tmp_path / "in"
     for name in ("x/a.png", "y/a.png", "y/a.bmp", "y/a-2.png", "y/a_mask.png", "y/a_overlay.png", ".b/c.png"):
         write(root / name)
+    for name in ("z/b.jfif", "z/c.JPE", "z/d.gif"):
+        write(root / name)
     write(root / "notes.txt", b"left alone")
     found = find_images([root], scratch)
-    assert [file.name for file in found] == ["x__a", "y__a-2", "y__a", "y__a-3"]
+    assert [file.name for file in found] == [*("x__a", "y__a-2", "y__a", "y__a-3", "z__b", "z__c", "z__d")]
     assert found[0].shown == str(root / "x" / "a.png")
 
 
@@ -69,11 +71,11 @@ def test_a_zip_that_cannot_be_used_is_one_entry(files, problem, scratch, tmp_pat
 
 
 def test_names_of_results_are_short_and_apart(scratch, tmp_path):
-    names = ("1.2.7.1", "1.2.7.10", "e\u0301.png", "\u00e9.png", ".hid.png", "a\\b.png", "a:b.png")
+    names = ("1.2.7.1", "1.2.7.10", "e\u0301.png", "\u00e9.png", ".h.png", "H.png", "a\\b.png", "a:b.png")
     paths = [write(tmp_path / "in" / name) for name in names]
     found = find_images([*paths, tmp_path / ("x" * 300)], scratch)
     assert [file.name for file in found[:-1]] == [
-        *("1.2.7.1", "1.2.7.10", "\u00e9", "\u00e9-2", "hid", "a_b", "a_b-2")
+        *("1.2.7.1", "1.2.7.10", "\u00e9", "\u00e9-2", "h", "H-2", "a_b", "a_b-2")
     ]
     assert len(found[-1].name) <= 200
 

@@ -11,6 +11,7 @@ from busi_unet.config import (
     ModelConfig,
     Thresholds,
 )
+from busi_unet.data.readers import citation_of
 from busi_unet.publish.model import model_card
 
 DATA = {
@@ -54,6 +55,18 @@ def test_without_an_evaluation_there_is_no_result_anywhere():
     assert parsed.data.eval_results is None
     assert "model-index" not in parsed.content
     assert "model_name" not in parsed.content
+
+
+def test_sources_are_named_with_licence_and_citation_and_doubts_are_told():
+    text = card().text
+    for source in ("busi", "busbra", "breast"):
+        known = citation_of(source)
+        assert known.citation and (known.citation in text) == (source in DATA["sources"]["train"])
+    assert "all results leak" not in text
+    leaking = {**DATA, "folds_from": "image by image", "sources": {"train": ["clinic"]}}
+    warned = make_summary("a" * 64, warnings=["It saw these images."])
+    text = card(replace(CONFIG, training={"data": leaking}), evaluations=[warned]).text
+    assert "clinic. Licence" in text and "all results leak" in text and "**It saw these images.**" in text
 
 
 def test_weights_without_calibration_never_look_calibrated(result):

@@ -12,6 +12,7 @@ from busi_unet.training.setup import (
     build_accelerator,
     build_ema,
     build_model,
+    build_optimizer,
     build_schedule,
     check_data,
     load_images,
@@ -83,6 +84,16 @@ def test_weights_that_may_know_the_test_images_are_refused(trained, prepared):
     with pytest.raises(UsageError, match="was trained on the validation images too"):
         build_model(options, data)
     build_model(options.replace(no_validation=True), data)
+
+
+def test_biases_and_norms_do_not_decay():
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
+    decay = {
+        id(each): group["weight_decay"]
+        for group in build_optimizer(model, TrainOptions(weight_decay=0.5)).param_groups
+        for each in group["params"]
+    }
+    assert [decay[id(each)] for each in model.parameters()] == [0.5, 0, 0, 0]
 
 
 def test_the_schedule_warms_up_and_ends_at_zero():

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from busi_unet.config import CLASS_NAMES
+from busi_unet.data.reading import read_source
 from busi_unet.errors import DataLayoutError
 
 
@@ -74,6 +75,13 @@ def test_copies_of_masks_are_never_images(broken, scan):
         shutil.copy(normal / "normal (1)_mask.png", normal / copy)
     found = scan(broken)
     assert len(found.cases) == 24 and len(found.warnings) == 3
+
+
+def test_a_mask_under_any_other_name_is_no_normal_image(broken):
+    normal = broken / "normal"
+    shutil.copy(broken / "benign" / "benign (1)_mask.png", normal / "masks of normal (1).png")
+    source = read_source(str(broken), broken, progress=False)
+    assert [problem.split(":")[0] for problem in source.problems] == ["normal/masks of normal (1).png"]
 
 
 def test_accents_are_matched_however_they_are_written(broken, scan):
