@@ -100,7 +100,10 @@ def read_again(kind: str, path: Path) -> Any:
         return _by_pandas(path)
     if kind.startswith("DICOM"):
         return _by_dcmtk(path)
-    pixels = None if _is_inverted_16_bit_tiff(path) else _by_opencv(path.read_bytes())
+    content = path.read_bytes()
+    # OpenCV does not look for the pixels of a BMP whose header names no place for them.
+    unread = _is_inverted_16_bit_tiff(path) or (content[:2] == b"BM" and not any(content[10:14]))
+    pixels = None if unread else _by_opencv(content)
     if pixels is None:
         return None
     return read_mask(pixels).pixels if kind == "mask" else decode_image(pixels)

@@ -116,13 +116,17 @@ def _stored(file: Any, header: Dataset, index: int, length: int, remarks: list[s
     if mislabelled and np.median(abs(stored[..., 1:] - 128.0)) < 2 < np.median(np.ptp(stored, axis=2)):
         # Grey, which is most of an ultrasound image, is 128 in both colour channels of YBR.
         stored = pydicom.pixels.convert_color_space(stored, "YBR_FULL", "RGB")
-    if in_bytes and stored.max() >= 2**header.BitsStored:
+    if in_bytes and not stored.max() < 2**header.BitsStored <= 2**8:
         header.BitsStored = 8
         remarks.append(_UNFIT_BITS)
     if not shift:
         return stored
     if stored.max() < 2**bits:
         remarks.append("The file's HighBit contradicts its pixels and was not used.")
+        return stored
+    if (stored & (2**shift - 1)).any():
+        header.BitsStored = bits + shift
+        remarks.append(_UNFIT_BITS)
         return stored
     return stored >> shift
 

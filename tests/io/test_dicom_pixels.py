@@ -164,6 +164,14 @@ def test_bits_below_high_bit_are_read_unless_the_pixels_say_otherwise(shift):
     assert len(found.remarks) == (shift == 0)
 
 
+@pytest.mark.parametrize("bits", [{"BitsStored": 1, "HighBit": 11}, {"BitsStored": 17, "HighBit": 0}])
+def test_bits_that_do_not_fit_the_pixels_are_told_and_not_used(bits):
+    pixels = np.round(GREY / 255.0 * 4095).astype(np.uint16) if bits["HighBit"] else GREY
+    found = read_image(encoded(dataset(pixels, **bits)))
+    np.testing.assert_array_equal(found.pixels, GREY)
+    assert len(found.remarks) == 1
+
+
 @pytest.mark.parametrize("implicit", [True, False])
 @pytest.mark.parametrize("start", ["data set", "meta information"])
 def test_without_preamble_and_meta_information(implicit, start, tmp_path):

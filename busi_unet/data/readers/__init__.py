@@ -218,7 +218,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         raise DataLayoutError(
             f"The table {path} cannot be read ({first_line(error)}).", hint="Save it as CSV in UTF-8."
         ) from error
-    header = [name.strip().lower() for name in rows[0]] if rows else []
+    header = [composed(name.strip().lower()) for name in rows[0]] if rows else []
     problems = [f"the column {name} twice" for name in sorted(set(header)) if name and header.count(name) > 1]
     problems += [f"no column {name}" for name in columns if name.lower() not in header]
     if problems:

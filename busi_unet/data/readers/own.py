@@ -5,6 +5,7 @@ Without a table, a mask belongs to the image of its name, with or without `_mask
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,8 +153,9 @@ def _scan_table(own: OwnData, images: dict[str, Path], masks: dict[str, Path], f
 def _file(name: str, known: dict[str, Path], base: Path) -> Path | None:
     """Return the file of a name in a table, which may lack the ending."""
     path = base / name
-    if name and path.is_file():
-        return path
+    with suppress(OSError):  # the name is too long
+        if name and path.is_file():
+            return path
     # Its accents may be written otherwise on the disk.
     return known.get(name) or (known.get(key_of(path, base)) if path.suffix.lower() in EXTENSIONS else None)
 

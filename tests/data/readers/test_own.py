@@ -78,7 +78,7 @@ def test_every_problem_of_a_table_is_listed_and_nothing_written(clinic, prepared
         clinic,
         "image,label,patient,mask,fold",
         "scan 0,cystic,a,scan 0,0",
-        "nowhere,benign,b,scan 1,1",
+        f"{'nowhere' * 40},benign,b,scan 1,1",
         "scan 2,benign,c,missing,2",
         "scan 3,benign,d,scan 3,3",
         "scan 4,benign,d,scan 3,4",
