@@ -9,6 +9,6 @@ import pytest
 def test_no_reader_crashes_hangs_or_differs_silently_from_a_second_one(tmp_path):
     from research import fuzz
 
-    campaign = fuzz.run(40, 0, tmp_path, seconds=45)
+    campaign = fuzz.run(250, 0, tmp_path, seconds=60)
     assert campaign.findings == []
     assert all(count["read"] for count in campaign.counts.values())
