@@ -23,8 +23,8 @@ def usual_depth(high: float) -> int:
 
 
 def by_depth(values: np.ndarray) -> np.ndarray:
-    """Return integers from 0 to 2^16 - 1 as uint8; white is that of the fewest usual bits that hold them."""
-    return np.round(values * (255.0 / (2 ** usual_depth(values.max()) - 1))).astype(np.uint8)
+    """Return integers below 2^16 as uint8; white is that of the fewest usual bits that hold them."""
+    return _scaled(values, 0, 2 ** usual_depth(values.max()) - 1)
 
 
 def fewer_bits(depth: int, bits: int) -> tuple[str, ...]:
