@@ -42,7 +42,11 @@ def strip(label: str, kind: str, elem_id: str) -> gr.HTML:
 
 
 def thumbnail(key: int, name: str, pixels: np.ndarray) -> dict[str, str]:
-    """Return a grey image (uint8, height × width) for a strip, JPEG in an address of its own."""
+    """Return a grey image (uint8, height × width) for a strip, JPEG in an address of its own.
+
+    The name must hold neither `$` nor a backslash, as those of `image_handlers.result_name` do not: Gradio
+    evaluates the template, once it is filled, as a template string of JavaScript.
+    """
     small = Image.fromarray(pixels)
     small.thumbnail(_SIZE)
     stream = io.BytesIO()
