@@ -18,13 +18,14 @@ from PIL import Image, ImageDraw
 from busi_unet.app import correction_handlers, text
 from busi_unet.app.analysis import Analysis, Look
 from busi_unet.app.image_answer import whole
-from busi_unet.app.image_handlers import ImageHandlers
+from busi_unet.app.image_handlers import ImageHandlers, result_name
 from busi_unet.app.image_parts import BRUSH_COLOR, BRUSH_OPACITY
 from busi_unet.app.model import LazyModel
 from busi_unet.app.newest import Newest
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import BusiUNetError, UsageError
+from busi_unet.imaging import burnt_in
 from busi_unet.inference.correct import Click, ClickBox
 from busi_unet.io.decode import decode_image
 
@@ -272,6 +273,17 @@ def test_a_part_is_a_new_image_of_the_same_scale(handlers, upload):
         handlers.analyse_part(analysis, "", None, *LOOK)
 
 
+def test_the_page_shows_a_large_image_reduced_and_crops_it_where_it_was_drawn(
+    handlers, analysis, monkeypatch
+):
+    monkeypatch.setattr(burnt_in, "_LOOKED_OVER", 40)
+    answer = _whole(handlers, analysis)
+    assert [Image.open(answer[name]).size for name in ("original", "overlay")] == [(60, 36)] * 2
+    assert answer["report"]["width"] == 120
+    part = handlers.analyse_part(analysis, "10,5,50,30", None, *LOOK)
+    assert (part.image.pixels == np.asarray(IMAGE)[10:60, 20:100]).all()
+
+
 def test_text_that_may_identify_the_patient_is_told_and_blackened(handlers, upload):
     named = Image.new("L", (200, 140))
     named.paste(IMAGE, (40, 60))
@@ -407,3 +419,19 @@ def test_dicom_is_made_of_dicom_and_refused_of_others(handlers, analysis, upload
     Path(path).unlink()
     with pytest.raises(UsageError, match="not kept"):
         handlers.downloads(analysed, ["dicom"], None, *LOOK)
+
+
+@pytest.mark.parametrize(
+    ("upload", "name"),
+    [
+        ("/tmp/cache/case 7 (left).PNG", "case_7_left"),
+        ("1.2.840.7", "1.2.840.7"),
+        ("größe.tif", "größe"),
+        # What Gradio would run in a template.
+        ("`${alert(1)}\\.png", "alert_1"),
+        ("...png", "image"),
+        ("a" * 300 + ".png", "a" * 80),
+    ],
+)
+def test_results_are_named_like_the_upload(upload, name):
+    assert result_name(upload) == name

@@ -42,6 +42,10 @@ def _mask(*boxes: tuple[int, int, int, int]) -> np.ndarray:
 LESION = _mask((10, 50, 10, 30))
 
 
+def test_probabilities_that_are_not_calibrated_are_not_passed_off_as_such():
+    assert "not calibrated" in describe(_prediction(_mask(), "normal", calibrated=False), CONFIG)
+
+
 @pytest.mark.parametrize(("mask", "label"), [(LESION, "normal"), (_mask(), "malignant")])
 def test_disagreement_of_mask_and_class_is_said(mask, label):
     assert "disagree" in describe(_prediction(mask, label), CONFIG)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from busi_unet.imaging import burnt_in
 from busi_unet.imaging.burnt_in import blacken, has_annotations, text_boxes, text_remark
 
 
@@ -62,6 +63,14 @@ class TestText:
         boxes = text_boxes(named)
         assert text_remark(boxes, named.shape).startswith("Text at the top")
         assert (blacken(named, boxes) == blacken(pixels, boxes)).all()
+
+    def test_in_a_large_image_too(self, monkeypatch):
+        monkeypatch.setattr(burnt_in, "_LOOKED_OVER", 200)
+        pixels = np.vstack([np.zeros((100, 799), np.uint8), np.repeat(speckle((300, 799), high=150), 2, 0)])
+        font = ImageFont.load_default(40)
+        named = drawn(pixels, lambda d: d.text((20, 10), "Doe, Jane", fill=255, font=font))
+        boxes = text_boxes(named)
+        assert boxes and (blacken(named, boxes) == blacken(pixels, boxes)).all()
 
     def test_each_line_has_its_box(self):
         pixels = drawn(flat(0), lambda d: [d.text((20, y), "ID 0042", fill=255) for y in (20, 250)])

@@ -1,5 +1,9 @@
 """Opened again with highdicom, and checked by dciodvfy of dicom3tools where it is installed."""
 
+import shutil
+import subprocess
+from dataclasses import replace
+
 import highdicom as hd
 import numpy as np
 import pydicom
@@ -116,3 +120,13 @@ def test_an_error_never_quotes_the_header(source):
     with pytest.raises(UsageError, match="cannot be copied") as caught:
         files_of(source(LESIONS[0], PatientSex="Jane Doe's"), ["dicom"])
     assert "Jane" not in str(caught.value) and caught.value.__cause__ is None
+
+
+@pytest.mark.skipif(not shutil.which("dciodvfy"), reason="dciodvfy (Debian's dicom3tools) is not installed")
+@pytest.mark.parametrize(("boxes", "frames"), [((), 1), (LESIONS, 3)])
+def test_dciodvfy_reports_no_error(source, tmp_path, boxes, frames):
+    each = source(*boxes, frames=frames, index=frames - 1, spacing_mm=(0.1, 0.1), PatientSex="F")
+    for name, content in files_of(replace(each, corrected=True), ["dicom"]).items():
+        (tmp_path / name).write_bytes(content)
+        said = subprocess.run(["dciodvfy", tmp_path / name], capture_output=True, text=True).stderr
+        assert "Error" not in said, said

@@ -87,6 +87,12 @@ def test_a_correction_is_not_called_the_models():
     assert "the model outlined" not in text
 
 
+def test_many_lesions_and_long_texts_still_fit_one_page():
+    model = "someone/" + "a-very-long-name" * 20
+    _, text = parsed(**inputs(lesions=60) | {"model": model}, warnings=["A long warning. " * 30] * 12)
+    assert "52 more lesions are not listed" in text and "Not a medical device" in text
+
+
 def test_markup_is_text_and_letters_beyond_ascii_are_kept():
     hostile = '<img src="file:///etc/passwd"/> & <b>name</b>'
     reader, text = parsed(**inputs() | {"model": hostile})

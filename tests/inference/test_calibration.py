@@ -99,6 +99,12 @@ def test_copies_of_an_image_share_one_vote():
     assert threshold == fit_set_threshold(probabilities, labels, _names(60), 0.9)
 
 
+def test_too_few_images_exclude_no_class_and_state_no_band():
+    assert fit_set_threshold(*_cases(5, 0), _names(5), 0.9) == 0
+    assert fit_boundary_band([np.zeros(4)] * 19, _names(19), 0.9) == (0.0, 0.0)
+    assert fit_boundary_band([np.zeros(4)] * 18, _names(18), 0.9) is None
+
+
 def test_a_set_is_never_empty():
     assert prediction_set(np.array([0.3, 0.4, 0.3]), 0.9) == (1,)
     assert fit_set_threshold(np.eye(3)[[0] * 50], np.zeros(50, dtype=int), _names(50), 0.9) == 1
