@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import io
-
 import gradio as gr
 import numpy as np
 from PIL import Image
+
+from busi_unet.io.html import jpeg_uri
 
 _SIZE = (160, 120)
 _TEMPLATE = """<p>{{label}}</p>
@@ -49,7 +48,4 @@ def thumbnail(key: int, name: str, pixels: np.ndarray) -> dict[str, str]:
     """
     small = Image.fromarray(pixels)
     small.thumbnail(_SIZE)
-    stream = io.BytesIO()
-    small.save(stream, "JPEG")
-    source = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
-    return {"key": str(key), "name": name, "source": source}
+    return {"key": str(key), "name": name, "source": jpeg_uri(small)}
