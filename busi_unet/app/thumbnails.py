@@ -10,7 +10,7 @@ from busi_unet.io.html import jpeg_uri
 
 _SIZE = (160, 120)
 _TEMPLATE = """<p>{{label}}</p>
-{{#each value}}<button type="button" data-key="{{this.key}}" aria-label="{{../kind}}, {{this.name}}">
+{{#each value}}<button type="button" data-key="{{this.key}}" title="{{this.name}}" aria-label="{{../kind}}, {{this.name}}">
 <img alt="" src="{{this.source}}"><span>{{this.name}}</span>
 </button>{{/each}}"""
 # Not gr.Gallery, which loses a click that comes as its images change.
