@@ -10,8 +10,8 @@ from busi_unet.io.html import jpeg_uri
 
 _SIZE = (160, 120)
 _TEMPLATE = """<p>{{label}}</p>
-{{#each value}}<button type="button" data-key="{{this.key}}" title="{{this.name}}" aria-label="{{../kind}}, {{this.name}}">
-<img alt="" src="{{this.source}}"><span>{{this.name}}</span>
+{{#each value}}<button type="button" data-key="{{this.key}}" title="{{this.name}}"
+aria-label="{{../kind}}, {{this.name}}"><img alt="" src="{{this.source}}"><span>{{this.name}}</span>
 </button>{{/each}}"""
 # Not gr.Gallery, which loses a click that comes as its images change.
 _CLICKED_JS = """element.addEventListener("click", (event) => {
