@@ -113,6 +113,5 @@ def _about_copies(result: Mapping[str, Any]) -> list[str]:
         "patient, or copies of one view).",
         f"A random image-level split would leave {result['random_split_leak']:.1%} of the test images with "
         "another of their group in training; this split leaves none.",
-        f"Cross-class conflicts: {len(result['cross_class_groups'])} groups hold images of different "
-        "classes; the report shows them.",
+        f"Groups with images of different classes, shown in the report: {len(result['cross_class_groups'])}.",
     ]

@@ -185,8 +185,9 @@ def _read_folder(given: str, folder: Path, scratch: Path, progress: bool) -> Sou
         name = Path(given).stem if base.parent == scratch else base.resolve().name
         source = Source(given, layout.source or name, layout.name, named_by_folder=layout.source is None)
         scan = layout.scan(base)
-        if zips:
-            scan.warnings.append(f"not read: zips inside ({named([path.name for path in zips])})")
+        told = " ".join(scan.warnings)
+        if unread := [path.name for path in zips if path.name not in told]:
+            scan.warnings.append(f"not read: zips inside ({named(unread)})")
         return _read_scan(source, scan, progress)
     if any(path.suffix == ".parquet" for inner in inside for path in inner.iterdir()):
         try:
