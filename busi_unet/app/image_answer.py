@@ -95,8 +95,11 @@ def drawing(analysis: Analysis, model: ModelInUse) -> Answer:
 
 def whole(analysis: Analysis, model: ModelInUse) -> Answer:
     """Return all that a new image changes; the controls that belong to the one before start anew."""
-    image = analysis.image
-    info = text.PIXEL_SIZE_INFO if image.spacing_mm is None else text.spacing_info(*image.spacing_mm)
+    image, spacing_mm = analysis.image, analysis.image.spacing_mm
+    if image.regions:
+        # Of the region that holds the outline, by which it is measured.
+        spacing_mm = image.spacing_of(analysis.predict(model.predictor).mask)[0] or spacing_mm
+    info = text.PIXEL_SIZE_INFO if spacing_mm is None else text.spacing_info(*spacing_mm)
     own = model.predictor.config.thresholds.mask
     # Drawn over what the page shows.
     crop_box = np.array(scan_box(image.pixels)) // reduction(image.pixels.shape)
@@ -244,10 +247,7 @@ def write_downloads(analysis: Analysis, model: ModelInUse, formats: Sequence[str
     """Write overlay (PNG), report (JSON), a page for print (PDF) and formats of `FORMATS`; return the paths.
 
     They lie in a new folder, and their names begin with that of the analysis. Of an image that was refused,
-    there is none of a format.
-
-    Raises:
-        UsageError: the image cannot be written in one of the formats.
+    there is none of a format; of one in which it cannot be written, a warning says why.
     """
     # reportlab is needed by whoever prints, not by everyone who opens the page.
     from busi_unet.imaging.reports import pdf_report
@@ -294,7 +294,11 @@ def write_downloads(analysis: Analysis, model: ModelInUse, formats: Sequence[str
             model.origin_line(),
             corrected=analysis.corrected is not None,
         )
-        files |= files_of(result, formats)
+        for name in formats:
+            try:
+                files |= files_of(result, [name])
+            except UsageError as error:
+                gr.Warning(str(error), title=text.NOT_WRITTEN, duration=30)
     folder = answer_folder()
     for name, content in files.items():
         (folder / name).write_bytes(content)

@@ -30,7 +30,7 @@ from busi_unet.app.recent import Recent
 from busi_unet.errors import BusiUNetError, UsageError
 from busi_unet.imaging.agreement import decode_reference
 from busi_unet.imaging.burnt_in import Box, blacken, reduction, text_boxes
-from busi_unet.imaging.quality import image_warnings, panel_boxes
+from busi_unet.imaging.quality import image_warnings, panel_boxes, scan_box
 from busi_unet.io.decode import EXTENSIONS, DecodedImage, decoded, load_pixels, pixel_count
 from busi_unet.io.pillow_files import over_black
 
@@ -192,9 +192,16 @@ class ImageHandlers(CorrectionHandlers):
     def analyse_blackened(
         self, analysis: Analysis | None, _pixel_size_mm: float | None, *look: Any
     ) -> Analysis:
-        """Analyse the kept image as a new one, without the text that was found in it."""
+        """Analyse the kept image as a new one, without the text that was found, but with its lesions."""
         analysis = required(analysis)
-        pixels = blacken(analysis.image.pixels, analysis.text_boxes)
+        mask = analysis.predict(self._model().predictor).mask.copy()
+        left, top, right, bottom = scan_box(analysis.image.pixels)
+        mask[:top] = mask[bottom:] = mask[:, :left] = mask[:, right:] = False
+        # Calipers look like text, and a lesion that is covered is lost.
+        beside = [box for box in analysis.text_boxes if not mask[box[1] : box[3], box[0] : box[2]].any()]
+        if not beside:
+            raise UsageError(*text.TEXT_ON_LESION)
+        pixels = blacken(analysis.image.pixels, beside)
         return self._renewed(analysis, replace(analysis.image, pixels=pixels), text.BLACKENED, look)
 
     def take(

@@ -53,8 +53,10 @@ PROBABILITIES, VERDICT, FINDINGS = "Class probabilities", "Verdict", "Findings"
 MASK, CONTOURS = "Mask", "Contours"
 ANYWAY, ANALYSING = "Analyse anyway", "Analysing…"
 CROP_START, CROP, LEFT, RIGHT = "Crop", "Analyse this part", "Only the left image", "Only the right image"
+TEXT_ON_LESION = "What looks like text touches the outline.", "Crop the image instead."
 BLACKEN, CROPPED, BLACKENED = "Blacken the text", "(cropped)", "(blackened)"
 NO_BOX = ("There is no box.", "Press Crop, and draw one over the image.")
+NOT_WRITTEN = "Not written"
 NOT_ANALYSED, ANALYSED_ANYWAY = "Not analysed", "Analysed anyway, not reliable"
 REFUSED_HELP = "If it is a breast ultrasound image, crop it to the scan alone, or analyse it anyway."
 

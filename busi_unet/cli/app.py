@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from busi_unet.cli import require
 from busi_unet.errors import BusiUNetError
 
 
@@ -16,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from busi_unet.app.page import LAUNCH_OPTIONS, build_page
 
+    # What is no name of a model at all is told here; where the Hub cannot be reached, the page says so.
+    named = args.model is None or "/" in args.model or args.model == "embedded" or Path(args.model).is_dir()
+    require(named, f"{args.model} is not a model folder: name an existing folder, or a Hub id USER/NAME.")
     # What is not given here is left to gradio's own variables, such as GRADIO_SERVER_PORT.
     try:
         build_page(args.model).launch(**LAUNCH_OPTIONS, server_name=args.host, server_port=args.port)

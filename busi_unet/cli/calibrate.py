@@ -51,7 +51,10 @@ def run(args: argparse.Namespace) -> None:
     from busi_unet.models.folder import save_model
     from busi_unet.training.calibrate import calibrate_to_hospital, recalibrate
 
-    require(args.output or Path(args.model).is_dir(), f"{args.model} is not a folder: add --output DIR.")
+    require(
+        args.output or Path(args.model).is_dir(),
+        f"{args.model} is not a folder: name one, or add --output DIR.",
+    )
     require(0 < args.sensitivity <= 1, "--sensitivity is a share above 0, up to 1.")
     data = load_prepared(args.data)
     predictor = Predictor.from_pretrained(None if args.model == "embedded" else args.model, runtime="torch")

@@ -14,4 +14,5 @@ def test_serves_the_model_at_the_address_asked_for(monkeypatch):
 
     monkeypatch.setattr(page, "build_page", Page)
     assert main(["app", "--model", "runs/busi/model", "--host", "0.0.0.0", "--port", "7999"]) == 0
+    assert main(["app", "--model", "nope"]) == 2
     assert asked == {"model": "runs/busi/model", "host": "0.0.0.0", "port": 7999, **page.LAUNCH_OPTIONS}
