@@ -72,7 +72,10 @@ def public_answer(analysis: Analysis, model: ModelInUse) -> PublicAnswer:
 
 def drawing(analysis: Analysis, model: ModelInUse) -> Answer:
     """Return all that depends on how an analysis is looked at; the network is not asked."""
-    prediction = analysis.predict(model.predictor)
+    return _drawing(analysis, model, analysis.predict(model.predictor))
+
+
+def _drawing(analysis: Analysis, model: ModelInUse, prediction: Prediction) -> Answer:
     agreement = analysis.compare(prediction)
     drawn, shared = draw(prediction, analysis.look), None
     if agreement is not None:
@@ -95,16 +98,15 @@ def drawing(analysis: Analysis, model: ModelInUse) -> Answer:
 
 def whole(analysis: Analysis, model: ModelInUse) -> Answer:
     """Return all that a new image changes; the controls that belong to the one before start anew."""
-    image, spacing_mm = analysis.image, analysis.image.spacing_mm
-    if image.regions:
-        # Of the region that holds the outline, by which it is measured.
-        spacing_mm = image.spacing_of(analysis.predict(model.predictor).mask)[0] or spacing_mm
+    image, prediction = analysis.image, analysis.predict(model.predictor)
+    # That of the region that holds the outline, by which it is measured.
+    spacing_mm = image.spacing_of(prediction.mask)[0] or image.spacing_mm
     info = text.PIXEL_SIZE_INFO if spacing_mm is None else text.spacing_info(*spacing_mm)
     own = model.predictor.config.thresholds.mask
     # Drawn over what the page shows.
     crop_box = np.array(scan_box(image.pixels)) // reduction(image.pixels.shape)
     return {
-        **drawing(analysis, model),
+        **_drawing(analysis, model, prediction),
         **_FORGOTTEN,
         "kept": analysis,
         "original": _original(analysis),
@@ -296,7 +298,7 @@ def write_downloads(analysis: Analysis, model: ModelInUse, formats: Sequence[str
         )
         for name in formats:
             try:
-                files |= files_of(result, [name])
+                files |= files_of(result, name)
             except UsageError as error:
                 gr.Warning(str(error), title=text.NOT_WRITTEN, duration=30)
     folder = answer_folder()

@@ -34,11 +34,9 @@ class Recent:
         with self._lock:
             entries = self._pages.pop(session, [])
             self._pages[session] = entries
-            same = [place for place, (kept, _) in enumerate(entries) if _same(kept, analysis)]
             # What the visitor went back to stays where it was.
-            if not same or entries[same[0]][0].raw is not analysis.raw:
-                for place in same:
-                    del entries[place]
+            if not any(kept.raw is analysis.raw for kept, _ in entries):
+                entries[:] = [entry for entry in entries if not _same(entry[0], analysis)]
                 small = thumbnail(next(self._keys), analysis.name, analysis.image.pixels)
                 entries.insert(0, (analysis, small))
             del entries[MAX_RECENT:]

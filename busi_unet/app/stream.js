@@ -12,7 +12,8 @@
             const messages = (text + part.value).split("\n\n");
             text = messages.pop();
             for (const message of messages) {
-                const { msg, event_id } = JSON.parse(message.replace(/^data: /, ""));
+                // A proxy may add lines of comment.
+                const { msg, event_id } = message.startsWith("data: ") ? JSON.parse(message.slice(6)) : {};
                 ended ||= msg === "close_stream";
                 // An answer may come before the address of its event.
                 if (msg === "process_completed" && !open.delete(event_id)) early.add(event_id);

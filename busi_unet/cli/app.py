@@ -17,9 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from busi_unet.app.page import LAUNCH_OPTIONS, build_page
+    from busi_unet.hub import is_hub_id
 
     # What is no name of a model at all is told here; where the Hub cannot be reached, the page says so.
-    named = args.model is None or "/" in args.model or args.model == "embedded" or Path(args.model).is_dir()
+    named = args.model in (None, "embedded") or Path(args.model).is_dir() or is_hub_id(args.model)
     require(named, f"{args.model} is not a model folder: name an existing folder, or a Hub id USER/NAME.")
     # What is not given here is left to gradio's own variables, such as GRADIO_SERVER_PORT.
     try:

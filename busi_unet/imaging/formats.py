@@ -207,18 +207,16 @@ def check_formats(names: Iterable[str]) -> None:
             ) from error
 
 
-def files_of(result: Result, names: Iterable[str]) -> dict[str, bytes]:
-    """Return the contents of the files of one image in these formats, by their names.
+def files_of(result: Result, name: str) -> dict[str, bytes]:
+    """Return the contents of the files of one image in a format of `FORMATS`, by their names.
 
     Raises:
-        UsageError: the image cannot be written in one of them.
+        UsageError: there is no such format, or the image cannot be written in it.
     """
-    check_formats(names)
-    made: dict[str, bytes] = {}
-    for name in names:
-        each = FORMATS[name]
-        written = each.write(result)
-        made |= {each.endings[0]: b"".join(each.join([written]))} if each.join else written
+    check_formats([name])
+    each = FORMATS[name]
+    written = each.write(result)
+    made = {each.endings[0]: b"".join(each.join([written]))} if each.join else written
     return {f"{result.name}{ending}": content for ending, content in made.items()}
 
 

@@ -19,7 +19,8 @@ _SERVER = """() => {
         return new Response(body);
     };
     window.say = (msg, event_id) => {
-        const message = new TextEncoder().encode(`data: ${JSON.stringify({ msg, event_id })}\\n\\n`);
+        const told = JSON.stringify({ msg, event_id });
+        const message = new TextEncoder().encode(`: of a proxy\\n\\ndata: ${told}\\n\\n`);
         // In two parts, as it may arrive.
         window.streams.at(-1).enqueue(message.slice(0, 9));
         window.streams.at(-1).enqueue(message.slice(9));

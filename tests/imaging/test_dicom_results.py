@@ -47,7 +47,7 @@ def source(tmp_path):
 
 
 def opened(each: Result, tmp_path) -> tuple[hd.seg.Segmentation, hd.sr.ComprehensiveSR]:
-    files = files_of(each, ["dicom"])
+    files = files_of(each, "dicom")
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     assert list(files) == ["case12_seg.dcm", "case12_sr.dcm"]
@@ -85,7 +85,7 @@ def test_the_report_has_the_class_in_codes_and_a_group_per_lesion(source, tmp_pa
 
 
 def test_without_a_lesion_there_is_a_report_only(source):
-    assert list(files_of(source(), ["dicom"])) == ["case12_sr.dcm"]
+    assert list(files_of(source(), "dicom")) == ["case12_sr.dcm"]
 
 
 def test_of_a_clip_the_frame_is_named(source, tmp_path):
@@ -106,19 +106,19 @@ def test_a_missing_uid_is_refused_with_its_tag(source, keyword):
     delattr(header, keyword)
     header.save_as(each.source)
     with pytest.raises(UsageError, match=rf"{keyword} \(\w{{4}},\w{{4}}\)"):
-        files_of(each, ["dicom"])
+        files_of(each, "dicom")
 
 
 def test_a_refused_image_gives_nothing_although_it_was_analysed(source):
     each = source(LESIONS[0])
     each.prediction.refused = True
     with pytest.raises(UsageError, match="Choose PNG or COCO"):
-        files_of(each, ["dicom"])
+        files_of(each, "dicom")
 
 
 def test_an_error_never_quotes_the_header(source):
     with pytest.raises(UsageError, match="cannot be copied") as caught:
-        files_of(source(LESIONS[0], PatientSex="Jane Doe's"), ["dicom"])
+        files_of(source(LESIONS[0], PatientSex="Jane Doe's"), "dicom")
     assert "Jane" not in str(caught.value) and caught.value.__cause__ is None
 
 
@@ -126,7 +126,7 @@ def test_an_error_never_quotes_the_header(source):
 @pytest.mark.parametrize(("boxes", "frames"), [((), 1), (LESIONS, 3)])
 def test_dciodvfy_reports_no_error(source, tmp_path, boxes, frames):
     each = source(*boxes, frames=frames, index=frames - 1, spacing_mm=(0.1, 0.1), PatientSex="F")
-    for name, content in files_of(replace(each, corrected=True), ["dicom"]).items():
+    for name, content in files_of(replace(each, corrected=True), "dicom").items():
         (tmp_path / name).write_bytes(content)
         said = subprocess.run(["dciodvfy", tmp_path / name], capture_output=True, text=True).stderr
         assert "Error" not in said, said

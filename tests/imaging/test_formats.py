@@ -41,14 +41,14 @@ LESIONS = ((5, 4, 25, 20), (30, 22, 50, 38))
 
 def test_png_is_0_and_255():
     each = result(*LESIONS)
-    (content,) = files_of(each, ["png"]).values()
+    (content,) = files_of(each, "png").values()
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(content))), each.prediction.mask * 255)
 
 
 @pytest.mark.parametrize("hole", [False, True])
 def test_coco_holds_each_lesion_as_it_is(hole):
     each = result(LESIONS[0], hole=hole)
-    content = json.loads(files_of(each, ["coco"])["case12_coco.json"])
+    content = json.loads(files_of(each, "coco")["case12_coco.json"])
     (image,), (annotation,) = content["images"], content["annotations"]
     assert (image["file_name"], image["width"], image["height"]) == ("study/case12.png", 60, 40)
     names = {category["id"]: category["name"] for category in content["categories"]}
@@ -72,19 +72,19 @@ def test_coco_of_a_run_numbers_images_and_annotations_through():
 
 def test_yolo_has_a_line_of_shares_per_lesion_and_an_empty_file_without():
     each = result(*LESIONS)
-    lines = files_of(each, ["yolo"])["case12.txt"].decode().splitlines()
+    lines = files_of(each, "yolo")["case12.txt"].decode().splitlines()
     numbers = [[float(number) for number in line.split()] for line in lines]
     assert [row[0] for row in numbers] == [1, 1]
     polygons = [np.reshape(row[1:], (-1, 2)) * SHAPE[::-1] for row in numbers]
     np.testing.assert_array_equal(filled(polygons, SHAPE), each.prediction.mask)
-    assert files_of(result(), ["yolo"]) == {"case12.txt": b""}
+    assert files_of(result(), "yolo") == {"case12.txt": b""}
 
 
 def test_an_outline_in_an_image_called_normal_has_the_likelier_class_of_a_lesion():
     each = result(LESIONS[0])
     each.prediction.label = "normal"
     each.prediction.probabilities = {"normal": 0.6, "benign": 0.1, "malignant": 0.3}
-    files = files_of(each, ["yolo", "coco"])
+    files = {**files_of(each, "yolo"), **files_of(each, "coco")}
     assert files["case12.txt"].startswith(b"2 ")
     content = json.loads(files["case12_coco.json"])
     names = {category["id"]: category["name"] for category in content["categories"]}
@@ -93,14 +93,14 @@ def test_an_outline_in_an_image_called_normal_has_the_likelier_class_of_a_lesion
 
 def test_nifti_lies_as_the_image_does_and_is_in_millimetres_where_known():
     each = result(LESIONS[0], spacing_mm=(0.1, 0.2))
-    image = nibabel.Nifti1Image.from_bytes(gzip.decompress(files_of(each, ["nifti"])["case12_mask.nii.gz"]))
+    image = nibabel.Nifti1Image.from_bytes(gzip.decompress(files_of(each, "nifti")["case12_mask.nii.gz"]))
     np.testing.assert_array_equal(np.asarray(image.dataobj)[:, :, 0].T, each.prediction.mask)
     np.testing.assert_allclose(image.header.get_zooms()[:2], (0.2, 0.1))
     assert image.header.get_xyzt_units()[0] == "mm"
 
 
 def test_measurements_are_a_row_per_lesion_that_excel_reads():
-    content = files_of(result(*LESIONS, spacing_mm=(0.1, 0.1)), ["csv"])["case12_measurements.csv"]
+    content = files_of(result(*LESIONS, spacing_mm=(0.1, 0.1)), "csv")["case12_measurements.csv"]
     assert content.startswith(b"\xef\xbb\xbf")
     rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
     assert [(row["lesion"], row["area_px"], row["area_mm2"], row["left"]) for row in rows] == [
