@@ -51,7 +51,7 @@ from research import load
 from research.peers import ResNetUNet, inferring, int8, serve_echo, session
 
 SIZE = (500, 600)
-ROUNDS, IMAGES = 20, 30
+ROUNDS, IMAGES = 20, 300
 PACKAGES = ("gradio", "numpy", "onnxruntime", "pillow", "torch")
 Row = tuple[str, str, float, str, float]
 """Figure, unit, value, peer, its value."""
@@ -102,14 +102,14 @@ def predictions(scratch: Path) -> Iterator[Row]:
     """Compare `predict` with the network alone, as others run it, and with other networks."""
     predictor, image = Predictor.from_pretrained(), np.asarray(phantom(2))
     eager = load_model(EMBEDDED)[0].eval().to(memory_format=torch.channels_last)
-    both, square = network_inputs(predictor, image), np.zeros((1, 1, 160, 160), np.float32)
+    both, square = network_input(predictor, image), np.zeros((1, 1, 160, 160), np.float32)
     ours = "predict"
     seconds = best(
         ROUNDS,
         {
             ours: lambda: predictor.predict(image),
-            "ONNX Runtime alone": session(EMBEDDED / ONNX_NAME, *both),
-            "PyTorch alone, eager": inferring(eager.explain, np.concatenate(both)),
+            "ONNX Runtime alone": session(EMBEDDED / ONNX_NAME, both),
+            "PyTorch alone, eager": inferring(eager.explain, both),
             "U-Net of 2015, width 64, 256², one pass, PyTorch": inferring(
                 UNet(Architecture("plain", 64)).eval(), np.zeros((1, 1, 256, 256), np.float32)
             ),
@@ -121,10 +121,10 @@ def predictions(scratch: Path) -> Iterator[Row]:
             yield "`predict`, 600 × 500", "ms", 1000 * seconds[ours], peer, 1000 * other
 
 
-def network_inputs(predictor: Predictor, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return what `predict` shows the network: an image and its mirror image, float32 (1, 1, S, S) each."""
-    tensor = Preprocessor(predictor.config.preprocess)(image)[None]
-    return tensor, np.ascontiguousarray(tensor[..., ::-1])
+def network_input(predictor: Predictor, image: np.ndarray) -> np.ndarray:
+    """Return what `predict` shows the network: an image and its mirror image, float32 (2, 1, S, S)."""
+    tensor = Preprocessor(predictor.config.preprocess)(image)
+    return np.stack([tensor, tensor[..., ::-1]])
 
 
 # --- App and command -----------------------------------------------------------------------------
@@ -208,8 +208,8 @@ def archive(scratch: Path) -> Iterator[Row]:
         start = time.perf_counter()
         memory.append(python("-m", "busi_unet", "predict", folder, "--output", scratch / f"{count}-out"))
         seconds.append(time.perf_counter() - start)
-    both = network_inputs(Predictor.from_pretrained(), np.asarray(phantom(2)))
-    calls = [session(EMBEDDED / ONNX_NAME, *both, threads=1) for _ in range(2)]
+    both = network_input(Predictor.from_pretrained(), np.asarray(phantom(2)))
+    calls = [session(EMBEDDED / ONNX_NAME, both, threads=1) for _ in range(2)]
     start = time.perf_counter()
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(lambda call: [call() for _ in range(many // 2)], calls))

@@ -19,11 +19,11 @@ def inferring(network: Callable[[torch.Tensor], Any], values: np.ndarray) -> Cal
     return torch.inference_mode()(lambda: network(torch.from_numpy(values)))
 
 
-def session(path: Path, *batches: np.ndarray, threads: int = 0) -> Callable[[], Any]:
+def session(path: Path, batch: np.ndarray, threads: int = 0) -> Callable[[], Any]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     opened = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda: [opened.run(None, {opened.get_inputs()[0].name: batch}) for batch in batches]
+    return lambda: opened.run(None, {opened.get_inputs()[0].name: batch})
 
 
 def int8(network: nn.Module, values: np.ndarray, scratch: Path) -> Path:

@@ -151,11 +151,14 @@ def _lines(image: np.ndarray) -> Iterator[Box]:
 
 def _letters(strokes: np.ndarray) -> list[list[int]]:
     """Return the boxes of those regions of bool (H, W) that have the size of a letter."""
+    filled = strokes.any(axis=1)
+    # Most rows hold none; one between those that do keeps regions apart.
+    used = np.flatnonzero(filled | np.roll(filled, 1))
+    strokes = strokes[used]
     regions, count = ndimage.label(strokes, structure=np.ones((3, 3)))
     # Of thousands of regions few are so high; ndimage.find_objects looks at each pixel of the image.
-    places = np.flatnonzero(strokes)
-    numbers = regions.ravel()[places] - 1
-    rows, columns = np.divmod(places, strokes.shape[1])
+    rows, columns = np.nonzero(strokes)
+    numbers, rows = regions[rows, columns] - 1, used[rows]
     # The last of several values counts, and rows go down.
     top, bottom = np.zeros((2, count), dtype=int)
     bottom[numbers], top[numbers[::-1]] = rows + 1, rows[::-1]

@@ -22,11 +22,11 @@ def fill_holes(mask: np.ndarray) -> np.ndarray:
     """Return the mask without its holes, bool (H, W)."""
     # One labelling of the background, where ndimage.binary_fill_holes dilates step by step.
     background, count = ndimage.label(~mask)
-    reaches_edge = np.zeros(count + 1, dtype=bool)
+    hole = np.ones(count + 1, dtype=bool)
     for edge in (background[0], background[-1], background[:, 0], background[:, -1]):
-        reaches_edge[edge] = True
-    reaches_edge[0] = False
-    return ~reaches_edge[background]
+        hole[edge] = False
+    hole[0] = False
+    return mask | hole[background] if hole.any() else mask
 
 
 def mask_image(mask: np.ndarray) -> Image.Image:

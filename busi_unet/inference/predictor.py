@@ -14,7 +14,7 @@ from busi_unet.errors import HubAccessError, UsageError
 from busi_unet.imaging.measure import measure_image
 from busi_unet.inference.calibration import calibrated_probabilities, map_peak, prediction_set
 from busi_unet.inference.prediction import Prediction, RawOutput
-from busi_unet.inference.preprocess import Preprocessor, mask_from_probability, resize_map
+from busi_unet.inference.preprocess import Preprocessor, mask_from_coarse
 from busi_unet.inference.runtime import Runtime, load_runtime
 from busi_unet.io.decode import DecodedImage, ImageSource, read_frames, read_image
 from busi_unet.models.ood import OodDetector
@@ -172,11 +172,11 @@ class Predictor:
     def run(self, images: Sequence[np.ndarray]) -> list[RawOutput]:
         """Return what the network says of images uint8 (H, W), all of them at once."""
         batch = np.stack([self._preprocess(image) for image in images])
-        outputs = self.runtime.run(batch)
         if not self.config.preprocess.mirror:
-            return outputs
-        mirrored = self.runtime.run(np.ascontiguousarray(batch[..., ::-1]))
-        return [_mean_with_mirrored(*pair) for pair in zip(outputs, mirrored, strict=True)]
+            return self.runtime.run(batch)
+        # Each beside its mirror image.
+        outputs = self.runtime.run(np.stack([batch, batch[..., ::-1]], axis=1).reshape(-1, *batch.shape[1:]))
+        return [_mean_with_mirrored(*pair) for pair in zip(outputs[::2], outputs[1::2], strict=True)]
 
     def restore(self, raw: RawOutput, shape: tuple[int, int]) -> np.ndarray:
         """Return the lesion probability of a raw output at the size (H, W) of its image, float32."""
@@ -212,7 +212,7 @@ class Predictor:
         names, sets = self.config.class_names, calibration.prediction_sets
         probabilities = dict(zip(names, classes.tolist(), strict=True))
         label = max(probabilities, key=probabilities.__getitem__)
-        mask = mask_from_probability(resize_map(coarse, image.shape), 1 - probabilities["normal"], thresholds)
+        mask = mask_from_coarse(coarse, image.shape, 1 - probabilities["normal"], thresholds)
         measurements, remarks = measure_image(mask, decoded, spacing_mm)
         own = names.index(label)
         others = np.delete(raw.class_activation_maps, own, axis=0)

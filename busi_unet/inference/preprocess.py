@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -74,10 +75,16 @@ class Preprocessor:
         return square
 
 
-def resize_map(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return float32 (h, w) resized to the shape (H, W), bilinear."""
+def resize_map(
+    values: np.ndarray, shape: tuple[int, int], box: tuple[slice, slice] | None = None
+) -> np.ndarray:
+    """Return float32 (h, w) resized to the shape (H, W), bilinear; of that, the part in a box where given."""
     image = Image.fromarray(values.astype(np.float32))
-    return np.asarray(image.resize(shape[::-1], Image.Resampling.BILINEAR))
+    rows, columns = box or (slice(0, shape[0]), slice(0, shape[1]))
+    down, across = (before / after for before, after in zip(values.shape, shape, strict=True))
+    place = (across * columns.start, down * rows.start, across * columns.stop, down * rows.stop)
+    size = (columns.stop - columns.start, rows.stop - rows.start)
+    return np.asarray(image.resize(size, Image.Resampling.BILINEAR, place))
 
 
 def mask_from_probability(
@@ -94,15 +101,35 @@ def mask_from_probability(
         lesion_probability: calibrated probability that the image shows any lesion.
         thresholds: from the model's `config.json`.
     """
-    mask = np.zeros(probability.shape, dtype=bool)
-    if lesion_probability < thresholds.lesion:
+    return mask_from_coarse(probability, probability.shape, lesion_probability, thresholds)
+
+
+def mask_from_coarse(
+    coarse: np.ndarray, shape: tuple[int, int], lesion_probability: float, thresholds: Thresholds
+) -> np.ndarray:
+    """Return what `mask_from_probability` gives of a map (h, w) that is resized to the shape (H, W).
+
+    The map is resized only where lesions are: an image may have 50 million pixels.
+    """
+    mask = np.zeros(shape, dtype=bool)
+    found = coarse >= thresholds.mask
+    if lesion_probability < thresholds.lesion or not found.any():
         return mask
-    found = probability >= thresholds.mask
-    # Beyond it there is nothing to fill or to drop, and an image may have 50 million pixels.
-    box = bounding_box(found)
-    regions, count = label_regions(fill_holes(found[box]))
-    areas = np.bincount(regions.ravel(), minlength=count + 1)
-    kept = areas >= max(1.0, thresholds.min_area * mask.size)
+    box = tuple(
+        _enlarged(side, *lengths)
+        for side, *lengths in zip(bounding_box(found), coarse.shape, shape, strict=True)
+    )
+    filled = fill_holes(resize_map(coarse, shape, box) >= thresholds.mask)
+    regions, count = label_regions(filled)
+    kept = np.bincount(regions.ravel(), minlength=count + 1) >= thresholds.min_area * mask.size
     kept[0] = False
-    mask[box] = kept[regions]
+    mask[box] = filled if kept[1:].all() else kept[regions]
     return mask
+
+
+def _enlarged(side: slice, coarse: int, fine: int) -> slice:
+    """Return which of a side's `fine` pixels may depend on some of its `coarse` ones, and a rim around."""
+    rim = 1 + math.ceil(max(1, coarse / fine))
+    scale = fine / coarse
+    start, stop = math.floor((side.start - rim) * scale), math.ceil((side.stop + rim) * scale)
+    return slice(max(0, start), min(fine, stop))

@@ -30,8 +30,6 @@ def open_session(source: Path | bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     # As PyTorch; 0 takes every core.
     options.intra_op_num_threads = int((os.environ.get("OMP_NUM_THREADS") or "0").split(",")[0])
-    # Memory would be kept for the largest batch so far, and doubled as it grows.
-    options.enable_cpu_mem_arena = False
     content = source if isinstance(source, bytes) else os.fspath(source)
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
@@ -52,10 +50,16 @@ class OnnxRuntime:
         self.features: int = shapes["features"][1]
 
     def run(self, batch: np.ndarray) -> list[RawOutput]:
-        """Return what the network says of float32 (N, 1, S, S), in one forward pass."""
+        """Return what the network says of float32 (N, 1, S, S), two at a time.
+
+        On a processor, larger batches take as long, and memory for the largest would be kept.
+        """
         names = ["probability", "class_logits", "class_activation_maps", "features"]
-        arrays = self._session.run(names, {"image": batch})
-        return [RawOutput(*of_one) for of_one in zip(*arrays, strict=True)]
+        outputs = []
+        for start in range(0, len(batch), 2):
+            arrays = self._session.run(names, {"image": batch[start : start + 2]})
+            outputs += [RawOutput(*of_one) for of_one in zip(*arrays, strict=True)]
+        return outputs
 
 
 def load_runtime(
