@@ -167,9 +167,10 @@ def _find(images: list[str], scratch: Path) -> list[ImageFile]:
 def _share_cores(images: int) -> int:
     """Return how many threads share the images; each runs the network on its part of the cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = max(1, min(cores, _MOST_WORKERS, images))
+    # One more than cores: while one waits for a file or for another thread, the others go on.
+    workers = max(1, min(cores + 1, _MOST_WORKERS, images))
     # Read when the network is loaded.
-    os.environ.setdefault("OMP_NUM_THREADS", str(cores // workers))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // workers)))
     return workers
 
 
