@@ -9,8 +9,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from busi_unet.errors import BusiUNetError, IncompatibleModelError, MissingDependencyError, UsageError
 from busi_unet.version import __version__
@@ -30,6 +31,15 @@ COMMANDS = {
     "push": ("train", "publish a model on the Hugging Face Hub"),
     "deploy": ("", "create or update the Hugging Face Space of the app"),
 }
+# Of the extra "train", imported when the work is done: what is missing is told before.
+_DRAWN_WITH = ("matplotlib", "sklearn")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Fails as everything else does: in one line, which names the help of its own command."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}.", f"See {self.prog} --help.")
 
 
 def command(main: Callable[[Sequence[str] | None], Any]) -> Callable[..., int]:
@@ -75,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: name and arguments of the command; those of the process when None.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="busi-unet",
         description="Segment and classify breast ultrasound images. Research use only, not a medical device.",
         epilog="Exit codes: 0 success, 1 failure, 2 wrong usage, 130 stopped by Ctrl-C. "
@@ -93,8 +103,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         module = import_module(f"busi_unet.cli.{name.replace('-', '_')}")
         module.add_arguments(commands.choices[name])
-        args = parser.parse_args(argv)
+        args = commands.choices[name].parse_args(argv[1:])
         args.command = ["busi-unet", *argv]
+        for needed in _DRAWN_WITH if extra == "train" else ():
+            if find_spec(needed) is None:
+                raise ModuleNotFoundError(name=needed)
         module.run(args)
     except ModuleNotFoundError as error:
         if not extra or (error.name or "").startswith("busi_unet"):
@@ -137,7 +150,8 @@ def add_subgroups(parser: argparse.ArgumentParser) -> None:
         "--by",
         nargs="+",
         metavar=("TABLE", "COLUMN"),
-        help="CSV with a column `image`, and columns of it: images with an entry there are a subgroup",
+        help="evaluate subgroups apart, too: a CSV with a column `image`, and names of other columns; the "
+        "images with an entry in one are a subgroup",
     )
 
 

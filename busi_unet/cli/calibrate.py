@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         default=[],
-        help="model folders of siblings, trained without some of the images: fit to what they say of those",
+        help="model folders of siblings, each trained without some of the images: fit to their answers there",
     )
     parser.add_argument(
         "--refuse",

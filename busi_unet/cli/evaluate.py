@@ -45,7 +45,7 @@ def add_model(parser: argparse.ArgumentParser, *, several: bool = False) -> None
     )
     add_data(parser)
     parser.add_argument(
-        "--split", choices=("train", "validation", "test", "all"), default="test", help="(%(default)s)"
+        "--split", choices=("train", "validation", "test", "all"), default="test", help="images (%(default)s)"
     )
     add_device(parser)
     add_json(parser)

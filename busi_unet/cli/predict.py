@@ -19,7 +19,7 @@ from busi_unet.cli import add_device, require, warn
 from busi_unet.errors import UnreadableImageError
 from busi_unet.imaging.formats import FORMATS
 from busi_unet.io.decode import EXTENSIONS
-from busi_unet.io.files import JsonLines, check_ours, keep_lines
+from busi_unet.io.files import JsonLines, check_ours
 from busi_unet.io.find_images import ImageFile, find_images
 from busi_unet.io.shards import SHARDS
 
@@ -53,27 +53,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--frames",
         choices=("first", "all"),
         default="first",
-        help="of a clip: the first frame alone, or all, with NAME_frames.csv, a row per frame, and "
-        "NAME_overlay.webp; its key frame then stands for it (%(default)s)",
+        help="of a clip, analyse the first frame or all (%(default)s); all adds NAME_frames.csv, a row per "
+        "frame, and NAME_overlay.webp, and the clip gets the result of its key frame",
     )
     parser.add_argument(
         "--views",
         nargs="+",
         metavar=("HOW", "COLUMN"),
-        help="summarise images of one lesion or patient in views.csv and views.jsonl; together are those of "
-        "a DICOM examination (dicom), of a folder (folder), or with one entry in a column of a CSV with a "
-        "column `image` (TABLE COLUMN)",
+        help="also write views.csv and views.jsonl, one row per group of images: `dicom` groups by patient "
+        "and examination, `folder` by folder, `TABLE.csv COLUMN` by a column of a table that has a column "
+        "`image` too",
     )
     parser.add_argument(
         "--format",
         type=lambda text: tuple(dict.fromkeys(text.split(","))),
         default=("png",),
         metavar="NAME,…",
-        help=f"how masks and measurements are written: {', '.join(FORMATS)} (png); dicom needs DICOM images, "
-        "copies their header, and writes a segmentation (SEG) and a structured report (SR)",
+        help=f"one or more of {', '.join(FORMATS)}, with commas between (png); csv writes measurements, the "
+        "others masks, dicom a segmentation (SEG) and a structured report (SR) of DICOM images",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on with the run in the output folder that was stopped"
+        "--resume",
+        action="store_true",
+        help="continue the run in the output folder: do what is left, and the images that failed",
     )
     parser.add_argument("--json", action="store_true", help="print a JSON line per image instead of text")
     parser.epilog = (
@@ -101,7 +103,7 @@ def run(args: argparse.Namespace) -> None:
         files = _find(args.images, Path(scratch))
         left = len(part.share(files))
         if args.resume:
-            left -= keep_lines(args.output / part.name(JSON_LINES_NAME), left)
+            left -= _count_used(args.output / part.name(JSON_LINES_NAME))
         workers = _share_cores(left)
         predictor, weights = _load(args)
         groups = _views(args, files) if args.views else {}
@@ -134,6 +136,14 @@ def run(args: argparse.Namespace) -> None:
         _tell_failures(JsonLines(lines), lines)
 
 
+def _count_used(lines: Path) -> int:
+    """Return how many images an earlier run could use; those that failed are done again."""
+    if not lines.exists():
+        return 0
+    with lines.open("rb") as rows:
+        return sum(b'"error": null' in row for row in rows)
+
+
 def _tell_failures(records: Iterable[dict[str, Any]], lines: Path) -> None:
     counts = Counter()
     for record in records:
@@ -144,7 +154,7 @@ def _tell_failures(records: Iterable[dict[str, Any]], lines: Path) -> None:
     if counts["failures"] == counts["images"]:
         message = "No image could be used."
     if counts["failures"] or counts["missing"]:
-        raise UnreadableImageError(message, f"See {lines}.")
+        raise UnreadableImageError(message, f"See {lines}; --resume does those that failed again.")
 
 
 def _find(images: list[str], scratch: Path) -> list[ImageFile]:
@@ -248,5 +258,5 @@ def _with_progress(records: Iterable[dict[str, Any]], total: int) -> Iterator[di
         now = time.monotonic()
         if not sys.stdout.isatty() and (now - told >= _SECONDS_BETWEEN_LINES or done == total):
             told = now
-            left = (now - start) / done * (total - done)
-            print(f"{done} of {total} images done, about {left:.0f} s left.", file=sys.stderr, flush=True)
+            left = f", about {(now - start) / done * (total - done):.0f} s left" if done < total else ""
+            print(f"{done} of {total} images done{left}.", file=sys.stderr, flush=True)

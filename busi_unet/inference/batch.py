@@ -60,8 +60,9 @@ def predict_files(
         clips: what is done with a file of several frames: `clip.predict_all_frames`; None takes the first.
         formats: names of `FORMATS`; `png` writes `NAME_mask.png` (0 or 255, the image's size).
         model: what the formats say of the weights.
-        resume: go on with an earlier run in the folder, if there is one; at most two batches of each worker
-            are done once more. False starts anew, and None a run that cannot be resumed.
+        resume: go on with an earlier run in the folder, if there is one: images that failed, whose files may
+            have been repaired, are done again (not where several processes share the images), and at most two
+            batches of each worker. False starts anew, and None a run that cannot be resumed.
         part: of the images, where several processes share them. The first waits for the others in the end
             and joins their files; until then they have names of their own.
         workers: threads; one is the caller's own.
@@ -72,7 +73,7 @@ def predict_files(
         `Prediction.to_dict`, `warnings` about the image, the `text_boxes` of `imaging.burnt_in`, the names of
         `mask`, `overlay` and all `files` of the formats in the output folder, why it was `not_written` in one
         of them, and `clip` where all frames were analysed. What there is not is None; a refused image has no
-        file of a format. Images that were done before are left out.
+        file of a format. Images that an earlier run could use are left out.
 
     Raises:
         UsageError: no such format; or it would replace a file that no earlier run wrote, or go on with a run

@@ -97,6 +97,9 @@ class Run:
         self._digest = hashlib.sha256()
         # All parts were joined before: nothing is left to do.
         self._joined = False
+        # Places of images that failed in an earlier run, and the lines for them in each of `_kept`.
+        self._failed: list[int] = []
+        self._redone: dict[int, list[bytes]] = {}
 
     def find(self) -> int | None:
         """Return how many rows of an earlier run are whole; None where there is no such run.
@@ -110,18 +113,18 @@ class Run:
             return len(share)
         rows = self._path(JSON_LINES_NAME)
         if self._path(STATE_NAME).exists():
-            self._check_state(self._part)
-            done = keep_lines(rows, len(share))
-            pairs = zip(JsonLines(rows), share, strict=False)
-            try:
-                fits = all(row["image"] == file.shown for row, file in pairs)
-            except (ValueError, LookupError, TypeError):
-                fits = False
-            if not fits:
-                raise UsageError(f"{rows} has been changed.", _START_ANEW)
+            changed = self._check_state(self._part)
+            done = min(keep_lines(path, len(share)) for path in self._kept(self._part))
+            keep_lines(rows, done)
+            failed = self._failed_before(share)
+            for place in changed:
+                if place < done and place not in failed:
+                    raise self._refusal(f"{share[place].shown} was changed since")
+            # The first of several processes may have joined the rows of this one already.
+            self._failed = failed if self._part == WHOLE else []
             with rows.open("rb") as lines:
                 self._digest = hashlib.file_digest(lines, "sha256")
-            return done
+            return done or None
         if any(self._path(STATE_NAME, part).exists() for part in self._part.all()):
             return None
         if any(self._folder.glob("resume*.jsonl")) or (self._folder / JSON_LINES_NAME).exists():
@@ -132,13 +135,29 @@ class Run:
             )
         return None
 
+    def _failed_before(self, share: Sequence[ImageFile]) -> list[int]:
+        """Return which images of an earlier run could not be used, by their places."""
+        rows, failed = self._path(JSON_LINES_NAME), []
+        try:
+            for place, (row, file) in enumerate(zip(JsonLines(rows), share, strict=False)):
+                if row["image"] != file.shown:
+                    raise ValueError(file.shown)
+                if row["error"]:
+                    failed.append(place)
+        except (ValueError, LookupError, TypeError) as error:
+            raise UsageError(f"{rows} has been changed.", _START_ANEW) from error
+        return failed
+
     def begin(self, done: int | None) -> Sequence[ImageFile]:
         """Start anew (None), or after so many rows of an earlier run; return the images that are to be done.
+
+        Those that failed in the earlier run come first.
 
         Raises:
             UsageError: it would replace a file that no earlier run wrote; nothing is written.
         """
-        left = self._part.share(self._files)[done or 0 :]
+        share = self._part.share(self._files)
+        left = [*(share[place] for place in self._failed), *share[done or 0 :]]
         endings = ("_overlay.jpg", "_overlay.webp", "_frames.csv", *self._endings)
         names = [f"{file.name}{ending}" for file in left if not file.problem for ending in endings]
         own = [self._part.name(name) for name in (JSON_LINES_NAME, STATE_NAME)] if done is None else []
@@ -146,12 +165,14 @@ class Run:
         self._folder.mkdir(parents=True, exist_ok=True)
         if done is None:
             # Before the state: rows of another run must not pass for rows of this one.
-            self._path(JSON_LINES_NAME).write_bytes(b"")
+            for path in self._kept(self._part):
+                path.write_bytes(b"")
             self._note_rows()
-            if self._settings is not None:
-                self.save(self._part.name(STATE_NAME), self._state(self._part))
-        for path in self._entries(self._part):
-            keep_lines(path, done or 0)
+        else:
+            for path in self._kept(self._part):
+                keep_lines(path, done)
+        if self._settings is not None and not self._joined:
+            self.save(self._part.name(STATE_NAME), self._state(self._part))
         return left
 
     def save(self, name: str, content: bytes | Iterable[bytes]) -> None:
@@ -184,15 +205,19 @@ class Run:
         return [f"{result.name}{ending}" for ending in made], problems, entries
 
     def add(self, row: Mapping[str, Any], entries: Mapping[str, Any]) -> None:
-        """Write the next row, on the disk before this returns, and keep what `write` returned for the end."""
-        for name, path in zip(self._joins, self._entries(self._part), strict=True):
-            with path.open("ab") as lines:
-                lines.write(json_line(entries.get(name)))
-        line = json_line(row)
-        self._digest.update(line)
+        """Write the next row, on the disk before this returns, and keep what `write` returned for the end.
+
+        Rows of images that failed in an earlier run are replaced in the end.
+        """
+        lines = [*(json_line(entries.get(name)) for name in self._joins), json_line(row)]
+        if len(self._redone) < len(self._failed):
+            self._redone[self._failed[len(self._redone)]] = lines
+            return
+        self._digest.update(lines[-1])
         self._note_rows()
-        with self._path(JSON_LINES_NAME).open("ab") as lines:
-            lines.write(line)
+        for path, line in zip(self._kept(self._part), lines, strict=True):
+            with path.open("ab") as file:
+                file.write(line)
 
     def end(self, *, finished: bool) -> None:
         """Write the files that hold all images, of a stopped run those that are done.
@@ -200,9 +225,15 @@ class Run:
         The first of several processes waits for the others, and joins what they have written.
         """
         if self._part == WHOLE:
-            self._join_entries([WHOLE], finished=finished or self._settings is None)
+            self._replace_redone()
+            self._write_joined()
         elif finished and self._part.number == 0 and not self._joined:
             self._join()
+
+    def _replace_redone(self) -> None:
+        for number, path in enumerate(self._kept(WHOLE) if self._redone else ()):
+            redone = {place: lines[number] for place, lines in self._redone.items()}
+            write_ours(self._folder, path.name, _with_lines(path, redone))
 
     def _join(self) -> None:
         parts, looked_at = self._part.all(), {}
@@ -219,29 +250,27 @@ class Run:
                 looked_at[part] = size
             if waiting:
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
-        rows = _content(self._path(JSON_LINES_NAME, part) for part in parts)
-        write_ours(self._folder, JSON_LINES_NAME, rows)
-        self._join_entries(parts, finished=True)
+        for path, *of_parts in zip(self._kept(WHOLE), *map(self._kept, parts), strict=True):
+            write_ours(self._folder, path.name, _content(of_parts))
+        self._write_joined()
         with (self._folder / WRITTEN).open("ab") as record:
             record.writelines(_content(self._path(WRITTEN, part) for part in parts))
         # Last: it tells that all of this is done.
         write_ours(self._folder, STATE_NAME, self._state(WHOLE))
         for part in parts:
-            for name in (STATE_NAME, JSON_LINES_NAME, WRITTEN):
-                self._path(name, part).unlink()
+            for path in (*self._kept(part), self._path(STATE_NAME, part), self._path(WRITTEN, part)):
+                path.unlink()
 
-    def _join_entries(self, parts: Sequence[Part], *, finished: bool) -> None:
-        """Write the files that hold all images; where no image is to come, what was kept is deleted."""
-        for number, (name, join) in enumerate(self._joins.items()):
-            paths = [self._entries(part)[number] for part in parts]
-            # Of a run that was finished before, it is written.
-            if all(path.exists() for path in paths):
-                write_ours(self._folder, name, join(JsonLines(*paths)))
-                for path in paths if finished else ():
-                    path.unlink()
+    def _write_joined(self) -> None:
+        for (name, join), entries in zip(self._joins.items(), self._kept(WHOLE), strict=False):
+            write_ours(self._folder, name, join(JsonLines(entries)))
+            if self._settings is None:
+                entries.unlink()
 
-    def _entries(self, part: Part) -> list[Path]:
-        return [self._folder / f".{part.name(name)}.entries" for name in self._joins]
+    def _kept(self, part: Part) -> list[Path]:
+        """Return the files with a line per image: for each file that holds all images, and the rows."""
+        entries = [self._folder / f".{part.name(name)}.entries" for name in self._joins]
+        return [*entries, self._path(JSON_LINES_NAME, part)]
 
     def _path(self, name: str, part: Part | None = None) -> Path:
         return self._folder / (part or self._part).name(name)
@@ -256,42 +285,54 @@ class Run:
         for file in part.share(self._files):
             yield json_line([file.shown, *(file.stamp() or ())])
 
-    def _check_state(self, part: Part) -> None:
+    def _check_state(self, part: Part) -> list[int]:
+        """Return which images were changed since, by their places; refuse other images and settings."""
+        changed = []
         with self._path(STATE_NAME, part).open("rb") as lines:
             for number, (then, now) in enumerate(itertools.zip_longest(lines, self._state(part))):
-                if then != now:
-                    raise UsageError(
-                        f"The run in {self._folder} cannot be resumed: {_difference(number, then, now)}.",
-                        _START_ANEW,
-                    )
+                if then == now:
+                    continue
+                if difference := _difference(number, then, now):
+                    raise self._refusal(difference)
+                changed.append(number - 1)
+        return changed
+
+    def _refusal(self, difference: str) -> UsageError:
+        return UsageError(f"The run in {self._folder} cannot be resumed: {difference}.", _START_ANEW)
 
     def _is_finished(self, part: Part) -> bool:
         try:
             with self._path(JSON_LINES_NAME, part).open("rb") as lines:
                 if sum(line.endswith(b"\n") for line in lines) != len(part.share(self._files)):
                     return False
-            self._check_state(part)
+            return not self._check_state(part)
         except (UsageError, FileNotFoundError):
             # Of an earlier run, as long as the other process has not begun.
             return False
-        return True
 
 
 def _difference(number: int, then: bytes | None, now: bytes | None) -> str:
+    """Return how two lines of the state differ; nothing where it is only by size and time of an image."""
     try:
         before, after = (line and json.loads(line) for line in (then, now))
         if number == 0:
             changed = [name for name in after if after[name] != before.get(name)]
             return f"it was of another {' and another '.join(changed)}"
         if before and after and before[0] == after[0]:
-            return f"{after[0]} was changed since"
+            return ""
         was, found = (line[0] if line else "none" for line in (before, after))
         return f"image {number} was {was} and is {found} now"
     except (ValueError, LookupError, TypeError, AttributeError):
         return f"its {STATE_NAME} is damaged"
 
 
-def _content(paths: Iterator[Path]) -> Iterator[bytes]:
+def _with_lines(path: Path, others: Mapping[int, bytes]) -> Iterator[bytes]:
+    with path.open("rb") as lines:
+        for place, line in enumerate(lines):
+            yield others.get(place, line)
+
+
+def _content(paths: Iterable[Path]) -> Iterator[bytes]:
     for path in paths:
         with path.open("rb") as file:
             while block := file.read(1 << 20):

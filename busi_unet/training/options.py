@@ -61,7 +61,7 @@ class TrainOptions(BaseModel):
         192, "side of the square network input, pixels; a multiple of 32", ge=32, le=2048, multiple_of=32
     )
 
-    epochs: int = _option(10, "as many images as the training split holds are drawn in each", ge=1)
+    epochs: int = _option(10, "epochs; each draws as many images as the training split holds", ge=1)
     batch_size: int = _option(
         16, "images per optimizer step, over all processes and accumulation steps", ge=1
     )

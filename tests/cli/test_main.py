@@ -39,6 +39,21 @@ def test_a_missing_extra_is_named_in_one_line(monkeypatch, capsys):
     ]
 
 
+def test_what_draws_the_plots_is_missed_before_the_work(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["evaluate", "no-such-model"]) == 1
+    assert "matplotlib is not installed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["predict"], ["predict", "x", "--bogus"], ["predict", "--frames", "x"]]
+)
+def test_a_wrong_argument_is_told_in_a_line_with_the_help_of_its_command(arguments, capsys):
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("See busi-unet predict --help.")
+
+
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
