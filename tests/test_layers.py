@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import busi_unet
 
 TRAINING_ONLY = {"datasets", "accelerate", "matplotlib", "cv2", "sklearn", "tensorboard", "kagglehub", "onnx"}
@@ -90,17 +92,16 @@ def test_predicting_works_where_nothing_of_the_extras_is_installed(tiny_model, t
     assert result.returncode == 1 and "busi-unet[torch]" in result.stderr.splitlines()[-1], result.stderr
 
 
-def test_the_package_itself_is_quick_to_import():
-    assert not imported_by("import busi_unet") & (TRAINING_ONLY | {"torch", "gradio", "numpy"})
-
-
-def test_the_predictor_loads_torch_and_the_hubs_client_only_when_they_are_used():
-    later = TRAINING_ONLY | {"torch", "huggingface_hub", "httpx2", "gradio", "mcp", "reportlab", "pydicom"}
-    assert not imported_by("from busi_unet import Predictor") & later
-
-
-def test_the_options_of_a_training_are_listed_without_loading_torch():
-    assert not imported_by("import busi_unet.cli.train") & (TRAINING_ONLY | {"torch"})
+@pytest.mark.parametrize(
+    ("statement", "later"),
+    [
+        ("import busi_unet", "torch gradio numpy"),
+        ("from busi_unet import Predictor", "torch huggingface_hub httpx2 gradio mcp reportlab pydicom"),
+        ("import busi_unet.cli.train", "torch"),
+    ],
+)
+def test_what_is_slow_to_import_waits_until_it_is_used(statement, later):
+    assert not imported_by(statement) & (TRAINING_ONLY | set(later.split()))
 
 
 def test_imports_run_downwards_only():

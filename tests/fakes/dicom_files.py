@@ -5,11 +5,16 @@ from __future__ import annotations
 import io
 
 import numpy as np
+from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundImageStorage, generate_uid
 
 PATIENT = "Doe^Jane"
+GREY = np.linspace(0, 255, 24 * 40).astype(np.uint8).reshape(24, 40)
+RGB = np.zeros((24, 40, 3), dtype=np.uint8)
+RGB[:, :20], RGB[:, 20:] = (200, 60, 20), (20, 80, 240)
+LUMA = np.asarray(Image.fromarray(RGB).convert("L"))
 
 
 def region(box, delta=(0.01, 0.01), units=(3, 3)) -> Dataset:

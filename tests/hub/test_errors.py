@@ -87,6 +87,8 @@ def test_a_push_that_fails_says_why_in_one_line_and_leaves_the_folder(
     with pytest.raises(BusiUNetError) as caught:
         push_folder(tiny_model, "me/busi", message="First")
     assert says in one_line(caught)
+    posts = [line for line in hub.requests if line.startswith("POST")]
+    assert ("Nothing was sent" in str(caught.value)) == (posts == [])
     assert {path: path.read_bytes() for path in tiny_model.iterdir()} == before
 
 

@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
-from fakes.hub import READ, WRITE, FakeHub
+from fakes.hub import FakeHub
 
-from busi_unet.errors import BusiUNetError, HubAccessError, UsageError
+from busi_unet.errors import HubAccessError, UsageError
 from busi_unet.hub import PushResult, check_push, push_folder
 
 
@@ -103,17 +103,6 @@ def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub, push):
     hub.fail("POST", "/commit/", drop="answer")
     assert push().commit == hub.repo("me/busi").commits[-1].sha
     assert pushed_commits(hub) == 1
-
-
-@pytest.mark.parametrize(
-    ("token", "repo_id"), [(None, "me/busi"), (READ, "me/busi"), (WRITE, "someone/busi")]
-)
-def test_a_token_that_may_not_write_is_refused_before_anything_is_made(hub, token, repo_id):
-    hub.login(token)
-    with pytest.raises(BusiUNetError, match="Nothing was sent"):
-        check_push(repo_id)
-    assert hub.repositories == {}
-    assert not [line for line in hub.requests if line.startswith("POST")]
 
 
 def test_a_public_repository_gets_no_private_files(hub, push):

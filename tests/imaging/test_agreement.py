@@ -58,12 +58,18 @@ def slow_hd95(first, second):
 
 
 class TestScores:
-    def test_half_overlap(self):
-        # 8 x 4 against 8 x 8 that contains it.
-        scores = compare_masks(box(4, 4, 12, 8), box(4, 4, 12, 12))
-        assert scores.dice == pytest.approx(2 * 32 / (32 + 64))
-        assert (scores.iou, scores.precision, scores.recall) == (0.5, 1, 0.5)
-        assert (scores.reference_area_px, scores.predicted_area_px) == (64, 32)
+    def test_values_by_hand_and_millimetres_along_each_axis(self):
+        first, right, below = box(10, 10, 20, 30), box(10, 20, 20, 40), box(20, 10, 30, 30)
+        agreement = compare_masks(first, right)
+        assert json.loads(json.dumps(agreement.to_dict())) == {
+            **{"dice": 0.5, "iou": pytest.approx(1 / 3), "hd95_px": 10.0, "hd95_mm": None},
+            **{"precision": 0.5, "recall": 0.5, "predicted_area_px": 200, "reference_area_px": 200},
+            "remark": "",
+        }
+        assert compare_masks(first, right, spacing_mm=(0.1, 0.3)).hd95_mm == pytest.approx(3.0)
+        assert compare_masks(first, below, spacing_mm=(0.1, 0.3)).hd95_mm == pytest.approx(1.0)
+        half = compare_masks(box(4, 4, 12, 8), box(4, 4, 12, 12))
+        assert (half.dice, half.iou, half.precision, half.recall) == (pytest.approx(2 / 3), 0.5, 1, 0.5)
 
     def test_disjoint_masks(self):
         # Two single pixels 3 down and 4 right of each other.
@@ -71,18 +77,20 @@ class TestScores:
         assert (scores.dice, scores.iou, scores.precision, scores.recall) == (0, 0, 0, 0)
         assert scores.hd95_px == pytest.approx(5)
 
-    def test_missed_lesion_scores_zero_and_the_diagonal(self):
-        scores = compare_masks(EMPTY, box(10, 10, 20, 20))
+    def test_a_missed_lesion_scores_zero_and_the_diagonal(self):
+        scores = compare_masks(EMPTY, box(10, 10, 20, 20), spacing_mm=(0.1, 0.2))
         assert (scores.dice, scores.iou, scores.recall, scores.precision) == (0, 0, 0, None)
-        assert scores.hd95_px == pytest.approx(np.hypot(40, 60))
+        assert (scores.hd95_px, scores.hd95_mm) == pytest.approx((np.hypot(40, 60), np.hypot(4, 12)))
+        assert "diagonal" in scores.remark
         farthest = compare_masks(box(0, 0, 1, 1), box(39, 59, 40, 60))
         assert farthest.hd95_px < scores.hd95_px, "missing must not beat any drawn mask"
 
     @pytest.mark.parametrize(("prediction", "precision"), [(box(1, 1, 3, 4), 0), (EMPTY, None)])
-    def test_an_image_without_a_lesion_has_no_dice(self, prediction, precision):
-        scores = compare_masks(prediction, EMPTY)
-        assert (scores.dice, scores.iou, scores.hd95_px, scores.recall) == (None,) * 4
+    def test_an_image_without_a_lesion_has_no_dice_and_no_distance(self, prediction, precision):
+        scores = compare_masks(prediction, EMPTY, spacing_mm=(0.1, 0.1))
+        assert (scores.dice, scores.iou, scores.hd95_px, scores.hd95_mm, scores.recall) == (None,) * 5
         assert scores.precision == precision
+        assert "not defined" in scores.remark
 
     def test_sizes_must_agree(self):
         with pytest.raises(UsageError, match=r"\(40, 60\).*\(60, 40\).*native size"):
@@ -110,30 +118,6 @@ class TestHd95:
         prediction = target.copy()
         prediction[199, 199] = True
         assert hd95(prediction, target) == 0
-
-
-class TestComparison:
-    def test_values_by_hand_and_millimetres_along_each_axis(self):
-        first, right, below = box(10, 10, 20, 30), box(10, 20, 20, 40), box(20, 10, 30, 30)
-        agreement = compare_masks(first, right)
-        assert json.loads(json.dumps(agreement.to_dict())) == {
-            **{"dice": 0.5, "iou": pytest.approx(1 / 3), "hd95_px": 10.0, "hd95_mm": None},
-            **{"precision": 0.5, "recall": 0.5, "predicted_area_px": 200, "reference_area_px": 200},
-            "remark": "",
-        }
-        assert compare_masks(first, right, spacing_mm=(0.1, 0.3)).hd95_mm == pytest.approx(3.0)
-        assert compare_masks(first, below, spacing_mm=(0.1, 0.3)).hd95_mm == pytest.approx(1.0)
-
-    def test_missed_lesion(self):
-        agreement = compare_masks(EMPTY, box(10, 20, 20, 40), spacing_mm=(0.1, 0.2))
-        assert agreement.hd95_mm == pytest.approx(np.hypot(4, 12))
-        assert "diagonal" in agreement.remark
-
-    @pytest.mark.parametrize("predicted", [EMPTY, box(1, 1, 9, 9)])
-    def test_an_empty_reference_has_no_distance(self, predicted):
-        agreement = compare_masks(predicted, EMPTY, spacing_mm=(0.1, 0.1))
-        assert agreement.hd95_px is agreement.hd95_mm is None
-        assert "not defined" in agreement.remark
 
 
 class TestReference:

@@ -4,7 +4,7 @@ import numpy as np
 import pydicom
 import pytest
 from fakes import image_files
-from fakes.dicom_files import PATIENT, dataset, dicom, encoded, region
+from fakes.dicom_files import GREY, LUMA, PATIENT, RGB, dataset, dicom, encoded, region
 from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
@@ -17,19 +17,6 @@ from pydicom.uid import (
 
 from busi_unet.errors import UnreadableImageError, UsageError
 from busi_unet.io.decode import decode_image, read_image
-
-GREY = np.linspace(0, 255, 24 * 40).astype(np.uint8).reshape(24, 40)
-
-
-def colours() -> np.ndarray:
-    rgb = np.zeros((24, 40, 3), dtype=np.uint8)
-    rgb[:, :20] = (200, 60, 20)
-    rgb[:, 20:] = (20, 80, 240)
-    return rgb
-
-
-def luma(rgb: np.ndarray) -> np.ndarray:
-    return np.asarray(Image.fromarray(rgb).convert("L"))
 
 
 class TestPixels:
@@ -45,9 +32,9 @@ class TestPixels:
         np.testing.assert_array_equal(decode_image(dicom(GREY, "MONOCHROME1")), 255 - GREY)
 
     def test_colour_becomes_luma(self):
-        np.testing.assert_array_equal(decode_image(dicom(colours(), "RGB")), luma(colours()))
-        ybr = np.asarray(Image.fromarray(colours()).convert("YCbCr"))
-        np.testing.assert_allclose(decode_image(dicom(ybr, "YBR_FULL")).astype(int), luma(colours()), atol=3)
+        np.testing.assert_array_equal(decode_image(dicom(RGB, "RGB")), LUMA)
+        ybr = np.asarray(Image.fromarray(RGB).convert("YCbCr"))
+        np.testing.assert_allclose(decode_image(dicom(ybr, "YBR_FULL")).astype(int), LUMA, atol=3)
 
     def test_palette_is_resolved(self):
         ramp = (np.arange(256, dtype=np.uint16) * 257)[::-1]
@@ -81,12 +68,12 @@ class TestCompression:
         np.testing.assert_array_equal(decode_image(encoded(made)), GREY)
 
     def test_jpeg_baseline(self):
-        jpeg = image_files.encoded(Image.fromarray(colours()), "JPEG", quality=95, subsampling=0)
-        made = dataset(colours(), "YBR_FULL_422")
+        jpeg = image_files.encoded(Image.fromarray(RGB), "JPEG", quality=95, subsampling=0)
+        made = dataset(RGB, "YBR_FULL_422")
         made.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
         made.PixelData = encapsulate([jpeg])
         pixels = decode_image(encoded(made)).astype(int)
-        np.testing.assert_allclose(pixels[:, 3:-3], luma(colours())[:, 3:-3], atol=6)
+        np.testing.assert_allclose(pixels[:, 3:-3], LUMA[:, 3:-3], atol=6)
 
     @pytest.mark.parametrize("syntax", [JPEGLosslessSV1, MPEG4HP41])
     def test_what_cannot_be_decoded_is_named(self, syntax):
@@ -219,19 +206,16 @@ class TestBroken:
             assert caught.value.__context__ is None or caught.value.__suppress_context__
         assert PATIENT not in "".join(capfd.readouterr())
 
-    def test_a_report_has_no_image(self):
-        with pytest.raises(UnreadableImageError, match="without an image"):
-            decode_image(dicom(None))
-
-    def test_a_header_without_pixels(self):
-        made = dataset(GREY)
-        del made.PixelData
-        with pytest.raises(UnreadableImageError):
-            decode_image(encoded(made))
-
-    def test_huge_by_its_own_account(self):
-        with pytest.raises(UnreadableImageError, match="far too large"):
-            decode_image(dicom(GREY, Rows=60000, Columns=60000))
+    def test_without_an_image_without_its_pixels_and_huge_by_its_own_account(self):
+        headless = dataset(GREY)
+        del headless.PixelData
+        for content, said in (
+            (dicom(None), "without an image"),
+            (encoded(headless), "damaged"),
+            (dicom(GREY, Rows=60000, Columns=60000), "far too large"),
+        ):
+            with pytest.raises(UnreadableImageError, match=said):
+                decode_image(content)
 
     def test_huge_inside_its_jpeg(self):
         # A JPEG header that claims 60000 × 60000 pixels, in a file that claims 24 × 40.

