@@ -58,7 +58,7 @@ def test_damaged_files_are_named(tiny_model):
     weights.write_bytes(whole[:-100])
     with pytest.raises(IncompatibleModelError, match=r"model\.safetensors is damaged"):
         load_model(tiny_model)
-    weights.unlink()
+    weights.rename(tiny_model / "pytorch_model.bin")
     with pytest.raises(IncompatibleModelError, match=r"no model\.safetensors"):
         load_model(tiny_model)
     for no_json in ("{", "[" * 200_000, "1" * 5000):
@@ -67,12 +67,6 @@ def test_damaged_files_are_named(tiny_model):
             load_model(tiny_model)
     config.unlink()
     with pytest.raises(IncompatibleModelError, match=r"no config\.json"):
-        load_model(tiny_model)
-
-
-def test_a_pickle_is_never_opened(tiny_model):
-    (tiny_model / WEIGHTS_NAME).rename(tiny_model / "pytorch_model.bin")
-    with pytest.raises(IncompatibleModelError, match=r"no model\.safetensors"):
         load_model(tiny_model)
 
 
