@@ -87,22 +87,15 @@ def _from_greys(values: np.ndarray, name: str) -> Mask:
 def _from_colours(pixels: np.ndarray, name: str) -> Mask:
     if pixels.dtype not in (np.uint8, np.uint16):
         raise UnreadableImageError(f"{name} holds colours as {pixels.dtype}.", _HINT)
-    bits = 8 * pixels.itemsize
-    codes = pixels[:, :, 0].astype(np.uint32 if bits == 8 else np.uint64)
-    for channel in (1, 2):
-        codes <<= bits
-        codes |= pixels[:, :, channel]
     # Up to one too many; np.unique sorts them all, for minutes where an image is large.
-    found, left = [], codes.ravel()
+    found, left = [], pixels.reshape(-1, 3)
     while left.size and len(found) <= MAX_VALUES:
-        found.append(int(left[0]))
-        left = left[left != left[0]]
+        found.append(left[0])
+        left = left[(left != left[0]).any(axis=1)]
     if left.size:
         raise UnreadableImageError(f"{name} is not a mask: it has many colours, as an image has.", _HINT)
-    darkest = min(
-        found, key=lambda code: sum(code >> shift & (1 << bits) - 1 for shift in (0, bits, 2 * bits))
-    )
-    return Mask(codes != (darkest if len(found) > 1 else 0), _SEVERAL if len(found) > 2 else "")
+    background = min(found, key=np.sum) if len(found) > 1 else 0
+    return Mask((pixels != background).any(axis=2), _SEVERAL if len(found) > 2 else "")
 
 
 def check_mask(mask: np.ndarray, name: str) -> None:

@@ -42,23 +42,12 @@ def build_space_folder(output: str | os.PathLike, *, model: str | None = None) -
         raise UsageError(f"{ROOT} has no {', '.join(missing)}.", "Deploy from a clone of the repository.")
     readme = _readme(model and checked_id(model))
     with repository_folder(output) as folder:
-        for source in (*(ROOT / name for name in _ROOT_FILES), *package_files(ROOT / "busi_unet")):
-            target = folder / source.relative_to(ROOT)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+        for name in _ROOT_FILES:
+            shutil.copyfile(ROOT / name, folder / name)
+        left_out = shutil.ignore_patterns("__pycache__", ".*", *_NOT_SENT)
+        shutil.copytree(ROOT / "busi_unet", folder / "busi_unet", ignore=left_out)
         (folder / "README.md").write_text(readme, encoding="utf-8")
     return Path(output)
-
-
-def package_files(package: Path) -> list[Path]:
-    """Return the files of the package that the app may need, sorted."""
-    found = []
-    for path in sorted(package.rglob("*")):
-        top, *_ = parts = path.relative_to(package).parts
-        hidden = any(part == "__pycache__" or part.startswith(".") for part in parts)
-        if path.is_file() and top not in _NOT_SENT and not hidden:
-            found.append(path)
-    return found
 
 
 def deploy_space(repo_id: str, *, model: str | None = None, private: bool = False) -> PushResult:
