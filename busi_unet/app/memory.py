@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 LARGE_PIXELS = 4_000_000
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 
 def share_heaps() -> None:
@@ -28,6 +28,8 @@ def share_heaps() -> None:
 def give_back_arrays() -> None:
     """Have glibc give what held 4 MB or more back at once; else it keeps 300 MB of a folder's images."""
     _call("mallopt", _M_MMAP_THRESHOLD, 4_000_000)
+    # Else it gives back, after each image of usual size, what it asks for anew for the next.
+    _call("mallopt", _M_TRIM_THRESHOLD, 16_000_000)
 
 
 def in_turn(pixels: int, work: Callable[[], Result]) -> Result:
