@@ -2,32 +2,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fakes.predictions import make_prediction
 
 from busi_unet.app import text
-from busi_unet.app.analysis import (
-    Look,
-    draw,
-)
+from busi_unet.app.analysis import Look, draw
 from busi_unet.config import BoundaryBand
-from busi_unet.imaging.measure import measure_lesions
 from busi_unet.inference.prediction import Prediction
 
 
 @pytest.fixture
 def prediction() -> Prediction:
-    mask = np.zeros((60, 100), dtype=bool)
-    mask[20:40, 30:70] = True
-    return Prediction(
-        image=np.full(mask.shape, 100, dtype=np.uint8),
-        mask=mask,
-        coarse_probability=np.where(mask, 0.9, 0.2).astype(np.float32),
-        probabilities={"normal": 0.1, "benign": 0.7, "malignant": 0.2},
-        label="benign",
-        refused=False,
-        reasons=(),
-        measurements=measure_lesions(mask),
-        coarse_activation_map=np.linspace(-1, 1, 4, dtype=np.float32).reshape(2, 2),
-    )
+    return make_prediction()
 
 
 def _changed(prediction: Prediction, **look: object) -> np.ndarray:
