@@ -6,6 +6,7 @@ import argparse
 import functools
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -170,6 +171,11 @@ def require(holds: object, message: str) -> None:
 def warn(message: str) -> None:
     """Print a warning on stderr."""
     print(f"warning: {message}", file=sys.stderr)
+
+
+def tell_next(*words: object) -> None:
+    """Print the command that comes next on stderr."""
+    print(f"Next: {shlex.join(['busi-unet', *map(str, words)])}", file=sys.stderr)
 
 
 def add_twin(folder: Path) -> None:

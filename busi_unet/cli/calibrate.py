@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from busi_unet.cli import add_data, add_twin, require
+from busi_unet.cli import add_data, add_twin, require, tell_next
 
 if TYPE_CHECKING:
-    from busi_unet.config import ModelConfig
     from busi_unet.training.calibrate import LocalThreshold
 
 
@@ -45,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from busi_unet.app.text import describe_config
     from busi_unet.data.prepared import load_prepared
     from busi_unet.evaluation.leakage import split_for
     from busi_unet.inference.predictor import Predictor
@@ -58,7 +58,8 @@ def run(args: argparse.Namespace) -> None:
     require(0 < args.sensitivity <= 1, "--sensitivity is a share above 0, up to 1.")
     data = load_prepared(args.data)
     predictor = Predictor.from_pretrained(None if args.model == "embedded" else args.model, runtime="torch")
-    if split_for(predictor.config, data).foreign:
+    output, foreign = args.output or Path(args.model), split_for(predictor.config, data).foreign
+    if foreign:
         fitted = not (args.left_out or args.refuse)
         require(fitted, "--left-out and --refuse need the data that the model was made on.")
         images = [row for part in data.values() for row in part]
@@ -67,10 +68,15 @@ def run(args: argparse.Namespace) -> None:
     else:
         refused = _images_by_kind(args.refuse) if args.refuse else {}
         config, ood = recalibrate(predictor, data, left_out=args.left_out, others=refused)
-        rows = _rows(config)
-    add_twin(save_model(args.output or args.model, predictor.runtime.model, config, ood))
+        rows = describe_config(config)
+    add_twin(save_model(output, predictor.runtime.model, config, ood))
+    print(f"Model: {output}")
     for name, value in rows.items():
-        print(f"{name:24} {value or 'none'}")
+        print(f"{name}: {value}")
+    if foreign:
+        tell_next("predict", "IMAGES", "--model", output)
+    else:
+        tell_next("evaluate", output, "--data", args.data)
 
 
 def _images_by_kind(folder: Path) -> dict[str, list[Path]]:
@@ -79,36 +85,15 @@ def _images_by_kind(folder: Path) -> dict[str, list[Path]]:
     return kinds
 
 
-def _rows(config: ModelConfig) -> dict[str, str | None]:
-    thresholds, classes = config.thresholds, config.calibration.classes
-    sets, band = config.calibration.prediction_sets, config.calibration.boundary_band
-    limit = config.calibration.ood_threshold
-    elsewhere = sets and ", ".join(f"{share:.0%} on {source}" for source, share in sets.elsewhere.items())
-    return {
-        "lesion": f"{classes.lesion_head:.2f} × head + {classes.lesion_map:.2f} × mask "
-        f"{classes.lesion_bias:+.2f}",
-        "malignant": f"{classes.malignant_head:.2f} × head {classes.malignant_bias:+.2f}",
-        "mask threshold": f"{thresholds.mask:.2f}",
-        "lesion threshold": f"{thresholds.lesion:.2f}",
-        "smallest lesion": f"{thresholds.min_area:.2%} of the image",
-        "malignant threshold": f"{thresholds.malignant:.2f}",
-        "prediction sets": sets and f"{sets.coverage:.0%}, from {sets.threshold:.3f}",
-        "fitted to the others": elsewhere,
-        "boundary band": band and f"{band.coverage:.0%} from -{band.inner:.2f} to +{band.outer:.2f} radii",
-        "out of distribution from": limit and f"{limit:.2f} of the usual distance",
-    }
-
-
 def _local_rows(found: LocalThreshold) -> dict[str, str]:
     low, high = found.threshold_range
     return {
-        "images": f"{found.malignant} malignant, {found.other} other",
-        "malignant threshold": f"{found.threshold:.3f} ({low:.3f} to {high:.3f} in 95% of resamples)",
-        "sensitivity": _share(found.sensitivity),
-        "specificity": _share(found.specificity),
+        "Images": f"{found.malignant} malignant, {found.other} other (in parentheses: 95% intervals)",
+        "Alert threshold": f"malignant probability {found.threshold:.3f} ({low:.3f} to {high:.3f})",
+        "Sensitivity to expect": _share(found.sensitivity),
+        "Specificity to expect": _share(found.specificity),
     }
 
 
 def _share(values: tuple[float, float, float]) -> str:
-    mean, low, high = values
-    return f"{mean:.0%} ({low:.0%} to {high:.0%}) on the images left out of a resample"
+    return "{:.0%} ({:.0%} to {:.0%})".format(*values)

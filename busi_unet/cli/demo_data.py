@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from busi_unet.cli import require, seed
+from busi_unet.cli import require, seed, tell_next
 from busi_unet.data.phantom import write_phantom_dataset
 
 
@@ -21,4 +21,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     require(not args.output.exists(), f"{args.output} exists already. Name another folder.")
     write_phantom_dataset(args.output, per_class=args.per_class, seed=args.seed, size=(256, 320))
-    print(f"Next: busi-unet prepare {args.output} --output {args.output}-prepared")
+    tell_next("prepare", args.output, "--output", f"{args.output}-prepared")

@@ -148,13 +148,17 @@ def _tell_failures(records: Iterable[dict[str, Any]], lines: Path) -> None:
     counts = Counter()
     for record in records:
         counts.update(images=1, failures=bool(record["error"]), missing=bool(record["not_written"]))
-    message = f"{counts['missing']} of {counts['images']} images could not be written in every format."
+    message, hint = (
+        f"{counts['missing']} of {counts['images']} images could not be written in every format.",
+        "",
+    )
     if counts["failures"]:
         message = f"{counts['failures']} of {counts['images']} images could not be used; the others were."
+        hint = " Once you have replaced them, --resume does them again."
     if counts["failures"] == counts["images"]:
         message = "No image could be used."
     if counts["failures"] or counts["missing"]:
-        raise UnreadableImageError(message, f"See {lines}; --resume does those that failed again.")
+        raise UnreadableImageError(message, f"See {lines}.{hint}")
 
 
 def _find(images: list[str], scratch: Path) -> list[ImageFile]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from busi_unet.cli import add_json, print_result, require, warn
+from busi_unet.cli import add_json, print_result, require, tell_next, warn
 
 _FOLDS_FROM = {
     "published": "published with this package",
@@ -79,6 +79,7 @@ def run(args: argparse.Namespace) -> None:
         pushed = push_dataset(args.output, args.push_to_hub, command=again, public=args.public)
         result["published"] = pushed.url
     print_result(result, _as_text(result), as_json=args.json)
+    tell_next("train", "--quick", "--data", args.output)
 
 
 def _as_text(result: Mapping[str, Any]) -> str:
@@ -95,7 +96,7 @@ def _as_text(result: Mapping[str, Any]) -> str:
     for name, part in result["by_source"].items():
         classes = ", ".join(f"{part[label]} {label}" for label in names if part[label])
         unmasked = f"; {part['without_mask']} without mask" if part["without_mask"] else ""
-        lines.append(f"{name}: {part['images']} images ({classes}){unmasked}")
+        lines.append(f"{name}: {classes}{unmasked}")
     lines += ["", *_about_copies(result)]
     lines += ["", f"Report: {result['report']} (shows the images; do not publish it)"]
     if "published" in result:
@@ -109,8 +110,8 @@ def _about_copies(result: Mapping[str, Any]) -> list[str]:
     folds = ", ".join(f"{part['source']} {_FOLDS_FROM[part['folds_from']]}" for part in result["sources"])
     return [
         f"Folds: {folds}; no group is in two of them.",
-        f"Groups: {result['images_in_copy_groups']} images share {result['groups_with_copies']} groups (one "
-        "patient, or copies of one view).",
+        f"Images that share a group (one patient, or copies of one view): {result['images_in_copy_groups']}, "
+        f"in {result['groups_with_copies']} groups.",
         f"A random image-level split would leave {result['random_split_leak']:.1%} of the test images with "
         "another of their group in training; this split leaves none.",
         f"Groups with images of different classes, shown in the report: {len(result['cross_class_groups'])}.",

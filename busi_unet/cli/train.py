@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 
-from busi_unet.cli import add_twin, require
+from busi_unet.cli import add_twin, require, tell_next
 from busi_unet.training.options import TrainOptions, add_options
 
 
@@ -44,8 +43,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"Model: {model}", flush=True)
     add_twin(model)
     print(f"Curves: {options.output / CURVES_NAME}", file=sys.stderr)
-    following = ["busi-unet", "evaluate", str(model), "--data", str(options.data)]
-    print(f"Next: {shlex.join(following)}", file=sys.stderr)
+    tell_next("evaluate", model, "--data", options.data)
     if args.push_to_hub:
         from busi_unet.publish.model import push_model
 

@@ -157,8 +157,8 @@ def _place(source: Source, ignore_copies: bool, progress: bool) -> None:
         listed = {entry.pixel_sha256 for entry in entries} | {entry[:2] for entry in entries}
         if any({row.pixel_sha256, (row.image_id, row.label)} & listed for row in source.rows):
             source.warnings.append(
-                f"some images are, or are named as, images of {name}, but not all: its published folds are "
-                "not used, and results cannot be compared with results on these folds"
+                f"some images are those of {name}, or have their names, but do not get its published folds: "
+                "results cannot be compared with results on these"
             )
     source.rows = [
         replace(row, group=group, fold=fold, source=row.source if source.prepared else source.name)

@@ -133,8 +133,8 @@ def to_markdown(evaluation: Evaluation) -> str:
         [f"true {name}", *map(str, row)] for name, row in zip(CLASS_NAMES, evaluation.confusion, strict=True)
     ]
     tables = [
-        f"{len(evaluation.rows)} images ({listed}) in {part.groups} groups, {part.refused} refused; "
-        f"in parentheses {level:.0%} bootstrap intervals over groups.",
+        f"Images: {len(evaluation.rows)} ({listed}); groups: {part.groups}; refused: {part.refused}. "
+        f"In parentheses: {level:.0%} bootstrap intervals over groups.",
         of_parts(_measured(evaluation), _columns(evaluation)),
         table(["Confusion", *(f"predicted {name}" for name in CLASS_NAMES)], confusion),
     ]

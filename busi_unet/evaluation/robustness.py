@@ -282,8 +282,8 @@ def to_markdown(found: Robustness) -> str:
     header = ["Disturbance", "Images", *(metric.title for metric in metrics)]
     return "\n\n".join(
         [
-            f"{sum(summary['images'].values())} images ({listed}) in {summary['groups']} groups. By how much "
-            f"each metric changes when the images are disturbed; in parentheses "
+            f"Images: {sum(summary['images'].values())} ({listed}); groups: {summary['groups']}. By how much "
+            f"each metric changes when the images are disturbed; in parentheses: "
             f"{found.provenance['bootstrap']['level']:.0%} bootstrap intervals over groups.",
             table([*header, "Malignant probability", "Share with another class"], rows),
             "\n".join(f"- {name}: {meaning}" for name, meaning in found.meanings.items()),

@@ -160,7 +160,7 @@ def tell_plan(run: Run) -> None:
         if not options.last_epoch:
             choice = f"{images['validation']} validation images choose the epoch that becomes the model"
         print(
-            f"Training on {trained} images for {options.epochs} epochs; {choice}. "
+            f"Training on {trained} images for {options.epochs} epoch{'s' * (options.epochs > 1)}; {choice}. "
             f"{images['test']} test images stay unseen.",
             file=sys.stderr,
         )
