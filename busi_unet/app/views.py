@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,7 +84,7 @@ def summarise_rows(
     with tempfile.TemporaryDirectory(dir=cache_folder(), ignore_cleanup_errors=True) as folder:
         files = find_images(map(Path, paths or ()), Path(folder), show=lambda path: path.name, **limits)
         records = _records(archive, files)
-        found = {name: file.path for name, file in zip(_names(files), files, strict=True)}
+        found = {file.shown: file.path for file in files}
         told = dict(zip(found, records, strict=False))
         known = {name: found[name] for name, record in told.items() if not record["error"]}
         names = list(found)
@@ -113,15 +112,6 @@ def _records(archive: str | None, files: Sequence[ImageFile]) -> list[dict[str, 
     if [record["image"] for record in records] != [file.shown for file in files[: len(records)]]:
         raise UsageError(*text.BATCH_CHANGED)
     return records
-
-
-def _names(files: Sequence[ImageFile]) -> list[str]:
-    """Return how images are named: with their number, where two have one name."""
-    count = Counter(file.shown for file in files)
-    return [
-        file.shown if count[file.shown] == 1 else f"{number}. {file.shown}"
-        for number, file in enumerate(files, start=1)
-    ]
 
 
 def _card(summary: Mapping[str, Any]) -> str:

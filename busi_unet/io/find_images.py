@@ -6,7 +6,7 @@ import itertools
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath, PurePosixPath
 
@@ -33,7 +33,7 @@ class ImageFile:
 
     Attributes:
         path: where it lies, itself or the shard that it is in.
-        shown: how results and errors name it.
+        shown: how results and errors name it, each of a run by a name of its own.
         name: of its results, without ending: at most 200 bytes that any file system takes, and no two of a
             run are the same, whatever the case of letters.
         problem: why it cannot be used, where that is known already; else empty.
@@ -208,12 +208,23 @@ def _is_image(path: Path) -> bool:
 def _named_apart(files: list[ImageFile]) -> list[ImageFile]:
     # Case and composition of letters do not count: some file systems take A.png and a.png for one file.
     taken: set[str] = set()
+    # Two uploads may be called the same, too.
+    told: set[str] = set()
     unique = []
     for file in files:
         name = _NOT_IN_NAMES.sub("_", readable(unicodedata.normalize("NFC", file.name)))
         name = shortened(name.lstrip(".") or "image", _NAME_BYTES)
-        numbered = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
-        free = next(candidate for candidate in numbered if candidate.casefold() not in taken)
-        taken.add(free.casefold())
-        unique.append(replace(file, name=free))
+        name = next(free for free in _numbered(name) if free.casefold() not in taken)
+        taken.add(name.casefold())
+        shown = next(free for free in _numbered(file.shown) if free not in told)
+        told.add(shown)
+        unique.append(replace(file, name=name, shown=shown))
     return unique
+
+
+def _numbered(name: str) -> Iterator[str]:
+    """Yield a name, and then with 2, 3, ... before its ending."""
+    yield name
+    suffix = PurePath(name).suffix
+    ending = suffix if suffix.lower() in (*EXTENSIONS, ".zip") else ""
+    yield from (f"{name.removesuffix(ending)}-{number}{ending}" for number in itertools.count(2))

@@ -47,6 +47,16 @@ def test_a_zip_is_searched_like_a_folder(scratch, tmp_path):
     assert all(file.path.is_file() and not file.problem for file in found)
 
 
+def test_two_uploads_of_one_name_are_told_apart(scratch, tmp_path):
+    twice = write(tmp_path / "a.png")
+    paths = [twice, twice, write(tmp_path / "x" / "a-2.png"), pack(tmp_path / "s.zip", {"b.png": PNG})]
+    found = find_images([*paths, paths[-1]], scratch, show=lambda path: path.name)
+    assert [file.name for file in found] == ["a", "a-2", "a-2-2", "b", "b-2"]
+    assert [file.shown for file in found] == [
+        *("a.png", "a-2.png", "a-2-2.png", "s.zip/b.png", "s.zip/b-2.png")
+    ]
+
+
 def test_dicom_needs_no_ending(scratch, tmp_path):
     content = dicom(np.zeros((20, 20), np.uint8))
     archive = pack(tmp_path / "s.zip", {"IM0001": content, "1.2.840.7": content, "DICOMDIR": content})
