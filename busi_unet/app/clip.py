@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -100,7 +101,7 @@ class ClipHandlers:
         folder, name = answer_folder(), kept.name if kept else "clip"
         overlays, table = folder / f"{name}_overlay.webp", folder / f"{name}_frames.csv"
         start = shown = time.monotonic()
-        with overlays.open("w+b") as file, overlay_clip(file) as add:
+        with overlays.open("w+b") as file, overlay_clip(file, Path(path)) as add:
             for prediction in frames:
                 if run.file != newest.file:
                     # Not `return`, after which the overlays would still be written.
@@ -132,7 +133,7 @@ def lay_out_clip() -> dict[str, Any]:
         parts["clip"] = gr.HTML("", label="Clip", padding=False, elem_id="clip-timeline")
         parts["clip_all"] = gr.Button("", variant="primary", size="sm", elem_id="clip-all")
         parts["clip_cancel"] = gr.Button(
-            text.BATCH_CANCEL, variant="stop", size="sm", visible=False, elem_id="clip-cancel"
+            text.CANCEL, variant="stop", size="sm", visible=False, elem_id="clip-cancel"
         )
     return parts
 
@@ -144,7 +145,7 @@ def lay_out_clip_results() -> dict[str, Any]:
     with results, gr.Row():
         parts["clip_results"] = results
         parts["clip_overlays"] = gr.Image(
-            label="Overlays, 10 frames a second",
+            label="Overlays",
             format="webp",
             interactive=False,
             buttons=["download", "fullscreen"],

@@ -8,6 +8,7 @@ import itertools
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from busi_unet.inference.prediction import Prediction
 from busi_unet.inference.predictor import Predictor
 from busi_unet.inference.run import Run
 from busi_unet.inference.summary import COLUMNS, RECORD, table_row
+from busi_unet.io.decode import milliseconds_per_frame
 from busi_unet.io.files import table_lines
 from busi_unet.io.find_images import ImageFile
 
@@ -33,6 +35,7 @@ FRAME_COLUMNS = (
 )
 _LARGE = 0.8
 _SIDE = 640
+# Where a file does not say how fast its frames follow.
 _MILLISECONDS = 100
 
 
@@ -111,13 +114,16 @@ class Clip:
 
 
 @contextlib.contextmanager
-def overlay_clip(file: IO[bytes]) -> Iterator[Callable[[Prediction], None]]:
-    """Write a WebP of 10 overlays a second, each with its number, at most 640 pixels a side.
+def overlay_clip(file: IO[bytes], source: Path | bytes) -> Iterator[Callable[[Prediction], None]]:
+    """Write a WebP of the overlays of a clip, each with its number, at most 640 pixels a side.
+
+    It is as fast as the clip's file says, else 10 frames a second.
 
     Yields:
         What adds the overlay of a frame. They wait on the disk, so that a long clip takes no more memory.
     """
     size: tuple[int, int] | None = None
+    duration = milliseconds_per_frame(source) or _MILLISECONDS
 
     def add(prediction: Prediction) -> None:
         nonlocal size
@@ -137,7 +143,7 @@ def overlay_clip(file: IO[bytes]) -> Iterator[Callable[[Prediction], None]]:
         with AppendingTiffWriter(waiting) as frames:
             yield add
         with Image.open(waiting) as overlays:
-            overlays.save(file, "WEBP", save_all=True, duration=_MILLISECONDS, quality=80)
+            overlays.save(file, "WEBP", save_all=True, duration=duration, quality=80)
 
 
 def predict_all_frames(predictor: Predictor, file: ImageFile, run: Run, anyway: bool) -> Found:
@@ -148,7 +154,7 @@ def predict_all_frames(predictor: Predictor, file: ImageFile, run: Run, anyway: 
     """
     clip, names = Clip(), (f"{file.name}_overlay.webp", f"{file.name}_frames.csv")
     overlays = io.BytesIO()
-    with overlay_clip(overlays) as add:
+    with overlay_clip(overlays, file.content()) as add:
         for prediction in predictor.predict_clip(file.content(), name=file.shown, anyway=anyway):
             clip.add(prediction)
             add(prediction)

@@ -15,7 +15,7 @@ from PIL import Image, ImageChops
 from scipy import ndimage
 
 from busi_unet.errors import UnreadableImageError, UsageError
-from busi_unet.io.dicom import Loaded, check_index, is_dicom, read_dicom
+from busi_unet.io.dicom import Loaded, check_index, is_dicom, read_dicom, read_header
 from busi_unet.io.dicom_pixels import by_depth, fewer_bits, usual_depth
 from busi_unet.io.pillow_files import (
     BAD_METADATA,
@@ -162,6 +162,28 @@ def read_frames(
                 yield decoded(loaded, index, called)
             except UnreadableImageError as error:
                 yield error
+
+
+def milliseconds_per_frame(source: Path | bytes) -> int | None:
+    """Return how long a file shows each frame of its clip: DICOM's own times, or those of an animation.
+
+    None where it does not say, or names less than 10 or more than 1,000.
+    """
+    told: list[Any] = []
+    # The frames themselves could be read, so that what is wrong with their timing is no error.
+    with contextlib.suppress(Exception):
+        stream = _stream(source, "")
+        if is_dicom(stream):
+            header = read_header(stream, tags=["FrameTime", "CineRate", "RecommendedDisplayFrameRate"])
+            rates = (header.get("CineRate"), header.get("RecommendedDisplayFrameRate"))
+            told = [header.get("FrameTime"), *(1000 / rate for rate in rates if rate)]
+        else:
+            with Image.open(stream, formats=FORMATS) as pages:
+                # The first frame may stand longer than the others.
+                pages.seek(1)
+                pages.load()
+                told = [pages.info.get("duration")]
+    return next((round(time) for time in told if time and 10 <= time <= 1000), None)
 
 
 def decoded(loaded: Loaded, index: int, name: str) -> DecodedImage:

@@ -117,4 +117,6 @@ def test_a_clip_gets_a_row_per_frame_its_key_frame_and_an_overlay_clip(predictor
     )
     with Image.open(out / record["clip"]["overlay"]) as overlays:
         assert (overlays.format, overlays.n_frames) == ("WEBP", 4)
+        overlays.load()
+        assert overlays.info["duration"] == 100
     list(predict_files(predictor, [file], out, clips=predict_all_frames))

@@ -4,6 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
+from fakes.dicom_files import dicom
 from fakes.image_files import encoded
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -181,6 +182,30 @@ def test_frames_are_counted_and_chosen(kind):
         assert (found.pixels == level).all()
     with pytest.raises(UsageError, match="It has 3"):
         read_image(content, index=3)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"FrameTime": "33.3", "CineRate": "10"}, 33),
+        ({"FrameTime": "0", "CineRate": "20"}, 50),
+        ({"RecommendedDisplayFrameRate": "25"}, 40),
+        ({"FrameTime": "90000"}, None),
+        ({}, None),
+    ],
+)
+def test_how_fast_frames_follow_is_read_from_dicom(grey, told, expected):
+    content = dicom(np.stack([grey, grey]), frames=2, **told)
+    assert decode.milliseconds_per_frame(content) == expected
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+@pytest.mark.parametrize(("told", "expected"), [([500, 40, 40], 40), (0, None)])
+def test_how_fast_frames_follow_is_read_from_animations(grey, kind, told, expected):
+    more = [Image.fromarray(np.roll(grey, shift)) for shift in (3, 6)]
+    content = encoded(Image.fromarray(grey), kind, save_all=True, append_images=more, duration=told)
+    assert decode.milliseconds_per_frame(content) == expected
+    assert decode.milliseconds_per_frame(encoded(more[0], kind)) is None
 
 
 def test_of_tiff_pages_of_different_sizes_the_largest_is_taken(grey):
