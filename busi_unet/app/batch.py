@@ -213,7 +213,7 @@ def _lay_out() -> tuple[gr.File, gr.CheckboxGroup, list[Any], list[Any], Views]:
             with gr.Row():
                 start = gr.Button(text.BATCH_START, variant="primary", min_width=120, elem_id="batch-start")
                 cancel = gr.Button(
-                    text.BATCH_CANCEL,
+                    text.CANCEL,
                     variant="stop",
                     min_width=120,
                     interactive=False,
@@ -301,7 +301,10 @@ def _table(rows: Sequence[list[Any]]) -> dict[str, Any]:
         return f"box-shadow: inset 8px 0 var(--{color}); padding-left: 16px" if marked else ""
 
     styling = [[style(row, name) for name in HEADERS] for row in rows]
-    return {"headers": HEADERS, "data": list(rows), "metadata": {"styling": styling}}
+    shown = [["" if value is None else str(value) for value in row] for row in rows]
+    for row in shown:
+        row[1] = text.breakable(row[1])
+    return {"headers": HEADERS, "data": list(rows), "metadata": {"styling": styling, "display_value": shown}}
 
 
 def filtered(rows: Sequence[list[Any]], choice: str) -> list[list[Any]]:
@@ -330,7 +333,7 @@ def _thumbnail(overlay: Path, folder: Path, record: dict[str, Any]) -> tuple[str
         image.save(path)
     label = record["label"] if record["label"] and not record["refused"] else text.NOT_ANALYSED.lower()
     flag = "⚑ " if record["flagged"] else ""
-    return str(path), f"{flag}{label}: {record['image']}"
+    return str(path), f"{flag}{label}: {text.breakable(record['image'])}"
 
 
 def _pack(folder: Path, archive: Path) -> Path:

@@ -52,6 +52,8 @@ class CorrectionHandlers:
             clicks = (*clicks, Click(row, column, mode == text.LESION_HERE))
         prediction = self._set(analysis, *settings).predict(self._model().predictor)
         mask = correct_mask(prediction.image, prediction.probability, prediction.mask, clicks, box)
+        if mode == text.NOT_THIS_ONE and (mask == prediction.mask).all():
+            return {"hint": text.CORRECT_NOTHING}
         return _corrected(analysis, Correction(mask, clicks, before))
 
     def paint(self, analysis: Analysis | None, painted: dict[str, Any] | None) -> Answer:

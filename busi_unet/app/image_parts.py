@@ -114,18 +114,21 @@ def _result() -> Parts:
             ("anyway", text.ANYWAY),
             ("crop_start", text.CROP_START),
             ("crop", text.CROP),
+            ("crop_cancel", text.CANCEL),
             ("left", text.LEFT),
             ("right", text.RIGHT),
             ("blacken", text.BLACKEN),
         ):
             parts[name] = gr.Button(
                 label,
-                visible=name == "crop",
+                # page.css shows them while a box is drawn.
+                visible=name in ("crop", "crop_cancel"),
                 size="sm",
                 min_width=120,
                 variant="primary" if name == "crop" else "secondary",
                 elem_id=name.replace("_", "-"),
             )
+    gr.Markdown(text.CROP_HINT, elem_id="crop-hint")
     # Left, top, right and bottom in pixels; what is drawn over the image is written here.
     parts["crop_box"] = gr.Textbox(visible="hidden", elem_id="crop-box")
     parts |= lay_out_clip()

@@ -211,6 +211,7 @@
     };
     let from = null;
     document.addEventListener("click", (event) => {
+        if (event.target.closest?.("#crop-cancel")) delete document.body.dataset.crop;
         if (event.target.closest?.("#crop-start")) {
             document.body.dataset.crop = "";
             showFrame();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from busi_unet.config import CLASS_NAMES
@@ -25,7 +26,7 @@ TRY_AGAIN = "Try again."
 
 # One image: choosing it.
 IMAGE = "Image"
-INVITATION = "Drop or paste an image anywhere (PNG, JPEG, WebP, BMP, TIFF or DICOM), or choose an example."
+INVITATION = "Drop or paste an image anywhere (PNG, JPEG, GIF, WebP, BMP, TIFF, DICOM), or choose an example."
 EXAMPLES = "Or an example"
 EXAMPLE = "Example"
 EXAMPLES_SOURCE = (
@@ -53,6 +54,7 @@ PROBABILITIES, VERDICT, FINDINGS = "Class probabilities", "Verdict", "Findings"
 MASK, CONTOURS = "Mask", "Contours"
 ANYWAY, ANALYSING = "Analyse anyway", "Analysing…"
 CROP_START, CROP, LEFT, RIGHT = "Crop", "Analyse this part", "Only the left image", "Only the right image"
+CROP_HINT, CANCEL = "Drag a box over the original.", "Cancel"
 TEXT_ON_LESION = "What looks like text touches the outline.", "Crop the image instead."
 BLACKEN, CROPPED, BLACKENED = "Blacken the text", "(cropped)", "(blackened)"
 NO_BOX = ("There is no box.", "Press Crop, and draw one over the image.")
@@ -79,6 +81,7 @@ CORRECT_MODE = "How to correct"
 CORRECT_MODES = LESION_HERE, NOT_THIS_ONE, CLICK_BOX, BRUSH = ("Lesion here", "Not this one", "Box", "Brush")
 CORRECT_HINT = "Click on the result above, or move a cross over it with the arrow keys and press Enter."
 CORRECT_CORNER = "Now click the opposite corner of the box."
+CORRECT_NOTHING = "Nothing is outlined there, so nothing was taken away. Click inside an outline."
 CORRECT_BRUSH = "Paint the mask below, then measure it."
 EDITOR = "Paint the lesion, erase what is not lesion"
 PAIR_CLASS, MAKE_PAIR = "Class of the training pair", "Make a training pair"
@@ -166,7 +169,7 @@ NO_PAIR_CLASS = "The class of the training pair is not chosen."
 
 # Many images.
 BATCH_FILES, BATCH_FOLDER = "Images, zips or a folder", "Choose a folder"
-BATCH_START, BATCH_CANCEL = "Analyse all", "Cancel"
+BATCH_START = "Analyse all"
 BATCH_DOWNLOAD, BATCH_PROGRESS, BATCH_OVERLAYS = "Download all results", "Progress", "Overlays"
 BATCH_TABLE = "Images"
 BATCH_TABLE_HINT = (
@@ -239,6 +242,11 @@ def image_name(name: str, index: int, frames: int) -> str:
     return name if frames == 1 else f"{name}, frame {index + 1} of {frames}"
 
 
+def breakable(name: str) -> str:
+    """Return the name of a file that breaks into lines after underscores, but not within its ending."""
+    return re.sub(r"(?<=_)(?=\w)|(?=\.\w{1,5}$)", "\u200b", name) if len(name) > 20 else name
+
+
 def too_many_megabytes(megabytes: float | str, most: int) -> tuple[str, str]:
     return (
         f"The file has {megabytes} MB; an image may have {most} MB.",
@@ -253,7 +261,7 @@ def headline(prediction: Prediction) -> str:
         "" if not prediction.flagged else ", flagged" if prediction.label == "malignant" else ", but flagged"
     )
     lesions = prediction.measurements
-    found = f"{len(lesions)} lesion{'s' * (len(lesions) > 1)}, " if lesions else "no lesion outlined"
+    found = f"{len(lesions)}\u00a0lesion{'s' * (len(lesions) > 1)}, " if lesions else "no lesion outlined"
     if lesions:
         size = lesions[0].lengths("longest_diameter", "perpendicular").replace(" ", "\u00a0")
         found += size if len(lesions) == 1 else f"the largest {size}"

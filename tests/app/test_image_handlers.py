@@ -388,6 +388,10 @@ def test_clicks_correct_the_mask_that_is_drawn_and_can_be_undone(handlers, analy
     undone = handlers.undo(undone, text.CLICK_BOX, *settings)
     assert undone["kept"].corrected is None and undone["threshold"].interactive is True
 
+    monkeypatch.setattr(correction_handlers, "correct_mask", lambda _image, _probability, mask, *_more: mask)
+    nothing = handlers.click(analysis, "0.5,0.5,5", text.NOT_THIS_ONE, *settings)
+    assert nothing == {"hint": text.CORRECT_NOTHING}
+
 
 def test_the_downloads_say_what_the_page_says(handlers, analysis):
     mask = Image.fromarray(make_phantom("benign", seed=1, size=(72, 120)).mask)

@@ -416,7 +416,12 @@ def test_an_image_with_a_name_is_blackened_and_cropped(page: Page, tmp_path: Pat
     page.get_by_label("Last image, named", exact=True).click()
     expect(page.locator("#verdict")).not_to_contain_text("blackened")
     page.get_by_role("button", name="Crop").click()
-    frame, panel = page.locator("#crop-frame"), page.locator("#original img").bounding_box()
+    frame = page.locator("#crop-frame")
+    expect(page.get_by_text(text.CROP_HINT)).to_be_visible()
+    page.get_by_role("button", name=text.CANCEL).click()
+    expect(frame).to_be_hidden()
+    page.get_by_role("button", name="Crop").click()
+    panel = page.locator("#original img").bounding_box()
     scale = min(panel["width"] / 240, panel["height"] / 180)
     left, top = (
         panel[corner] + (panel[side] - scale * pixels) / 2

@@ -69,7 +69,8 @@ def test_a_batch_with_a_bad_file(batch: Page, files: list[Path], tmp_path: Path)
     assert {"one_mask.png", "two_overlay.jpg", "predictions.csv", "report.html"} < names
 
 
-def test_a_folder_brings_its_images_alone(batch: Page, files: list[Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["chosen", "dropped"])
+def test_a_folder_brings_its_images_alone(batch: Page, files: list[Path], tmp_path: Path, how: str) -> None:
     inner = tmp_path / "study" / "left"
     inner.mkdir(parents=True)
     for name in ("one.png", "one_mask.png", ".hidden.png"):
@@ -77,9 +78,17 @@ def test_a_folder_brings_its_images_alone(batch: Page, files: list[Path], tmp_pa
     (inner / "notes.txt").write_text("no image", encoding="utf-8")
     (inner / "IM1").write_bytes(dicom(make_phantom("benign", seed=1, size=(90, 160)).image))
 
-    with batch.expect_file_chooser() as chosen:
-        batch.get_by_role("button", name=text.BATCH_FOLDER).click()
-    chosen.value.set_files(tmp_path / "study")
+    if how == "chosen":
+        with batch.expect_file_chooser() as chosen:
+            batch.get_by_role("button", name=text.BATCH_FOLDER).click()
+        chosen.value.set_files(tmp_path / "study")
+    else:
+        box = batch.locator("#batch-images").bounding_box()
+        place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        data = {"items": [], "files": [str(tmp_path / "study")], "dragOperationsMask": 1}
+        session = batch.context.new_cdp_session(batch)
+        for kind in ("dragEnter", "dragOver", "drop"):
+            session.send("Input.dispatchDragEvent", {"type": kind, **place, "data": data})
 
     expect(batch.locator("#batch-images .filename")).to_have_count(2)
     titles = batch.locator("#batch-images .filename").evaluate_all("files => files.map((file) => file.title)")
