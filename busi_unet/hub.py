@@ -10,7 +10,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import file_digest, sha1
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -26,9 +25,11 @@ from huggingface_hub import (
 )
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import filter_repo_objects, validate_repo_id
+from huggingface_hub.utils.sha import git_hash
 
 from busi_unet.config import CONFIG_NAME, EVALUATION_NAME, ONNX_NAME, WEIGHTS_NAME
 from busi_unet.errors import HubAccessError, UsageError, first_line
+from busi_unet.io.files import sha256_of
 
 # Far above any model of this package, far below what fills a disk.
 MOST_BYTES = {CONFIG_NAME: 1 << 20, WEIGHTS_NAME: 1 << 30, ONNX_NAME: 1 << 30, EVALUATION_NAME: 1 << 20}
@@ -239,11 +240,9 @@ def _is_intact(path: Path, listed: RepoFile) -> bool:
     """Return whether a file has the SHA-256 (git LFS) or git hash that the Hub lists."""
     if not path.is_file():
         return False
-    with path.open("rb") as file:
-        if listed.lfs:
-            return file_digest(file, "sha256").hexdigest() == listed.lfs.sha256
-        content = file.read()
-    return sha1(b"blob %d\0" % len(content) + content).hexdigest() == listed.blob_id
+    if listed.lfs:
+        return sha256_of(path) == listed.lfs.sha256
+    return git_hash(path.read_bytes()) == listed.blob_id
 
 
 # --- Push ----------------------------------------------------------------------------------------

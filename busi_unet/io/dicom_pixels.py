@@ -178,16 +178,11 @@ def _look_up(values: np.ndarray, item: Dataset, header: Dataset) -> tuple[np.nda
 def _shown(stored: np.ndarray, header: Dataset, remarks: list[str]) -> np.ndarray | None:
     """Return grey levels by the file's lookup tables or window; None where it has none that can be used."""
     try:
-        return (
-            _by_table(stored, header, remarks) if _has_table(header) else _by_window(stored, header, remarks)
-        )
+        tables = header.get("ModalityLUTSequence") or header.get("VOILUTSequence")
+        return (_by_table if tables else _by_window)(stored, header, remarks)
     except Exception:
         remarks.append(_UNFIT)
         return None
-
-
-def _has_table(header: Dataset) -> bool:
-    return bool(header.get("ModalityLUTSequence") or header.get("VOILUTSequence"))
 
 
 def _rescale(header: Dataset, remarks: list[str]) -> tuple[float, float]:

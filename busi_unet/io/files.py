@@ -132,7 +132,9 @@ def check_ours(folder: Path, names: Iterable[str]) -> None:
         UsageError: there are such files.
     """
     there = [name for name in names if os.path.lexists(folder / name)] if folder.exists() else []
-    digests = {name: _digest(folder / name) for name in there}
+    # No run writes a folder or a link.
+    files = (name for name in there if (folder / name).is_file() and not (folder / name).is_symlink())
+    digests = {name: sha256_of(folder / name) for name in files}
     ours = set()
     for record in folder.glob(f"{WRITTEN.partition('.')[0]}.*") if there else ():
         with record.open(encoding="utf-8", errors="replace", newline="\n") as lines:
@@ -169,10 +171,8 @@ def write_ours(folder: Path, name: str, content: bytes | Iterable[bytes], *, rec
         partial.unlink(missing_ok=True)
 
 
-def _digest(path: Path) -> str | None:
-    """Return the SHA-256 of a file; None for what no run writes: a folder or a link."""
-    if not path.is_file() or path.is_symlink():
-        return None
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -286,7 +286,7 @@ def unpack(
     name = name or str(archive)
     problems: dict[str, str] = {}
     try:
-        with _open_zip(archive) as zip_file:
+        with zipfile.ZipFile(archive) as zip_file:
             entries = [(_path_in_zip(entry), entry) for entry in zip_file.infolist()]
             entries = [(path, entry) for path, entry in entries if not path.endswith("/")]
             # zipfile never reads more of an entry than this, whatever its packed bytes would give.
@@ -306,17 +306,6 @@ def unpack(
     except DAMAGED_ZIP as error:
         raise DataLayoutError(f"{name} is not a zip, or is cut short.", hint=hint) from error
     return problems
-
-
-def _open_zip(archive: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(archive)
-    except UnicodeDecodeError:
-        # A name is flagged as UTF-8 and is not: clear the flag (bit 11) in all headers, so that it is read as
-        # cp437, in which every byte means something.
-        header = re.compile(rb"(PK\x01\x02.{5}|PK\x03\x04.{3})(.)", re.DOTALL)
-        data = header.sub(lambda found: found[1] + bytes([found[2][0] & ~0x08]), archive.read_bytes())
-        return zipfile.ZipFile(io.BytesIO(data))
 
 
 def _path_in_zip(entry: zipfile.ZipInfo) -> str:

@@ -9,13 +9,13 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from busi_unet.config import CONFIG_NAME, ONNX_NAME, WEIGHTS_NAME, ModelConfig
 from busi_unet.errors import IncompatibleModelError
-from busi_unet.io.files import replace_file
+from busi_unet.io.files import replace_file, sha256_of
 from busi_unet.models.ood import OodDetector, ood_shapes
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def find_twin(folder: str | os.PathLike, config: ModelConfig) -> Path | None:
     if not (path.is_file() and (Path(folder) / WEIGHTS_NAME).is_file()):
         return None
     made_from = config.onnx and (config.onnx.sha256, config.onnx.weights_sha256)
-    if made_from != (_file_hash(path), weights_hash(folder)):
+    if made_from != (sha256_of(path), weights_hash(folder)):
         raise IncompatibleModelError(
             f"{path} was not made from the {WEIGHTS_NAME} beside it.", f"Run: busi-unet export {folder}"
         )
@@ -202,9 +202,4 @@ def model_hash(folder: str | os.PathLike) -> str:
 
 def weights_hash(folder: str | os.PathLike) -> str:
     """Return the SHA-256 of a model folder's weights."""
-    return _file_hash(Path(folder) / WEIGHTS_NAME)
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+    return sha256_of(Path(folder) / WEIGHTS_NAME)
