@@ -1,16 +1,7 @@
 """A small Hugging Face Hub in memory, which answers the requests of `huggingface_hub`, with faults on demand.
 
 It knows as much of the Hub's API as the client needs to create, fill, list and download repositories. Storage
-is git LFS; the client is told to do without Xet. The fixture `hub` of `tests/conftest.py` gives a fresh one:
-
-    hub.login(token)                     use another token: WRITE, READ, OTHER, WRONG; None for none
-    hub.files(repo, revision="main", repo_type="model")      path -> bytes
-    hub.repo(repo, repo_type="model")    Repository: private, sdk, variables, branches, commits (newest last)
-    hub.put(repo, files, repo_type="model", private=False)   fill a repository without the client
-    hub.fail(method, path, ...)          let the next requests that match fail; see `Fault`
-    hub.requests                         "METHOD /path" of every request so far, failed ones too
-    hub.waits                            seconds that the client would have waited between tries
-    hub.stop()                           no network from now on
+is git LFS; the client is told to do without Xet. The fixture `hub` of `tests/conftest.py` gives a fresh one.
 """
 
 from __future__ import annotations
@@ -128,7 +119,14 @@ def response(
 
 
 class FakeHub:
-    """What is stored, and what is answered. See the top of the module."""
+    """What is stored, and what is answered.
+
+    Attributes:
+        login: called with a token, uses that from now on: WRITE, READ, OTHER, WRONG; None for none.
+        requests: "METHOD /path" of every request so far, failed ones too.
+        waits: seconds that the client would have waited between tries.
+        stopped: there is no network.
+    """
 
     url = "https://hub.test"
 
@@ -142,9 +140,6 @@ class FakeHub:
         self.lock = threading.RLock()
         self.stopped = False
         self.user = NOBODY
-
-    def stop(self) -> None:
-        self.stopped = True
 
     def fail(self, method: str, path: str, status: int | None = None, **options: Any) -> None:
         """Add a `Fault`."""
@@ -253,9 +248,6 @@ class FakeHub:
         self.repositories[kind, repo] = repository
         return {"url": url, "name": repo}
 
-    def _validate_yaml(self, **_: Any) -> Any:
-        return {"errors": [], "warnings": []}
-
     def _info(self, *, kind: str, repo: str, revision: str, **_: Any) -> Any:
         repository = self._readable(kind, repo)
         sha = repository.at(revision or "main").sha
@@ -335,7 +327,7 @@ _PAGE = r"/(?P<prefix>datasets/|spaces/|)(?P<repo>[^/]+/[^/]+)"
 _ROUTES: list[tuple[str, str, Callable[..., Any]]] = [
     ("GET", r"/api/whoami-v2", FakeHub._whoami),
     ("POST", r"/api/repos/create", FakeHub._create),
-    ("POST", r"/api/validate-yaml", FakeHub._validate_yaml),
+    ("POST", r"/api/validate-yaml", lambda *_, **__: {"errors": [], "warnings": []}),
     ("GET", _REPO + r"(?:/revision/(?P<revision>[^/]+))?", FakeHub._info),
     ("GET", _REPO + r"/tree/(?P<revision>[^/]+)", FakeHub._tree),
     ("POST", _REPO + r"/branch/(?P<revision>[^/]+)", FakeHub._branch),

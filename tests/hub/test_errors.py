@@ -29,7 +29,7 @@ def holds(files: dict[str, bytes]) -> Break:
 
 
 def no_network(hub: FakeHub, patch: pytest.MonkeyPatch) -> None:
-    hub.stop()
+    hub.stopped = True
 
 
 def offline(hub: FakeHub, patch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ def test_what_is_cached_is_not_downloaded_again_and_serves_without_a_network(hub
 
     assert fetch_model("me/busi") == folder
     assert downloads(hub) == []
-    hub.stop()
+    hub.stopped = True
     assert fetch_model("me/busi") == folder
     assert hub.waits == []
 
@@ -59,7 +59,7 @@ def test_the_cache_of_a_data_set(hub, caplog):
     hub.put("me/data", {"a.png": b"x", "notes.pkl": b"y"}, repo_type="dataset")
     folder = fetch_dataset("me/data", patterns=["*.png"])
     assert [path.name for path in folder.iterdir()] == ["a.png"]
-    hub.stop()
+    hub.stopped = True
 
     assert fetch_dataset("me/data", patterns=["*.png"]) == folder
     assert "Using the cached data set me/data." in caplog.text
