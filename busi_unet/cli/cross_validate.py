@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_options(parser, without=("fold", "validation_fold", "leave_out", "resume", "output"))
+    add_options(parser, without=("fold", "leave_out", "resume", "output"))
     parser.add_argument(
         "--output",
         type=Path,

@@ -38,11 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, default=Path("data/busi"), help="folder to write (%(default)s)"
     )
     parser.add_argument(
-        "--leave-out",
-        metavar="SOURCE",
-        help="test on the whole of one source, such as busi, not on fold 0 of each; fold 1 validates",
-    )
-    parser.add_argument(
         "--ignore-copies", action="store_true", help="deal the folds image by image, to measure leakage"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier data set at OUTPUT")
@@ -65,8 +60,9 @@ def run(args: argparse.Namespace) -> None:
     require(not (args.ignore_copies and args.push_to_hub), "Folds that ignore copies are not published.")
     if args.push_to_hub:
         check_push(args.push_to_hub, repo_type="dataset", private=not args.public)
-    options = ("leave_out", "ignore_copies", "overwrite")
-    dataset = prepare([*args.sources, *own], args.output, **{name: getattr(args, name) for name in options})
+    dataset = prepare(
+        [*args.sources, *own], args.output, ignore_copies=args.ignore_copies, overwrite=args.overwrite
+    )
     record = read_record(args.output)
     for message in record["warnings"]:
         warn(message)

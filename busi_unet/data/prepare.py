@@ -27,8 +27,7 @@ from busi_unet.data.prepared import (
     fold_problems,
     load_prepared,
     row_order,
-    split_by_fold,
-    split_without,
+    split_of_fold,
 )
 from busi_unet.data.readers import named
 from busi_unet.data.readers.own import OwnData
@@ -51,7 +50,6 @@ def prepare(
     sources: Given | Sequence[Given],
     output: str | os.PathLike,
     *,
-    leave_out: str | None = None,
     ignore_copies: bool = False,
     overwrite: bool = False,
     progress: bool = True,
@@ -66,7 +64,6 @@ def prepare(
         sources: each a folder or a zip in one of the layouts of `busi_unet.data.readers`, "kaggle", a Hub
             data set id "USER/NAME", or `OwnData`. Folder, zip and Hub data set may hold a prepared data set.
         output: folder to write; `load_prepared` reads it.
-        leave_out: name of a source to test on as a whole, instead of fold 0 of each; fold 1 validates anyway.
         ignore_copies: deal the folds image by image, as if no two were alike, each image a group of its own.
             Results on such folds leak; they serve to measure by how much.
         overwrite: replace a data set that an earlier run wrote to `output`.
@@ -90,10 +87,7 @@ def prepare(
         _place(source, ignore_copies, progress)
     warnings = _combine(read)
     rows = [row for source in read for row in source.rows]
-    split_of = split_by_fold(0)
-    if leave_out is not None:
-        split_of = split_without(leave_out, (row.source for row in rows))
-    dataset, missing = _to_dataset(rows, [split_of(row.source, row.fold) for row in rows])
+    dataset, missing = _to_dataset(rows)
     record = {
         "busi_unet_version": __version__,
         "sources": [
@@ -105,7 +99,6 @@ def prepare(
             for source in read
         ],
         "folds_from": ", ".join(sorted({source.folds_from for source in read})),
-        "left_out": leave_out,
         "warnings": [*warnings, *missing],
     }
     with whole_or_nothing(output) as partial:
@@ -242,7 +235,7 @@ def _shared(rows: Sequence[Row], column: str) -> set[str]:
     return {name for name, count in Counter(name for name, _ in pairs).items() if count > 1}
 
 
-def _to_dataset(rows: Sequence[Row], splits: Sequence[str]) -> tuple[DatasetDict, list[str]]:
+def _to_dataset(rows: Sequence[Row]) -> tuple[DatasetDict, list[str]]:
     """Return the data set, and a warning for each class that a split lacks."""
     import datasets
 
@@ -251,7 +244,7 @@ def _to_dataset(rows: Sequence[Row], splits: Sequence[str]) -> tuple[DatasetDict
 
     parts, warnings = {}, []
     for split in SPLITS:
-        chosen = [row for row, its_split in zip(rows, splits, strict=True) if its_split == split]
+        chosen = [row for row in rows if split_of_fold(row.fold, test_fold=0) == split]
         chosen.sort(key=lambda row: row_order(row.source, label(row), row.image_id))
         if not chosen:
             filled = sorted({row.fold for row in rows})

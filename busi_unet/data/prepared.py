@@ -93,53 +93,40 @@ def split_hash(data: DatasetDict) -> str:
 
 # --- Splitting in other ways ---------------------------------------------------------------------
 
-SplitOf = Callable[[str, int], str]
-"""Source and fold of an image to the split it is in."""
+
+def split_of_fold(fold: int, test_fold: int) -> str:
+    """Return the split of a fold: K tests, K + 1 (modulo the folds) validates, the others are trained on."""
+    return {test_fold: "test", (test_fold + 1) % N_FOLDS: "validation"}.get(fold, "train")
 
 
-def split_by_fold(test_fold: int, validation_fold: int | None = None) -> SplitOf:
-    """Return what splits by fold alone: K tests, K + 1 (modulo the folds) validates unless another is named.
+def resplit(data: DatasetDict, test_fold: int) -> DatasetDict:
+    """Return the same images with another fold K for testing, of every source; K + 1 validates.
 
-    Raises:
-        UsageError: no such fold, or one fold for both.
-    """
-    if validation_fold is None:
-        validation_fold = (test_fold + 1) % N_FOLDS
-    for fold in (test_fold, validation_fold):
-        if not 0 <= fold < N_FOLDS:
-            raise UsageError(f"There is no fold {fold}.", f"Use one of 0 to {N_FOLDS - 1}.")
-    if test_fold == validation_fold:
-        raise UsageError(f"Fold {test_fold} cannot both test and validate.", "Name two folds.")
-    return lambda source, fold: {test_fold: "test", validation_fold: "validation"}.get(fold, "train")
-
-
-def split_without(source: str, known: Iterable[str], validation_fold: int = 1) -> SplitOf:
-    """Return what keeps one of the known sources for testing; a fold of the others validates.
+    `data` itself where it is split that way already.
 
     Raises:
-        UsageError: the source is not among the known ones, or the only one.
+        UsageError: no such fold.
     """
-    known = sorted(set(known))
+    if not 0 <= test_fold < N_FOLDS:
+        raise UsageError(f"There is no fold {test_fold}.", f"Use one of 0 to {N_FOLDS - 1}.")
+    return _split(data, lambda source, fold: split_of_fold(fold, test_fold))
+
+
+def leave_out(data: DatasetDict, source: str) -> DatasetDict:
+    """Return the same images with all of one source for testing; fold 1 of the others validates.
+
+    Raises:
+        UsageError: there is no such source, or it is the only one.
+    """
+    known = sources_of(data)
     if source not in known:
         raise UsageError(f"There is no source {source}.", f"The sources are: {', '.join(known)}.")
     if len(known) == 1:
         raise UsageError(f"{source} is the only source.", "To leave one out, prepare several together.")
-    others = {validation_fold: "validation"}
-    return lambda its_source, fold: "test" if its_source == source else others.get(fold, "train")
-
-
-def resplit(data: DatasetDict, test_fold: int, validation_fold: int | None = None) -> DatasetDict:
-    """Return the same images with another fold K for testing, of every source.
-
-    Fold K + 1 (modulo the folds) validates unless another is named. Equal to what `prepare` gives for that
-    fold from the same sources; `data` itself where it is split that way already.
-    """
-    return _split(data, split_by_fold(test_fold, validation_fold))
-
-
-def leave_out(data: DatasetDict, source: str, validation_fold: int = 1) -> DatasetDict:
-    """Return the same images with all of one source for testing; a fold of the others validates."""
-    return _split(data, split_without(source, sources_of(data), validation_fold))
+    others = {1: "validation"}
+    return _split(
+        data, lambda its_source, fold: "test" if its_source == source else others.get(fold, "train")
+    )
 
 
 def sources_of(data: DatasetDict) -> list[str]:
@@ -152,7 +139,7 @@ def row_order(source: str, label: int, image_id: str) -> tuple:
     return source, label, natural_order(image_id)
 
 
-def _split(data: DatasetDict, split_of: SplitOf) -> DatasetDict:
+def _split(data: DatasetDict, split_of: Callable[[str, int], str]) -> DatasetDict:
     if all(
         split_of(*pair) == split
         for split in SPLITS

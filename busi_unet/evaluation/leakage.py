@@ -101,12 +101,11 @@ def hashes(folder: Path) -> dict[str, str]:
 def split_for(config: ModelConfig, data: DatasetDict) -> Split:
     """Return the data split for a model: whatever they were prepared for, by what it has not seen."""
     made_on, sources = config.training.get("data", {}), sources_of(data)
-    folds, left_out = made_on.get("folds", {}), made_on.get("left_out")
-    tested, validated = folds.get("test", []), folds.get("validation", [])
+    tested, left_out = made_on.get("folds", {}).get("test", []), made_on.get("left_out")
     if left_out in sources and len(sources) > 1:
         data = leave_out(data, left_out)
     elif left_out is None and len(tested) == 1:
-        data = resplit(data, tested[0], validated[0] if len(validated) == 1 else None)
+        data = resplit(data, tested[0])
     recorded, known = made_on.get("split_sha256"), seen_sources(config)
     return Split(
         data,

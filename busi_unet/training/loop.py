@@ -81,7 +81,7 @@ def train(options: TrainOptions) -> Path | None:
     try:
         data = load_prepared(options.data)
         if options.fold is not None:
-            data = resplit(data, options.fold, options.validation_fold)
+            data = resplit(data, options.fold)
         elif options.leave_out is not None:
             data = leave_out(data, options.leave_out)
         check_data(options, data)
@@ -140,7 +140,7 @@ def fit(run: Run) -> None:
             row |= validate(run).means("validation")
             progress.seconds += time.monotonic() - started
             better = progress.finish_epoch(row, validated=not options.no_validation)
-            write_epoch(run, selected=better or options.last_epoch)
+            write_epoch(run, selected=better)
             # Before the checkpoint: a resumed run logs again what comes after its checkpoint.
             logged = {name: value for name, value in row.items() if value is not None}
             accelerator.log(logged, step=progress.epoch)
@@ -157,7 +157,7 @@ def tell_plan(run: Run) -> None:
         images, options = run.made_on["images"], run.options
         trained = images["train"] + (images["validation"] if options.no_validation else 0)
         choice = "the last epoch becomes the model"
-        if not options.last_epoch:
+        if not options.no_validation:
             choice = f"{images['validation']} validation images choose the epoch that becomes the model"
         print(
             f"Training on {trained} images for {options.epochs} epoch{'s' * (options.epochs > 1)}; {choice}. "
@@ -176,7 +176,7 @@ def tell_epoch(run: Run, bar: tqdm) -> None:
         keys = {"loss": f"{part}_loss", "Dice": f"{part}_dice", "accuracy": f"{part}_accuracy"}
         known = [f"{title} {row[key]:.3f}" for title, key in keys.items() if row[key] is not None]
         told.append(f"{part} {', '.join(known)}")
-    if not options.last_epoch:
+    if not options.no_validation:
         told.append(f"best so far: epoch {progress.best_epoch}")
     bar.write(f"Epoch {progress.epoch} of {options.epochs}: {'; '.join(told)}", file=sys.stderr)
 

@@ -35,11 +35,8 @@ class TrainOptions(BaseModel):
     data: Path = _option(Path("data/busi"), "prepared data set", free=True)
     fold: int | None = _option(
         None,
-        "fold K to keep for testing, with K + 1 (modulo the folds) for validation; default: as prepared",
+        "fold to keep for testing, with the next one for validation; default: as prepared",
         free=True,
-    )
-    validation_fold: int | None = _option(
-        None, "fold to validate on, with --fold; default: the next one", free=True
     )
     leave_out: str | None = _option(
         None, "source (hospital) to keep for testing as a whole; the others are trained on", free=True
@@ -77,11 +74,6 @@ class TrainOptions(BaseModel):
     # Not from `data.augment`, which takes seconds to import: --help answers at once.
     augment: Literal["none", "full"] = _option("full", "random changes of the training images")
     patience: int = _option(12, "epochs without a better validation score before stopping", ge=1)
-    select: Literal["best", "last"] = _option(
-        "best",
-        "epoch whose weights become the model: best, by the mean of Dice and accuracy on the validation "
-        "images, or last",
-    )
 
     checkpoint_minutes: float = _option(
         10.0, "time between checkpoints within an epoch; each epoch ends with one anyway", ge=0, free=True
@@ -103,8 +95,6 @@ class TrainOptions(BaseModel):
 
     @model_validator(mode="after")
     def _require_matching(self) -> TrainOptions:
-        if self.validation_fold is not None and self.fold is None:
-            raise UsageError("--validation-fold needs --fold.", "Name the fold to keep for testing, too.")
         if self.leave_out is not None and self.fold is not None:
             raise UsageError("--fold and --leave-out both say what to test on.", "Name one of them.")
         fixed = not ENCODERS[self.encoder].free_width
@@ -119,11 +109,6 @@ class TrainOptions(BaseModel):
     def preprocess(self) -> Preprocess:
         """How images become network input, in training and in the model that it makes."""
         return Preprocess(size=self.size)
-
-    @property
-    def last_epoch(self) -> bool:
-        """Whether the last epoch becomes the model, not the best one."""
-        return self.no_validation or self.select == "last"
 
     def replace(self, **changes: Any) -> TrainOptions:
         """Return a copy with other values, checked like any options."""

@@ -219,12 +219,11 @@ def write_model(run: Run, model: UNet, config: ModelConfig, ood: OodDetector | N
 def build_manifest(run: Run) -> dict[str, Any]:
     """Return how the weights came about; it travels in `config.json`. The commit is where the run began."""
     accelerator, progress = run.accelerator, run.progress
-    kept = progress.epoch if run.options.last_epoch else progress.best_epoch
-    validated = progress.history[kept - 1]
+    validated = progress.history[progress.best_epoch - 1]
     return {
         "options": run.options.recipe(),
         "data": run.made_on,
-        "kept_epoch": kept,
+        "kept_epoch": progress.best_epoch,
         "epochs": progress.epoch,
         "validation": None
         if run.options.no_validation

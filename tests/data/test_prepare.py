@@ -147,16 +147,6 @@ def test_splitting_again(prepared):
         resplit(dataset, 5)
 
 
-def test_another_fold_can_validate(prepared):
-    dataset = resplit(load_prepared(prepared), 0, 3)
-    assert [set(dataset[split]["fold"]) for split in dataset] == [{1, 2, 4}, {3}, {0}]
-    assert split_hash(dataset) == split_hash(resplit(load_prepared(prepared), 0, validation_fold=3))
-    with pytest.raises(UsageError, match="cannot both"):
-        resplit(dataset, 2, 2)
-    with pytest.raises(UsageError, match="no fold 7"):
-        resplit(dataset, 2, 7)
-
-
 def test_images_with_published_folds_get_those(phantom_root, tmp_path, monkeypatch, scan):
     cases = scan(phantom_root).cases
     rows = [

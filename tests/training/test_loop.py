@@ -196,10 +196,7 @@ def test_a_finished_run_that_is_resumed_ends_at_once(unbroken, options, tmp_path
     assert weights_file(model) == weights_file(unbroken / "model")
 
 
-@pytest.mark.parametrize(("select", "kept"), [("best", 1), ("last", 3)])
-def test_training_stops_early_and_the_best_or_last_epoch_becomes_the_model(
-    options, monkeypatch, select, kept
-):
+def test_training_stops_early_and_the_best_epoch_becomes_the_model(options, monkeypatch):
     rows = iter([(0.5, 0.5), (0.4, 0.5), (0.3, 0.5), (0.9, 0.9)])
 
     def validate(run):
@@ -209,12 +206,12 @@ def test_training_stops_early_and_the_best_or_last_epoch_becomes_the_model(
 
     averages = []
     monkeypatch.setattr(loop, "validate", validate)
-    model = train(options.replace(epochs=4, patience=2, select=select))
+    model = train(options.replace(epochs=4, patience=2))
     assert len(history(options.output)) == 3
-    assert load_config(model).training["kept_epoch"] == kept
+    assert load_config(model).training["kept_epoch"] == 1
     for name, weights in load_file(model / "model.safetensors").items():
         # A model folder has float16 weights.
-        assert torch.allclose(weights.float(), averages[kept - 1][name].float(), rtol=1e-3, atol=1e-6), name
+        assert torch.allclose(weights.float(), averages[0][name].float(), rtol=1e-3, atol=1e-6), name
 
 
 def test_out_of_memory_is_one_message_that_says_what_to_do(options, monkeypatch):

@@ -55,7 +55,6 @@ def test_values_out_of_range_are_named_as_flags(name, value):
     ("values", "message"),
     [
         ({"width": 32}, "--width is for plain"),
-        ({"validation_fold": 2}, "--validation-fold needs --fold"),
         ({"leave_out": "busi", "fold": 1}, "--fold and --leave-out"),
     ],
 )
