@@ -127,6 +127,9 @@ def run(args: argparse.Namespace) -> None:
                 line = json.dumps(record, ensure_ascii=False) if args.json else summary_line(record)
                 print(line, flush=True)
             joined = part.number == 0
+        except KeyboardInterrupt:
+            print("The same command with --resume continues.", file=sys.stderr)
+            raise
         finally:
             # Also when Ctrl-C stops it: what is done is kept.
             if joined or (begun and part == WHOLE):
@@ -156,7 +159,7 @@ def _tell_failures(records: Iterable[dict[str, Any]], lines: Path) -> None:
         message = f"{counts['failures']} of {counts['images']} images could not be used; the others were."
         hint = " Once you have replaced them, --resume does them again."
     if counts["failures"] == counts["images"]:
-        message = "No image could be used."
+        message, hint = "No image could be used.", ""
     if counts["failures"] or counts["missing"]:
         raise UnreadableImageError(message, f"See {lines}.{hint}")
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from busi_unet.data.augment import draw_calipers, draw_text, paint_out
 from busi_unet.data.prepared import decode_row
+from busi_unet.errors import UsageError
 from busi_unet.evaluation.evaluate import score
 from busi_unet.evaluation.metrics import shown_in
 from busi_unet.evaluation.report import table, write_csv, write_json
@@ -203,6 +204,9 @@ def measure_robustness(
     Images of the prepared data set without an outlined reference are left out; `provenance` are entries to
     add, such as model and command. Nothing is written without `output`, the folder for the report: see the
     head of this module.
+
+    Raises:
+        UsageError: no image has an outlined reference.
     """
     if output is not None:
         Path(output).mkdir(parents=True, exist_ok=True)
@@ -225,6 +229,8 @@ def measure_robustness(
             if changed is not None:
                 after = score(predictor.predict(changed[0]), changed[1], item)
                 pairs[name].append((before, after))
+    if not undisturbed:
+        raise UsageError("None of the images has an outlined reference.", "Prepare the data with masks.")
     found = Robustness(
         meanings={name: disturb.__doc__ for name, disturb in disturbances.items()},
         effects={name: _effect_of(own) for name, own in pairs.items()},

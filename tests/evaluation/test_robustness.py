@@ -9,6 +9,7 @@ import pytest
 from fakes.made_up import PIXELS, MadeUpPredictor, make_answer, make_split
 from scipy import ndimage
 
+from busi_unet.errors import UsageError
 from busi_unet.evaluation.robustness import (
     DISTURBANCES,
     generator_for,
@@ -171,3 +172,8 @@ def test_the_mask_moves_with_the_image(name):
     changed, moved = result
     bright = ndimage.binary_opening(changed > 130, iterations=2)
     assert (bright & moved).sum() / (bright | moved).sum() > 0.9
+
+
+def test_images_without_a_reference_are_refused():
+    with pytest.raises(UsageError, match="outlined reference"):
+        measure_robustness(Shortcut(), make_split(masked=lambda name: False), progress=False)
