@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from busi_unet.inference.prediction import Prediction, RawOutput
     from busi_unet.inference.predictor import Predictor
 
-MEASUREMENT_WIDTHS = [f"{width}px" for width in (42, 78, 84, 136, 104, 76, 78, 130)]
+MEASUREMENT_WIDTHS = [f"{width}px" for width in (44, 110, 110, 120, 130, 100, 100, 220)]
 _, _LINE, _TINT, _BAND, *_MAPS = text.VIEWS
 _UNCERTAINTY, _PROBABILITY, _ = _MAPS
 

@@ -90,7 +90,7 @@ class BatchHandlers:
         the other formats that were chosen.
 
         Args:
-            images: PNG, JPEG, WebP, BMP, TIFF or DICOM files and zips of them, 500 at most.
+            images: PNG, JPEG, GIF, WebP, BMP, TIFF or DICOM files and zips of them, 500 at most.
             formats: any of png (masks, the default), csv (a row per lesion), coco, yolo, nifti and dicom
                 (segmentation and report of DICOM files; they copy the patient's data from the header).
 

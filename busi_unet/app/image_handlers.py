@@ -75,8 +75,8 @@ class ImageHandlers(CorrectionHandlers):
         gives an error that says what is wrong.
 
         Args:
-            image: one image, at most 50 MB: PNG, JPEG, WebP, BMP, TIFF or DICOM. A tool takes its bytes as
-                data:image/png;base64,... or an http or https URL on a public host.
+            image: one image, at most 50 MB: PNG, JPEG, GIF, WebP, BMP, TIFF or DICOM. A tool takes its bytes
+                as data:image/png;base64,... or an http or https URL on a public host.
             clip_frame: which frame of a clip or page of a TIFF, from 1; 1 if not given.
             pixel_size_mm: width of a pixel in millimetres, 0.001 to 10; if not given, what a DICOM file
                 says, else lesions are measured in pixels alone.

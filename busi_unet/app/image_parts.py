@@ -195,7 +195,7 @@ def brush(radius: int | str) -> gr.Brush:
 
 def _correction() -> Parts:
     parts: Parts = {}
-    with gr.Tab(text.CORRECT):
+    with gr.Tab(text.CORRECT, elem_id="correct"):
         with gr.Row():
             parts["mode"] = gr.Radio(
                 list(text.CORRECT_MODES),

@@ -243,8 +243,8 @@ def image_name(name: str, index: int, frames: int) -> str:
 
 
 def breakable(name: str) -> str:
-    """Return the name of a file that breaks into lines after underscores, but not within its ending."""
-    return re.sub(r"(?<=_)(?=\w)|(?=\.\w{1,5}$)", "\u200b", name) if len(name) > 20 else name
+    """Return the name of a file with places to break it: after underscores, and never within its ending."""
+    return re.sub(r"(?<=_)(?=\w)|(?<=[^\s_/-]{16})(?=\.\w{1,5}$)", "\u200b", name) if len(name) > 20 else name
 
 
 def too_many_megabytes(megabytes: float | str, most: int) -> tuple[str, str]:

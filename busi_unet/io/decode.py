@@ -37,7 +37,7 @@ EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".dcm"}
 )
 _COLOUR_GAP, _COLOUR_PIXELS = 60, 40
-_HINT = "Use a PNG, JPEG, WebP, BMP, TIFF or DICOM image."
+_HINT = "Use a PNG, JPEG, GIF, WebP, BMP, TIFF or DICOM image."
 
 
 @dataclass(frozen=True)
