@@ -128,10 +128,13 @@ class Run:
         if any(self._path(STATE_NAME, part).exists() for part in self._part.all()):
             return None
         if any(self._folder.glob("resume*.jsonl")) or (self._folder / JSON_LINES_NAME).exists():
+            processes = (
+                "one process" if self._path(STATE_NAME, WHOLE).exists() else "as many processes as then"
+            )
             raise UsageError(
                 f"The run in {self._folder} cannot be resumed by {self._part.of} process"
-                f"{'es' * (self._part.of > 1)}: it was shared out otherwise.",
-                f"Use as many processes as then. {_START_ANEW}",
+                f"{'es' * (self._part.of > 1)}.",
+                f"Resume it with {processes}. {_START_ANEW}",
             )
         return None
 
