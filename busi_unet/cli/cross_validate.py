@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from busi_unet.cli import add_json, add_subgroups, print_result
+from busi_unet.cli import add_subgroups
 from busi_unet.data.folds import N_FOLDS
 from busi_unet.errors import TrainingStopped, UsageError
 from busi_unet.training.options import TrainOptions, add_options
@@ -43,7 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="test folds to do now (default: all)",
     )
     add_subgroups(parser)
-    add_json(parser)
     parser.epilog = "Run it again after an interruption: it continues where it stopped."
 
 
@@ -59,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
         provenance={"command": shlex.join(args.command), "training_seed": options.seed},
         subgroups=read_subgroups(args.by[0], args.by[1:]) if args.by else None,
     )
-    print_result(evaluation.summary, to_markdown(evaluation), as_json=args.json)
+    print(to_markdown(evaluation))
     print(f"\nReport written to {results_folder(options.output, args.folds)}", file=sys.stderr)
 
 

@@ -8,14 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from busi_unet.cli import (
-    add_data,
-    add_device,
-    add_json,
-    add_subgroups,
-    print_result,
-    warn,
-)
+from busi_unet.cli import add_data, add_device, add_subgroups, warn
 from busi_unet.config import EVALUATION_NAME
 from busi_unet.errors import UsageError
 
@@ -36,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
-    """Add what `load` reads, and --json."""
+    """Add what `load` reads."""
     parser.add_argument(
         "model",
         metavar="MODEL",
@@ -48,7 +41,6 @@ def add_model(parser: argparse.ArgumentParser, *, several: bool = False) -> None
         "--split", choices=("train", "validation", "test", "all"), default="test", help="images (%(default)s)"
     )
     add_device(parser)
-    add_json(parser)
 
 
 def load(args: argparse.Namespace, model: str) -> tuple[Any, Any, dict[str, Any]]:
@@ -86,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
             _keep(model, parts[-1][-1])
         provenance = {"command": shlex.join(args.command), "split": args.split}
         evaluation = report_together(output, parts, provenance=provenance, subgroups=subgroups)
-    print_result(evaluation.summary, to_markdown(evaluation), as_json=args.json)
+    print(to_markdown(evaluation))
     print(f"\nReport written to {output / 'report.html'}", file=sys.stderr)
 
 

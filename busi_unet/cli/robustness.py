@@ -6,7 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from busi_unet.cli import print_result
 from busi_unet.cli.evaluate import add_model, load
 
 
@@ -21,11 +20,6 @@ def run(args: argparse.Namespace) -> None:
 
     output = args.output or default_folder(args.model, "robustness")
     predictor, images, provenance = load(args, args.model)
-    found = measure_robustness(
-        predictor,
-        images,
-        output=output,
-        provenance=provenance,
-    )
-    print_result(found.summary, to_markdown(found), as_json=args.json)
+    found = measure_robustness(predictor, images, output=output, provenance=provenance)
+    print(to_markdown(found))
     print(f"\nReport written to {output}", file=sys.stderr)

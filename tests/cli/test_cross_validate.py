@@ -54,11 +54,11 @@ def test_called_again_it_trains_nothing_and_finds_the_same(options, evaluation, 
     of_all = (options.output / "results" / "metrics.json").read_bytes()
     recipe = ["--encoder", "plain", "--width", "4", "--size", "32", "--epochs", "1", "--batch-size", "4"]
     where = ["--data", str(options.data), "--output", str(options.output)]
-    assert main(["cross-validate", *recipe, *where, "--folds", "1", "2", "--json"]) == 0
+    assert main(["cross-validate", *recipe, *where, "--folds", "1", "2"]) == 0
     printed = capsys.readouterr()
     assert (options.output / "results" / "metrics.json").read_bytes() == of_all
     again = json.loads((options.output / "results-1-2" / "metrics.json").read_text(encoding="utf-8"))
-    assert json.loads(printed.out) == again and str(options.output / "results-1-2") in printed.err
+    assert str(options.output / "results-1-2") in printed.err
     assert [part["fold"] for part in again["provenance"]["parts"]] == [1, 2]
     assert again["provenance"]["command"].startswith("busi-unet cross-validate --encoder plain")
     assert (options.output / "fold-1" / "history.csv").read_bytes() == trained

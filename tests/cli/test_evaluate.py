@@ -33,15 +33,13 @@ def test_prints_tables_and_writes_the_report(prepared, tiny_model, capsys):
     assert list(read_evaluations(tiny_model).values()) == [stored]
 
 
-def test_json_is_the_only_thing_on_stdout(prepared, tiny_model, capsys):
+def test_all_images_of_a_model_that_does_not_tell_what_it_was_trained_on(prepared, tiny_model, capsys):
     arguments = [str(tiny_model), "--data", str(prepared), "--split", "all", "--output", "out"]
-    assert main(["evaluate", *arguments, "--json"]) == 0
-    printed = capsys.readouterr()
-    summary = json.loads(printed.out)
-    assert summary == json.loads(Path("out/metrics.json").read_text(encoding="utf-8"))
-    assert (summary["provenance"]["split"], summary["provenance"]["bootstrap"]["seed"]) == ("all", 0)
+    assert main(["evaluate", *arguments]) == 0
+    summary = json.loads(Path("out/metrics.json").read_text(encoding="utf-8"))
+    assert summary["provenance"]["split"] == "all"
     assert sum(summary["images"].values()) == sum(map(len, load_prepared(prepared).values()))
-    assert "warning: " in printed.err, "this model does not tell what it was trained on"
+    assert "warning: " in capsys.readouterr().err
 
 
 def test_models_of_different_images_are_pooled(prepared, tiny_model, tmp_path, monkeypatch, capsys):
