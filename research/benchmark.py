@@ -229,7 +229,7 @@ def archive(scratch: Path) -> Iterator[Row]:
 def training(scratch: Path) -> Iterator[Row]:
     """Compare an epoch of a training with forward and backward passes of the same network alone."""
     write_phantom_dataset(scratch / "phantoms", per_class=20, seed=0, size=SIZE)
-    prepare([scratch / "phantoms"], scratch / "prepared", progress=False)
+    prepare([scratch / "phantoms"], scratch / "prepared")
     for precision in ("fp32", "bf16"):
         options = TrainOptions(
             data=scratch / "prepared", output=scratch, init="random", precision=precision, no_validation=True

@@ -79,7 +79,7 @@ def _zip_of_images(path: Path) -> Found:
 
 def _source(given: Path, scratch: Path) -> Found:
     scratch.mkdir()
-    source = read_source(str(given), scratch, progress=False)
+    source = read_source(str(given), scratch)
     text = "\n".join(source.problems)
     return Found("refused" if text else "read", None, tuple(source.warnings), text)
 

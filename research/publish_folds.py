@@ -24,7 +24,7 @@ from busi_unet.io.files import replace_file
 
 
 def build_folds(
-    image_ids: Sequence[str], labels: Sequence[str], images: Sequence[np.ndarray], *, progress: bool = False
+    image_ids: Sequence[str], labels: Sequence[str], images: Sequence[np.ndarray]
 ) -> list[FoldRow]:
     """Find the copies among images, uint8 (H, W), and deal their groups into folds.
 
@@ -34,7 +34,7 @@ def build_folds(
     Raises:
         DataLayoutError: an id occurs twice, or pixel-identical images lie in several folds.
     """
-    groups = group_images(image_ids, labels, images, progress=progress)
+    groups = group_images(image_ids, labels, images)
     folds = assign_folds(labels, groups)
     order = sorted(range(len(image_ids)), key=lambda index: (labels[index], natural_order(image_ids[index])))
     rows = [FoldRow(image_ids[n], labels[n], groups[n], folds[n], pixel_hash(images[n])) for n in order]
@@ -74,9 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     layout, base = recognised
     cases = layout.scan(base).cases
     images = [decode_image(case.image) for case in cases]
-    rows = build_folds(
-        [case.image_id for case in cases], [str(case.label) for case in cases], images, progress=True
-    )
+    rows = build_folds([case.image_id for case in cases], [str(case.label) for case in cases], images)
     write_folds(args.output, rows)
     print(f"{args.output}: {len(rows)} images in {len({row.group for row in rows})} groups")
 

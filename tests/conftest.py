@@ -98,7 +98,7 @@ def prepared(phantom_root, tmp_path_factory) -> Path:
     from busi_unet.data.prepare import prepare
 
     path = tmp_path_factory.mktemp("prepared") / "phantoms"
-    prepare(phantom_root, path, progress=False)
+    prepare(phantom_root, path)
     return path
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -71,7 +71,7 @@ class _Features(NamedTuple):
     descriptors: np.ndarray  # float32 (K, 128), unit length
 
 
-def find_copies(images: Sequence[np.ndarray], *, progress: bool = False) -> list[CopyPair]:
+def find_copies(images: Sequence[np.ndarray]) -> list[CopyPair]:
     """Find the pairs of images that are copies: flipped, cropped, rescanned, regained or drawn over.
 
     The result depends on the pixels only; no random number is drawn. Time grows with the square of the
@@ -79,7 +79,6 @@ def find_copies(images: Sequence[np.ndarray], *, progress: bool = False) -> list
 
     Args:
         images: grey, uint8 (H, W), of any and of differing sizes.
-        progress: show progress bars on stderr.
 
     Returns:
         Pairs in ascending order of (first, second), each pair once. A chain of pairs may join images that
@@ -102,11 +101,11 @@ def find_copies(images: Sequence[np.ndarray], *, progress: bool = False) -> list
         fields.append(_scanned_field(small[-1], image))
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        features = list(_bar(pool.map(_describe, small), "describe", len(small), progress))
+        features = list(tqdm(pool.map(_describe, small), "copies: describe", len(small), unit="image"))
     mirrored = [_mirror(item, image.shape[1]) for item, image in zip(features, small, strict=True)]
 
-    candidates = _vote(features, mirrored, progress)
-    for a, b, flipped in _bar(candidates, "compare", len(candidates), progress):
+    candidates = _vote(features, mirrored)
+    for a, b, flipped in tqdm(candidates, "copies: compare", unit="pair"):
         transform = _align(mirrored[a] if flipped else features[a], features[b])
         if transform is None:
             continue
@@ -126,10 +125,6 @@ def connected(count: int, links: Sequence[tuple[int, int]]) -> list[int]:
     first, second = np.array(links, int).reshape(-1, 2).T
     graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(count, count))
     return connected_components(graph, directed=False)[1].tolist()
-
-
-def _bar(items: Iterable, label: str, total: int, progress: bool) -> Iterable:
-    return tqdm(items, desc=label, total=total, unit="", disable=not progress)
 
 
 def _shrunk(image: np.ndarray) -> np.ndarray:
@@ -194,9 +189,7 @@ def _mirror(features: _Features, width: int) -> _Features:
     return _Features(points, -features.shapes.conj(), features.descriptors[:, _MIRROR_ORDER])
 
 
-def _vote(
-    features: Sequence[_Features], mirrored: Sequence[_Features], progress: bool
-) -> list[tuple[int, int, bool]]:
+def _vote(features: Sequence[_Features], mirrored: Sequence[_Features]) -> list[tuple[int, int, bool]]:
     count = len(features)
     sizes = [len(item.descriptors[:_VOTERS]) for item in features]
     if sum(sizes) == 0:
@@ -205,7 +198,7 @@ def _vote(
     owner = np.repeat(np.arange(count), sizes)
     stored = np.ascontiguousarray(np.concatenate([item.descriptors[:_VOTERS] for item in features]).T)
     votes = np.zeros((2, count, count), np.int32)
-    for index in _bar(range(count), "vote", count, progress):
+    for index in tqdm(range(count), "copies: vote", unit="image"):
         for flipped, side in enumerate((features, mirrored)):
             similarity = side[index].descriptors[:_VOTERS] @ stored
             similarity[:, start[index] : start[index + 1]] = -1.0

@@ -90,7 +90,6 @@ def group_images(
     images: Sequence[np.ndarray],
     *,
     patients: Sequence[str | None] | None = None,
-    progress: bool = False,
 ) -> list[str]:
     """Group images of one patient, and those that show one view, whoever the patient is.
 
@@ -101,7 +100,7 @@ def group_images(
     from busi_unet.data.duplicates import connected, find_copies
 
     order = sorted(range(len(image_ids)), key=lambda index: (labels[index], natural_order(image_ids[index])))
-    links = [(pair.first, pair.second) for pair in find_copies([images[i] for i in order], progress=progress)]
+    links = [(pair.first, pair.second) for pair in find_copies([images[i] for i in order])]
     first_of: dict[str, int] = {}
     for place, index in enumerate(order):
         if patients is not None and patients[index] is not None:

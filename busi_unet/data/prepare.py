@@ -52,7 +52,6 @@ def prepare(
     *,
     ignore_copies: bool = False,
     overwrite: bool = False,
-    progress: bool = True,
 ) -> DatasetDict:
     """Read one or several sources, split them into folds that divide no patient, and save the result.
 
@@ -67,7 +66,6 @@ def prepare(
         ignore_copies: deal the folds image by image, as if no two were alike, each image a group of its own.
             Results on such folds leak; they serve to measure by how much.
         overwrite: replace a data set that an earlier run wrote to `output`.
-        progress: show progress on stderr.
 
     Returns:
         Splits train, validation and test with the columns of `busi_unet.data.prepared`.
@@ -82,9 +80,9 @@ def prepare(
         raise UsageError("There is no source.", "Name a folder, a zip or a Hub data set (USER/NAME).")
     output = Path(output).expanduser().resolve()
     _check_output(output, given, overwrite)
-    read = _read(given, progress)
+    read = _read(given)
     for source in read:
-        _place(source, ignore_copies, progress)
+        _place(source, ignore_copies)
     warnings = _combine(read)
     rows = [row for source in read for row in source.rows]
     dataset, missing = _to_dataset(rows)
@@ -108,14 +106,14 @@ def prepare(
     return load_prepared(output)
 
 
-def _read(given: Sequence[Given], progress: bool) -> list[Source]:
+def _read(given: Sequence[Given]) -> list[Source]:
     """Read every source, and refuse them together."""
     read = []
     with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
         for index, item in enumerate(given):
             folder = Path(scratch) / str(index)
             folder.mkdir()
-            source = read_source(item if isinstance(item, OwnData) else os.fspath(item), folder, progress)
+            source = read_source(item if isinstance(item, OwnData) else os.fspath(item), folder)
             if not source.rows and not source.problems:
                 source.problems.append("holds no image")
             if source.named_by_folder:
@@ -135,13 +133,13 @@ def _read(given: Sequence[Given], progress: bool) -> list[Source]:
 # --- Groups and folds ----------------------------------------------------------------------------
 
 
-def _place(source: Source, ignore_copies: bool, progress: bool) -> None:
+def _place(source: Source, ignore_copies: bool) -> None:
     """Give every row of a source its group and fold."""
     if ignore_copies:
         groups = [row.image_id for row in source.rows]
         folds, source.folds_from = _dealt(source.rows, groups), IMAGE_BY_IMAGE
     else:
-        groups, folds, source.folds_from = _groups_and_folds(source, progress)
+        groups, folds, source.folds_from = _groups_and_folds(source)
     if source.folds_from == "given" and (torn := fold_problems(groups, folds)):
         hint = "Give the images of a group one fold, or give none."
         raise DataLayoutError(f"The folds given with {source.given} leak:", torn, hint)
@@ -159,7 +157,7 @@ def _place(source: Source, ignore_copies: bool, progress: bool) -> None:
     ]
 
 
-def _groups_and_folds(source: Source, progress: bool) -> tuple[list[str], list[int], str]:
+def _groups_and_folds(source: Source) -> tuple[list[str], list[int], str]:
     """Return group and fold of each row, and where they come from.
 
     Images that are all part of a data set with published folds get those, known by their pixels, and the
@@ -179,7 +177,7 @@ def _groups_and_folds(source: Source, progress: bool) -> tuple[list[str], list[i
     if None in patients:
         images = [decode_image(row.image_png) for row in rows]
         ids, labels = [row.image_id for row in rows], [row.label or "" for row in rows]
-        groups = group_images(ids, labels, images, patients=patients, progress=progress)
+        groups = group_images(ids, labels, images, patients=patients)
     if None in folds:
         return groups, _dealt(rows, groups), "computed"
     return groups, folds, "given"

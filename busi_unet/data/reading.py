@@ -91,7 +91,7 @@ class Source:
     hint: str = FIX_HINT  # what to do about the problems
 
 
-def read_source(given: str | OwnData, scratch: Path, progress: bool) -> Source:
+def read_source(given: str | OwnData, scratch: Path) -> Source:
     """Read a folder, a zip, a data set of the Hub or of Kaggle, or images of one's own.
 
     `scratch` is an empty folder to unpack to.
@@ -102,8 +102,8 @@ def read_source(given: str | OwnData, scratch: Path, progress: bool) -> Source:
     """
     if isinstance(given, OwnData):
         own = Source(str(given), given.name, "Images and masks", named_by_folder=True)
-        return _read_scan(own, scan_own(given), progress)
-    return _read_folder(given, fetch(given, scratch), scratch, progress)
+        return _read_scan(own, scan_own(given))
+    return _read_folder(given, fetch(given, scratch), scratch)
 
 
 def fetch(source: str, scratch: Path) -> Path:
@@ -164,7 +164,7 @@ def _from_kaggle() -> Path:
 # --- Folders of images ---------------------------------------------------------------------------
 
 
-def _read_folder(given: str, folder: Path, scratch: Path, progress: bool) -> Source:
+def _read_folder(given: str, folder: Path, scratch: Path) -> Source:
     """Read whichever form the data has: saved by `prepare`, a known layout, pushed to the Hub, zipped."""
     import datasets
 
@@ -177,7 +177,7 @@ def _read_folder(given: str, folder: Path, scratch: Path, progress: bool) -> Sou
                     f"{inner} was split image by image, for a study of leaks: its groups tell nothing.",
                     hint="Prepare its images instead.",
                 )
-            return _read_prepared(given, load_prepared(inner), progress)
+            return _read_prepared(given, load_prepared(inner))
     zips = [path for inner in inside for path in children(inner) if path.suffix.lower() == ".zip"]
     if recognised := recognise(folder):
         layout, base = recognised
@@ -188,7 +188,7 @@ def _read_folder(given: str, folder: Path, scratch: Path, progress: bool) -> Sou
         told = " ".join(scan.warnings)
         if unread := [path.name for path in zips if path.name not in told]:
             scan.warnings.append(f"not read: zips inside ({named(unread)})")
-        return _read_scan(source, scan, progress)
+        return _read_scan(source, scan)
     if any(path.suffix == ".parquet" for inner in inside for path in inner.iterdir()):
         try:
             pushed = datasets.load_dataset(str(folder), cache_dir=str(scratch / "parquet"))
@@ -196,21 +196,21 @@ def _read_folder(given: str, folder: Path, scratch: Path, progress: bool) -> Sou
             raise DataLayoutError(
                 f"The Parquet files of {folder} cannot be read: {first_line(error)}.", hint=_COLUMNS_HINT
             ) from error
-        return _read_prepared(given, pushed, progress)
+        return _read_prepared(given, pushed)
     if len(zips) == 1 and scratch not in folder.parents:
-        return _read_folder(given, _unpack(zips[0], scratch), scratch, progress)
+        return _read_folder(given, _unpack(zips[0], scratch), scratch)
     problems = [f"{path.name}: a zip; unpack it by hand, and name the folder" for path in zips]
     problems += [f"{layout.name}: {layout.wanted}" for layout in layouts()]
     raise DataLayoutError(f"{given} cannot be recognised. What was looked for in it:", problems, _OWN_HINT)
 
 
-def _read_scan(source: Source, scan: Scan, progress: bool) -> Source:
+def _read_scan(source: Source, scan: Scan) -> Source:
     source.problems, source.warnings = list(scan.problems), list(scan.warnings)
     remarks: list[tuple[str, str]] = []
     # Decoding and encoding release Python's global lock, so threads do share this work.
     with ThreadPoolExecutor() as pool:
         results = pool.map(lambda case: _read_case(source.name, case, scan), scan.cases)
-        for row, problems, remarked in _bar(results, len(scan.cases), source.name, progress):
+        for row, problems, remarked in tqdm(results, f"reading {source.name}", len(scan.cases), unit="image"):
             source.problems += problems
             remarks += remarked
             source.rows += [] if row is None else [row]
@@ -321,7 +321,7 @@ def _to_png(pixels: np.ndarray) -> bytes:
 # --- Prepared data sets --------------------------------------------------------------------------
 
 
-def _read_prepared(given: str, dataset: Mapping[str, Dataset], progress: bool) -> Source:
+def _read_prepared(given: str, dataset: Mapping[str, Dataset]) -> Source:
     """Read what `prepare` wrote, wherever it has been since, with the same checks as the files."""
     import datasets
 
@@ -332,7 +332,7 @@ def _read_prepared(given: str, dataset: Mapping[str, Dataset], progress: bool) -
     raw = datasets.Image(decode=False)
     parts = [part.cast_column("image", raw).cast_column("mask", raw) for part in dataset.values()]
     items = (item for part in parts for item in part)
-    for item in _bar(items, sum(len(part) for part in parts), "prepared", progress):
+    for item in tqdm(items, "reading prepared", sum(map(len, parts)), unit="image"):
         name, fold, mask = item["image_id"], item["fold"], None
         label = None if item["label"] == UNKNOWN else CLASS_NAMES[item["label"]]
         try:
@@ -353,7 +353,3 @@ def _read_prepared(given: str, dataset: Mapping[str, Dataset], progress: bool) -
     source.problems += fold_problems([row.group for row in source.rows], [row.fold for row in source.rows])
     source.name = ", ".join(sorted({row.source for row in source.rows}))
     return source
-
-
-def _bar(items: Iterable[Any], total: int, description: str, shown: bool) -> Iterable[Any]:
-    return tqdm(items, total=total, desc=f"reading {description}", unit="image", disable=not shown)

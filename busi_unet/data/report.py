@@ -44,7 +44,6 @@ def write_data_report(
     path: str | Path,
     *,
     record: Mapping[str, Any] | None = None,
-    progress: bool = False,
 ) -> None:
     """Write one HTML page about what `load_prepared` and `read_record` give; a file at `path` is replaced.
 
@@ -54,7 +53,7 @@ def write_data_report(
     path, record, summary = Path(path), record or {}, summarise(dataset)
     label_of, samples, groups = _chosen(dataset, summary, random.Random(0))
     wanted = {name for ids in (*samples.values(), *groups.values()) for name in ids}
-    facts, thumbnails = _look(dataset, wanted, summary["images"], progress)
+    facts, thumbnails = _look(dataset, wanted, summary["images"])
     conflicts = [conflict["group"] for conflict in summary["cross_class_groups"]]
     page = render(
         "data.html",
@@ -106,12 +105,12 @@ def _chosen(dataset: Mapping[str, Dataset], summary: Mapping[str, Any], rng: ran
 
 
 def _look(
-    dataset: Mapping[str, Dataset], wanted: set[str], total: int, progress: bool
+    dataset: Mapping[str, Dataset], wanted: set[str], total: int
 ) -> tuple[list[_Facts], dict[str, str]]:
     """Return the facts of all images, and thumbnails of those that are wanted by image id."""
     facts, thumbnails = [], {}
     rows = (row for part in dataset.values() for row in part)
-    for row in tqdm(rows, total=total, desc="data report", unit="image", disable=not progress):
+    for row in tqdm(rows, total=total, desc="data report", unit="image"):
         pixels, mask = decode_row(row)
         mask = np.zeros(pixels.shape, bool) if mask is None else mask
         height, width = pixels.shape

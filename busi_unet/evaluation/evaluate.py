@@ -102,7 +102,6 @@ def evaluate(
     split: Dataset,
     *,
     output: str | Path | None = None,
-    progress: bool = True,
     provenance: Mapping[str, Any] | None = None,
     subgroups: Subgroups | None = None,
 ) -> Evaluation:
@@ -114,7 +113,6 @@ def evaluate(
     Args:
         predictor, split: the model, and images of the prepared data set (`load_prepared`).
         output: folder for the report (`busi_unet.evaluation.report`); nothing is written without it.
-        progress: shows a progress bar on stderr.
         provenance: entries to add to `Evaluation.provenance`, such as model and command.
         subgroups: evaluated apart, too.
 
@@ -128,7 +126,7 @@ def evaluate(
     check_subgroups(subgroups, split["image_id"])
     content = hashlib.sha256()
     rows = []
-    for item in tqdm(split, desc="evaluate", unit="image", disable=not progress):
+    for item in tqdm(split, desc="evaluate", unit="image"):
         pixels, target = decode_row(item)
         identity = (item["image_id"], item["source"], item["label"], item["group"], pixels.shape)
         content.update(repr(identity).encode() + pixels.tobytes())

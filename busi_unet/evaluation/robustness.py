@@ -196,7 +196,6 @@ def measure_robustness(
     *,
     disturbances: Mapping[str, Disturbance] = DISTURBANCES,
     output: str | Path | None = None,
-    progress: bool = True,
     provenance: Mapping[str, Any] | None = None,
 ) -> Robustness:
     """Predict every image as it is, once, and again under each disturbance that applies to it.
@@ -218,7 +217,7 @@ def measure_robustness(
     }
     undisturbed: list[ImageResult] = []
     pairs: dict[str, list[tuple[ImageResult, ImageResult]]] = {name: [] for name in disturbances}
-    for item in tqdm(split, desc="robustness", unit="image", disable=not progress):
+    for item in tqdm(split, desc="robustness", unit="image"):
         pixels, target = decode_row(item)
         if target is None:
             continue

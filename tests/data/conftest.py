@@ -65,7 +65,7 @@ def prepared_rows(tmp_path) -> Callable[..., dict[str, dict]]:
     """Prepares sources and returns the rows by image id, each with the split that it is in."""
 
     def rows(*sources: object, **options: object) -> dict[str, dict]:
-        data = prepare(list(sources), tmp_path / "prepared", progress=False, **options)
+        data = prepare(list(sources), tmp_path / "prepared", **options)
         return {row["image_id"]: {**row, "split": split} for split, part in data.items() for row in part}
 
     return rows

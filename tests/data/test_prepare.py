@@ -39,7 +39,7 @@ def source(phantom_root, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def prepared(source, tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("prepared") / "deep" / "busi"
-    prepare(source, output, progress=False)
+    prepare(source, output)
     return output
 
 
@@ -47,7 +47,7 @@ def problems_of(source: Path, tmp_path: Path) -> list[str]:
     """What `prepare` finds wrong, after checking that it wrote nothing at all."""
     folder = tmp_path / "out"
     with pytest.raises(DataLayoutError) as caught:
-        prepare(source, folder / "busi", progress=False)
+        prepare(source, folder / "busi")
     assert not folder.exists() or list(folder.iterdir()) == []
     assert caught.value.hint
     return list(caught.value.problems)
@@ -103,7 +103,7 @@ def test_folds_make_the_splits_and_copies_stay_together(prepared):
 
 
 def test_ignoring_copies_deals_image_by_image(source, prepared, tmp_path):
-    leaky = prepare(source, tmp_path / "leaky", ignore_copies=True, progress=False)
+    leaky = prepare(source, tmp_path / "leaky", ignore_copies=True)
     rows = [row for part in leaky.values() for row in part]
     assert len(rows) == 26
     assert all(row["group"] == row["image_id"] for row in rows)
@@ -111,18 +111,18 @@ def test_ignoring_copies_deals_image_by_image(source, prepared, tmp_path):
     # Three copies: together among the folds that mind them, apart here.
     assert len({fold_of[image_id] for image_id in ("benign (3)", "benign (9)", "benign (10)")}) > 1
     assert read_record(tmp_path / "leaky")["folds_from"] == "image by image"
-    again = prepare(prepared, tmp_path / "again", ignore_copies=True, progress=False)
+    again = prepare(prepared, tmp_path / "again", ignore_copies=True)
     assert {row["image_id"]: row["fold"] for part in again.values() for row in part} == fold_of
 
 
 def test_a_split_that_ignores_copies_is_no_source(phantom_root, tmp_path):
-    prepare(phantom_root, tmp_path / "leaky", ignore_copies=True, progress=False)
+    prepare(phantom_root, tmp_path / "leaky", ignore_copies=True)
     with pytest.raises(DataLayoutError, match="leaky was split image by image"):
-        prepare(tmp_path / "leaky", tmp_path / "washed", progress=False)
+        prepare(tmp_path / "leaky", tmp_path / "washed")
 
 
 def test_a_prepared_data_set_keeps_groups_and_folds(prepared, tmp_path):
-    rotated = prepare(prepared, tmp_path / "rotated", progress=False)
+    rotated = prepare(prepared, tmp_path / "rotated")
     assert read_record(tmp_path / "rotated")["folds_from"] == "prepared"
 
     def table(dataset):
@@ -154,7 +154,7 @@ def test_images_with_published_folds_get_those(phantom_root, tmp_path, monkeypat
         for n, case in enumerate(cases)
     ]
     monkeypatch.setattr("busi_unet.data.prepare.read_published_folds", lambda name: rows)
-    dataset = prepare(phantom_root, tmp_path / "out", progress=False)
+    dataset = prepare(phantom_root, tmp_path / "out")
     assert read_record(tmp_path / "out")["folds_from"] == "published"
     fold_of = {i: f for part in dataset.values() for i, f in zip(part["image_id"], part["fold"], strict=True)}
     assert fold_of == {case.image_id: n % 5 for n, case in enumerate(cases)}
@@ -220,7 +220,7 @@ def test_oddities_are_let_pass_with_a_warning(broken, tmp_path):
     for number in (1, 2):
         path = broken / "benign" / f"benign ({number}).png"
         Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * 16).save(path)
-    dataset = prepare(broken, tmp_path / "out", progress=False)
+    dataset = prepare(broken, tmp_path / "out")
     assert sum(len(part) for part in dataset.values()) == 24
     *warnings, remark, names = read_record(tmp_path / "out")["warnings"]
     assert (
@@ -239,7 +239,7 @@ def test_too_few_images(phantom_root, tmp_path):
         for name in (f"{label} (1).png", f"{label} (1)_mask.png"):
             shutil.copy(phantom_root / label / name, tmp_path / "few" / label / name)
     with pytest.raises(DataLayoutError, match="too few"):
-        prepare(tmp_path / "few", tmp_path / "out", progress=False)
+        prepare(tmp_path / "few", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -249,15 +249,15 @@ def test_too_few_images(phantom_root, tmp_path):
 def test_an_existing_output_is_replaced_only_on_request(prepared, broken, tmp_path):
     output = shutil.copytree(prepared, tmp_path / "busi")
     with pytest.raises(UsageError, match="exists") as caught:
-        prepare(broken, output, progress=False)
+        prepare(broken, output)
     assert "--overwrite" in caught.value.hint
     (broken / "benign" / "benign (1)_mask.png").unlink()
     with pytest.raises(DataLayoutError):
-        prepare(broken, output, overwrite=True, progress=False)
+        prepare(broken, output, overwrite=True)
     assert sum(len(part) for part in load_prepared(output).values()) == 26, (
         "a failed run must keep the old one"
     )
-    prepare(prepared, output, overwrite=True, progress=False)
+    prepare(prepared, output, overwrite=True)
     assert read_record(output)["folds_from"] == "prepared"
     assert {path.name for path in tmp_path.iterdir()} == {"busi", "broken"}
 
@@ -266,14 +266,14 @@ def test_a_folder_of_something_else_is_never_replaced(phantom_root, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
     with pytest.raises(UsageError, match="not a prepared data set"):
-        prepare(phantom_root, tmp_path / "thesis", overwrite=True, progress=False)
+        prepare(phantom_root, tmp_path / "thesis", overwrite=True)
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
 
 
 @pytest.mark.parametrize("place", [".", "prepared", ".."])
 def test_output_and_source_must_not_lie_inside_each_other(broken, place):
     with pytest.raises(UsageError, match="inside each other"):
-        prepare(broken, broken / place, overwrite=True, progress=False)
+        prepare(broken, broken / place, overwrite=True)
 
 
 def test_a_disk_that_refuses_leaves_nothing_behind(prepared, tmp_path, monkeypatch):
@@ -283,7 +283,7 @@ def test_a_disk_that_refuses_leaves_nothing_behind(prepared, tmp_path, monkeypat
 
     monkeypatch.setattr(datasets.DatasetDict, "save_to_disk", full)
     with pytest.raises(BusiUNetError, match="No space left"):
-        prepare(prepared, tmp_path / "out" / "busi", progress=False)
+        prepare(prepared, tmp_path / "out" / "busi")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -300,11 +300,11 @@ def zip_of(folder: Path, archive: Path) -> Path:
 
 def test_zip_gives_what_its_folder_gives(phantom_root, tmp_path):
     archive = zip_of(phantom_root, tmp_path / "archive.zip")
-    zipped = prepare(archive, tmp_path / "zipped", progress=False)
+    zipped = prepare(archive, tmp_path / "zipped")
     # A folder that holds nothing but the zip, as a download often is.
     (tmp_path / "download").mkdir()
     archive.rename(tmp_path / "download" / "archive.zip")
-    nested = prepare(tmp_path / "download", tmp_path / "nested", progress=False)
+    nested = prepare(tmp_path / "download", tmp_path / "nested")
     for split in zipped:
         assert zipped[split].to_dict() == nested[split].to_dict()
     assert sum(len(part) for part in zipped.values()) == 24
@@ -359,7 +359,7 @@ def test_real_images_get_their_published_folds(busi_root, tmp_path):
         for number in range(1, 13):
             for path in (busi_root / name).glob(f"{name} ({number})*.png"):
                 shutil.copy(path, tmp_path / "sample" / name)
-    dataset = prepare(tmp_path / "sample", tmp_path / "busi", progress=False)
+    dataset = prepare(tmp_path / "sample", tmp_path / "busi")
     assert read_record(tmp_path / "busi")["folds_from"] == "published"
     fold_of = {row.image_id: row.fold for row in read_published_folds("busi")}
     assert sum(map(len, dataset.values())) == 36

@@ -17,7 +17,7 @@ def prepared(phantom_root, tmp_path_factory) -> Path:
         original = base / "benign" / f"benign (1){suffix}.png"
         shutil.copy(original, base / "malignant" / f"<b>copy&{suffix}.png")
     output = tmp_path_factory.mktemp("prepared") / "busi"
-    prepare(base, output, progress=False)
+    prepare(base, output)
     return output
 
 

@@ -27,7 +27,7 @@ def clinics(tmp_path, write_image, write_mask):
 
 @pytest.fixture
 def both(clinics, tmp_path):
-    return prepare(clinics, tmp_path / "both", progress=False)
+    return prepare(clinics, tmp_path / "both")
 
 
 def table(data, *columns):
@@ -62,14 +62,14 @@ def test_leaving_one_source_out(both):
 
 
 def test_a_prepared_data_set_of_several_sources_is_a_source_itself(both, tmp_path):
-    again = prepare(tmp_path / "both", tmp_path / "again", progress=False)
+    again = prepare(tmp_path / "both", tmp_path / "again")
     columns = ("image_id", "source", "group", "fold")
     assert table(again, *columns) == table(both, *columns)
 
 
 def test_an_image_that_an_earlier_source_has_is_left_out(clinics, tmp_path):
     shutil.copy(clinics[0] / "images" / "0.png", clinics[1] / "images" / "0.png")
-    data = prepare(clinics, tmp_path / "out", progress=False)
+    data = prepare(clinics, tmp_path / "out")
     assert sum(len(part) for part in data.values()) == 19
     assert any(
         warning.startswith("clinic-2: 1 images") for warning in read_record(tmp_path / "out")["warnings"]
@@ -80,9 +80,9 @@ def test_several_sources_without_some_masks_and_classes_come_back_from_the_hub(h
     for name in ("0.png", "1.png"):
         (clinics[0] / "masks" / name).unlink()
     (clinics[1] / "labels.csv").unlink()
-    sent = prepare(clinics, tmp_path / "sent", progress=False)
+    sent = prepare(clinics, tmp_path / "sent")
     push_dataset(tmp_path / "sent", "me/data", command=["busi-unet", "prepare", "SOURCE"])
-    back = prepare("me/data", tmp_path / "back", progress=False)
+    back = prepare("me/data", tmp_path / "back")
     columns = ("image_id", "source", "group", "fold", "label")
     assert table(back, *columns) == table(sent, *columns)
     assert {label for (label,) in table(back, "label")} == {-1, 1}

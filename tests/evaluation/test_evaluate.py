@@ -11,7 +11,7 @@ from busi_unet.evaluation.plots import lesion_threshold_curve
 
 @pytest.fixture(scope="module")
 def evaluation():
-    return evaluate(MadeUpPredictor(), make_split(), progress=False)
+    return evaluate(MadeUpPredictor(), make_split())
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_sets_and_bands_are_measured_where_they_are_stated(evaluation):
     for answer, prediction_set in zip(predictor.answers.values(), stated, strict=True):
         answer.prediction_set = prediction_set
         answer.boundary_band = BoundaryBand(coverage=0.9, inner=0.35, outer=0.35)
-    estimates = evaluate(predictor, make_split(), progress=False).estimates
+    estimates = evaluate(predictor, make_split()).estimates
     assert estimates["set_coverage"].count == 4
     assert estimates["set_size"].value == pytest.approx(7 / 6)
     # Two outlines are the lesion's own; the third, a half of it, misses the other half's boundary.
@@ -78,7 +78,7 @@ def test_coverage_per_group_gives_copies_one_vote():
     stated = [("benign",), ("malignant",), ("malignant",), ("malignant",), None, None]
     for answer, prediction_set in zip(predictor.answers.values(), stated, strict=True):
         answer.prediction_set = prediction_set
-    estimates = evaluate(predictor, make_split(), progress=False).estimates
+    estimates = evaluate(predictor, make_split()).estimates
     assert (estimates["set_coverage"].value, estimates["set_coverage"].n) == (3 / 4, 4)
     assert estimates["set_coverage_by_group"].value == pytest.approx((1 / 2 + 1 + 1) / 3)
 
@@ -89,7 +89,7 @@ def test_a_sliver_on_a_lesion_is_a_miss():
     predictor = MadeUpPredictor(cases)
     for answer in predictor.answers.values():
         answer.boundary_band = BoundaryBand(coverage=0.9, inner=0.35, outer=0.35)
-    estimates = evaluate(predictor, make_split(cases), progress=False).estimates
+    estimates = evaluate(predictor, make_split(cases)).estimates
     assert estimates["lesion_missed_share"].count == 2
     assert estimates["boundary_coverage"].n == 2, "where the lesion was missed, no boundary was stated"
 
@@ -98,7 +98,7 @@ def test_intervals_come_from_whole_groups(evaluation):
     # Group a holds all benign images: every resample that has any has both, so their mean never varies.
     assert evaluation.estimates["benign_dice"].ci_low is None
     apart = tuple((*case[:1], str(index), *case[2:]) for index, case in enumerate(CASES))
-    estimate = evaluate(MadeUpPredictor(apart), make_split(apart), progress=False).estimates["benign_dice"]
+    estimate = evaluate(MadeUpPredictor(apart), make_split(apart)).estimates["benign_dice"]
     assert (estimate.ci_low, estimate.ci_high) == pytest.approx((2 / 3, 1))
     # Both benign images are absent from (4/6)^6 of the resamples.
     assert estimate.undefined_resamples / 2000 == pytest.approx((4 / 6) ** 6, abs=0.02)
@@ -106,7 +106,7 @@ def test_intervals_come_from_whole_groups(evaluation):
 
 def test_sources_are_evaluated_apart_and_equal_group_names_kept_apart():
     split = make_split(source_of=lambda name: "one" if name.endswith("(1)") else "two")
-    evaluation = evaluate(MadeUpPredictor(), split, progress=False)
+    evaluation = evaluate(MadeUpPredictor(), split)
     assert list(evaluation.sources) == ["one", "two"]
     assert evaluation.sources["one"].estimates["lesion_dice"].value == pytest.approx(1 / 2)
     assert evaluation.sources["two"].images == {"normal": 1, "benign": 1, "malignant": 1}
@@ -120,7 +120,7 @@ def test_rows_without_class_or_mask_take_part_where_they_can():
         known=lambda name: name not in ("benign (1)", "normal (1)"),
         masked=lambda name: name not in ("malignant (2)", "normal (2)"),
     )
-    evaluation = evaluate(MadeUpPredictor(), split, progress=False)
+    evaluation = evaluate(MadeUpPredictor(), split)
     estimates = evaluation.estimates
     assert evaluation.pooled.images == {"normal": 1, "benign": 1, "malignant": 2, "unknown": 2}
     # By its reference, an image of unknown class has a lesion or none.
@@ -131,7 +131,7 @@ def test_rows_without_class_or_mask_take_part_where_they_can():
 
 def test_what_the_images_do_not_define_is_absent_or_undefined():
     cases = CASES[:2]
-    estimates = evaluate(MadeUpPredictor(cases), make_split(cases), progress=False).estimates
+    estimates = evaluate(MadeUpPredictor(cases), make_split(cases)).estimates
     for name in ("malignant_dice", "malignant_sensitivity", "normal_false_mask_share"):
         assert name not in estimates
     assert estimates["auc_malignant"].value is None
@@ -139,7 +139,7 @@ def test_what_the_images_do_not_define_is_absent_or_undefined():
 
 
 def test_refusing_leaves_nothing_out(evaluation):
-    refusing = evaluate(MadeUpPredictor(refused=["malignant (1)"]), make_split(), progress=False)
+    refusing = evaluate(MadeUpPredictor(refused=["malignant (1)"]), make_split())
     assert refusing.pooled.refused == 1
     assert refusing.estimates.pop("refused_share").count == 1
     assert refusing.estimates.items() <= evaluation.estimates.items()
@@ -148,7 +148,7 @@ def test_refusing_leaves_nothing_out(evaluation):
     (answer,) = (each for each in predictor.answers.values() if each.refused)
     answer.label = answer.probabilities = answer.probability = None
     answer.flagged = False
-    silent = evaluate(predictor, make_split(), progress=False).estimates
+    silent = evaluate(predictor, make_split()).estimates
     assert (silent["accuracy"].count, silent["accuracy"].n) == (3, 6)
     assert (silent["malignant_sensitivity"].count, silent["ece"].n) == (1, 5)
 
@@ -167,14 +167,14 @@ def test_missed_lesions_against_outlined_normals(evaluation):
         0.9: [1 / 2, 0],
         1: [3 / 4, 0],
     }
-    refusing = evaluate(MadeUpPredictor(refused=["benign (1)", "normal (1)"]), make_split(), progress=False)
+    refusing = evaluate(MadeUpPredictor(refused=["benign (1)", "normal (1)"]), make_split())
     assert curve(refusing.rows)[0] == [1 / 4, 0], "nothing is drawn"
     assert curve(evaluation.rows[:4]) == {}
 
 
 def test_fingerprint_follows_the_content_of_the_data(evaluation):
     def fingerprint(cases):
-        return evaluate(MadeUpPredictor(cases), make_split(cases), progress=False).provenance["data_sha256"]
+        return evaluate(MadeUpPredictor(cases), make_split(cases)).provenance["data_sha256"]
 
     assert fingerprint(CASES) == evaluation.provenance["data_sha256"]
     other_mask = (("benign (1)", "a", LEFT_HALF, *CASES[0][3:]), *CASES[1:])
@@ -190,4 +190,4 @@ def test_fingerprint_follows_the_content_of_the_data(evaluation):
 def test_a_mask_of_another_size_names_the_image(case):
     cases = (case, *CASES[1:])
     with pytest.raises(UsageError, match=r"benign \(1\)"):
-        evaluate(MadeUpPredictor(cases), make_split(cases), progress=False)
+        evaluate(MadeUpPredictor(cases), make_split(cases))

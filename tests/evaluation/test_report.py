@@ -30,7 +30,6 @@ def report(tmp_path_factory):
         MadeUpPredictor(),
         make_split(source_of=of_two),
         output=folder,
-        progress=False,
         provenance={"model": "made-up", "warnings": ["This is made up."]},
         subgroups={"small": {"benign (1)"}},
     )
@@ -79,7 +78,7 @@ def test_the_page_holds_metrics_plots_and_worst_cases(report):
 def test_normals_alone_replace_what_an_earlier_run_left(tmp_path):
     for name in ("roc.png", "missed_vs_outlined.csv"):
         (tmp_path / name).write_bytes(b"old")
-    evaluate(MadeUpPredictor(), make_split(CASES[4:]), output=tmp_path, progress=False)
+    evaluate(MadeUpPredictor(), make_split(CASES[4:]), output=tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
         "metrics.json",
         "per_image.csv",

@@ -56,7 +56,6 @@ def made(tmp_path_factory):
         make_split(),
         disturbances={"burn": burn, "move": move},
         output=folder,
-        progress=False,
         provenance={"command": "made up"},
     )
     return found, folder, predictor
@@ -176,4 +175,4 @@ def test_the_mask_moves_with_the_image(name):
 
 def test_images_without_a_reference_are_refused():
     with pytest.raises(UsageError, match="outlined reference"):
-        measure_robustness(Shortcut(), make_split(masked=lambda name: False), progress=False)
+        measure_robustness(Shortcut(), make_split(masked=lambda name: False))

@@ -24,7 +24,7 @@ def table(tmp_path):
 def test_images_with_an_entry_and_those_without_are_evaluated_apart(table):
     subgroups = read_subgroups(table, ["objection", "annotations"])
     assert subgroups == {"objection": {"benign (1)"}, "annotations": {"benign (2)", "malignant (1)"}}
-    parts = evaluate(MadeUpPredictor(), make_split(), progress=False, subgroups=subgroups).subgroups
+    parts = evaluate(MadeUpPredictor(), make_split(), subgroups=subgroups).subgroups
     assert list(parts) == ["objection: none", "objection: any", "annotations: none", "annotations: any"]
     assert parts["annotations: any"].estimates["lesion_dice"].value == pytest.approx((2 / 3 + 0) / 2)
     assert parts["annotations: none"].estimates["accuracy"].count == 3
@@ -47,5 +47,5 @@ def test_mistakes_are_named(table, tmp_path):
 def test_a_table_about_other_images_is_refused_before_the_long_part():
     subgroups = {"objection": {"benign_1"}, "annotations": {"malignant_1"}}
     with pytest.raises(UsageError, match="objection, annotations"):
-        evaluate(None, make_split(), progress=False, subgroups=subgroups)
+        evaluate(None, make_split(), subgroups=subgroups)
     check_subgroups({"objection": set(), "annotations": {"benign (1)"}}, ["benign (1)"])

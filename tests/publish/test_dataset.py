@@ -47,7 +47,7 @@ def test_several_sources_are_published_private_and_pulled_as_they_are(hub, prepa
     assert card.data.license == "cc-by-4.0"
     for source in ("busbra", "breast"):
         assert citation_of(source).citation in card.text
-    back = prepare("me/data", tmp_path / "back", progress=False)
+    back = prepare("me/data", tmp_path / "back")
     assert split_hash(back) == split_hash(ours)
     assert as_rows(back) == as_rows(ours)
 

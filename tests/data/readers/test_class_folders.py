@@ -80,7 +80,7 @@ def test_copies_of_masks_are_never_images(broken, scan):
 def test_a_mask_under_any_other_name_is_no_normal_image(broken):
     normal = broken / "normal"
     shutil.copy(broken / "benign" / "benign (1)_mask.png", normal / "masks of normal (1).png")
-    source = read_source(str(broken), broken, progress=False)
+    source = read_source(str(broken), broken)
     assert [problem.split(":")[0] for problem in source.problems] == ["normal/masks of normal (1).png"]
 
 
