@@ -242,6 +242,7 @@ def test_full_screen_enlarges(page: Page, image: Path) -> None:
     image = page.locator("#overlay img")
 
     _until(lambda: image.bounding_box()["width"] > 1000)
+    _until(lambda: page.locator("#overlay").bounding_box()["height"] == page.viewport_size["height"])
     assert image.evaluate("image => getComputedStyle(image).objectFit") == "contain"
 
 
