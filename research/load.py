@@ -34,7 +34,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from busi_unet.cli import command, seed
+from busi_unet.cli import command
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import BusiUNetError
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--clients", type=int, default=64, help="clients at the same time (%(default)s)")
     parser.add_argument("--requests", type=int, default=20, help="requests of each (%(default)s)")
     parser.add_argument("--images", type=int, default=12, help="different usual images (%(default)s)")
-    parser.add_argument("--seed", type=seed, default=0, help="of the images and their order (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the images and their order (%(default)s)")
     parser.add_argument("--url", help="address of an app that runs already (memory is not measured)")
     args = parser.parse_args(argv)
     uploads = make_uploads(args.images, args.seed)

@@ -121,13 +121,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 # --- What the commands share ---------------------------------------------------------------------
 
 
-def seed(text: str) -> int:
-    """Return a --seed as a number; refuse, before the work, what no generator takes."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0")
-    return int(text)
-
-
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add --data, the prepared data set."""
     parser.add_argument(
