@@ -302,8 +302,8 @@ def stopped(run: Run, number: int) -> TrainingStopped:
     launcher = "python" if run.accelerator.num_processes == 1 else "(the same launcher)"
     return TrainingStopped(
         number,
-        f"{signal.Signals(number).name} came; the checkpoint in {run.options.output} holds {progress.epoch} "
-        f"epochs and {progress.step} of {run.steps_per_epoch} steps.",
+        f"{signal.Signals(number).name} came; the checkpoint in {run.options.output} holds "
+        f"{progress.epoch} of {run.options.epochs} epochs, {progress.step} of {run.steps_per_epoch} steps.",
         f"Continue with: {launcher} {shlex.join(arguments)}",
     )
 
