@@ -204,7 +204,7 @@ def _combine(read: list[Source]) -> list[str]:
         copies = [row.image_id for row in source.rows if row.pixel_sha256 in source_with]
         if copies:
             source.warnings.append(
-                f"{len(copies)} images are also in an earlier source, and left out here ({named(copies)})"
+                f"left out, since an earlier source has them: {len(copies)} of the images ({named(copies)})"
             )
         source.rows = [row for row in source.rows if row.pixel_sha256 not in source_with]
         source_with.update({row.pixel_sha256: source.name for row in source.rows})

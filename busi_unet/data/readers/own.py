@@ -74,7 +74,7 @@ def scan_own(own: OwnData) -> Scan:
         named_so = [path for path in outlines if COPY_OF_MASK.fullmatch(path.stem)]
         outlines = [path for path in named_so if MASK_STEM.fullmatch(path.stem)]
         if copies := [path.name for path in named_so if not MASK_STEM.fullmatch(path.stem)]:
-            found.warnings.append(f"{len(copies)} copies of masks, left out ({named(copies)})")
+            found.warnings.append(f"left out as copies of masks: {len(copies)} ({named(copies)})")
     elif mask_folder.is_relative_to(base):
         images = {key: path for key, path in images.items() if not path.is_relative_to(mask_folder)}
     masks = found.by_key(outlines, mask_folder)
@@ -93,7 +93,7 @@ def _scan_names(images: dict[str, Path], masks: dict[str, Path], found: Scan) ->
     bare = [key for key in images if key not in masks_of]
     if bare:
         found.warnings.append(
-            f"{len(bare)} images have no mask: their lesions are not outlined ({named(bare)})"
+            f"without a mask, so that lesions are not outlined: {len(bare)} of the images ({named(bare)})"
         )
     found.cases = [
         Case(key, path, masks=tuple(masks_of[key]) if key in masks_of else None)
@@ -147,7 +147,9 @@ def _scan_table(own: OwnData, images: dict[str, Path], masks: dict[str, Path], f
         found.problems.append(f"{own.table.name}: {len(found.cases) - folded} images have no fold, others do")
     left = [path.name for path in images.values() if path not in used]
     if left:
-        found.warnings.append(f"{len(left)} images are not in {own.table.name}, left out ({named(left)})")
+        found.warnings.append(
+            f"left out, since not in {own.table.name}: {len(left)} of the images ({named(left)})"
+        )
 
 
 def _file(name: str, known: dict[str, Path], base: Path) -> Path | None:
