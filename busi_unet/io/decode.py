@@ -169,7 +169,6 @@ def milliseconds_per_frame(source: Path | bytes) -> int | None:
 
     None where it does not say, or names less than 10 or more than 1,000.
     """
-    told: list[Any] = []
     # The frames themselves could be read, so that what is wrong with their timing is no error.
     with contextlib.suppress(Exception):
         stream = _stream(source, "")
@@ -183,7 +182,8 @@ def milliseconds_per_frame(source: Path | bytes) -> int | None:
                 pages.seek(1)
                 pages.load()
                 told = [pages.info.get("duration")]
-    return next((round(time) for time in told if time and 10 <= time <= 1000), None)
+        return next((round(time) for time in told if time and 10 <= time <= 1000), None)
+    return None
 
 
 def decoded(loaded: Loaded, index: int, name: str) -> DecodedImage:

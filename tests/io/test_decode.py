@@ -191,6 +191,7 @@ def test_frames_are_counted_and_chosen(kind):
         ({"FrameTime": "0", "CineRate": "20"}, 50),
         ({"RecommendedDisplayFrameRate": "25"}, 40),
         ({"FrameTime": "90000"}, None),
+        ({"FrameTime": ["33", "34"]}, None),
         ({}, None),
     ],
 )
