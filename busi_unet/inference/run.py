@@ -117,8 +117,8 @@ class Run:
             done = min(keep_lines(path, len(share)) for path in self._kept(self._part))
             keep_lines(rows, done)
             failed = self._failed_before(share)
-            for place in changed:
-                if place < done and place not in failed:
+            for place in sorted(set(changed).difference(failed)):
+                if place < done:
                     raise self._refusal(f"{share[place].shown} was changed since")
             # The first of several processes may have joined the rows of this one already.
             self._failed = failed if self._part == WHOLE else []
@@ -127,7 +127,9 @@ class Run:
             return done or None
         if any(self._path(STATE_NAME, part).exists() for part in self._part.all()):
             return None
-        if any(self._folder.glob("resume*.jsonl")) or (self._folder / JSON_LINES_NAME).exists():
+        # A run that was killed before it noted what it is of has no row.
+        whole = self._path(JSON_LINES_NAME, WHOLE)
+        if any(self._folder.glob("resume*.jsonl")) or (whole.exists() and whole.stat().st_size):
             processes = (
                 "one process" if self._path(STATE_NAME, WHOLE).exists() else "as many processes as then"
             )
@@ -168,9 +170,9 @@ class Run:
         self._folder.mkdir(parents=True, exist_ok=True)
         if done is None:
             # Before the state: rows of another run must not pass for rows of this one.
+            self._note_rows()
             for path in self._kept(self._part):
                 path.write_bytes(b"")
-            self._note_rows()
         else:
             for path in self._kept(self._part):
                 keep_lines(path, done)
@@ -243,14 +245,15 @@ class Run:
         waiting = parts[1:]
         while waiting:
             for part in waiting[:]:
-                rows = self._path(JSON_LINES_NAME, part)
-                size = rows.stat().st_size if rows.exists() else 0
-                if looked_at.get(part) != size and self._is_finished(part):
+                # Rows of an earlier run count once their process has begun, which may add none.
+                paths = [self._path(name, part) for name in (JSON_LINES_NAME, STATE_NAME)]
+                seen = [(file.st_size, file.st_mtime_ns) for file in map(os.stat, filter(Path.exists, paths))]
+                if looked_at.get(part) != seen and self._is_finished(part):
                     waiting.remove(part)
                 elif part not in looked_at:
                     number = part.number + 1
                     print(f"Waiting for process {number} of {part.of}.", file=sys.stderr, flush=True)
-                looked_at[part] = size
+                looked_at[part] = seen
             if waiting:
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
         for path, *of_parts in zip(self._kept(WHOLE), *map(self._kept, parts), strict=True):

@@ -13,7 +13,7 @@ from PIL import Image
 from busi_unet.cli import main
 from busi_unet.config import Thresholds
 from busi_unet.data.phantom import make_phantom
-from busi_unet.inference.run import JSON_LINES_NAME, STATE_NAME
+from busi_unet.inference.run import JSON_LINES_NAME, STATE_NAME, Run
 from busi_unet.models.folder import load_config, save_config
 
 IMAGES = 16
@@ -96,6 +96,41 @@ def test_two_processes_give_what_one_gives(arguments, tmp_path, monkeypatch, cap
     assert main([*arguments, str(output), "--resume"]) == 1
     monkeypatch.setenv("RANK", "2")
     assert main([*arguments, str(output)]) == 2
+
+
+def test_the_first_process_waits_for_one_that_finds_its_rows_done(arguments, images, tmp_path, monkeypatch):
+    arguments += [str(tmp_path / "out")]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    (images / "12.png").write_bytes(b"no image")
+    assert main(arguments) == 0
+    (images / "12.png").write_bytes((images / "11.png").read_bytes())
+    looks = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        assert len(looks) == 1
+        with monkeypatch.context() as other:
+            other.setenv("RANK", "1")
+            assert main([*arguments, "--resume"]) == 0
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setenv("RANK", "0")
+    assert main([*arguments, "--resume"]) == 1
+    assert len(lines(tmp_path / "out")) == IMAGES
+
+
+def test_a_run_that_was_stopped_before_its_first_image_can_be_resumed(arguments, tmp_path, monkeypatch):
+    arguments += [str(tmp_path / "out"), "--resume"]
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "save", stop)
+        assert main(arguments) == 130
+    assert main(arguments) == 1
+    assert len(lines(tmp_path / "out")) == IMAGES
 
 
 def test_another_run_is_not_gone_on_with(arguments, images, tiny_model, tmp_path, monkeypatch, capsys):
