@@ -11,6 +11,7 @@ images. For a hospital that the head has not seen either, it is trained on the m
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from time import process_time
@@ -31,7 +32,7 @@ from busi_unet.inference.predictor import Predictor
 from busi_unet.inference.preprocess import Preprocessor
 from busi_unet.models.onnx_export import export_onnx
 
-_WIDTHS = (24, 32, 48)
+_WIDTHS = (32, 64, 96, 128)
 _CLICKS, _SEEDS, _JITTER = 3, (0, 1, 2), 5
 _MISSED = 0.1
 _SQUARE = Preprocessor(Preprocess(size=192, mirror=False))
@@ -50,7 +51,7 @@ def main() -> None:
     fit = commands.add_parser("train", help="train a head")
     fit.add_argument("maps", type=Path, nargs="+")
     fit.add_argument("output", type=Path)
-    fit.add_argument("--steps", type=int, default=600)
+    fit.add_argument("--steps", type=int, default=8000)
     fit.set_defaults(run=train)
     measure = commands.add_parser("evaluate", help="print the table of simulated clicks")
     measure.add_argument("maps", type=Path, nargs="+")
@@ -112,17 +113,19 @@ def _convolve(before: int, after: int, stride: int = 1) -> nn.Sequential:
 
 
 class ClickHead(nn.Module):
-    """A U-Net of three levels at a quarter of the size, with sub-pixel convolutions at both ends."""
+    """A U-Net of four levels from a quarter of the size, with sub-pixel convolutions at both ends."""
 
     def __init__(self) -> None:
         super().__init__()
-        fine, middle, coarse = _WIDTHS
-        self.fine = nn.Sequential(_convolve(3 * STRIDE**2 + 3, fine), _convolve(fine, fine))
-        self.middle = nn.Sequential(_convolve(fine, middle, 2), _convolve(middle, middle))
-        self.coarse = nn.Sequential(_convolve(middle, coarse, 2), _convolve(coarse, coarse))
-        self.to_middle, self.to_fine = nn.Conv2d(coarse, middle, 1), nn.Conv2d(middle, fine, 1)
-        self.up_middle, self.up_fine = _convolve(middle, middle), _convolve(fine, fine)
-        self.out = nn.Conv2d(fine, STRIDE**2, 1)
+        first = _WIDTHS[0]
+        self.stem = _convolve(3 * STRIDE**2 + 3, first)
+        steps = list(itertools.pairwise(_WIDTHS))
+        self.down = nn.ModuleList(
+            nn.Sequential(_convolve(fine, coarse, 2), _convolve(coarse, coarse)) for fine, coarse in steps
+        )
+        self.narrow = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in steps)
+        self.up = nn.ModuleList(_convolve(fine, fine) for fine, _ in steps)
+        self.out = nn.Conv2d(first, STRIDE**2, 1)
 
     def forward(self, maps: Tensor, clicks: Tensor) -> Tensor:
         """Return lesion logits (N, 1, SIZE, SIZE).
@@ -131,10 +134,12 @@ class ClickHead(nn.Module):
             maps: (N, 3, SIZE, SIZE) in [0, 1]: image, lesion probability, mask so far.
             clicks: (N, 3, SIZE / STRIDE, SIZE / STRIDE), see `click_maps`.
         """
-        x = self.fine(torch.cat([F.pixel_unshuffle(maps - 0.5, STRIDE), clicks], 1))
-        y = self.middle(x)
-        y = self.up_middle(y + F.interpolate(self.to_middle(self.coarse(y)), scale_factor=2.0))
-        x = self.up_fine(x + F.interpolate(self.to_fine(y), scale_factor=2.0))
+        levels = [self.stem(torch.cat([F.pixel_unshuffle(maps - 0.5, STRIDE), clicks], 1))]
+        for down in self.down:
+            levels.append(down(levels[-1]))
+        x = levels.pop()
+        for narrow, up in zip(reversed(self.narrow), reversed(self.up), strict=True):
+            x = up(levels.pop() + F.interpolate(narrow(x), scale_factor=2.0))
         return F.pixel_shuffle(self.out(x), STRIDE)
 
 
@@ -209,13 +214,18 @@ def _augment(squares: Tensor, generator: np.random.Generator) -> Tensor:
     lit = squares[:, 0].clamp_min(0) ** torch.from_numpy(gamma).float() * torch.from_numpy(gain).float()
     squares[:, 0] = lit.clamp(0, 1)
     squares[:, 2:] = squares[:, 2:].round()
+    probabilities = squares[:, 1].clone()
     for square, kind in zip(squares, generator.random(count), strict=True):
-        if kind < 0.2:  # missed
+        if kind < 0.35:  # missed: nothing, too little, or something elsewhere
             square[2] = 0
             square[1] *= max(0.0, generator.uniform(-0.5, 0.5))
-        elif kind < 0.27:  # elsewhere
+            if kind < 0.15:
+                square[1] = torch.maximum(
+                    square[1], probabilities[generator.integers(count)] * generator.uniform(0, 0.7)
+                )
+        elif kind < 0.42:  # elsewhere
             square[1:3] = squares[generator.integers(count), 1:3]
-        elif kind < 0.35:  # another threshold
+        elif kind < 0.5:  # another threshold
             square[2] = (square[1] >= generator.uniform(0.2, 0.8)).float()
     return squares
 
