@@ -304,7 +304,7 @@ def unpack(
     except OSError as error:
         raise BusiUNetError(f"{name} could not be unpacked ({first_line(error)}).", hint) from error
     except DAMAGED_ZIP as error:
-        raise DataLayoutError(f"{name} is not a zip, or is cut short.", hint=hint) from error
+        raise DataLayoutError(f"{name} is not a zip that can be read, or is cut short.", hint=hint) from error
     return problems
 
 
