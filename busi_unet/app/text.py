@@ -115,7 +115,7 @@ LIMITS_LIST = (
     "Not a medical device. For research and teaching, not for diagnosis or treatment.",
     "Expect worse results on other scanners, hospitals and patients than those it was trained on.",
     "An image that is not breast ultrasound may still be analysed: check what you upload.",
-    "The mask is empty where the model takes the image for normal.",
+    "An image without an outline may show a lesion, and one called normal may have an outline.",
 )
 LICENCE_OF_CODE = "Code and embedded weights: MIT."
 
@@ -134,8 +134,8 @@ def describe_config(config: ModelConfig) -> dict[str, str]:
     thresholds, size = config.thresholds, config.preprocess.size
     facts = {
         "Network": f"U-Net, encoder {config.architecture.encoder}, {size} × {size} pixels",
-        "Mask": f"pixels from a lesion probability of {thresholds.mask:g}, in images from one of "
-        f"{thresholds.lesion:g}"
+        "Mask": f"pixels with a lesion probability of {thresholds.mask:g} or more, in images that show a "
+        f"lesion with a probability of {thresholds.lesion:.2g} or more"
         + (f", regions from {percent(thresholds.min_area, 2)} of the image" if thresholds.min_area else ""),
         "Alert threshold": f"malignant probability {percent(thresholds.malignant)}",
         "Calibration": _describe_calibration(config.calibration),
@@ -376,8 +376,8 @@ CORRECTED = "The mask was corrected by hand; the probabilities are the network's
 
 
 def describe_millimetres(typed: float | None) -> str:
-    source = "the file" if typed is None else f"what was typed, {typed:g} mm"
-    return f"Millimetres are based on the pixel size from {source}."
+    source = "in the file" if typed is None else f"that was typed: {typed:g} mm"
+    return f"Millimetres follow from the pixel size {source}."
 
 
 def _lesion(lesion: Lesion, subject: str) -> str:

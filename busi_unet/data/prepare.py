@@ -145,11 +145,13 @@ def _place(source: Source, ignore_copies: bool) -> None:
         raise DataLayoutError(f"The folds given with {source.given} leak:", torn, hint)
     for name in PUBLISHED if source.folds_from in ("computed", "given") else ():
         entries = read_published_folds(name)
-        listed = {entry.pixel_sha256 for entry in entries} | {entry[:2] for entry in entries}
-        if any({row.pixel_sha256, (row.image_id, row.label)} & listed for row in source.rows):
+        same = {row.pixel_sha256 for row in source.rows} & {entry.pixel_sha256 for entry in entries}
+        names = {(row.image_id, row.label) for row in source.rows} & {entry[:2] for entry in entries}
+        # Copies of other pixels have the names of all; others may be named alike by chance.
+        if same or len(names) > len(entries) / 2:
             source.warnings.append(
-                f"some images are those of {name}, or have their names, but do not get its published folds: "
-                "results cannot be compared with results on these"
+                f"images of {name} are among these, but do not get its published folds: results are not "
+                "comparable with those on the published folds"
             )
     source.rows = [
         replace(row, group=group, fold=fold, source=row.source if source.prepared else source.name)

@@ -290,6 +290,12 @@ def finish(run: Run, data: DatasetDict) -> None:
             if not run.options.no_validation:
                 unseen = collect_answers([(predictor, data["validation"])])
             config, ood = calibrate_model(predictor, data, unseen)
+            if ood is None:
+                print(
+                    "warning: the model will refuse blank images alone: to fit which are unlike those that "
+                    "it was trained on takes 100 images.",
+                    file=sys.stderr,
+                )
             write_model(run, model.cpu(), config, ood)
         except KeyboardInterrupt:
             raise stopped(run, signals.received) from None

@@ -159,6 +159,11 @@ def test_images_with_published_folds_get_those(phantom_root, tmp_path, monkeypat
     fold_of = {i: f for part in dataset.values() for i, f in zip(part["image_id"], part["fold"], strict=True)}
     assert fold_of == {case.image_id: n % 5 for n, case in enumerate(cases)}
     assert set(dataset["test"]["source"]) == {"busi"}
+    # One that is not listed: all folds are computed, which is told.
+    rows[0] = rows[0]._replace(pixel_sha256="")
+    prepare(phantom_root, tmp_path / "other")
+    assert read_record(tmp_path / "other")["folds_from"] == "computed"
+    assert any("published folds" in warning for warning in read_record(tmp_path / "other")["warnings"])
 
 
 def test_summary_names_groups_that_cross_classes(prepared):
@@ -222,13 +227,11 @@ def test_oddities_are_let_pass_with_a_warning(broken, tmp_path):
         Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * 16).save(path)
     dataset = prepare(broken, tmp_path / "out")
     assert sum(len(part) for part in dataset.values()) == 24
-    *warnings, remark, names = read_record(tmp_path / "out")["warnings"]
+    *warnings, remark = read_record(tmp_path / "out")["warnings"]
     assert (
         remark.startswith("2 images: No value needs more than 12 bits") and "(benign/benign (1).png" in remark
     )
     assert [warning.split(":")[0] for warning in warnings] == ["README.txt", "normal/", "benign/notes.csv"]
-    # The phantoms bear the file names of BUSI.
-    assert "published folds" in names
     empty = [row for part in dataset.values() for row in part if row["image_id"] == "normal (1)"]
     assert not np.asarray(empty[0]["mask"]).any()
 
