@@ -292,8 +292,8 @@ def finish(run: Run, data: DatasetDict) -> None:
             config, ood = calibrate_model(predictor, data, unseen)
             if ood is None:
                 print(
-                    "warning: the model will refuse blank images alone: to fit which are unlike those that "
-                    "it was trained on takes 100 images.",
+                    "warning: these are too few images (100 are needed) to fit which are out of distribution: the "
+                    "model will refuse blank images alone.",
                     file=sys.stderr,
                 )
             write_model(run, model.cpu(), config, ood)
