@@ -292,7 +292,7 @@ def finish(run: Run, data: DatasetDict) -> None:
             config, ood = calibrate_model(predictor, data, unseen)
             if ood is None:
                 print(
-                    "warning: these are too few images (100 are needed) to fit which are out of distribution: the "
+                    "warning: too few images (100 are needed) to fit which are out of distribution: the "
                     "model will refuse blank images alone.",
                     file=sys.stderr,
                 )
