@@ -175,7 +175,8 @@ def empty(error: str = "") -> Answer:
         **awaited(),
         **(nothing_drawn(error, headline=text.NOT_ANALYSED) if error else nothing_drawn(text.INVITATION)),
         "threshold": gr.Slider(value=Thresholds().mask, **THRESHOLD_ON),
-        "pixel_size": gr.Number(value=None, info=text.PIXEL_SIZE_INFO),
+        # What was typed is kept; the browser empties it when the visitor clears the image.
+        "pixel_size": gr.Number(info=text.PIXEL_SIZE_INFO),
     }
 
 

@@ -171,9 +171,15 @@ class ImageHandlers(CorrectionHandlers):
                 path = Path(shutil.move(path, answer_folder()))
             return replace(self.analyse(path, *inputs), in_box=False)
 
-    def go_back(self, request: gr.Request, event: gr.EventData, *_inputs: Any) -> Analysis:
+    def go_back(
+        self, request: gr.Request, event: gr.EventData, pixel_size_mm: float | None, *_look: Any
+    ) -> Analysis:
         """Return the analysis that was clicked among the last images; the network is not asked again."""
-        return replace(self.recent.get(request.session_hash, event.key), in_box=False)
+        analysis = self.recent.get(request.session_hash, event.key)
+        if not (analysis.image.spacing_mm or analysis.image.regions):
+            typed = arguments.typed_size(pixel_size_mm)
+            analysis = replace(analysis, pixel_size_mm=typed or analysis.pixel_size_mm)
+        return replace(analysis, in_box=False)
 
     def analyse_part(
         self, analysis: Analysis | None, box: str | Box, _pixel_size_mm: float | None, *look: Any

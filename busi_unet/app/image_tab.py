@@ -34,6 +34,12 @@ _SHOW_JS = """() => {
     if (shown) document.querySelector("#verdict").scrollIntoView({ behavior: "smooth" });
 }"""
 
+# A typed pixel size is kept when page.js clears an image to replace it.
+_CLEARED_SIZE_JS = """(size) => {
+    const kept = window.replacing ? size : null;
+    window.replacing = false;
+    return kept;
+}"""
 _FIRST_TAB_JS = """() => document.querySelector("button[role=tab]").click()"""
 
 _LOOK = ("view", "color", "opacity", "diameters")
@@ -216,6 +222,8 @@ def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> Callable[..., None]
     change("blacken", handlers.analyse_blackened)
     sets_image(parts["recent"].select, take_recent, others=["image", "capture"])
     for name in ("image", "capture"):
+        size = parts["pixel_size"]
+        parts[name].clear(None, size, size, js=_CLEARED_SIZE_JS, **_PRIVATE)
         failed(clear(parts[name].clear, **_IN_ORDER))
     parts["number"].change(None, parts["number"], js=CHECK_JS, **_PRIVATE)
     return open_row

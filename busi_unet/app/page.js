@@ -40,7 +40,11 @@
         const sentence = refused(box, files);
         if (sentence) return tell(sentence);
         const input = () => document.querySelector(`${box} input[type=file]`);
-        if (!input()) document.querySelector(`${box} button[aria-label='Clear']`)?.click();
+        document.querySelector(".strip :focus")?.blur();
+        const clear = !input() && document.querySelector(`${box} button[aria-label='Clear']`);
+        // The visitor did not clear the image: what was typed as its pixel size is kept.
+        window.replacing = box === "#image" && Boolean(clear);
+        if (clear) clear.click();
         for (let tries = 0; !input() && tries < 100; tries++) {
             await new Promise((done) => setTimeout(done, 20));
         }
