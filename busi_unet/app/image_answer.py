@@ -201,7 +201,7 @@ def verdict(analysis: Analysis, model: ModelInUse, prediction: Prediction) -> st
     shares = (prediction.probabilities or {}).items()
     return card(
         prediction.label or "refused",
-        text.headline(prediction),
+        text.headline(prediction, corrected=analysis.corrected is not None),
         text.explain(prediction, model.predictor.config.thresholds.malignant, model.benign_flagged),
         name=text.image_name(analysis.name, image.index, image.frames),
         flagged=prediction.flagged,
@@ -267,7 +267,7 @@ def write_downloads(analysis: Analysis, model: ModelInUse, formats: Sequence[str
     overlay.save(stream, "PNG", compress_level=1)
     printed = pdf_report(
         name=text.image_name(analysis.source_name, analysis.image.index, analysis.image.frames),
-        headline=text.headline(prediction),
+        headline=text.headline(prediction, corrected=analysis.corrected is not None),
         # What to press helps on the page alone.
         explanation=prediction.reasons if prediction.label is None else text.explain(*told),
         prediction=prediction,

@@ -75,7 +75,7 @@ MEASUREMENT_LEGEND = (
 REFERENCE = "Compare"
 REFERENCE_LABEL = "Reference masks of the image's size, white is lesion; several are united"
 AGREEMENT = "Agreement"
-AGREEMENT_LEGEND = "Blue: in both. Vermillion: predicted only. Yellow: in the reference only."
+AGREEMENT_LEGEND = "Blue: in both. Vermillion: outlined only. Yellow: in the reference only."
 CORRECT, CORRECT_APPLY, CORRECT_UNDO, CORRECT_DROP = "Correct", "Measure it", "Undo", "Undo all"
 CORRECT_MODE = "How to correct"
 CORRECT_MODES = LESION_HERE, NOT_THIS_ONE, CLICK_BOX, BRUSH = ("Lesion here", "Not this one", "Box", "Brush")
@@ -254,17 +254,20 @@ def too_many_megabytes(megabytes: float | str, most: int) -> tuple[str, str]:
     )
 
 
-def headline(prediction: Prediction) -> str:
+def headline(prediction: Prediction, *, corrected: bool = False) -> str:
+    """Return class, flag and lesions at a glance; `corrected`: the outline is by hand."""
     if prediction.label is None:
         return NOT_ANALYSED
     flag = (
         "" if not prediction.flagged else ", flagged" if prediction.label == "malignant" else ", but flagged"
     )
     lesions = prediction.measurements
-    found = f"{len(lesions)}\u00a0lesion{'s' * (len(lesions) > 1)}, " if lesions else "no lesion outlined"
     if lesions:
-        size = lesions[0].lengths("longest_diameter", "perpendicular").replace(" ", "\u00a0")
-        found += size if len(lesions) == 1 else f"the largest {size}"
+        size = lesions[0].lengths("longest_diameter").replace(" ", "\u00a0")
+        found = f"{len(lesions)}\u00a0lesion{'s' * (len(lesions) > 1)}{' outlined by hand' * corrected}, "
+        found += f"{'' if len(lesions) == 1 else 'the largest '}{size} long"
+    else:
+        found = f"no lesion outlined{', by hand' * corrected}"
     share = percent(prediction.probabilities[prediction.label])
     return f"{prediction.label.capitalize()} ({share}){flag} · {found}"
 
@@ -307,7 +310,10 @@ def describe(prediction: Prediction, config: ModelConfig, benign_flagged: int | 
 def describe_flag(prediction: Prediction, alert_threshold: float, benign_flagged: int | None = None) -> str:
     if not prediction.flagged or prediction.label == "malignant":
         return ""
-    too = f" Of 100 benign lesions, about {benign_flagged} are flagged as well." if benign_flagged else ""
+    too = ""
+    # Nothing was measured on images that are refused.
+    if benign_flagged and not prediction.refused:
+        too = f" At the model's own hospitals, about {benign_flagged} of 100 benign lesions are flagged, too."
     return (
         f"Flagged: malignant probability {percent(prediction.probabilities['malignant'])} is above the "
         f"{percent(alert_threshold)} alert threshold.{too}"
@@ -339,7 +345,7 @@ def describe_agreement(agreement: Agreement) -> str:
     if agreement.hd95_px is not None:
         in_mm = "" if agreement.hd95_mm is None else f" ({agreement.hd95_mm:.1f} mm)"
         metrics.append(f"HD95 **{agreement.hd95_px:.1f} px**{in_mm}")
-    areas = f"Predicted: {agreement.predicted_area_px:,} px²; reference: {agreement.reference_area_px:,} px²."
+    areas = f"Outlined: {agreement.predicted_area_px:,} px²; reference: {agreement.reference_area_px:,} px²."
     return "\n\n".join(filter(None, (", ".join(metrics), agreement.remark, areas)))
 
 
@@ -383,5 +389,6 @@ def describe_millimetres(typed: float | None) -> str:
 def _lesion(lesion: Lesion, subject: str) -> str:
     return (
         f"{subject} covers {lesion.area_text} ({percent(lesion.area_share, 1)} of the image) and is "
-        f"{'' if lesion.taller_than_wide else 'not '}taller than wide ({lesion.lengths('width', 'height')})."
+        f"{'' if lesion.taller_than_wide else 'not '}taller than wide "
+        f"({lesion.lengths('width')} wide, {lesion.lengths('height')} high)."
     )

@@ -39,6 +39,7 @@ def test_a_flag_beside_another_class_names_probability_and_threshold():
     flag = describe_flag(benign, ALERT)
     assert "14\u00a0%" in flag and "10\u00a0%" in flag and flag in describe(benign, CONFIG)
     assert flag in describe_flag(benign, ALERT, 75) and "about 75" in describe_flag(benign, ALERT, 75)
+    assert describe_flag(replace(benign, refused=True), ALERT, 75) == flag, "not measured on such images"
     assert describe_flag(replace(benign, flagged=False), ALERT) == ""
     assert describe_flag(make_prediction(LESION, "malignant", flagged=True), ALERT) == ""
 

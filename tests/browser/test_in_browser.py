@@ -383,7 +383,7 @@ def test_clicks_on_the_result_change_its_outline(page: Page, image: Path) -> Non
     overlay.click(position=left)
     expect(page.locator("#correct-hint")).to_contain_text(text.CORRECT_CORNER)
     overlay.click(position=right)
-    expect(verdict).to_contain_text("1 lesion")
+    expect(verdict).to_contain_text("1 lesion outlined by hand")
     page.get_by_role("button", name=text.CORRECT_DROP).click()
     expect(verdict).to_contain_text("no lesion outlined")
 
