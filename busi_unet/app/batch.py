@@ -22,7 +22,7 @@ from busi_unet.app.views import Views, offer
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
 from busi_unet.inference.batch import predict_files
-from busi_unet.inference.summary import count_by_outcome, table_row, write_summary
+from busi_unet.inference.summary import FLAGGED, count_by_outcome, table_row, write_summary
 from busi_unet.io.find_images import ImageFile, find_images
 
 MAX_IMAGES = 500
@@ -321,7 +321,8 @@ def _row(number: int, record: dict[str, Any]) -> list[Any]:
     length = [round(row[f"longest_diameter_{unit}"], 1), unit] if row["lesions"] else [None, None]
     classes = (row["prediction_set"] or "").replace(" ", ", ")
     found = [label, text.BATCH_FLAG if row["flagged"] else "", *shares, classes, row["lesions"], *length]
-    return [number, row["image"], *found, row["remarks"] or ""]
+    # The flag has its own column.
+    return [number, row["image"], *found, (row["remarks"] or "").removeprefix(FLAGGED).strip()]
 
 
 def _thumbnail(overlay: Path, folder: Path, record: dict[str, Any]) -> tuple[str, str]:

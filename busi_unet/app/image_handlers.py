@@ -294,9 +294,12 @@ class ImageHandlers(CorrectionHandlers):
         if not references:
             return {"kept": analysis and replace(analysis, reference=None)}
         analysis = required(analysis)
-        return {
-            "kept": replace(analysis, reference=decode_reference(references, analysis.image.pixels.shape))
-        }
+        try:
+            reference = decode_reference(references, analysis.image.pixels.shape)
+        except BusiUNetError as error:
+            gr.Warning(str(error), duration=30)
+            return {"kept": replace(analysis, reference=None), "reference": None}
+        return {"kept": replace(analysis, reference=reference)}
 
     def training_pair(self, analysis: Analysis | None, label: str | None, *settings: Any) -> Answer:
         """Return a zip with the image and its mask in the layout of BUSI."""

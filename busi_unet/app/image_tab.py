@@ -244,7 +244,7 @@ def _bind_actions(bind: _Binder, handlers: ImageHandlers) -> None:
     act(parts["anyway"].click, handlers.analyse_again, [], "kept")
     reference = parts["reference"]
     for change in (reference.upload, reference.clear, reference.delete):
-        act(change, handlers.compare, ["reference"], "kept")
+        act(change, handlers.compare, ["reference"], "kept", "reference")
     act(parts["mode"].input, handlers.choose_mode, ["mode", *_SETTINGS], "brush", "editor", "hint")
     corrected = ("kept", "threshold", "hint", "editor")
     act(parts["clicked"].change, handlers.click, ["clicked", "mode", *_SETTINGS], *corrected)

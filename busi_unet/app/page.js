@@ -1,6 +1,7 @@
 () => {
     const TEXT = "input:not([type=range], [type=checkbox], [type=radio]), textarea, [contenteditable]";
     const { limits: LIMITS, endings: ENDINGS, results: RESULTS } = __FILES__;
+    const ORDER = new Intl.Collator("en", { numeric: true });
     // What Gradio leaves out for screen readers and the keyboard: names of the button around an image and of the
     // place where one is missing; a way to scroll a table without a mouse.
     const name = () => {
@@ -37,6 +38,8 @@
     // Files that come from elsewhere on the page go where they are uploaded.
     const put = async (box, files) => {
         if (!files.length) return;
+        // A folder comes in no order.
+        if (box === "#batch-images") files.sort((one, other) => ORDER.compare(one.name, other.name));
         const sentence = refused(box, files);
         if (sentence) return tell(sentence);
         const input = () => document.querySelector(`${box} input[type=file]`);

@@ -181,10 +181,10 @@ BATCH_HEADERS = (
     *("Prediction set", "Lesions", "Longest", "Unit", "Remarks"),
 )
 BATCH_FLAG = "⚑ flagged"
-BATCH_FILTER, BATCH_ALL, BATCH_FLAGGED, BATCH_REFUSED = "Show", "All", "Flagged", "Not analysed"
+BATCH_FILTER, BATCH_ALL, BATCH_FLAGGED, BATCH_REFUSED = "Show", "All", "Flagged", "Without a result"
 BATCH_CHANGED = ("The files are not those of this table any more.", "Analyse them again.")
 BATCH_STOPPING = "Stopping after this image…"
-BATCH_NOT_USED = "not used"
+BATCH_NOT_USED = "could not be used"
 BATCH_FAILED = "Nothing was analysed."
 BATCH_EMPTY = ("No image was given.", "Choose files or a zip and try again.")
 

@@ -73,7 +73,7 @@ def test_a_batch_with_a_bad_file(batch: Page, files: list[Path], tmp_path: Path)
 def test_a_folder_brings_its_images_alone(batch: Page, files: list[Path], tmp_path: Path, how: str) -> None:
     inner = tmp_path / "study" / "left"
     inner.mkdir(parents=True)
-    for name in ("one.png", "one_mask.png", ".hidden.png"):
+    for name in ("10.png", "one_mask.png", "9.png", ".hidden.png"):
         (inner / name).write_bytes(files[0].read_bytes())
     (inner / "notes.txt").write_text("no image", encoding="utf-8")
     (inner / "IM1").write_bytes(dicom(make_phantom("benign", seed=1, size=(90, 160)).image))
@@ -90,9 +90,9 @@ def test_a_folder_brings_its_images_alone(batch: Page, files: list[Path], tmp_pa
         for kind in ("dragEnter", "dragOver", "drop"):
             session.send("Input.dispatchDragEvent", {"type": kind, **place, "data": data})
 
-    expect(batch.locator("#batch-images .filename")).to_have_count(2)
+    expect(batch.locator("#batch-images .filename")).to_have_count(3)
     titles = batch.locator("#batch-images .filename").evaluate_all("files => files.map((file) => file.title)")
-    assert sorted(titles) == ["study__left__IM1", "study__left__one.png"]
+    assert titles == ["study__left__9.png", "study__left__10.png", "study__left__IM1"]
 
 
 def test_cancel_keeps_what_is_done(
