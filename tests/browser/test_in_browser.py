@@ -219,7 +219,7 @@ def test_a_cleared_image_leaves_nothing_behind(page: Page, image: Path) -> None:
     expect(size).to_have_value("0.1")
     _analyse(page, image)
     _set_threshold(page, 0.3)
-    expect(page.locator("#findings")).to_contain_text("typed, 0.1 mm")
+    expect(page.locator("#findings")).to_contain_text("typed: 0.1 mm")
     expect(size).to_have_value("0.1")
 
     _tab(page, "Download")
