@@ -125,13 +125,16 @@ def whole(analysis: Analysis, model: ModelInUse) -> Answer:
 def _tools(analysis: Analysis | None, *, refused: bool = False) -> Answer:
     """Return the buttons for what an image needs first, and why it is not to be shared as it is."""
     boxes, panels = (analysis.text_boxes, analysis.panels) if analysis else ((), ())
+    share = text_remark(boxes, analysis.image.pixels.shape) if boxes else ""
+    if analysis and not share and analysis.name.endswith(text.BLACKENED):
+        share = text.LOOK_FOR_TEXT
     return {
         "anyway": gr.Button(visible=refused),
         "crop_start": gr.Button(visible=refused or bool(boxes or panels)),
         "left": gr.Button(visible=bool(panels)),
         "right": gr.Button(visible=bool(panels)),
         "blacken": gr.Button(visible=bool(boxes)),
-        "share": text_remark(boxes, analysis.image.pixels.shape) if boxes else "",
+        "share": share,
     }
 
 

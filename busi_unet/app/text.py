@@ -57,6 +57,7 @@ CROP_START, CROP, LEFT, RIGHT = "Crop", "Analyse this part", "Only the left imag
 CROP_HINT, CANCEL = "Drag a box over the original.", "Cancel"
 TEXT_ON_LESION = "What looks like text touches the outline.", "Crop the image instead."
 BLACKEN, CROPPED, BLACKENED = "Blacken the text", "(cropped)", "(blackened)"
+LOOK_FOR_TEXT = "Look for text that is left before you share the image: single characters are not found."
 NO_BOX = ("There is no box.", "Press Crop, and draw one over the image.")
 NOT_WRITTEN = "Not written"
 NOT_ANALYSED, ANALYSED_ANYWAY = "Not analysed", "Analysed anyway, not reliable"

@@ -298,7 +298,8 @@ def test_text_that_may_identify_the_patient_is_told_and_blackened(handlers, uplo
     black = handlers.analyse_blackened(analysis, None, *LOOK)
     assert black.name == "upload (blackened)" and not black.image.pixels[:50].any()
     assert (black.image.pixels[60:] == analysis.image.pixels[60:]).all()
-    assert not _whole(handlers, black)["blacken"].visible
+    answer = _whole(handlers, black)
+    assert not answer["blacken"].visible and answer["share"]
     # Calipers on the outline, which covers the whole scan here.
     with pytest.raises(UsageError):
         handlers.analyse_blackened(replace(analysis, text_boxes=((60, 80, 90, 100),)), None, *LOOK)
