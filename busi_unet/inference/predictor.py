@@ -14,7 +14,7 @@ from busi_unet.errors import HubAccessError, UsageError
 from busi_unet.imaging.measure import measure_image
 from busi_unet.inference.calibration import calibrated_probabilities, map_peak, prediction_set
 from busi_unet.inference.prediction import Prediction, RawOutput
-from busi_unet.inference.preprocess import Preprocessor, mask_from_coarse
+from busi_unet.inference.preprocess import Preprocessor, mask_from_probability
 from busi_unet.inference.runtime import Runtime, load_runtime
 from busi_unet.io.decode import DecodedImage, ImageSource, read_frames, read_image
 from busi_unet.models.ood import OodDetector
@@ -212,7 +212,7 @@ class Predictor:
         names, sets = self.config.class_names, calibration.prediction_sets
         probabilities = dict(zip(names, classes.tolist(), strict=True))
         label = max(probabilities, key=probabilities.__getitem__)
-        mask = mask_from_coarse(coarse, image.shape, 1 - probabilities["normal"], thresholds)
+        mask = mask_from_probability(coarse, 1 - probabilities["normal"], thresholds, image.shape)
         measurements, remarks = measure_image(mask, decoded, spacing_mm)
         own = names.index(label)
         others = np.delete(raw.class_activation_maps, own, axis=0)

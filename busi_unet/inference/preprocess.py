@@ -88,7 +88,10 @@ def resize_map(
 
 
 def mask_from_probability(
-    probability: np.ndarray, lesion_probability: float, thresholds: Thresholds
+    probability: np.ndarray,
+    lesion_probability: float,
+    thresholds: Thresholds,
+    shape: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """Return the mask, bool (H, W), of a lesion probability map.
 
@@ -97,29 +100,22 @@ def mask_from_probability(
     dropped, and holes are filled.
 
     Args:
-        probability: float (H, W) in [0, 1], at the size of the image.
+        probability: float (h, w) in [0, 1].
         lesion_probability: calibrated probability that the image shows any lesion.
         thresholds: from the model's `config.json`.
+        shape: (H, W), to which the map is resized; its own by default.
     """
-    return mask_from_coarse(probability, probability.shape, lesion_probability, thresholds)
-
-
-def mask_from_coarse(
-    coarse: np.ndarray, shape: tuple[int, int], lesion_probability: float, thresholds: Thresholds
-) -> np.ndarray:
-    """Return what `mask_from_probability` gives of a map (h, w) that is resized to the shape (H, W).
-
-    The map is resized only where lesions are: an image may have 50 million pixels.
-    """
+    shape = shape or probability.shape
     mask = np.zeros(shape, dtype=bool)
-    found = coarse >= thresholds.mask
+    found = probability >= thresholds.mask
     if lesion_probability < thresholds.lesion or not found.any():
         return mask
+    # The map is resized where lesions are alone: an image may have 50 million pixels.
     box = tuple(
         _enlarged(side, *lengths)
-        for side, *lengths in zip(bounding_box(found), coarse.shape, shape, strict=True)
+        for side, *lengths in zip(bounding_box(found), found.shape, shape, strict=True)
     )
-    filled = fill_holes(resize_map(coarse, shape, box) >= thresholds.mask)
+    filled = fill_holes(resize_map(probability, shape, box) >= thresholds.mask)
     regions, count = label_regions(filled)
     kept = np.bincount(regions.ravel(), minlength=count + 1) >= thresholds.min_area * mask.size
     kept[0] = False

@@ -34,8 +34,8 @@ _SAMPLE = 100
 def write_summary(records: Iterable[Mapping[str, Any]], output: Path, *, model: str, date: str) -> None:
     """Write `predictions.csv` and `report.html`, which loads nothing from elsewhere, beside the overlays.
 
-    Of more than 1,000 images the page shows those that are flagged, refused or not used, the first 1,000 of
-    them at most, and an even sample of 100 of the others.
+    Of more than 1,000 images the page shows those that are flagged, refused or could not be used, the first
+    1,000 of them at most, and an even sample of 100 of the others.
 
     Args:
         records: of `predict_files`, all of them or those of a run that was stopped; looped over repeatedly.

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from busi_unet.config import Preprocess, Thresholds
-from busi_unet.inference.preprocess import Preprocessor, mask_from_probability
+from busi_unet.inference.preprocess import Preprocessor, mask_from_probability, resize_map
 
 
 @pytest.fixture
@@ -54,3 +54,11 @@ def test_no_mask_where_no_lesion_is_believed():
     thresholds = Thresholds(lesion=0.6)
     assert not mask_from_probability(probability(), 0.59, thresholds).any()
     assert mask_from_probability(probability(), 0.6, thresholds).any()
+
+
+@pytest.mark.parametrize("shape", [(90, 131), (7, 11)])
+def test_a_map_resized_where_lesions_are_gives_the_mask_of_the_whole(shape):
+    thresholds = Thresholds(mask=0.5, min_area=0.002)
+    whole = mask_from_probability(resize_map(probability(), shape), 1.0, thresholds)
+    assert whole.any()
+    np.testing.assert_array_equal(mask_from_probability(probability(), 1.0, thresholds, shape), whole)
