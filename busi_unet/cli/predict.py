@@ -25,6 +25,7 @@ from busi_unet.io.shards import SHARDS
 
 if TYPE_CHECKING:
     from busi_unet.inference.predictor import Predictor
+    from busi_unet.inference.run import Part
 
 _SECONDS_BETWEEN_LINES = 10
 _ON_THE_HUB = "hf://datasets/"
@@ -101,9 +102,9 @@ def run(args: argparse.Namespace) -> None:
     give_back_arrays()
     with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
         files = _find(args.images, Path(scratch))
-        left = len(part.share(files))
+        left = len(part.places(len(files)))
         if args.resume:
-            left -= _count_used(args.output / part.name(JSON_LINES_NAME))
+            left = max(0, left - _count_used(args.output, part))
         workers = _share_cores(left)
         predictor, weights = _load(args)
         groups = _views(args, files) if args.views else {}
@@ -139,12 +140,15 @@ def run(args: argparse.Namespace) -> None:
         _tell_failures(JsonLines(lines), lines)
 
 
-def _count_used(lines: Path) -> int:
+def _count_used(output: Path, part: Part) -> int:
     """Return how many images an earlier run could use; those that failed are done again."""
-    if not lines.exists():
-        return 0
-    with lines.open("rb") as rows:
-        return sum(b'"error": null' in row for row in rows)
+    from busi_unet.inference.run import JOURNAL_NAME, JOURNALS
+
+    count = 0
+    for journal in output.glob(JOURNALS if part.of == 1 else part.name(JOURNAL_NAME)):
+        with journal.open("rb") as notes:
+            count += sum(b'"error": null' in note for note in notes)
+    return count
 
 
 def _tell_failures(records: Iterable[dict[str, Any]], lines: Path) -> None:

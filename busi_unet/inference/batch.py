@@ -54,17 +54,17 @@ def predict_files(
         predictor: loaded.
         files: as `find_images` lists them.
         output: folder for `NAME_overlay.jpg` (original beside overlay), the files of the formats,
-            `predictions.jsonl`, and `written.sha256`, by which later runs know what they may replace; created
-            where missing. What a format has one file for is written when the run ends or is stopped.
+            `resume.jsonl`, where each image is noted as soon as it is done, and `written.sha256`, by which
+            later runs know what they may replace; created where missing. `predictions.jsonl` and what a
+            format has one file for are written when the run ends or is stopped.
         anyway: analyse images that are refused, too; they stay marked.
         clips: what is done with a file of several frames: `clip.predict_all_frames`; None takes the first.
         formats: names of `FORMATS`; `png` writes `NAME_mask.png` (0 or 255, the image's size).
         model: what the formats say of the weights.
-        resume: go on with an earlier run in the folder, if there is one: images that failed, whose files may
-            have been repaired, are done again (not where several processes share the images), and at most two
-            batches of each worker. False starts anew, and None a run that cannot be resumed.
-        part: of the images, where several processes share them. The first waits for the others in the end
-            and joins their files; until then they have names of their own.
+        resume: go on with an earlier run in the folder, if there is one: images that failed are done again,
+            and at most two batches of each worker; see `Run.begin`. False starts anew, and None a run that
+            cannot be resumed.
+        part: of the images, where several processes share them. The first waits for the others in the end.
         workers: threads; one is the caller's own.
         batch_size: how many images a worker takes at a time, and the network at once.
 
@@ -82,18 +82,19 @@ def predict_files(
     """
     check_formats(formats)
     settings = None if resume is None else _settings(predictor, anyway, clips is not None, formats)
-    run = Run(output, list(files), formats, model, settings, part)
-    share = run.begin(run.find() if resume else None)
+    files = list(files)
+    run = Run(output, files, formats, model, settings, part)
+    left = run.begin(resume=bool(resume))
 
-    def work(batch: Sequence[ImageFile]) -> list[Found]:
-        return _predict_batch(predictor, batch, run, anyway, clips)
+    def work(places: Sequence[int]) -> list[Found]:
+        return _predict_batch(predictor, [files[place] for place in places], run, anyway, clips)
 
     finished = False
     try:
-        batches = (share[start : start + batch_size] for start in range(0, len(share), batch_size))
-        for file, (found, entries) in zip(share, _in_order(work, batches, workers), strict=True):
-            record = {**dict.fromkeys(RECORD), "image": file.shown, **found}
-            run.add(record, entries)
+        batches = (left[start : start + batch_size] for start in range(0, len(left), batch_size))
+        for place, (found, entries) in zip(left, _in_order(work, batches, workers), strict=True):
+            record = {**dict.fromkeys(RECORD), "image": files[place].shown, **found}
+            run.add(place, record, entries)
             yield record
         finished = True
     finally:
@@ -111,7 +112,7 @@ def _settings(predictor: Predictor, anyway: bool, clips: bool, formats: Sequence
 
 
 def _in_order(
-    work: Callable[[Sequence[ImageFile]], list[Found]], batches: Iterator[Sequence[ImageFile]], workers: int
+    work: Callable[[Sequence[int]], list[Found]], batches: Iterator[Sequence[int]], workers: int
 ) -> Iterator[Found]:
     """Yield what `work` returns of the images of batches, in their order, two batches a worker ahead."""
     if workers == 1:

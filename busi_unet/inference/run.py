@@ -1,27 +1,32 @@
-"""What a run writes to its output folder, so that it can be stopped, resumed, and shared by processes."""
+"""What a run writes to its output folder, so that it can be stopped, resumed, and shared by processes.
+
+Each process keeps a journal: what the run is of, then what came of each image, as soon as it is done. The
+files that hold all images are made of the journals in the end.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import itertools
 import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+import numpy as np
 
 from busi_unet.errors import BusiUNetError, UsageError
 from busi_unet.imaging.formats import FORMATS, Result
 from busi_unet.inference.summary import SUMMARY_NAMES
-from busi_unet.io.files import WRITTEN, JsonLines, check_ours, json_line, keep_lines, note_written, write_ours
+from busi_unet.io.files import WRITTEN, check_ours, json_line, replace_file, write_ours
 from busi_unet.io.find_images import ImageFile
 
-Item = TypeVar("Item")
-
-JSON_LINES_NAME, STATE_NAME = "predictions.jsonl", "resume.jsonl"
+JSON_LINES_NAME, JOURNAL_NAME = "predictions.jsonl", "resume.jsonl"
+JOURNALS = "resume*.jsonl"
 _SECONDS_BETWEEN_LOOKS = 0.5
 _START_ANEW = "Choose another output folder, or leave out --resume to start anew."
 
@@ -55,21 +60,16 @@ class Part:
         stem, _, ending = name.rpartition(".")
         return name if self.of == 1 else f"{stem}.{self.number + 1}-of-{self.of}.{ending}"
 
-    def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Return the items of this part; one after the other, the shares are all items."""
-        start, stop = (len(items) * number // self.of for number in (self.number, self.number + 1))
-        return items[start:stop]
-
-    def all(self) -> list[Part]:
-        """Return the parts of all processes."""
-        return [Part(number, self.of) for number in range(self.of)]
+    def places(self, count: int) -> range:
+        """Return the places, from 0, of the images of this part; one after the other, the parts are all."""
+        return range(count * self.number // self.of, count * (self.number + 1) // self.of)
 
 
 WHOLE = Part()
 
 
 class Run:
-    """One part of a run: a JSON line per image, in their order, and the files of the formats asked for.
+    """One part of a run: what came of each image, and the files of the formats asked for.
 
     Args:
         folder: the output folder; later runs may replace what is written there, see `io.files.write_ours`.
@@ -90,94 +90,52 @@ class Run:
         part: Part = WHOLE,
     ) -> None:
         self.model = model
-        self._folder, self._files, self._settings, self._part = folder, files, settings, part
+        self._folder, self._files, self._part = folder, files, part
         self._formats = [FORMATS[name] for name in dict.fromkeys(formats)]
         self._joins = {each.joined_name: each.join for each in self._formats if each.join}
         self._endings = [ending for each in self._formats if not each.join for ending in each.endings]
-        self._digest = hashlib.sha256()
-        # All parts were joined before: nothing is left to do.
-        self._joined = False
-        # Places of images that failed in an earlier run, and the lines for them in each of `_kept`.
-        self._failed: list[int] = []
-        self._redone: dict[int, list[bytes]] = {}
+        self._journal, self._kept = folder / part.name(JOURNAL_NAME), settings is not None
+        names = hashlib.sha256("".join(f"{file.shown}\t{file.name}\n" for file in files).encode())
+        self._settings = {**(settings or {}), "list of images": names.hexdigest()}
+        # Where it is noted what came of each image: number of the journal and offset, -1 where nowhere.
+        self._journals: list[Path] = []
+        self._lines = np.full((len(files), 2), -1)
 
-    def find(self) -> int | None:
-        """Return how many rows of an earlier run are whole; None where there is no such run.
+    def begin(self, *, resume: bool) -> list[int]:
+        """Start the run, or go on with an earlier one; return the places of the images that are to be done.
 
-        Raises:
-            UsageError: it was of other images or settings, or shared out otherwise.
-        """
-        share = self._part.share(self._files)
-        if self._part != WHOLE and self._is_finished(WHOLE):
-            self._joined = True
-            return len(share)
-        rows = self._path(JSON_LINES_NAME)
-        if self._path(STATE_NAME).exists():
-            changed = self._check_state(self._part)
-            done = min(keep_lines(path, len(share)) for path in self._kept(self._part))
-            keep_lines(rows, done)
-            failed = self._failed_before(share)
-            for place in sorted(set(changed).difference(failed)):
-                if place < done:
-                    raise self._refusal(f"{share[place].shown} was changed since")
-            # The first of several processes may have joined the rows of this one already.
-            self._failed = failed if self._part == WHOLE else []
-            with rows.open("rb") as lines:
-                self._digest = hashlib.file_digest(lines, "sha256")
-            return done or None
-        if any(self._path(STATE_NAME, part).exists() for part in self._part.all()):
-            return None
-        # A run that was killed before it noted what it is of has no row.
-        whole = self._path(JSON_LINES_NAME, WHOLE)
-        if any(self._folder.glob("resume*.jsonl")) or (whole.exists() and whole.stat().st_size):
-            processes = (
-                "one process" if self._path(STATE_NAME, WHOLE).exists() else "as many processes as then"
-            )
-            raise UsageError(
-                f"The run in {self._folder} cannot be resumed by {self._part.of} process"
-                f"{'es' * (self._part.of > 1)}.",
-                f"Resume it with {processes}. {_START_ANEW}",
-            )
-        return None
-
-    def _failed_before(self, share: Sequence[ImageFile]) -> list[int]:
-        """Return which images of an earlier run could not be used, by their places."""
-        rows, failed = self._path(JSON_LINES_NAME), []
-        try:
-            for place, (row, file) in enumerate(zip(JsonLines(rows), share, strict=False)):
-                if row["image"] != file.shown:
-                    raise ValueError(file.shown)
-                if row["error"]:
-                    failed.append(place)
-        except (ValueError, LookupError, TypeError) as error:
-            raise UsageError(f"{rows} has been changed.", _START_ANEW) from error
-        return failed
-
-    def begin(self, done: int | None) -> Sequence[ImageFile]:
-        """Start anew (None), or after so many rows of an earlier run; return the images that are to be done.
-
-        Those that failed in the earlier run come first.
+        Those that failed in the earlier run are among them: where several processes share the images, if
+        their files have changed since.
 
         Raises:
-            UsageError: it would replace a file that no earlier run wrote; nothing is written.
+            UsageError: the earlier run was of other images or settings; or this one would replace a file that
+                no earlier run wrote. Nothing is written.
         """
-        share = self._part.share(self._files)
-        left = [*(share[place] for place in self._failed), *share[done or 0 :]]
+        journals = set(self._folder.glob(JOURNALS))
+        if not resume and self._part.of > 1:
+            # The other processes may have begun.
+            others = {self._folder / Part(n, self._part.of).name(JOURNAL_NAME) for n in range(self._part.of)}
+            if journals - (others - {self._journal}):
+                raise UsageError(
+                    f"There is a run in {self._folder} already.",
+                    "Add --resume to go on with it, or choose another output folder.",
+                )
+        done = self._find_done() if resume else set()
+        left = [place for place in self._part.places(len(self._files)) if place not in done]
         endings = ("_overlay.jpg", "_overlay.webp", "_frames.csv", *self._endings)
-        names = [f"{file.name}{ending}" for file in left if not file.problem for ending in endings]
-        own = [self._part.name(name) for name in (JSON_LINES_NAME, STATE_NAME)] if done is None else []
-        check_ours(self._folder, (*own, *SUMMARY_NAMES, *self._joins, *names))
+        files = (self._files[place] for place in left)
+        names = [f"{file.name}{ending}" for file in files if not file.problem for ending in endings]
+        unknown = [path.name for path in journals if not resume and _header(path) is None]
+        check_ours(self._folder, (*unknown, JSON_LINES_NAME, *SUMMARY_NAMES, *self._joins, *names))
         self._folder.mkdir(parents=True, exist_ok=True)
-        if done is None:
-            # Before the state: rows of another run must not pass for rows of this one.
-            self._note_rows()
-            for path in self._kept(self._part):
-                path.write_bytes(b"")
+        if not resume and self._part == WHOLE:
+            for path in (*journals, self._folder / JSON_LINES_NAME):
+                path.unlink(missing_ok=True)
+        if self._journal.exists():
+            _cut_last_line(self._journal)
         else:
-            for path in self._kept(self._part):
-                keep_lines(path, done)
-        if self._settings is not None and not self._joined:
-            self.save(self._part.name(STATE_NAME), self._state(self._part))
+            replace_file(self._journal, lambda file: file.write(json_line(self._settings)))
+            self._journals.append(self._journal)
         return left
 
     def save(self, name: str, content: bytes | Iterable[bytes]) -> None:
@@ -209,137 +167,120 @@ class Run:
                 (self._folder / f"{result.name}{ending}").unlink(missing_ok=True)
         return [f"{result.name}{ending}" for ending in made], problems, entries
 
-    def add(self, row: Mapping[str, Any], entries: Mapping[str, Any]) -> None:
-        """Write the next row, on the disk before this returns, and keep what `write` returned for the end.
-
-        Rows of images that failed in an earlier run are replaced in the end.
-        """
-        lines = [*(json_line(entries.get(name)) for name in self._joins), json_line(row)]
-        if len(self._redone) < len(self._failed):
-            self._redone[self._failed[len(self._redone)]] = lines
-            return
-        self._digest.update(lines[-1])
-        self._note_rows()
-        for path, line in zip(self._kept(self._part), lines, strict=True):
-            with path.open("ab") as file:
-                file.write(line)
+    def add(self, place: int, row: Mapping[str, Any], entries: Mapping[str, Any]) -> None:
+        """Note the row of the image at a place, and what `write` returned; it is on the disk then."""
+        note = {"place": place, "stamp": self._files[place].stamp(), "entries": entries, "row": row}
+        with self._journal.open("ab") as journal:
+            self._lines[place] = self._journals.index(self._journal), journal.tell()
+            journal.write(json_line(note))
 
     def end(self, *, finished: bool) -> None:
         """Write the files that hold all images, of a stopped run those that are done.
 
-        The first of several processes waits for the others, and joins what they have written.
+        The first of several processes waits for the others, and writes them for all.
         """
-        if self._part == WHOLE:
-            self._replace_redone()
-            self._write_joined()
-        elif finished and self._part.number == 0 and not self._joined:
-            self._join()
+        if self._part.number or not (finished or self._part == WHOLE):
+            return
+        if self._part != WHOLE:
+            self._wait()
+        self.save(JSON_LINES_NAME, (json_line(note["row"]) for note in self._notes()))
+        for name, join in self._joins.items():
+            self.save(name, join(_Entries(self._notes, name)))
+        if not self._kept:
+            self._journal.unlink()
 
-    def _replace_redone(self) -> None:
-        for number, path in enumerate(self._kept(WHOLE) if self._redone else ()):
-            redone = {place: lines[number] for place, lines in self._redone.items()}
-            write_ours(self._folder, path.name, _with_lines(path, redone))
+    def _find_done(self) -> set[int]:
+        """Return the places of the images that an earlier run could use, and know where their rows are."""
+        done = set()
+        try:
+            for note, where in self._read():
+                place, failed = note["place"], note["row"]["error"] is not None
+                unchanged = self._is_unchanged(note)
+                if not (failed or unchanged):
+                    raise self._refusal(f"{self._files[place].shown} was changed since")
+                if place not in done or not failed:
+                    self._lines[place] = where
+                if not failed or (unchanged and self._part.of > 1):
+                    done.add(place)
+        except (ValueError, LookupError, TypeError) as error:
+            raise self._refusal(f"its {JOURNAL_NAME} is damaged") from error
+        return done
 
-    def _join(self) -> None:
-        parts, looked_at = self._part.all(), {}
-        waiting = parts[1:]
-        while waiting:
-            for part in waiting[:]:
-                # Rows of an earlier run count once their process has begun, which may add none.
-                paths = [self._path(name, part) for name in (JSON_LINES_NAME, STATE_NAME)]
-                seen = [(file.st_size, file.st_mtime_ns) for file in map(os.stat, filter(Path.exists, paths))]
-                if looked_at.get(part) != seen and self._is_finished(part):
-                    waiting.remove(part)
-                elif part not in looked_at:
-                    number = part.number + 1
-                    print(f"Waiting for process {number} of {part.of}.", file=sys.stderr, flush=True)
-                looked_at[part] = seen
-            if waiting:
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
-        for path, *of_parts in zip(self._kept(WHOLE), *map(self._kept, parts), strict=True):
-            write_ours(self._folder, path.name, _content(of_parts))
-        self._write_joined()
-        with (self._folder / WRITTEN).open("ab") as record:
-            record.writelines(_content(self._path(WRITTEN, part) for part in parts))
-        # Last: it tells that all of this is done.
-        write_ours(self._folder, STATE_NAME, self._state(WHOLE))
-        for part in parts:
-            for path in (*self._kept(part), self._path(STATE_NAME, part), self._path(WRITTEN, part)):
-                path.unlink()
+    def _read(self) -> Iterator[tuple[dict[str, Any], tuple[int, int]]]:
+        """Yield what the journals of all processes note, and where; refuse those of another run."""
+        self._journals = sorted(self._folder.glob(JOURNALS))
+        for number, path in enumerate(self._journals):
+            before = _header(path)
+            if before is None:
+                raise self._refusal(f"{path.name} is damaged")
+            if changed := [name for name in self._settings if before.get(name) != self._settings[name]]:
+                raise self._refusal(f"it was of another {' and another '.join(changed)}")
+            with path.open("rb") as lines:
+                offset = len(next(lines))
+                for line in lines:
+                    # What was killed as it wrote leaves a part of a line.
+                    if line.endswith(b"\n"):
+                        yield json.loads(line), (number, offset)
+                    offset += len(line)
 
-    def _write_joined(self) -> None:
-        for (name, join), entries in zip(self._joins.items(), self._kept(WHOLE), strict=False):
-            write_ours(self._folder, name, join(JsonLines(entries)))
-            if self._settings is None:
-                entries.unlink()
+    def _is_unchanged(self, note: Mapping[str, Any]) -> bool:
+        """Return whether the file of an image is as it was when what came of it was noted."""
+        stamp = self._files[note["place"]].stamp()
+        return note["stamp"] == (stamp and list(stamp))
 
-    def _kept(self, part: Part) -> list[Path]:
-        """Return the files with a line per image: for each file that holds all images, and the rows."""
-        entries = [self._folder / f".{part.name(name)}.entries" for name in self._joins]
-        return [*entries, self._path(JSON_LINES_NAME, part)]
+    def _wait(self) -> None:
+        """Look for what the other processes note, until that is all of the run."""
+        told = False
+        while True:
+            started = time.monotonic()
+            self._lines[:] = -1
+            for note, where in self._read():
+                # What failed in an earlier run is done again where its file has changed.
+                if note["row"]["error"] is None or self._is_unchanged(note):
+                    self._lines[note["place"]] = where
+            missing = int((self._lines[:, 0] < 0).sum())
+            if not missing:
+                return
+            if not told:
+                print(f"Waiting for {missing} images of other processes.", file=sys.stderr, flush=True)
+            told = True
+            # To look takes a fifth of the time at most, however long the journals are.
+            time.sleep(max(_SECONDS_BETWEEN_LOOKS, 4 * (time.monotonic() - started)))
 
-    def _path(self, name: str, part: Part | None = None) -> Path:
-        return self._folder / (part or self._part).name(name)
-
-    def _note_rows(self) -> None:
-        name, record = (self._part.name(name) for name in (JSON_LINES_NAME, WRITTEN))
-        note_written(self._folder, name, self._digest.hexdigest(), record=record)
-
-    def _state(self, part: Part) -> Iterator[bytes]:
-        """Yield what the rows of a part are of: the settings, then name, size and time of each image."""
-        yield json_line(self._settings)
-        for file in part.share(self._files):
-            yield json_line([file.shown, *(file.stamp() or ())])
-
-    def _check_state(self, part: Part) -> list[int]:
-        """Return which images were changed since, by their places; refuse other images and settings."""
-        changed = []
-        with self._path(STATE_NAME, part).open("rb") as lines:
-            for number, (then, now) in enumerate(itertools.zip_longest(lines, self._state(part))):
-                if then == now:
-                    continue
-                if difference := _difference(number, then, now):
-                    raise self._refusal(difference)
-                changed.append(number - 1)
-        return changed
+    def _notes(self) -> Iterator[dict[str, Any]]:
+        """Yield what is noted of each image, in their order, one at a time."""
+        with contextlib.ExitStack() as stack:
+            journals = [stack.enter_context(path.open("rb")) for path in self._journals]
+            for number, offset in self._lines[self._lines[:, 0] >= 0].tolist():
+                journals[number].seek(offset)
+                yield json.loads(journals[number].readline())
 
     def _refusal(self, difference: str) -> UsageError:
         return UsageError(f"The run in {self._folder} cannot be resumed: {difference}.", _START_ANEW)
 
-    def _is_finished(self, part: Part) -> bool:
-        try:
-            with self._path(JSON_LINES_NAME, part).open("rb") as lines:
-                if sum(line.endswith(b"\n") for line in lines) != len(part.share(self._files)):
-                    return False
-            return not self._check_state(part)
-        except (UsageError, FileNotFoundError):
-            # Of an earlier run, as long as the other process has not begun.
-            return False
+
+class _Entries:
+    """What images have for a file that holds all; each loop reads it anew, one image at a time."""
+
+    def __init__(self, notes: Callable[[], Iterator[dict[str, Any]]], name: str) -> None:
+        self._notes, self._name = notes, name
+
+    def __iter__(self) -> Iterator[Any]:
+        entries = (note["entries"] for note in self._notes())
+        return (each[self._name] for each in entries if self._name in each)
 
 
-def _difference(number: int, then: bytes | None, now: bytes | None) -> str:
-    """Return how two lines of the state differ; nothing where it is only by size and time of an image."""
+def _header(path: Path) -> dict[str, Any] | None:
+    """Return what the run of a journal is of; None where it is none."""
     try:
-        before, after = (line and json.loads(line) for line in (then, now))
-        if number == 0:
-            changed = [name for name in after if after[name] != before.get(name)]
-            return f"it was of another {' and another '.join(changed)}"
-        if before and after and before[0] == after[0]:
-            return ""
-        was, found = (line[0] if line else "none" for line in (before, after))
-        return f"image {number} was {was} and is {found} now"
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return f"its {STATE_NAME} is damaged"
+        with path.open("rb") as lines:
+            found = json.loads(next(lines, b""))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and "list of images" in found else None
 
 
-def _with_lines(path: Path, others: Mapping[int, bytes]) -> Iterator[bytes]:
-    with path.open("rb") as lines:
-        for place, line in enumerate(lines):
-            yield others.get(place, line)
-
-
-def _content(paths: Iterable[Path]) -> Iterator[bytes]:
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                yield block
+def _cut_last_line(path: Path) -> None:
+    """Cut off what was killed as it wrote."""
+    with path.open("r+b") as file:
+        file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))

@@ -7,7 +7,6 @@ import csv
 import errno
 import hashlib
 import io
-import itertools
 import json
 import lzma
 import os
@@ -151,21 +150,19 @@ def check_ours(folder: Path, names: Iterable[str]) -> None:
         )
 
 
-def note_written(folder: Path, name: str, digest: str, *, record: str = WRITTEN) -> None:
-    """Note the SHA-256 of a file for `check_ours`, which reads every `written….sha256` of a folder."""
-    with _NOTING, (folder / record).open("a", encoding="utf-8", newline="\n") as lines:
-        lines.write(f"{digest}  {name}\n")
-
-
 def write_ours(folder: Path, name: str, content: bytes | Iterable[bytes], *, record: str = WRITTEN) -> None:
-    """Write a file that later runs may replace; it appears whole or not at all, whatever stops the run."""
+    """Write a file that later runs may replace; it appears whole or not at all, whatever stops the run.
+
+    Its SHA-256 is noted for `check_ours`, which reads every `written….sha256` of a folder.
+    """
     digest, partial = hashlib.sha256(), folder / f".{name}.partial"
     try:
         with partial.open("wb") as file:
             for part in (content,) if isinstance(content, bytes) else content:
                 digest.update(part)
                 file.write(part)
-        note_written(folder, name, digest.hexdigest(), record=record)
+        with _NOTING, (folder / record).open("a", encoding="utf-8", newline="\n") as lines:
+            lines.write(f"{digest.hexdigest()}  {name}\n")
         partial.replace(folder / name)
     finally:
         partial.unlink(missing_ok=True)
@@ -178,32 +175,19 @@ def sha256_of(path: Path) -> str:
 
 
 class JsonLines:
-    """What the lines of files of JSON hold, but null; each loop reads them anew, one line at a time."""
+    """What the lines of a file of JSON hold; each loop reads them anew, one line at a time."""
 
-    def __init__(self, *paths: Path) -> None:
-        self._paths = paths
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
     def __iter__(self) -> Iterator[Any]:
-        for path in self._paths:
-            with path.open("rb") as lines:
-                yield from (value for value in map(json.loads, lines) if value is not None)
+        with self._path.open("rb") as lines:
+            yield from map(json.loads, lines)
 
 
 def json_line(value: Any) -> bytes:
     """Return a value as a line for `JsonLines`."""
     return json.dumps(value, ensure_ascii=False).encode() + b"\n"
-
-
-def keep_lines(path: Path, most: int) -> int:
-    """Cut a file off after its last whole line, or after so many; return how many are left, 0 of no file."""
-    kept = end = 0
-    if path.exists():
-        with path.open("r+b") as file:
-            for line in itertools.islice(file, most):
-                if line.endswith(b"\n"):
-                    kept, end = kept + 1, end + len(line)
-            file.truncate(end)
-    return kept
 
 
 # --- Tables --------------------------------------------------------------------------------------

@@ -30,11 +30,11 @@ class TestPredictFiles:
         mask = np.asarray(Image.open(tmp_path / "out" / found["mask"]))
         np.testing.assert_array_equal(mask > 0, predictor.predict(files[0].path).mask)
         assert Image.open(tmp_path / "out" / found["overlay"]).size == (2 * 90 + 8, 64)
-        # Already there while the run goes on, so that a stopped one keeps it.
+        assert (found["image"], found["mask"]) == ("a.png", "a_mask.png")
+        # A stopped run keeps it.
+        run.close()
         (line,) = (tmp_path / "out" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
         assert json.loads(line) == json.loads(json.dumps(found))
-        assert (found["image"], found["mask"]) == ("a.png", "a_mask.png")
-        run.close()
 
     def test_a_refused_image_has_no_mask_and_none_of_an_earlier_run(self, predictor, tmp_path):
         Image.new("L", (64, 64), 90).save(tmp_path / "blank.png")

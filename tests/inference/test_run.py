@@ -1,6 +1,7 @@
 """Runs that are killed and resumed, and runs that several processes share, through the command itself."""
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from PIL import Image
 from busi_unet.cli import main
 from busi_unet.config import Thresholds
 from busi_unet.data.phantom import make_phantom
-from busi_unet.inference.run import JSON_LINES_NAME, STATE_NAME, Run
+from busi_unet.inference.run import JOURNAL_NAME, JSON_LINES_NAME, Run
 from busi_unet.models.folder import load_config, save_config
 
 IMAGES = 16
@@ -40,32 +41,33 @@ def start(arguments: list[str], output: Path, **variables: str) -> subprocess.Po
     return subprocess.Popen(command, env={**os.environ, **variables}, stdout=subprocess.DEVNULL)
 
 
-def lines(output: Path) -> list[bytes]:
-    path = output / JSON_LINES_NAME
-    return path.read_bytes().splitlines(keepends=True) if path.exists() else []
+def noted(output: Path) -> list[dict]:
+    path = output / JOURNAL_NAME
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line)["row"] for line in lines[1:] if line.endswith(b"\n")]
 
 
 def contents(output: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in output.iterdir() if path.name != "written.sha256"}
+    """Return the results; journals and records of two runs differ by their order."""
+    paths = [path for path in output.iterdir() if not path.name.startswith(("resume", "written"))]
+    return {path.name: path.read_bytes() for path in paths}
 
 
 def test_a_run_that_was_killed_goes_on_where_it_was(arguments, tmp_path, capsys):
     whole, output = tmp_path / "whole", tmp_path / "out"
     assert main([*arguments, str(whole)]) == 1
     with start(arguments, output) as process:
-        while len(lines(output)) < 3 and process.poll() is None:
+        while len(noted(output)) < 3 and process.poll() is None:
             time.sleep(0.001)
         process.kill()
-    done = lines(output)
+    done = [row["image"] for row in noted(output) if not row["error"]]
     # As a power cut leaves it.
-    with (output / JSON_LINES_NAME).open("ab") as file:
-        file.write(b'{"image": "')
+    with (output / JOURNAL_NAME).open("ab") as file:
+        file.write(b'{"place": 1')
     capsys.readouterr()
     assert main([*arguments, str(output), "--resume", "--json"]) == 1
-    again = capsys.readouterr().out.encode().splitlines(keepends=True)
-    failed = [line for line in done if b"05.png" in line]
-    assert sorted(done + again) == sorted([*lines(output), *failed])
-    assert 3 <= len(done) < len(lines(output)) == IMAGES
+    again = [json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()]
+    assert 2 <= len(done) < IMAGES and len(done) + len(again) == len({*done, *again}) == IMAGES
     assert contents(output) == contents(whole)
 
 
@@ -93,9 +95,15 @@ def test_two_processes_give_what_one_gives(arguments, tmp_path, monkeypatch, cap
     assert process.returncode == 0
     assert f"1 of {IMAGES} images could not be used" in capsys.readouterr().err
     assert contents(output) == contents(whole)
-    assert main([*arguments, str(output), "--resume"]) == 1
-    monkeypatch.setenv("RANK", "2")
+    # The rows of an earlier run must not pass for those of this one.
     assert main([*arguments, str(output)]) == 2
+    monkeypatch.setenv("RANK", "2")
+    assert main([*arguments, str(output), "--resume"]) == 2
+    monkeypatch.delenv("WORLD_SIZE")
+    monkeypatch.delenv("RANK")
+    assert main([*arguments, str(output), "--resume"]) == 1
+    assert capsys.readouterr().out.count("\n") == 1
+    assert contents(output) == contents(whole)
 
 
 def test_the_first_process_waits_for_one_that_finds_its_rows_done(arguments, images, tmp_path, monkeypatch):
@@ -117,7 +125,7 @@ def test_the_first_process_waits_for_one_that_finds_its_rows_done(arguments, ima
     monkeypatch.setattr(time, "sleep", sleep)
     monkeypatch.setenv("RANK", "0")
     assert main([*arguments, "--resume"]) == 1
-    assert len(lines(tmp_path / "out")) == IMAGES
+    assert len((tmp_path / "out" / JSON_LINES_NAME).read_bytes().splitlines()) == IMAGES
 
 
 def test_a_run_that_was_stopped_before_its_first_image_can_be_resumed(arguments, tmp_path, monkeypatch):
@@ -130,34 +138,32 @@ def test_a_run_that_was_stopped_before_its_first_image_can_be_resumed(arguments,
         patched.setattr(Run, "save", stop)
         assert main(arguments) == 130
     assert main(arguments) == 1
-    assert len(lines(tmp_path / "out")) == IMAGES
+    assert len(noted(tmp_path / "out")) == IMAGES
 
 
-def test_another_run_is_not_gone_on_with(arguments, images, tiny_model, tmp_path, monkeypatch, capsys):
+def test_another_run_is_not_gone_on_with(arguments, images, tiny_model, tmp_path, capsys):
     output = tmp_path / "out"
     main([*arguments, str(output)])
-    (output / JSON_LINES_NAME).write_bytes(b"".join(lines(output)[:5]))
-    before = contents(output)
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
 
     def error(*more: str) -> str:
         capsys.readouterr()
         assert main([*arguments, str(output), "--resume", *more]) == 2
-        assert contents(output) == before
+        assert {path.name: path.read_bytes() for path in output.iterdir()} == before
         return capsys.readouterr().err.splitlines()[-1]
 
     assert "another --anyway and another --format" in error("--anyway", "--format", "png")
-    monkeypatch.setenv("WORLD_SIZE", "3")
-    assert "by 3 processes" in error()
-    monkeypatch.delenv("WORLD_SIZE")
     image = (images / "03.png").read_bytes()
     (images / "03.png").write_bytes(image + b" ")
     assert "03.png was changed since" in error()
     (images / "03.png").unlink()
-    assert "03.png and is" in error()
+    assert "another list of images" in error()
     (images / "03.png").write_bytes(image)
     config = load_config(tiny_model)
     save_config(tiny_model, dataclasses.replace(config, thresholds=Thresholds(lesion=0.5)))
     assert "another model" in error()
-    (output / STATE_NAME).unlink()
-    before.pop(STATE_NAME)
-    assert "another output folder" in error()
+    before[JOURNAL_NAME] = b"[]\n"
+    (output / JOURNAL_NAME).write_bytes(before[JOURNAL_NAME])
+    assert "is damaged" in error()
+    assert main([*arguments, str(output)]) == 2
+    assert JOURNAL_NAME in capsys.readouterr().err
