@@ -25,7 +25,6 @@ from busi_unet.io.shards import SHARDS
 
 if TYPE_CHECKING:
     from busi_unet.inference.predictor import Predictor
-    from busi_unet.inference.run import Part
 
 _SECONDS_BETWEEN_LINES = 10
 _ON_THE_HUB = "hf://datasets/"
@@ -102,13 +101,11 @@ def run(args: argparse.Namespace) -> None:
     give_back_arrays()
     with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
         files = _find(args.images, Path(scratch))
-        left = len(part.places(len(files)))
-        if args.resume:
-            left = max(0, left - _count_used(args.output, part))
-        workers = _share_cores(left)
+        workers = _share_cores(len(part.places(len(files))))
         predictor, weights = _load(args)
         groups = _views(args, files) if args.views else {}
         begun = joined = False
+        total: list[int] = []
         try:
             run = predict_files(
                 predictor,
@@ -122,8 +119,9 @@ def run(args: argparse.Namespace) -> None:
                 part=part,
                 workers=workers,
                 batch_size=_batch_size(predictor),
+                begin=total.append,
             )
-            for record in _with_progress(run, left):
+            for record in _with_progress(run, total):
                 begun = True
                 line = json.dumps(record, ensure_ascii=False) if args.json else summary_line(record)
                 print(line, flush=True)
@@ -138,17 +136,6 @@ def run(args: argparse.Namespace) -> None:
                 _summarise_views(groups, lines, args)
     if joined:
         _tell_failures(JsonLines(lines), lines)
-
-
-def _count_used(output: Path, part: Part) -> int:
-    """Return how many images an earlier run could use; those that failed are done again."""
-    from busi_unet.inference.run import JOURNAL_NAME, JOURNALS
-
-    count = 0
-    for journal in output.glob(JOURNALS if part.of == 1 else part.name(JOURNAL_NAME)):
-        with journal.open("rb") as notes:
-            count += sum(b'"error": null' in note for note in notes)
-    return count
 
 
 def _tell_failures(records: Iterable[dict[str, Any]], lines: Path) -> None:
@@ -261,13 +248,16 @@ def _summarise_views(groups: dict[str, dict[str, Path]], lines: Path, args: argp
         views.write_views(summaries, args.output)
 
 
-def _with_progress(records: Iterable[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:
-    """Tell on stderr how far a run is where its lines on stdout go to a file or a pipe."""
+def _with_progress(records: Iterable[dict[str, Any]], total: list[int]) -> Iterator[dict[str, Any]]:
+    """Tell on stderr how far a run is where its lines on stdout go to a file or a pipe.
+
+    How many images it does is in `total` from the first record on.
+    """
     start = told = time.monotonic()
     for done, record in enumerate(records, start=1):
         yield record
-        now = time.monotonic()
-        if not sys.stdout.isatty() and (now - told >= _SECONDS_BETWEEN_LINES or done == total):
+        now, (images,) = time.monotonic(), total
+        if not sys.stdout.isatty() and (now - told >= _SECONDS_BETWEEN_LINES or done == images):
             told = now
-            left = f", about {(now - start) / done * (total - done):.0f} s left" if done < total else ""
-            print(f"{done} of {total} images done{left}.", file=sys.stderr, flush=True)
+            left = f", about {(now - start) / done * (images - done):.0f} s left" if done < images else ""
+            print(f"{done} of {images} images done{left}.", file=sys.stderr, flush=True)

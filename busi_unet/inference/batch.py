@@ -44,6 +44,7 @@ def predict_files(
     part: Part = WHOLE,
     workers: int = 1,
     batch_size: int = 1,
+    begin: Callable[[int], Any] = lambda images: None,
 ) -> Iterator[dict[str, Any]]:
     """Predict image files in their order; write an overlay, the formats asked for and a JSON line for each.
 
@@ -67,6 +68,7 @@ def predict_files(
         part: of the images, where several processes share them. The first waits for the others in the end.
         workers: threads; one is the caller's own.
         batch_size: how many images a worker takes at a time, and the network at once.
+        begin: called before the first image, with the number of images that are to be done.
 
     Yields:
         A record per file, JSON-ready, always with the same keys: `image`, `error` or None, the entries of
@@ -85,6 +87,7 @@ def predict_files(
     files = list(files)
     run = Run(output, files, formats, model, settings, part)
     left = run.begin(resume=bool(resume))
+    begin(len(left))
 
     def work(places: Sequence[int]) -> list[Found]:
         return _predict_batch(predictor, [files[place] for place in places], run, anyway, clips)
