@@ -37,15 +37,15 @@ def imported_by(statement: str) -> set[str]:
     return set(result.stdout.split())
 
 
-def parts_imported_by(path: Path) -> set[str]:
-    """The modules and folders of the package that a file names in its imports, those in functions too."""
+def named_in_imports(path: Path) -> set[str]:
+    """Return what a file imports, with the module that it is from; imports in functions too."""
     named = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             named |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             named |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.split(".")[1] for name in named if name.startswith("busi_unet.")}
+    return named
 
 
 TORCH_USERS = {"models", "training", "inference/torch_runtime.py", "data/torch_dataset.py"}
@@ -55,10 +55,7 @@ def test_torch_is_imported_by_models_training_and_one_module_of_inference_and_da
     users = set()
     for path in PACKAGE.rglob("*.py"):
         relative = path.relative_to(PACKAGE)
-        tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        names = {alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names}
-        names |= {node.module or "" for node in tree if isinstance(node, ast.ImportFrom)}
-        if any(name.partition(".")[0] == "torch" for name in names):
+        if any(name.partition(".")[0] == "torch" for name in named_in_imports(path)):
             users.add(relative.parts[0] if relative.parts[0] in TORCH_USERS else relative.as_posix())
     assert users == TORCH_USERS
 
@@ -110,7 +107,8 @@ def test_imports_run_downwards_only():
         here = path.relative_to(PACKAGE).with_suffix("").parts[0]
         if here == "__init__":
             continue
-        for other in parts_imported_by(path):
+        parts = {name.split(".")[1] for name in named_in_imports(path) if name.startswith("busi_unet.")}
+        for other in parts:
             if other != here and LAYER[other] <= LAYER[here]:
                 upward.append(f"{path.relative_to(PACKAGE)} imports {other}")
     assert upward == []

@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw
 
 from busi_unet.app import text
 from busi_unet.imaging.agreement import Agreement, compare_masks
-from busi_unet.imaging.burnt_in import Box
 from busi_unet.imaging.measure import Lesion, measure_image
 from busi_unet.imaging.overlay import (
     COLORS,
@@ -21,6 +20,7 @@ from busi_unet.imaging.overlay import (
     draw_heatmap,
     draw_overlay,
 )
+from busi_unet.imaging.quality import Box
 from busi_unet.io.decode import DecodedImage
 from busi_unet.io.masks import Mask
 
@@ -81,7 +81,7 @@ class Analysis:
         corner: (row, column) of the first corner of a box, while the second is awaited.
         reference: what to compare the outline with, or None.
         warnings: what may make the image hard to trust, a sentence each.
-        text_boxes: where text is burnt into the image, see `imaging.burnt_in`.
+        text_boxes: where text is burnt into the image, see `imaging.quality`.
         panels: left and right, where two images are side by side.
         in_box: whether its file is in the page's box, so that another frame of it can be read.
         number: of the event that set the image on its page, see `newest.py`.

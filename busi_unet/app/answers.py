@@ -15,7 +15,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from busi_unet.errors import BusiUNetError
-from busi_unet.imaging.burnt_in import reduction
+from busi_unet.imaging.quality import reduction
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import gradio as gr
 
 from busi_unet.app import text
 from busi_unet.errors import UsageError
-from busi_unet.imaging.burnt_in import Box
+from busi_unet.imaging.quality import Box
 from busi_unet.io.scale import is_plausible
 
 

@@ -21,10 +21,9 @@ from busi_unet.app.model import ModelInUse
 from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.errors import UsageError
 from busi_unet.imaging.agreement import Agreement
-from busi_unet.imaging.burnt_in import reduction, text_remark
 from busi_unet.imaging.formats import Result, files_of
 from busi_unet.imaging.overlay import draw_agreement
-from busi_unet.imaging.quality import scan_box
+from busi_unet.imaging.quality import reduction, scan_box, text_remark
 from busi_unet.imaging.regions import mask_image, trace_contours
 from busi_unet.io.html import render
 

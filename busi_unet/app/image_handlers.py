@@ -29,8 +29,15 @@ from busi_unet.app.newest import Newest
 from busi_unet.app.recent import Recent
 from busi_unet.errors import BusiUNetError, UsageError
 from busi_unet.imaging.agreement import decode_reference
-from busi_unet.imaging.burnt_in import Box, blacken, reduction, text_boxes
-from busi_unet.imaging.quality import image_warnings, panel_boxes, scan_box
+from busi_unet.imaging.quality import (
+    Box,
+    blacken,
+    image_warnings,
+    panel_boxes,
+    reduction,
+    scan_box,
+    text_boxes,
+)
 from busi_unet.io.decode import EXTENSIONS, DecodedImage, decoded, load_pixels, pixel_count
 from busi_unet.io.pillow_files import over_black
 

@@ -29,7 +29,7 @@ from busi_unet.evaluation.metrics import shown_in
 from busi_unet.evaluation.report import table, write_csv, write_json
 from busi_unet.evaluation.rows import ImageResult, Table, count_classes
 from busi_unet.evaluation.statistics import Bootstrap, Estimate, Statistic, mean
-from busi_unet.imaging.burnt_in import has_annotations
+from busi_unet.imaging.quality import has_annotations
 from busi_unet.version import commit, versions
 
 if TYPE_CHECKING:

@@ -140,13 +140,10 @@ def _point_to_frame(segmentation: Dataset, header: Dataset, result: Result) -> N
 
 
 def _report(result: Result, header: Dataset, segmentation: Dataset | None) -> hd.sr.ComprehensiveSR:
-    lesions = result.prediction.measurements
     groups = [_image_group(result, header)]
-    if segmentation is not None:
-        groups += [
-            _lesion_group(result, header, segmentation, number, lesion)
-            for number, lesion in enumerate(lesions, start=1)
-        ]
+    # Without a segmentation there are none.
+    for number, lesion in enumerate(result.prediction.measurements, start=1):
+        groups.append(_lesion_group(result, header, segmentation, number, lesion))
     observer = hd.sr.DeviceObserverIdentifyingAttributes(
         uid=hd.UID(), name=_NAME, manufacturer_name=_NAME, model_name=_NAME, serial_number=__version__
     )
@@ -158,9 +155,8 @@ def _report(result: Result, header: Dataset, segmentation: Dataset | None) -> hd
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
     )
-    evidence = [header] if segmentation is None else [header, segmentation]
     return hd.sr.ComprehensiveSR(
-        evidence=evidence,
+        evidence=[header] if segmentation is None else [header, segmentation],
         content=report,
         series_number=902,
         is_complete=True,

@@ -12,10 +12,8 @@ from busi_unet.errors import UsageError
 from busi_unet.imaging.measure import Lesion, Line
 from busi_unet.imaging.regions import bounding_box
 
-Color = tuple[int, int, int]
-
 # Okabe & Ito's palette without black: told apart with any colour vision, and none of them grey.
-COLORS: dict[str, Color] = {
+COLORS: dict[str, tuple[int, int, int]] = {
     "orange": (230, 159, 0),
     "sky blue": (86, 180, 233),
     "bluish green": (0, 158, 115),
@@ -25,14 +23,6 @@ COLORS: dict[str, Color] = {
     "reddish purple": (204, 121, 167),
 }
 _YELLOW = COLORS["yellow"]
-
-# Three that also differ in lightness, so that the image survives a grey print.
-AGREEMENT_COLORS: dict[str, Color] = {
-    "true positive": COLORS["sky blue"],
-    "false positive": COLORS["vermillion"],
-    "false negative": COLORS["yellow"],
-}
-"""Legend of `draw_agreement`: in both masks, only in the predicted one, only in the reference."""
 
 # Viridis (van der Walt and Smith, public domain) at 17 even steps: perceptually uniform, and safe for
 # any colour vision. Interpolated between them it is nowhere more than 6 of 255 off.
@@ -66,10 +56,10 @@ def draw_overlay(
     """
     if color not in COLORS:
         raise UsageError(f"There is no colour {color!r}.", f"Choose one of {', '.join(COLORS)}.")
-    canvas = _canvas(image, mask)
-    _tint(canvas, mask, COLORS[color], opacity)
+    canvas = _canvas(image, mask, opacity=opacity)
+    _tint(canvas, mask, color, opacity)
     if contour:
-        _tint(canvas, outline(mask), COLORS[color])
+        _tint(canvas, outline(mask), color)
     return canvas
 
 
@@ -80,23 +70,29 @@ def draw_band(
 
     Image, opacity and errors are as for `draw_overlay`.
     """
-    canvas = _canvas(image, inner, outer)
-    _tint(canvas, outer & ~inner, COLORS["sky blue"], opacity)
-    _tint(canvas, outline(outer), COLORS["sky blue"])
-    _tint(canvas, outline(inner), COLORS["orange"])
+    canvas = _canvas(image, inner, outer, opacity=opacity)
+    _tint(canvas, outer & ~inner, "sky blue", opacity)
+    _tint(canvas, outline(outer), "sky blue")
+    _tint(canvas, outline(inner), "orange")
     return canvas
 
 
 def draw_agreement(image: np.ndarray, predicted: np.ndarray, reference: np.ndarray) -> Image.Image:
-    """Draw where a predicted mask and a reference, bool (H, W), agree, in the colours of `AGREEMENT_COLORS`.
+    """Draw where a predicted mask and a reference, bool (H, W), agree.
+
+    What is in both is sky blue, in the predicted one alone vermillion, in the reference alone yellow.
 
     Raises:
         ValueError: image and masks differ in size.
     """
     canvas = _canvas(image, predicted, reference)
-    parts = (predicted & reference, predicted & ~reference, reference & ~predicted)
     lines = outline(predicted) | outline(reference)
-    for part, color in zip(parts, AGREEMENT_COLORS.values(), strict=True):
+    # They differ in lightness too, so that the image survives a grey print.
+    for color, part in (
+        ("sky blue", predicted & reference),
+        ("vermillion", predicted & ~reference),
+        ("yellow", reference & ~predicted),
+    ):
         _tint(canvas, part, color, 0.5)
         _tint(canvas, part & lines, color)
     return canvas
@@ -117,8 +113,7 @@ def draw_heatmap(
         ValueError: image and values differ in size.
         UsageError: an opacity outside 0 to 1.
     """
-    canvas = _canvas(image, values)
-    _check_opacity(opacity)
+    canvas = _canvas(image, values, opacity=opacity)
     # A look-up per pixel and a blend in C: a slider redraws this while it moves.
     steps = np.clip((values - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
     return Image.blend(canvas, Image.fromarray(viridis(np.linspace(0, 1, 256))[steps]), opacity)
@@ -206,23 +201,20 @@ def side_by_side(image: np.ndarray, overlay: Image.Image) -> Image.Image:
     return joined
 
 
-def _canvas(image: np.ndarray, *layers: np.ndarray) -> Image.Image:
+def _canvas(image: np.ndarray, *layers: np.ndarray, opacity: float = 1.0) -> Image.Image:
+    """Return an image as RGB, once what is to be drawn on it is known to fit."""
     if any(layer.shape != image.shape[:2] for layer in layers):
         sizes = [layer.shape for layer in layers]
         raise ValueError(f"the image is {image.shape[:2]}, what is drawn on it {sizes}; all must be (H, W)")
+    if not 0 <= opacity <= 1:
+        raise UsageError(f"The opacity is {opacity}.", "Choose it between 0 (clear) and 1 (opaque).")
     return Image.fromarray(image).convert("RGB")
 
 
-def _tint(canvas: Image.Image, where: np.ndarray, color: Color, opacity: float = 1.0) -> None:
-    _check_opacity(opacity)
+def _tint(canvas: Image.Image, where: np.ndarray, color: str, opacity: float = 1.0) -> None:
     rows, columns = box = bounding_box(where)
     layer = Image.fromarray(where[box].astype(np.uint8) * np.uint8(round(255 * opacity)))
-    canvas.paste(color, (columns.start, rows.start, columns.stop, rows.stop), layer)
-
-
-def _check_opacity(opacity: float) -> None:
-    if not 0 <= opacity <= 1:
-        raise UsageError(f"The opacity is {opacity}.", "Choose it between 0 (clear) and 1 (opaque).")
+    canvas.paste(COLORS[color], (columns.start, rows.start, columns.stop, rows.stop), layer)
 
 
 def _caliper(pen: ImageDraw.ImageDraw, line: Line, width: int, reach: int) -> None:

@@ -13,9 +13,8 @@ from typing import Any, TypeVar
 from PIL import Image
 
 from busi_unet.errors import BusiUNetError, first_line
-from busi_unet.imaging.burnt_in import text_boxes, text_remark
 from busi_unet.imaging.formats import Result, check_formats
-from busi_unet.imaging.quality import image_warnings
+from busi_unet.imaging.quality import image_warnings, text_boxes, text_remark
 from busi_unet.inference.prediction import Prediction
 from busi_unet.inference.predictor import Predictor
 from busi_unet.inference.run import WHOLE, Part, Run
@@ -72,7 +71,7 @@ def predict_files(
 
     Yields:
         A record per file, JSON-ready, always with the same keys: `image`, `error` or None, the entries of
-        `Prediction.to_dict`, `warnings` about the image, the `text_boxes` of `imaging.burnt_in`, the names of
+        `Prediction.to_dict`, `warnings` about the image, the `text_boxes` of `imaging.quality`, the names of
         `mask`, `overlay` and all `files` of the formats in the output folder, why it was `not_written` in one
         of them, and `clip` where all frames were analysed. What there is not is None; a refused image has no
         file of a format. Images that an earlier run could use are left out.

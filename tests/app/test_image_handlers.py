@@ -25,7 +25,7 @@ from busi_unet.app.newest import Newest
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import BusiUNetError, UsageError
-from busi_unet.imaging import burnt_in
+from busi_unet.imaging import quality
 from busi_unet.inference.correct import Click, ClickBox
 from busi_unet.io.decode import decode_image
 
@@ -276,7 +276,7 @@ def test_a_part_is_a_new_image_of_the_same_scale(handlers, upload):
 def test_the_page_shows_a_large_image_reduced_and_crops_it_where_it_was_drawn(
     handlers, analysis, monkeypatch
 ):
-    monkeypatch.setattr(burnt_in, "_LOOKED_OVER", 40)
+    monkeypatch.setattr(quality, "_LOOKED_OVER", 40)
     answer = _whole(handlers, analysis)
     assert [Image.open(answer[name]).size for name in ("original", "overlay")] == [(60, 36)] * 2
     assert answer["report"]["width"] == 120

@@ -27,7 +27,9 @@ def test_a_dry_run_lists_files_variables_and_link_without_network(tmp_path, caps
     assert all((folder / path).stat().st_size == size for path, size in sizes.items())
 
     assert main(argv) == 0
-    assert "variable BUSI_UNET_MODEL=someone/busi" in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    assert f"{sum(sizes.values()):,}  bytes in {len(sizes)} files" in listed
+    assert "variable BUSI_UNET_MODEL=someone/busi" in listed
 
 
 def test_a_failure_ends_with_the_command_that_resumes(hub, capsys):

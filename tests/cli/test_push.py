@@ -6,6 +6,7 @@ from busi_unet.cli import main
 
 def test_a_dry_run_lists_what_would_be_sent_without_network(tiny_model, tmp_path, capsys):
     kept = tmp_path / "kept"
+    kept.mkdir()
     arguments = ["push", str(tiny_model), "me/busi", "--output", str(kept), "--json"]
     assert main([*arguments, "--dry-run"]) == 0
     files = {file["path"]: file["bytes"] for file in json.loads(capsys.readouterr().out)["files"]}
@@ -17,16 +18,17 @@ def test_a_dry_run_lists_what_would_be_sent_without_network(tiny_model, tmp_path
     assert "--output needs --dry-run" in capsys.readouterr().err
 
 
-def test_a_push_that_failed_is_resumed_by_the_command_it_ends_with(hub, tiny_model, capsys):
+def test_a_push_that_failed_is_resumed_by_the_command_it_ends_with(hub, tiny_model, tmp_path, capsys):
     hub.login(None)
-    assert main(["push", str(tiny_model), "me/busi", "--private", "--revision", "v2"]) == 1
+    model = tiny_model.rename(tmp_path / "my model")
+    assert main(["push", str(model), "me/busi", "--private", "--revision", "v2"]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert f"The weights are intact in {tiny_model}." in printed.err
+    assert f"The weights are intact in {model}." in printed.err
 
     hub.login("hf_write")
     assert main(shlex.split(printed.err.strip().rpartition("resume with: busi-unet ")[2])) == 0
     assert capsys.readouterr().out.strip() == f"{hub.url}/me/busi"
     assert hub.repo("me/busi").private
     files = hub.files("me/busi", revision="v2")
-    assert files["model.safetensors"] == (tiny_model / "model.safetensors").read_bytes()
+    assert files["model.safetensors"] == (model / "model.safetensors").read_bytes()

@@ -55,5 +55,6 @@ def test_several_sources_are_published_private_and_pulled_as_they_are(hub, prepa
 def test_public_where_told(hub, prepared):
     push_dataset(prepared, "me/data", command=COMMAND, public=True)
     assert not hub.repo("me/data", repo_type="dataset").private
-    with pytest.raises(UsageError, match="is public, not private"):
+    with pytest.raises(UsageError, match="is public, not private") as refused:
         push_dataset(prepared, "me/data", command=COMMAND)
+    assert "resume" not in str(refused.value), "it would be refused again"
