@@ -10,7 +10,10 @@ import pytest
 
 import busi_unet
 
-TRAINING_ONLY = {"datasets", "accelerate", "matplotlib", "cv2", "sklearn", "tensorboard", "kagglehub", "onnx"}
+TRAINING_ONLY = {
+    *("datasets", "accelerate", "matplotlib", "cv2", "sklearn", "tensorboard", "kagglehub", "onnx"),
+    "openpyxl",
+}
 PACKAGE = Path(busi_unet.__file__).parent
 EXAMPLES = PACKAGE / "app" / "examples"
 # From the top down; a module imports from its own part and from lower layers only.

@@ -8,6 +8,7 @@ import io
 import pkgutil
 import re
 import unicodedata
+import warnings
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,13 +16,13 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 
+from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import DataLayoutError, first_line
 from busi_unet.io.decode import EXTENSIONS
-from busi_unet.io.files import DAMAGED_ZIP, readable
+from busi_unet.io.files import readable
 
 MASK_STEM = re.compile(r"(?P<image>.+)_mask(?:_[0-9]+)?", re.IGNORECASE)
 # "normal (1)_mask - Copy", "normal (1)_mask(1)": neither an image nor one more lesion.
@@ -29,7 +30,7 @@ COPY_OF_MASK = re.compile(r".+_mask(?![a-z]).*", re.IGNORECASE)
 _HIDDEN = (".", "__MACOSX", "Thumbs.db", "desktop.ini")
 _SEARCH_DEPTH = 4
 _MAX_BYTES = 100 * 1024**2
-_SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+_MAX_ROWS = 2**20  # all that Excel has
 
 
 @dataclass(frozen=True)
@@ -60,15 +61,30 @@ class Scan:
 
     def name(self, path: Path) -> str:
         """Return how messages call a file."""
-        return readable((path.relative_to(self.base) if path.is_relative_to(self.base) else path).as_posix())
+        return readable(_within(path, self.base).as_posix())
 
-    def compare(self, table: str, listed: Sequence[str], images: Mapping[str, Path]) -> None:
-        """Report images of a table that are not here, and images, by stem, that are not in the table."""
-        absent = [stem for stem in listed if stem not in images]
+    def listed(
+        self, table: Path, columns: Sequence[str], images: Mapping[str, Path]
+    ) -> Iterator[tuple[Case, dict[str, str]]]:
+        """Yield each image, by stem, that is here and in a table, with its class and its row.
+
+        The first two columns name the image, with or without its ending, and its class. Classes that are not
+        known, images of the table that are not here, and images that are not in the table are reported.
+        """
+        rows = read_table(table, columns)
+        name, label = (column.lower() for column in columns[:2])
+        stems = [Path(row[name]).stem for row in rows]
+        for stem, row in zip(stems, rows, strict=True):
+            if stem not in images:
+                continue
+            if row[label].lower() not in CLASS_NAMES:
+                self.problems.append(f"{table.name}: the class {row[label]!r} of {row[name]} is not known")
+            yield Case(stem, images[stem], row[label].lower()), row
+        absent = [stem for stem in stems if stem not in images]
         if absent:
-            self.warnings.append(f"{table}: {len(absent)} of its images are not here ({named(absent)})")
-        strays = sorted(images[stem] for stem in images.keys() - set(listed))
-        self.problems += [f"{self.name(path)}: is not in {table}" for path in strays]
+            self.warnings.append(f"{table.name}: {len(absent)} of its images are not here ({named(absent)})")
+        strays = sorted(images[stem] for stem in images.keys() - set(stems))
+        self.problems += [f"{self.name(path)}: is not in {table.name}" for path in strays]
 
     def by_key(self, paths: Iterable[Path], base: Path) -> dict[str, Path]:
         """Return files by their name within a folder, without its ending; two of one name are a problem."""
@@ -81,8 +97,11 @@ class Scan:
 
 def key_of(path: Path, base: Path) -> str:
     """Return the name of a file within a folder, without its ending."""
-    inside = path.relative_to(base) if path.is_relative_to(base) else path
-    return composed(inside.with_suffix("").as_posix())
+    return composed(_within(path, base).with_suffix("").as_posix())
+
+
+def _within(path: Path, base: Path) -> Path:
+    return path.relative_to(base) if path.is_relative_to(base) else path
 
 
 def masks_by_image(
@@ -93,7 +112,7 @@ def masks_by_image(
     strays = []
     for key, path in masks.items():
         match = MASK_STEM.fullmatch(key)
-        if key in images and path != images[key]:
+        if key in images:
             masks_of[key].append(path)
         elif match and match["image"] in images:
             masks_of[match["image"]].append(path)
@@ -213,8 +232,8 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """
     try:
         rows = _xlsx_rows(path) if path.suffix.lower() == ".xlsx" else _csv_rows(path)
-    # A RuntimeError says that a workbook is encrypted.
-    except (OSError, LookupError, RuntimeError, csv.Error, ElementTree.ParseError, *DAMAGED_ZIP) as error:
+    # What openpyxl raises on damaged workbooks could be anything.
+    except Exception as error:
         raise DataLayoutError(
             f"The table {path} cannot be read ({first_line(error)}).", hint="Save it as CSV in UTF-8."
         ) from error
@@ -248,32 +267,15 @@ def _csv_rows(path: Path) -> list[list[str]]:
 
 
 def _xlsx_rows(path: Path) -> list[list[str]]:
+    import openpyxl
+
     with zipfile.ZipFile(path) as book:
-
-        def xml(name: str) -> ElementTree.Element:
-            if book.getinfo(name).file_size > _MAX_BYTES:
-                raise ValueError(f"{name} is larger than 100 MiB")
-            return ElementTree.fromstring(book.read(name))
-
-        shared = []
-        if "xl/sharedStrings.xml" in book.namelist():
-            strings = xml("xl/sharedStrings.xml").iter(f"{_SHEET}si")
-            shared = ["".join(text.text or "" for text in item.iter(f"{_SHEET}t")) for item in strings]
-        rows = []
-        for row in xml("xl/worksheets/sheet1.xml").iter(f"{_SHEET}row"):
-            cells: dict[int, str] = {}
-            for cell in row.iter(f"{_SHEET}c"):
-                texts = [text.text or "" for tag in "vt" for text in cell.iter(f"{_SHEET}{tag}")]
-                value = "".join(texts)
-                place = _column(cell.get("r", ""))
-                cells[place] = shared[int(value)] if cell.get("t") == "s" and value else value
-            rows.append([cells.get(index, "") for index in range(max(cells, default=-1) + 1)])
-    return rows
-
-
-def _column(reference: str) -> int:
-    """Return the index of a cell's column: 0 for "A7", 26 for "AA7"."""
-    letters = re.match("[A-Z]{1,3}", reference)
-    if letters is None:
-        raise ValueError(f"no such cell: {reference!r}")
-    return functools.reduce(lambda index, letter: 26 * index + ord(letter) - 64, letters[0], 0) - 1
+        if sum(entry.file_size for entry in book.infolist()) > _MAX_BYTES:
+            raise ValueError("unpacks to more than 100 MiB")
+    # What it warns of, such as rules for the cells, changes no value.
+    with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
+        sheet = openpyxl.load_workbook(file, read_only=True, data_only=True).worksheets[0]
+        # The size that the file states, to which rows would be filled up, may be far too large.
+        sheet.reset_dimensions()
+        rows = sheet.iter_rows(max_row=_MAX_ROWS, values_only=True)
+        return [["" if value is None else str(value) for value in row] for row in rows]

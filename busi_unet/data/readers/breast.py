@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
-from busi_unet.config import CLASS_NAMES
 from busi_unet.data.folds import read_published_folds
-from busi_unet.data.readers import Case, Citation, Layout, Scan, children, folders, images_below, read_table
+from busi_unet.data.readers import Citation, Layout, Scan, children, folders, images_below
 
 
 def _tables(folder: Path) -> Iterable[Path]:
@@ -25,25 +25,19 @@ def _scan(base: Path) -> Scan:
     found = Scan(base)
     table = next(iter(_tables(base)))
     files = {path.name: path for path in images_below(base)}
-    published = {row.image_id: row.fold for row in read_published_folds("breast")}
-    listed = []
-    for row in read_table(table, ("Image_filename", "Mask_tumor_filename", "Classification")):
-        name, mask, label = row["image_filename"], row["mask_tumor_filename"], row["classification"].lower()
-        stem = Path(name).stem
-        listed.append(stem)
-        if name not in files:
-            continue
-        if label not in CLASS_NAMES:
-            found.problems.append(f"{table.name}: the class {row['classification']!r} of {name} is not known")
-        if mask and mask not in files:
-            found.problems.append(f"{name}: its mask {mask} is missing")
-        elif not mask and label != "normal":
-            found.problems.append(f"{table.name}: {name} is {label} and has no mask")
-        masks = (files[mask],) if mask in files else ()
-        found.cases.append(Case(stem, files[name], label, masks, patient=stem, fold=published.get(stem)))
     # Masks have an underscore in their names.
     images = {path.stem: path for path in files.values() if "_" not in path.name}
-    found.compare(table.name, listed, images)
+    fold_of = {row.image_id: row.fold for row in read_published_folds("breast")}
+    columns = ("Image_filename", "Classification", "Mask_tumor_filename")
+    for case, row in found.listed(table, columns, images):
+        image, mask = case.image.name, row["mask_tumor_filename"]
+        if mask and mask not in files:
+            found.problems.append(f"{image}: its mask {mask} is missing")
+        elif not mask and case.label != "normal":
+            found.problems.append(f"{table.name}: {image} is {case.label} and has no mask")
+        masks = (files[mask],) if mask in files else ()
+        stem = case.image_id
+        found.cases.append(replace(case, masks=masks, patient=stem, fold=fold_of.get(stem)))
     return found
 
 

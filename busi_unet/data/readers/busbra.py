@@ -5,10 +5,10 @@ Its official folds never divide a patient; official fold k is fold k - 1 here.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from busi_unet.config import CLASS_NAMES
-from busi_unet.data.readers import Case, Citation, Layout, Scan, folders, images_below, read_table
+from busi_unet.data.readers import Citation, Layout, Scan, folders, images_below, read_table
 
 _TABLE, _FOLDS = "bus_data.csv", "5-fold-cv.csv"
 
@@ -29,21 +29,14 @@ def _scan(base: Path) -> Scan:
     else:
         found.warnings.append(f"{_FOLDS} is missing: folds are dealt by patient, not the official ones")
     images = {path.stem: path for path in images_below(base / "Images")}
-    listed = []
-    for row in read_table(base / _TABLE, ("ID", "Case", "Pathology")):
-        stem, label = row["id"], row["pathology"].lower()
-        listed.append(stem)
-        if stem not in images:
-            continue
-        image, mask = images[stem], base / "Masks" / f"{stem.replace('bus_', 'mask_')}.png"
+    for case, row in found.listed(base / _TABLE, ("ID", "Pathology", "Case"), images):
+        mask = base / "Masks" / f"{case.image_id.replace('bus_', 'mask_')}.png"
+        fold = fold_of.get(case.image_id)
         if not mask.is_file():
-            found.problems.append(f"Images/{image.name}: its mask Masks/{mask.name} is missing")
-        if label not in CLASS_NAMES:
-            found.problems.append(f"{_TABLE}: the class {row['pathology']!r} of {stem} is not known")
-        if has_folds and stem not in fold_of:
-            found.problems.append(f"{_FOLDS}: {stem} is missing")
-        found.cases.append(Case(stem, image, label, (mask,), patient=row["case"], fold=fold_of.get(stem)))
-    found.compare(_TABLE, listed, images)
+            found.problems.append(f"Images/{case.image.name}: its mask Masks/{mask.name} is missing")
+        if has_folds and fold is None:
+            found.problems.append(f"{_FOLDS}: {case.image_id} is missing")
+        found.cases.append(replace(case, masks=(mask,), patient=row["case"], fold=fold))
     return found
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from busi_unet.config import CLASS_NAMES
-from busi_unet.data.readers import Case, Layout, Scan, folders, images_below, read_table, subfolder
+from busi_unet.data.readers import Layout, Scan, folders, images_below, subfolder
 
 _TABLE = "INFO.csv"
 _PATIENT_LETTERS = 4
@@ -21,20 +21,12 @@ def _find(root: Path) -> Path | None:
 def _scan(base: Path) -> Scan:
     found = Scan(base)
     images, masks = ({path.stem: path for path in images_below(base / name)} for name in ("images", "masks"))
-    listed = []
-    for row in read_table(base / _TABLE, ("Image", "Label")):
-        stem, label = Path(row["image"]).stem, row["label"].lower()
-        listed.append(stem)
-        if stem not in images:
-            continue
-        if label not in CLASS_NAMES:
-            found.problems.append(f"{_TABLE}: the class {row['label']!r} of {stem} is not known")
-        if stem not in masks:
-            found.problems.append(f"images/{images[stem].name}: its mask in masks/ is missing")
-            continue
-        patient = stem[:_PATIENT_LETTERS]
-        found.cases.append(Case(stem, images[stem], label, (masks[stem],), scale_mask=True, patient=patient))
-    found.compare(_TABLE, listed, images)
+    for case, _ in found.listed(base / _TABLE, ("Image", "Label"), images):
+        if mask := masks.get(case.image_id):
+            patient = case.image_id[:_PATIENT_LETTERS]
+            found.cases.append(replace(case, masks=(mask,), scale_mask=True, patient=patient))
+        else:
+            found.problems.append(f"images/{case.image.name}: its mask in masks/ is missing")
     return found
 
 

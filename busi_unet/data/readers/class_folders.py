@@ -24,6 +24,7 @@ from busi_unet.data.readers import (
     images_below,
     is_image,
     masks_by_image,
+    named,
 )
 from busi_unet.errors import DataLayoutError
 
@@ -56,10 +57,9 @@ def _scan(base: Path) -> Scan:
     for child in children(base):
         if child in class_folders.values():
             continue
-        images = len(images_below(child)) if child.is_dir() else 0
-        if images:
+        if child.is_dir() and images_below(child):
             found.problems.append(
-                f"{child.name}/: unknown folder with {images} images; "
+                f"{child.name}/: unknown folder with images; "
                 f"rename it to one of {', '.join(CLASS_NAMES)}, or move it away"
             )
         else:
@@ -85,7 +85,7 @@ def _scan_class(folder: Path, label: str, masked: bool, found: Scan) -> None:
     for path in children(folder):
         stem = composed(path.stem)
         if not is_image(path):
-            inside = f" with its {len(images_below(path))} images" if path.is_dir() else ""
+            inside = f"; images in it: {len(images_below(path))}" if path.is_dir() else ""
             found.warnings.append(f"{found.name(path)}: not an image, left out{inside}")
         elif COPY_OF_MASK.fullmatch(stem) and not MASK_STEM.fullmatch(stem):
             found.warnings.append(f"{found.name(path)}: named like a copy of a mask, left out")
@@ -103,12 +103,11 @@ def _scan_class(folder: Path, label: str, masked: bool, found: Scan) -> None:
     bare = [key for key in images if not masks_of[key]] if masked else []
     if bare and label == "normal":
         found.warnings.append(
-            f"{folder.name}/: {len(bare)} images have no mask file, taken as empty masks ({bare[0]}, …)"
+            f"{folder.name}/: without a mask file, taken as empty: {len(bare)} of its images ({named(bare)})"
         )
     elif bare and len(bare) == len(images):
         found.problems.append(
-            f"{folder.name}/: none of its {len(images)} images has a mask; "
-            f"add '{bare[0]}_mask.png' and so on beside them"
+            f"{folder.name}/: none of its images has a mask; add '{bare[0]}_mask.png' and so on beside them"
         )
     else:
         found.problems += [

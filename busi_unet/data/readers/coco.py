@@ -23,35 +23,28 @@ _KEYS = ("images", "annotations", "categories")
 _MAX_BYTES = 500 * 1024**2
 
 
-def _files(root: Path) -> list[Path]:
-    """Return the annotation files at or below a folder."""
-    return [
-        path
-        for folder in folders(root)
-        for path in children(folder)
-        if path.suffix.lower() == ".json" and path.is_file() and _is_coco(path)
-    ]
-
-
-def _is_coco(path: Path) -> bool:
+def _load(path: Path) -> dict[str, Any] | None:
+    """Return what an annotation file holds; None for any other file."""
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            return False
+        if path.suffix.lower() != ".json" or not path.is_file() or path.stat().st_size > _MAX_BYTES:
+            return None
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in _KEYS)
+        return None
+    is_coco = isinstance(content, dict) and all(isinstance(content.get(key), list) for key in _KEYS)
+    return content if is_coco else None
 
 
 def _find(root: Path) -> Path | None:
-    return root if _files(root) else None
+    return root if any(_load(path) for folder in folders(root) for path in children(folder)) else None
 
 
 def _scan(base: Path) -> Scan:
     found = Scan(base)
-    for path in _files(base):
+    for path in (path for folder in folders(base) for path in children(folder)):
         try:
-            _scan_file(path, found)
+            if content := _load(path):
+                _scan_file(path, content, found)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DataLayoutError(
                 f"{path} is not COCO JSON ({type(error).__name__}: {first_line(error)}).",
@@ -60,8 +53,7 @@ def _scan(base: Path) -> Scan:
     return found
 
 
-def _scan_file(path: Path, found: Scan) -> None:
-    content = json.loads(path.read_text(encoding="utf-8"))
+def _scan_file(path: Path, content: dict[str, Any], found: Scan) -> None:
     category = {item["id"]: str(item["name"]).lower() for item in content["categories"]}
     has_classes = bool(set(category.values()) & set(CLASS_NAMES))
     files = {composed(file.name): file for file in images_below(path.parent)}

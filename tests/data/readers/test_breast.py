@@ -1,8 +1,8 @@
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pytest
 
 from busi_unet.config import CLASS_NAMES
@@ -14,33 +14,13 @@ COLUMNS = ("CaseID", "Image_filename", "Mask_tumor_filename", "Mask_other_filena
 CASES = {row.fold: row for row in reversed(read_published_folds("breast"))}
 
 
-def write_xlsx(path: Path, rows: list[tuple]) -> None:
-    """Writes the smallest workbook; text is shared, as Excel does it, and empty cells are left out."""
-    texts: list[str] = []
-    lines = []
-    for number, row in enumerate(rows, start=1):
-        cells = ""
-        for letter, value in zip("ABCDE", row, strict=True):
-            if isinstance(value, int):
-                cells += f'<c r="{letter}{number}"><v>{value}</v></c>'
-            elif value:
-                texts.append(value)
-                cells += f'<c r="{letter}{number}" t="s"><v>{len(texts) - 1}</v></c>'
-        lines.append(f'<row r="{number}">{cells}</row>')
-    space = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
-    shared = "".join(f"<si><t>{text}</t></si>" for text in texts)
-    with zipfile.ZipFile(path, "w") as book:
-        book.writestr("xl/sharedStrings.xml", f"<sst {space}>{shared}</sst>")
-        sheet = f"<worksheet {space}><sheetData>{''.join(lines)}</sheetData></worksheet>"
-        book.writestr("xl/worksheets/sheet1.xml", sheet)
-
-
 @pytest.fixture(params=["L", "RGBA"])
 def breast(request, tmp_path, write_image, write_mask) -> Path:
     """An image of each published fold, in grey and in the form of the release; the last is normal."""
     base = tmp_path / "BrEaST"
     folder = base / "BrEaST-Lesions_USG-images_and_masks"
-    rows = [COLUMNS]
+    book = openpyxl.Workbook()
+    book.active.append(COLUMNS)
     for number, row in sorted(CASES.items()):
         write_image(folder / f"{row.image_id}.png", request.param)
         mask = "" if number == 4 else f"{row.image_id}_tumor.png"
@@ -50,8 +30,9 @@ def breast(request, tmp_path, write_image, write_mask) -> Path:
         other = f"{row.image_id}_other1.png" if number == 0 else ""
         if other:
             write_mask(folder / other, 255)
-        rows.append((number, f"{row.image_id}.png", mask, other, "normal" if not mask else "benign"))
-    write_xlsx(base / "BrEaST-Lesions-USG-clinical-data.xlsx", rows)
+        label = "benign" if mask else "normal"
+        book.active.append((number, f"{row.image_id}.png", mask, other, label))
+    book.save(base / "BrEaST-Lesions-USG-clinical-data.xlsx")
     return base
 
 
