@@ -16,10 +16,12 @@ from typing import NamedTuple
 import numpy as np
 
 from busi_unet.data.readers import natural_order
+from busi_unet.errors import DataLayoutError
 
 N_FOLDS = 5
 # Sources whose folds come with the package as a table. BUS-BRA brings its own.
 PUBLISHED = ("busi", "breast")
+TOO_FEW_HINT = f"At least {N_FOLDS} groups are needed, one for every fold; copies of one image are one group."
 
 
 def pixel_hash(pixels: np.ndarray) -> str:
@@ -36,13 +38,15 @@ def assign_folds(labels: Sequence[str], groups: Sequence[Hashable]) -> list[int]
     of the groups and on what they hold, not on the order of the input, and is the same on every platform.
 
     Raises:
-        ValueError: there are fewer groups than folds.
+        DataLayoutError: there are fewer groups than folds.
     """
     holdings: dict[Hashable, Counter[str]] = defaultdict(Counter)
     for label, group in zip(labels, groups, strict=True):
         holdings[group][label] += 1
     if len(holdings) < N_FOLDS:
-        raise ValueError(f"{len(holdings)} groups cannot fill {N_FOLDS} folds.")
+        raise DataLayoutError(
+            f"The data are too few: {len(holdings)} groups cannot fill {N_FOLDS} folds.", hint=TOO_FEW_HINT
+        )
     make_up = {group: tuple(sorted(held.items())) for group, held in holdings.items()}
 
     def order(group: Hashable) -> tuple:

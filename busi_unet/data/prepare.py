@@ -11,12 +11,11 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.folds import N_FOLDS, PUBLISHED, assign_folds, group_images, read_published_folds
+from busi_unet.data.folds import PUBLISHED, TOO_FEW_HINT, assign_folds, group_images, read_published_folds
 from busi_unet.data.prepared import (
     COLUMNS,
     IMAGE_BY_IMAGE,
@@ -41,9 +40,6 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
 
 Given = str | os.PathLike | OwnData
-_TOO_FEW_HINT = (
-    f"At least {N_FOLDS} groups are needed, one for every fold; copies of one image are one group."
-)
 
 
 def prepare(
@@ -134,62 +130,69 @@ def _read(given: Sequence[Given]) -> list[Source]:
 
 
 def _place(source: Source, ignore_copies: bool) -> None:
-    """Give every row of a source its group and fold."""
-    if ignore_copies:
-        groups = [row.image_id for row in source.rows]
-        folds, source.folds_from = _dealt(source.rows, groups), IMAGE_BY_IMAGE
-    else:
-        groups, folds, source.folds_from = _groups_and_folds(source)
-    if source.folds_from == "given" and (torn := fold_problems(groups, folds)):
-        hint = "Give the images of a group one fold, or give none."
-        raise DataLayoutError(f"The folds given with {source.given} leak:", torn, hint)
-    for name in PUBLISHED if source.folds_from in ("computed", "given") else ():
-        entries = read_published_folds(name)
-        same = {row.pixel_sha256 for row in source.rows} & {entry.pixel_sha256 for entry in entries}
-        names = {(row.image_id, row.label) for row in source.rows} & {entry[:2] for entry in entries}
-        # Copies of other pixels have the names of all; others may be named alike by chance.
-        if same or len(names) > len(entries) / 2:
-            source.warnings.append(
-                f"images of {name} are among these, but do not get its published folds: results are not "
-                "comparable with those on the published folds"
-            )
-    source.rows = [
-        replace(row, group=group, fold=fold, source=row.source if source.prepared else source.name)
-        for row, group, fold in zip(source.rows, groups, folds, strict=True)
-    ]
-
-
-def _groups_and_folds(source: Source) -> tuple[list[str], list[int], str]:
-    """Return group and fold of each row, and where they come from.
+    """Give every row of a source its group and fold.
 
     Images that are all part of a data set with published folds get those, known by their pixels, and the
     source its name. Where every row has a patient, the patient is the group; otherwise copies are looked for.
     """
     rows = source.rows
-    patients, folds = [row.group for row in rows], [row.fold for row in rows]
-    if source.prepared:
-        return patients, folds, "prepared"
+    if ignore_copies:
+        source.folds_from = IMAGE_BY_IMAGE
+        for row in rows:
+            row.group = row.image_id
+        _deal(rows)
+    elif source.prepared:
+        source.folds_from = "prepared"
+    elif not _take_published(source):
+        _group(rows)
+        if any(row.fold is None for row in rows):
+            source.folds_from = "computed"
+            _deal(rows)
+        else:
+            source.folds_from = "given"
+            if torn := fold_problems([row.group for row in rows], [row.fold for row in rows]):
+                hint = "Give the images of a group one fold, or give none."
+                raise DataLayoutError(f"The folds given with {source.given} leak:", torn, hint)
+    if not source.prepared:
+        for row in rows:
+            row.source = source.name
+
+
+def _take_published(source: Source) -> bool:
+    """Give a source's rows the published folds of their data set; return whether they all are of one."""
+    rows = source.rows
     for name in PUBLISHED:
-        entries = {entry.pixel_sha256: entry for entry in read_published_folds(name)}
-        found = [entries.get(row.pixel_sha256) for row in rows]
+        entries = read_published_folds(name)
+        by_pixels = {entry.pixel_sha256: entry for entry in entries}
+        found = [by_pixels.get(row.pixel_sha256) for row in rows]
         if all(found):
-            source.name = name
-            return [entry.group for entry in found], [entry.fold for entry in found], "published"
-    groups = patients
+            source.name, source.folds_from = name, "published"
+            for row, entry in zip(rows, found, strict=True):
+                row.group, row.fold = entry.group, entry.fold
+            return True
+        names = {(row.image_id, row.label) for row in rows} & {entry[:2] for entry in entries}
+        # Copies of other pixels have the names of all; others may be named alike by chance.
+        if any(found) or len(names) > len(entries) / 2:
+            source.warnings.append(
+                f"images of {name} are among these, but do not get its published folds: results are not "
+                "comparable with those on the published folds"
+            )
+    return False
+
+
+def _group(rows: Sequence[Row]) -> None:
+    patients = [row.group for row in rows]
     if None in patients:
         images = [decode_image(row.image_png) for row in rows]
         ids, labels = [row.image_id for row in rows], [row.label or "" for row in rows]
-        groups = group_images(ids, labels, images, patients=patients)
-    if None in folds:
-        return groups, _dealt(rows, groups), "computed"
-    return groups, folds, "given"
+        for row, group in zip(rows, group_images(ids, labels, images, patients=patients), strict=True):
+            row.group = group
 
 
-def _dealt(rows: Sequence[Row], groups: list[str]) -> list[int]:
-    try:
-        return assign_folds([row.label or "" for row in rows], groups)
-    except ValueError as error:
-        raise DataLayoutError(f"The data are too few: {error}", hint=_TOO_FEW_HINT) from error
+def _deal(rows: Sequence[Row]) -> None:
+    folds = assign_folds([row.label or "" for row in rows], [row.group for row in rows])
+    for row, fold in zip(rows, folds, strict=True):
+        row.fold = fold
 
 
 # --- Several sources as one ----------------------------------------------------------------------
@@ -211,28 +214,19 @@ def _combine(read: list[Source]) -> list[str]:
         source.rows = [row for row in source.rows if row.pixel_sha256 not in source_with]
         source_with.update({row.pixel_sha256: source.name for row in source.rows})
     rows = [row for source in read for row in source.rows]
-    ids, groups = _shared(rows, "image_id"), _shared(rows, "group")
-    for source in read:
-        source.rows = [
-            replace(
-                row,
-                image_id=f"{row.source}/{row.image_id}" if row.image_id in ids else row.image_id,
-                group=f"{row.source}/{row.group}" if row.group in groups else row.group,
-            )
-            for row in source.rows
-        ]
-    counts = Counter(row.image_id for source in read for row in source.rows)
+    for column in ("image_id", "group"):
+        pairs = {(getattr(row, column), row.source) for row in rows}
+        sources_with = Counter(name for name, _ in pairs)
+        for row in rows:
+            name = getattr(row, column)
+            if sources_with[name] > 1:
+                setattr(row, column, f"{row.source}/{name}")
+    counts = Counter(row.image_id for row in rows)
     twice = [f"{image_id}: named {count} times" for image_id, count in counts.items() if count > 1]
     if twice:
         raise DataLayoutError("Different images have one name:", twice, FIX_HINT)
     several = len(read) > 1
     return [f"{source.name}: " * several + warning for source in read for warning in source.warnings]
-
-
-def _shared(rows: Sequence[Row], column: str) -> set[str]:
-    """Return the names in a column that several sources use."""
-    pairs = {(getattr(row, column), row.source) for row in rows}
-    return {name for name, count in Counter(name for name, _ in pairs).items() if count > 1}
 
 
 def _to_dataset(rows: Sequence[Row]) -> tuple[DatasetDict, list[str]]:
@@ -249,7 +243,7 @@ def _to_dataset(rows: Sequence[Row]) -> tuple[DatasetDict, list[str]]:
         if not chosen:
             filled = sorted({row.fold for row in rows})
             raise DataLayoutError(
-                f"The {split} split would have no images: they are in the folds {filled}.", hint=_TOO_FEW_HINT
+                f"The {split} split would have no images: they are in the folds {filled}.", hint=TOO_FEW_HINT
             )
         classes = {row.label for row in rows if row.label} - {row.label for row in chosen}
         warnings += [f"the {split} split has no {name} image" for name in CLASS_NAMES if name in classes]

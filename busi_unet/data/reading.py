@@ -61,7 +61,7 @@ _OWN_HINT = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Row:
     """A case read, checked and encoded."""
 
@@ -71,8 +71,8 @@ class Row:
     image_png: bytes
     mask_png: bytes | None  # None where the lesions are not outlined
     pixel_sha256: str  # see `pixel_hash`
-    group: str | None = None  # patient or set of copies, where the source tells it
-    fold: int | None = None  # where the source tells it
+    group: str | None  # patient or set of copies; None until it is known
+    fold: int | None  # None until it is known
 
 
 @dataclass
@@ -281,7 +281,8 @@ def _read_case(source: str, case: Case, scan: Scan) -> tuple[Row | None, list[st
         return None, [f"{name(case.image)}: its outline cannot be drawn ({first_line(error)})"], remarks
     if problem := _lesion_problem(case.label, mask):
         return None, [f"{name(case.masks[0] if case.masks else case.image)}: {problem}"], remarks
-    row = _row(source, files.readable(case.image_id), case.label, image, mask, case.patient, case.fold)
+    place = {"group": case.patient, "fold": case.fold}
+    row = Row(source, files.readable(case.image_id), case.label, **_encoded(image, mask), **place)
     return row, [], remarks
 
 
@@ -298,17 +299,10 @@ def _lesion_problem(label: str | None, mask: np.ndarray | None) -> str | None:
     return f"the mask of a {label} image is empty; outline the lesion, or move the image to normal"
 
 
-def _row(
-    source: str,
-    image_id: str,
-    label: str | None,
-    image: np.ndarray,
-    mask: np.ndarray | None,
-    group: str | None,
-    fold: int | None,
-) -> Row:
+def _encoded(image: np.ndarray, mask: np.ndarray | None) -> dict[str, Any]:
+    """Return the columns of a `Row` that come from its pixels."""
     mask_png = None if mask is None else _to_png(mask.astype(np.uint8) * 255)
-    return Row(source, image_id, label, _to_png(image), mask_png, pixel_hash(image), group, fold)
+    return {"image_png": _to_png(image), "mask_png": mask_png, "pixel_sha256": pixel_hash(image)}
 
 
 def _to_png(pixels: np.ndarray) -> bytes:
@@ -349,7 +343,8 @@ def _read_prepared(given: str, dataset: Mapping[str, Dataset]) -> Source:
             problem = f"fold {fold} is not one of 0 to {N_FOLDS - 1}"
         if problem:
             source.problems.append(f"{name}: {problem}")
-        source.rows.append(_row(item["source"], name, label, image, mask, item["group"], fold))
+        place = {"group": item["group"], "fold": fold}
+        source.rows.append(Row(item["source"], name, label, **_encoded(image, mask), **place))
     source.problems += fold_problems([row.group for row in source.rows], [row.fold for row in source.rows])
     source.name = ", ".join(sorted({row.source for row in source.rows}))
     return source

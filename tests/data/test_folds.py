@@ -15,6 +15,7 @@ from busi_unet.data.folds import (
     random_split_leak,
     read_published_folds,
 )
+from busi_unet.errors import DataLayoutError
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_the_order_of_the_input_does_not_matter():
 
 
 def test_too_few_groups_are_refused():
-    with pytest.raises(ValueError, match="2 groups cannot fill 5"):
+    with pytest.raises(DataLayoutError, match="2 groups cannot fill 5"):
         assign_folds(["normal"] * 3, ["a", "a", "b"])
 
 
