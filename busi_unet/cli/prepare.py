@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
     for message in record["warnings"]:
         warn(message)
     report = args.output / "report.html"
-    write_data_report(dataset, report, record=record)
+    write_data_report(dataset, report, record)
     result = {"output": str(args.output), "report": str(report), **record, **summarise(dataset)}
     if args.push_to_hub:
         # The data set is there by now: doing this again has to replace it.

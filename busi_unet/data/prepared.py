@@ -102,8 +102,6 @@ def split_of_fold(fold: int, test_fold: int) -> str:
 def resplit(data: DatasetDict, test_fold: int) -> DatasetDict:
     """Return the same images with another fold K for testing, of every source; K + 1 validates.
 
-    `data` itself where it is split that way already.
-
     Raises:
         UsageError: no such fold.
     """
@@ -140,12 +138,6 @@ def row_order(source: str, label: int, image_id: str) -> tuple:
 
 
 def _split(data: DatasetDict, split_of: Callable[[str, int], str]) -> DatasetDict:
-    if all(
-        split_of(*pair) == split
-        for split in SPLITS
-        for pair in set(zip(data[split]["source"], data[split]["fold"], strict=True))
-    ):
-        return data
     import datasets
 
     everything = datasets.concatenate_datasets([data[split] for split in SPLITS])
@@ -203,9 +195,7 @@ def summarise(dataset: Mapping[str, Dataset]) -> dict[str, Any]:
 
     whole, splits, groups = count(table), parts("split"), parts("group")
     several = [rows for rows in groups.values() if len(rows) > 1]
-    crossing = [
-        group for group, rows in groups.items() if len({row["label"] for row in rows} - {UNKNOWN_NAME}) > 1
-    ]
+    ids = {group: _ids_by_class(groups[group], names) for group in sorted(groups, key=natural_order)}
     return {
         **{name: whole[name] for name in ("images", "groups", "without_mask")},
         "classes": {name: whole[name] for name in names},
@@ -216,8 +206,9 @@ def summarise(dataset: Mapping[str, Dataset]) -> dict[str, Any]:
         "images_in_copy_groups": sum(map(len, several)),
         "random_split_leak": random_split_leak([row["group"] for row in table]),
         "cross_class_groups": [
-            {"group": group, "images": _ids_by_class(groups[group], names)}
-            for group in sorted(crossing, key=natural_order)
+            {"group": group, "images": found}
+            for group, found in ids.items()
+            if len(found.keys() - {UNKNOWN_NAME}) > 1
         ],
     }
 

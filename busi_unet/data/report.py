@@ -39,28 +39,22 @@ class _Facts(NamedTuple):
     area: float
 
 
-def write_data_report(
-    dataset: Mapping[str, Dataset],
-    path: str | Path,
-    *,
-    record: Mapping[str, Any] | None = None,
-) -> None:
+def write_data_report(dataset: Mapping[str, Dataset], path: Path, record: Mapping[str, Any]) -> None:
     """Write one HTML page about what `load_prepared` and `read_record` give; a file at `path` is replaced.
 
     It needs neither network nor scripts, and shows images of the data set, so it must be shared no more
     widely than the data.
     """
-    path, record, summary = Path(path), record or {}, summarise(dataset)
-    label_of, samples, groups = _chosen(dataset, summary, random.Random(0))
-    wanted = {name for ids in (*samples.values(), *groups.values()) for name in ids}
-    facts, thumbnails = _look(dataset, wanted, summary["images"])
-    conflicts = [conflict["group"] for conflict in summary["cross_class_groups"]]
+    summary = summarise(dataset)
+    label_of, samples, groups, conflicts = _chosen(dataset, summary, random.Random(0))
+    shown = (*samples.values(), *groups.values(), *conflicts.values())
+    facts, thumbnails = _look(dataset, {name for ids in shown for name in ids}, summary["images"])
     page = render(
         "data.html",
         title="Data report",
         summary=summary,
-        given=[part["given"] for part in record.get("sources", [])],
-        warnings=record.get("warnings", []),
+        given=[part["given"] for part in record["sources"]],
+        warnings=record["warnings"],
         classes=[name for name, count in summary["classes"].items() if count],
         colors=_COLORS,
         sources={
@@ -70,17 +64,19 @@ def write_data_report(
         samples=samples,
         thumbnails=thumbnails,
         label_of=label_of,
-        groups={name: ids for name, ids in groups.items() if name not in conflicts},
-        conflicts={name: groups[name] for name in conflicts if name in groups},
+        groups=groups,
+        conflicts=conflicts,
         max_of_group=_MAX_OF_GROUP,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, lambda file: file.write(page.encode("utf-8")))
 
 
 def _chosen(dataset: Mapping[str, Dataset], summary: Mapping[str, Any], rng: random.Random) -> tuple:
-    """Return the classes by image id; and what is shown, image ids by source and class, and by group."""
-    order = list(summary["classes"])
+    """Return the classes by image id; and what is shown.
+
+    These are image ids by source and class, those of the largest groups, and those of groups with several
+    classes.
+    """
     label_of: dict[str, str] = {}
     by_kind: dict[tuple[str, str], list[str]] = defaultdict(list)
     groups: dict[str, list[str]] = defaultdict(list)
@@ -90,18 +86,21 @@ def _chosen(dataset: Mapping[str, Dataset], summary: Mapping[str, Any], rng: ran
             label_of[image_id] = class_name(label)
             by_kind[source, class_name(label)].append(image_id)
             groups[group].append(image_id)
+    order = list(summary["classes"])
     samples = {
         kind: sorted(rng.sample(by_kind[kind], min(_SAMPLES, len(by_kind[kind]))), key=natural_order)
         for kind in sorted(by_kind, key=lambda kind: (kind[0], order.index(kind[1])))
     }
-    conflicts = [conflict["group"] for conflict in summary["cross_class_groups"]][:_MAX_CONFLICTS]
+    conflicts = {
+        conflict["group"]: [image_id for ids in conflict["images"].values() for image_id in ids]
+        for conflict in summary["cross_class_groups"]
+    }
     several = sorted((name for name, ids in groups.items() if len(ids) > 1), key=natural_order)
     largest = sorted(several, key=lambda name: -len(groups[name]))[:_LARGEST_GROUPS]
-
-    def shown(ids: list[str]) -> list[str]:
-        return sorted(ids, key=lambda name: (order.index(label_of[name]), natural_order(name)))
-
-    return label_of, samples, {name: shown(groups[name]) for name in (*largest, *conflicts)}
+    of_one_class = {
+        name: sorted(groups[name], key=natural_order) for name in largest if name not in conflicts
+    }
+    return label_of, samples, of_one_class, dict(list(conflicts.items())[:_MAX_CONFLICTS])
 
 
 def _look(

@@ -24,7 +24,7 @@ def prepared(phantom_root, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def text(prepared) -> str:
     report = prepared / "report.html"
-    write_data_report(load_prepared(prepared), report, record=read_record(prepared))
+    write_data_report(load_prepared(prepared), report, read_record(prepared))
     return report.read_text(encoding="utf-8")
 
 
