@@ -374,7 +374,7 @@ def _colors(pixels: Image.Image | np.ndarray) -> bytes | None:
         pixels = Image.fromarray(pixels)
     if pixels.mode[0] in "1LIF":
         return None
-    pixels = for_page(over_black(pixels).convert("RGB"))
+    pixels = for_page(over_black(pixels)[0].convert("RGB"))
     red, green, blue = pixels.split()
     gaps = (ImageChops.difference(*pair) for pair in ((red, green), (green, blue), (blue, red)))
     if max(gap.getextrema()[1] for gap in gaps) <= _GREY_GAP:

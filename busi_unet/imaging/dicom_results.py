@@ -54,10 +54,10 @@ def dicom_results(result: Result) -> dict[str, bytes]:
     """
     if result.prediction.refused:
         raise UsageError(f"No DICOM of {result.shown}: it is out of distribution or blank.", _INSTEAD)
-    source = io.BytesIO(result.source) if isinstance(result.source, bytes) else result.source
+    source = result.source
     if isinstance(source, Path) and not source.is_file():
         raise UsageError(f"No DICOM of {result.shown}: the file is not kept any more.", "Choose it again.")
-    header = source and read_header(source)
+    header = read_header(source) if source else None
     if header is None:
         raise UsageError(f"No DICOM of {result.shown}: it is not a DICOM file.", _INSTEAD)
     for keyword in _UIDS:

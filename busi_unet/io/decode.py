@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,55 +14,43 @@ from PIL import Image, ImageChops
 from scipy import ndimage
 
 from busi_unet.errors import UnreadableImageError, UsageError
-from busi_unet.io.dicom import Loaded, check_index, is_dicom, read_dicom, read_header
-from busi_unet.io.dicom_pixels import by_depth, fewer_bits, usual_depth
+from busi_unet.io.dicom import Loaded, check_index, check_size, is_dicom, read_dicom, read_header
+from busi_unet.io.dicom_pixels import by_depth
 from busi_unet.io.pillow_files import (
-    BAD_METADATA,
-    about_transparency,
-    choose_page,
+    FORMATS,
+    HINT,
     load_upright,
+    open_pages,
     over_black,
-    png_without_metadata,
+    read_file,
+    read_page,
 )
-from busi_unet.io.scale import Region, Spacing, spacing_in_regions
+from busi_unet.io.scale import Spacing, spacing_in_regions
 
 ImageSource = Image.Image | np.ndarray | str | os.PathLike | bytes | IO[bytes]
 
-MAX_PIXELS = 50_000_000
 MIN_SIDE = 16
 MAX_FRAMES = 1000
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".dcm"}
 )
 _COLOUR_GAP, _COLOUR_PIXELS = 60, 40
-_HINT = "Use a PNG, JPEG, GIF, WebP, BMP, TIFF or DICOM image."
 
 
 @dataclass(frozen=True)
-class DecodedImage:
+class DecodedImage(Loaded):
     """Grey pixels and what their file says of them.
 
     Attributes:
         pixels: uint8 (H, W), 0 black to 255 white.
-        spacing_mm: (between rows, between columns) of most of the image, or None: only DICOM files tell it.
-        frames: how many the file holds: a DICOM clip, pages of one size, an animation.
-        index: which of them this is, from 0.
+        index: which of its frames this is, from 0.
         doppler: the file shows colour Doppler: areas of red or blue that a tint of the grey levels does not
             explain, of at least 40 pixels in all. Thin lines and yellow marks do not count.
-        regions: parts of the image with scales of their own; empty where the file names none.
-        aspect: height of a pixel by its width, where there is no spacing.
-        remarks: one sentence for each thing about how the file was read that a reader should know.
     """
 
     pixels: np.ndarray
-    spacing_mm: Spacing | None = None
-    frames: int = 1
     index: int = 0
     doppler: bool = False
-    regions: tuple[Region, ...] = ()
-    aspect: float = 1.0
-    remarks: tuple[str, ...] = ()
 
     def crop(self, box: tuple[int, int, int, int]) -> DecodedImage:
         """Return the part in a box (left, top, right, bottom), its scale kept.
@@ -136,7 +123,7 @@ def read_frames(
     """
     name = name or name_of(source)
     if not isinstance(source, (Image.Image, np.ndarray)):
-        source = _stream(source, name)
+        source = _content(source, name)
     first = decoded(load_pixels(source, name=name), 0, name)
     frames = first.frames
     if frames > MAX_FRAMES:
@@ -146,19 +133,15 @@ def read_frames(
     yield first
     if frames == 1:
         return
-    # Opened once: to reach a frame, Pillow decodes those before it. What reads the file a second time must
-    # not move in the same stream.
-    again = source if isinstance(source, Path) else io.BytesIO(source.getvalue())
-    opened = contextlib.nullcontext() if is_dicom(source) else Image.open(source, formats=FORMATS)
-    with opened as pages:
+    # Opened once: to reach a frame, Pillow decodes those before it.
+    with contextlib.nullcontext() if is_dicom(source) else open_pages(source) as pages:
         for index in range(1, frames):
             called = f"Frame {index + 1} of {frames} of {name}"
             try:
                 if pages is None:
-                    loaded = read_dicom(source, index=index, name=called, max_pixels=MAX_PIXELS)
+                    loaded = read_dicom(source, index=index, name=called)
                 else:
-                    pixels, remarks = _upright(pages, again, called, index)
-                    loaded = Loaded(pixels, frames=frames, remarks=remarks)
+                    loaded = replace(read_page(pages, source, index, called), frames=frames)
                 yield decoded(loaded, index, called)
             except UnreadableImageError as error:
                 yield error
@@ -171,13 +154,13 @@ def milliseconds_per_frame(source: Path | bytes) -> int | None:
     """
     # The frames themselves could be read, so that what is wrong with their timing is no error.
     with contextlib.suppress(Exception):
-        stream = _stream(source, "")
-        if is_dicom(stream):
-            header = read_header(stream, tags=["FrameTime", "CineRate", "RecommendedDisplayFrameRate"])
+        content = _content(source, "")
+        if is_dicom(content):
+            header = read_header(content, tags=["FrameTime", "CineRate", "RecommendedDisplayFrameRate"])
             rates = (header.get("CineRate"), header.get("RecommendedDisplayFrameRate"))
             told = [header.get("FrameTime"), *(1000 / rate for rate in rates if rate)]
         else:
-            with Image.open(stream, formats=FORMATS) as pages:
+            with open_pages(content) as pages:
                 # The first frame may stand longer than the others.
                 pages.seek(1)
                 pages.load()
@@ -191,12 +174,14 @@ def decoded(loaded: Loaded, index: int, name: str) -> DecodedImage:
     pixels, remarks = loaded.pixels, loaded.remarks
     if isinstance(pixels, Image.Image) and pixels.mode[0] in "IF":
         pixels = np.asarray(pixels)
-    grey, doppler = (_grey_from_array if isinstance(pixels, np.ndarray) else _grey_from_pil)(pixels, name)
-    if isinstance(pixels, np.ndarray) and pixels.dtype.kind in "iu" and pixels.itemsize > 1:
-        remarks = (*remarks, *fewer_bits(usual_depth(pixels.max()), 16))
-    if isinstance(pixels, Image.Image) and (remark := about_transparency(pixels)):
-        remarks = (*remarks, remark)
-    height, width = grey.shape
+    if isinstance(pixels, np.ndarray):
+        eight_bit, more = _to_uint8(pixels, name)
+        pixels, remarks = Image.fromarray(eight_bit), remarks + more
+    shown, more = over_black(pixels)
+    remarks += more
+    if shown.mode not in ("1", "L"):
+        shown = shown.convert("RGB")
+    width, height = shown.size
     if min(height, width) < MIN_SIDE:
         raise UnreadableImageError(
             f"{name} is {width}×{height} pixels, too small to analyse.",
@@ -204,8 +189,9 @@ def decoded(loaded: Loaded, index: int, name: str) -> DecodedImage:
         )
     if loaded.frames > 1:
         remarks = (f"This is frame {index + 1} of {loaded.frames}.", *remarks)
-    told = loaded._replace(pixels=grey, remarks=remarks)
-    return DecodedImage(index=index, doppler=doppler, **told._asdict())
+    doppler = shown.mode == "RGB" and _shows_doppler(shown)
+    told = vars(loaded) | {"pixels": np.array(shown.convert("L")), "remarks": remarks}
+    return DecodedImage(**told, index=index, doppler=doppler)
 
 
 def pixel_count(path: str | os.PathLike) -> int:
@@ -224,56 +210,10 @@ def load_pixels(source: ImageSource, *, index: int = 0, name: str) -> Loaded:
         UnreadableImageError, UsageError: as for `read_image`, without the lower size limit.
     """
     if not isinstance(source, (Image.Image, np.ndarray)):
-        stream = _stream(source, name)
-        if is_dicom(stream):
-            return read_dicom(stream, index=index, name=name, max_pixels=MAX_PIXELS)
-        return _load_file(stream, index, name)
+        content = _content(source, name)
+        return (read_dicom if is_dicom(content) else read_file)(content, index=index, name=name)
     check_index(index, 1, name)
-    if isinstance(source, np.ndarray):
-        return Loaded(source)
-    pixels, remarks = _upright(source, None, name)
-    return Loaded(pixels, remarks=remarks)
-
-
-def _load_file(stream: Path | io.BytesIO, index: int, name: str) -> Loaded:
-    try:
-        try:
-            opened = Image.open(stream, formats=FORMATS)
-        except Image.DecompressionBombError as error:
-            raise _too_large(name) from error
-        except Exception as error:
-            raise UnreadableImageError(f"{name} is not an image that can be read.", _HINT) from error
-        try:
-            frames, remarks = choose_page(opened, index)
-        except Exception as error:
-            raise _damaged(name) from error
-        check_index(index, frames, name)
-        pixels, more = _upright(opened, stream, name)
-        return Loaded(pixels, frames=frames, remarks=remarks + more)
-    except UnreadableImageError:
-        bare = png_without_metadata(stream)
-        if bare is None:
-            raise
-    loaded = _load_file(bare, index, name)
-    return loaded._replace(remarks=(*loaded.remarks, BAD_METADATA))
-
-
-def _upright(
-    image: Image.Image, stream: Path | io.BytesIO | None, name: str, index: int | None = None
-) -> tuple[Image.Image | np.ndarray, tuple[str, ...]]:
-    try:
-        if index is not None:
-            image.seek(index)
-        if image.width * image.height > MAX_PIXELS:
-            raise _too_large(name, image.width, image.height)
-        if image.mode == "LAB":
-            # Pillow would take its channels for red, green and blue.
-            raise UnreadableImageError(f"{name} holds colours as LAB.", _HINT)
-        return load_upright(image, stream)
-    except UnreadableImageError:
-        raise
-    except Exception as error:
-        raise _damaged(name) from error
+    return Loaded(source) if isinstance(source, np.ndarray) else load_upright(source, None, name)
 
 
 def name_of(source: ImageSource) -> str:
@@ -284,43 +224,22 @@ def name_of(source: ImageSource) -> str:
     return str(named) if named else "the image"
 
 
-def _stream(source: Any, name: str) -> Path | io.BytesIO:
+def _content(source: Any, name: str) -> Path | bytes:
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if not path.exists():
             raise UnreadableImageError(f"{name} does not exist.", "Check the path.")
         if path.is_dir():
             raise UnreadableImageError(f"{name} is a folder, not an image.", "Name the images inside it.")
-        stream, size = path, path.stat().st_size
+        content, size = path, path.stat().st_size
     else:
         data = source.read() if hasattr(source, "read") else source
         if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise UnreadableImageError(f"{name} is a {type(source).__name__}, not an image.", _HINT)
-        stream, size = io.BytesIO(data), len(data)
+            raise UnreadableImageError(f"{name} is a {type(source).__name__}, not an image.", HINT)
+        content, size = bytes(data), len(data)
     if size == 0:
         raise UnreadableImageError(f"{name} is empty (0 bytes).", "Export or copy the image again.")
-    return stream
-
-
-def _damaged(name: str) -> UnreadableImageError:
-    return UnreadableImageError(f"{name} is damaged or cut short.", "Export or copy the image again.")
-
-
-def _too_large(name: str, width: int | None = None, height: int | None = None) -> UnreadableImageError:
-    size = f" ({width}×{height} pixels)" if width else ""
-    return UnreadableImageError(
-        f"{name} is far too large{size}.",
-        f"Use an image of at most {MAX_PIXELS // 1_000_000} million pixels.",
-    )
-
-
-def _grey_from_pil(image: Image.Image, name: str) -> tuple[np.ndarray, bool]:
-    image = over_black(image)
-    doppler = False
-    if image.mode not in ("1", "L"):
-        image = image.convert("RGB")
-        doppler = _shows_doppler(image)
-    return np.array(image.convert("L")), doppler
+    return content
 
 
 def _shows_doppler(image: Image.Image) -> bool:
@@ -341,29 +260,24 @@ def _shows_doppler(image: Image.Image) -> bool:
     return bool(ndimage.binary_opening(coloured, np.ones((3, 3))).sum() >= _COLOUR_PIXELS)
 
 
-def _grey_from_array(array: np.ndarray, name: str) -> tuple[np.ndarray, bool]:
+def _to_uint8(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return an array of any accepted shape and type as uint8 (H, W), (H, W, 3) or (H, W, 4), and remarks."""
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or array.size == 0:
         raise UnreadableImageError(
             f"{name} is an array of shape {array.shape}.", "Use (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."
         )
-    if array.shape[0] * array.shape[1] > MAX_PIXELS:
-        raise _too_large(name, array.shape[1], array.shape[0])
-    eight_bit = _to_uint8(array, name)
-    return (eight_bit, False) if eight_bit.ndim == 2 else _grey_from_pil(Image.fromarray(eight_bit), name)
-
-
-def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
+    check_size(array.shape[1], array.shape[0], name)
     if array.dtype == np.uint8:
-        return array.copy()
+        return array, ()
     if array.dtype == bool:
-        return array.astype(np.uint8) * 255
+        return array.astype(np.uint8) * 255, ()
     low, high = array.min(), array.max()
     if np.issubdtype(array.dtype, np.integer) and low >= 0 and high < 2**16:
         return by_depth(array)
     if np.issubdtype(array.dtype, np.floating) and low >= 0 and high <= 1:
-        return np.round(array * 255.0).astype(np.uint8)
+        return np.round(array * 255.0).astype(np.uint8), ()
     raise UnreadableImageError(
         f"{name} holds {array.dtype} values from {low} to {high}.",
         "Use 8- or 16-bit grey levels, or floats between 0 and 1.",

@@ -12,8 +12,9 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -25,6 +26,8 @@ from busi_unet.io.scale import Region, Spacing, read_scale
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+MAX_PIXELS = 50_000_000
+SMALLER = f"Use an image of at most {MAX_PIXELS // 1_000_000} million pixels."
 _PREAMBLE = bytes(128) + b"DICM"
 _HEAD_BYTES = len(_PREAMBLE) + 12
 # The only elements that are parsed; whatever names a patient is skipped over.
@@ -51,12 +54,17 @@ _LOCK = threading.Lock()
 _EXPORT = "Export the image again, uncompressed or as JPEG, RLE or PNG."
 
 
-class Loaded(NamedTuple):
-    """What a file holds before it becomes grey.
+@dataclass(frozen=True)
+class Loaded:
+    """What a file holds before it becomes grey, and what it says of it.
 
     Attributes:
         pixels: a PIL image, or an array (H, W) or (H, W, channels).
-        spacing_mm: as in `io.decode.DecodedImage`, and so are the rest.
+        spacing_mm: (between rows, between columns) of most of the image, or None: only DICOM files tell it.
+        frames: how many the file holds: a DICOM clip, pages of one size, an animation.
+        regions: parts of the image with scales of their own; empty where the file names none.
+        aspect: height of a pixel by its width, where there is no spacing.
+        remarks: one sentence for each thing about how the file was read that a reader should know.
     """
 
     pixels: Image.Image | np.ndarray
@@ -67,14 +75,14 @@ class Loaded(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-def is_dicom(stream: Path | io.BytesIO) -> bool:
+def is_dicom(content: Path | bytes) -> bool:
     """Return whether a file starts as DICOM does, with or without preamble and file meta information."""
-    if isinstance(stream, Path):
-        with stream.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-    else:
-        head = bytes(stream.getbuffer()[:_HEAD_BYTES])
-    return _missing_start(head) is not None
+    with _opened(content) as file:
+        return _missing_start(file.read(_HEAD_BYTES)) is not None
+
+
+def _opened(content: Path | bytes) -> BinaryIO:
+    return content.open("rb") if isinstance(content, Path) else io.BytesIO(content)
 
 
 def _missing_start(head: bytes) -> bytes | None:
@@ -93,7 +101,7 @@ def _missing_start(head: bytes) -> bytes | None:
     return _PREAMBLE + b"\x02\0\x10\0UI" + len(syntax).to_bytes(2, "little") + syntax
 
 
-def read_dicom(stream: Path | io.BytesIO, *, index: int, name: str, max_pixels: int) -> Loaded:
+def read_dicom(content: Path | bytes, *, index: int, name: str) -> Loaded:
     """Read one frame; of a clip, no other frame is decoded.
 
     MONOCHROME1 is turned the usual way round, palettes and YBR become RGB, and more than 8 bits are
@@ -101,10 +109,9 @@ def read_dicom(stream: Path | io.BytesIO, *, index: int, name: str, max_pixels: 
     What the header says is not used where it contradicts the pixels; remarks say so.
 
     Args:
-        stream: a file for which `is_dicom` holds.
+        content: a file for which `is_dicom` holds.
         index: of the frame, from 0.
         name: how errors name this file.
-        max_pixels: a larger frame is refused before it is decoded.
 
     Returns:
         Pixels uint8 (H, W) or RGB (H, W, 3), 0 black, and what the file says of them.
@@ -120,7 +127,7 @@ def read_dicom(stream: Path | io.BytesIO, *, index: int, name: str, max_pixels: 
             f"{name} is a DICOM file; reading one needs pydicom.", 'Run: pip install "busi-unet[dicom]"'
         ) from error
 
-    with _LOCK, _whole(stream) as file, warnings.catch_warnings(record=True) as caught:
+    with _LOCK, _whole(content) as file, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         # Pillow's stands for a bomb inside a JPEG.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -129,7 +136,7 @@ def read_dicom(stream: Path | io.BytesIO, *, index: int, name: str, max_pixels: 
             _check_syntax(file, name)
             file.seek(0)
             header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
-            frames = _check_header(header, index, name, max_pixels)
+            frames = _check_header(header, index, name)
             length = _skip_to_value(file, header)
             pixels = read_pixels(file, header, index, length, remarks)
         except (UnreadableImageError, UsageError):
@@ -146,11 +153,11 @@ def read_dicom(stream: Path | io.BytesIO, *, index: int, name: str, max_pixels: 
     return Loaded(pixels, spacing_mm, frames, regions, aspect, tuple(remarks))
 
 
-def read_header(stream: Path | io.BytesIO, *, tags: list[str] | None = None) -> Dataset | None:
+def read_header(content: Path | bytes, *, tags: list[str] | None = None) -> Dataset | None:
     """Return elements of a file before its pixels, those that name the patient too; None if not DICOM.
 
     Args:
-        stream: a file.
+        content: a file.
         tags: names of elements; by default all.
 
     Raises:
@@ -158,19 +165,18 @@ def read_header(stream: Path | io.BytesIO, *, tags: list[str] | None = None) -> 
     """
     import pydicom
 
-    if not is_dicom(stream):
+    if not is_dicom(content):
         return None
-    with _whole(stream) as file:
+    with _whole(content) as file:
         _check_syntax(file, "The file")
         file.seek(0)
         return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
 
 
 @contextlib.contextmanager
-def _whole(stream: Path | io.BytesIO) -> Iterator[BinaryIO]:
+def _whole(content: Path | bytes) -> Iterator[BinaryIO]:
     """Open a file as Part 10 has it, with what is missing at its start."""
-    with stream.open("rb") if isinstance(stream, Path) else contextlib.nullcontext(stream) as file:
-        file.seek(0)
+    with _opened(content) as file:
         missing = _missing_start(file.read(_HEAD_BYTES))
         file.seek(0)
         yield io.BytesIO(missing + file.read()) if missing else file
@@ -215,21 +221,23 @@ def _check_syntax(file: Any, name: str) -> None:
         )
 
 
-def _check_header(header: Dataset, index: int, name: str, max_pixels: int) -> int:
+def _check_header(header: Dataset, index: int, name: str) -> int:
     if not header.get("Rows") or not header.get("Columns"):
         raise UnreadableImageError(
             f"{name} is a DICOM file without an image.", "Choose the file that holds the image or clip."
         )
-    if header.Rows * header.Columns > max_pixels:
-        raise UnreadableImageError(
-            f"{name} is far too large ({header.Columns}×{header.Rows} pixels).",
-            f"Use an image of at most {max_pixels // 1_000_000} million pixels.",
-        )
+    check_size(header.Columns, header.Rows, name)
     if header.get("PhotometricInterpretation") not in (*_GREY, *_COLOUR, "PALETTE COLOR"):
         raise UnreadableImageError(f"{name} is a DICOM file whose colours are coded unusually.", _EXPORT)
     frames = max(1, int(header.get("NumberOfFrames") or 1))
     check_index(index, frames, name)
     return frames
+
+
+def check_size(width: int, height: int, name: str) -> None:
+    """Raise UnreadableImageError where an image has more than 50 million pixels."""
+    if width * height > MAX_PIXELS:
+        raise UnreadableImageError(f"{name} is far too large ({width}×{height} pixels).", SMALLER)
 
 
 def check_index(index: int, frames: int, name: str) -> None:

@@ -22,13 +22,16 @@ def usual_depth(high: float) -> int:
     return next(bits for bits in _DEPTHS if high < 2**bits)
 
 
-def by_depth(values: np.ndarray) -> np.ndarray:
-    """Return integers below 2^16 as uint8; white is that of the fewest usual bits that hold them."""
-    return _scaled(values, 0, 2 ** usual_depth(values.max()) - 1)
+def by_depth(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return integers below 2^16 as uint8, with a remark where they use fewer bits than they have.
+
+    White is that of the fewest usual bits that hold them.
+    """
+    depth = usual_depth(values.max())
+    return _scaled(values, 0, 2**depth - 1), _fewer_bits(depth, min(16, 8 * values.itemsize))
 
 
-def fewer_bits(depth: int, bits: int) -> tuple[str, ...]:
-    """Return a remark where white is that of fewer bits than there are."""
+def _fewer_bits(depth: int, bits: int) -> tuple[str, ...]:
     if depth == bits:
         return ()
     return (f"No value needs more than {depth} bits, so white is that of {depth}, not of {bits}.",)
@@ -59,8 +62,9 @@ def read_pixels(file: Any, header: Dataset, index: int, length: int, remarks: li
     if stored.ndim == 3:
         if stored.dtype == np.uint8:
             return stored
-        remarks += fewer_bits(usual_depth(stored.max()), 16)
-        return by_depth(stored)
+        pixels, more = by_depth(stored)
+        remarks += more
+        return pixels
     shown = _shown(stored, header, remarks)
     grey = _by_depth(stored, header, remarks) if shown is None else shown
     return 255 - grey if header.PhotometricInterpretation == "MONOCHROME1" else grey
@@ -261,7 +265,7 @@ def _by_depth(stored: np.ndarray, header: Dataset, remarks: list[str]) -> np.nda
         # All bits of the words is what files say that do not know; a depth of its own is trusted for a step.
         if needed < bits and (bits == header.BitsAllocated or needed < bits - 2):
             depth = needed
-            remarks += fewer_bits(depth, bits)
+            remarks += _fewer_bits(depth, bits)
     signed = low < 0 or (bits <= 8 and header.get("PixelRepresentation"))
     if header.get("PixelRepresentation") and not signed:
         depth = min(depth, bits - 1)

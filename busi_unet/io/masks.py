@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image
 
 from busi_unet.errors import UnreadableImageError
-from busi_unet.io.decode import ImageSource, load_pixels, name_of, over_black
+from busi_unet.io.decode import ImageSource, load_pixels, name_of
+from busi_unet.io.pillow_files import over_black
 
 MAX_VALUES = 8
 _MAX_SHARE = 0.6
@@ -58,7 +59,7 @@ def read_mask(source: ImageSource, *, image: np.ndarray | None = None, name: str
         UnreadableImageError: as for `decode_image`, without the lower size limit; or it is not a mask.
     """
     name = name or name_of(source)
-    values = _values(load_pixels(source, name=name)[0], name)
+    values = _values(load_pixels(source, name=name).pixels, name)
     if image is not None and values.shape == image.shape and image.any() and np.array_equal(values, image):
         raise UnreadableImageError(f"{name} is the image itself, not a mask.", _HINT)
     mask = _from_greys(values, name) if values.ndim == 2 else _from_colours(values, name)
@@ -134,4 +135,4 @@ def _array(image: Image.Image) -> np.ndarray:
     # Pillow cannot lay 16 and 32 bits over black.
     if image.mode[0] in "1IF" or (image.mode == "L" and not image.has_transparency_data):
         return np.asarray(image)
-    return np.asarray(over_black(image).convert("RGB"))
+    return np.asarray(over_black(image)[0].convert("RGB"))

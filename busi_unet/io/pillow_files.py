@@ -1,27 +1,81 @@
-"""What Pillow leaves to its callers: pages, colours of 16 bits, transparency, damaged metadata."""
+"""Files that Pillow opens, and what it leaves to us: pages, 16-bit colours, transparency, bad metadata."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import zlib
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from busi_unet.io.dicom_pixels import by_depth, fewer_bits, usual_depth
+from busi_unet.errors import BusiUNetError, UnreadableImageError
+from busi_unet.io.dicom import SMALLER, Loaded, check_index, check_size
+from busi_unet.io.dicom_pixels import by_depth, usual_depth
 
-ALL_TRANSPARENT = "All of the image is transparent by its own account; that was not used."
-SOME_TRANSPARENT = "Transparent parts of the image are shown on black."
-BAD_METADATA = "The file's metadata is damaged and was not used."
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+HINT = "Use a PNG, JPEG, GIF, WebP, BMP, TIFF or DICOM image."
+_ALL_TRANSPARENT = "All of the image is transparent by its own account; that was not used."
+_SOME_TRANSPARENT = "Transparent parts of the image are shown on black."
+_BAD_METADATA = "The file's metadata is damaged and was not used."
 _CLIPS = ("TIFF", "GIF", "WEBP", "PNG")
 _MAX_PAGES = 1000
 _FAX = ("tiff_ccitt", "group3", "group4")
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
-def choose_page(image: Image.Image, index: int) -> tuple[int, tuple[str, ...]]:
+def open_pages(content: Path | bytes) -> Image.Image:
+    """Open a file, of which no page is loaded yet, in one of `FORMATS`; raise as Pillow does."""
+    return Image.open(content if isinstance(content, Path) else io.BytesIO(content), formats=FORMATS)
+
+
+def read_file(content: Path | bytes, *, index: int, name: str) -> Loaded:
+    """Read one page, upright; arguments and errors are those of `read_dicom`."""
+    try:
+        try:
+            opened = open_pages(content)
+        except Image.DecompressionBombError as error:
+            raise UnreadableImageError(f"{name} is far too large.", SMALLER) from error
+        except Exception as error:
+            raise UnreadableImageError(f"{name} is not an image that can be read.", HINT) from error
+        with _damage_named(name):
+            frames, remarks = _choose_page(opened, index)
+            check_index(index, frames, name)
+        loaded = load_upright(opened, content, name)
+        return replace(loaded, frames=frames, remarks=remarks + loaded.remarks)
+    except UnreadableImageError:
+        bare = _png_without_metadata(content)
+        if bare is None:
+            raise
+    loaded = read_file(bare, index=index, name=name)
+    return replace(loaded, remarks=(*loaded.remarks, _BAD_METADATA))
+
+
+def read_page(pages: Image.Image, content: Path | bytes, index: int, name: str) -> Loaded:
+    """Read a page of a file that `open_pages` opened, as `read_file` does, but for damaged metadata."""
+    with _damage_named(name):
+        # A page that was too large leaves its size behind, of which Pillow would make an image on its way.
+        check_size(pages.width, pages.height, name)
+        pages.seek(index)
+    return load_upright(pages, content, name)
+
+
+@contextlib.contextmanager
+def _damage_named(name: str) -> Iterator[None]:
+    try:
+        yield
+    except BusiUNetError:
+        raise
+    except Exception as error:
+        raise UnreadableImageError(
+            f"{name} is damaged or cut short.", "Export or copy the image again."
+        ) from error
+
+
+def _choose_page(image: Image.Image, index: int) -> tuple[int, tuple[str, ...]]:
     """Move to a frame or page; return how many there are to choose from, and remarks.
 
     Pages of different sizes, as of a TIFF with a thumbnail, are no clip: the largest is taken.
@@ -46,18 +100,25 @@ def choose_page(image: Image.Image, index: int) -> tuple[int, tuple[str, ...]]:
     return pages, ()
 
 
-def load_upright(
-    image: Image.Image, stream: Path | io.BytesIO | None
-) -> tuple[Image.Image | np.ndarray, tuple[str, ...]]:
-    """Load an opened file, turned as its EXIF says; return it with remarks.
+def load_upright(image: Image.Image, content: Path | bytes | None, name: str) -> Loaded:
+    """Load an opened file, or take an image as it is, and turn it as its EXIF says.
 
     An array where Pillow would keep white as zero; colours of 16 bits are brought to 8 by the usual depth of
     what they hold, where Pillow keeps the upper half, which needs the file again.
     """
-    tiles, page = list(getattr(image, "tile", ())) if stream else [], image.tell()
+    with _damage_named(name):
+        check_size(image.width, image.height, name)
+        if image.mode == "LAB":
+            # Pillow would take its channels for red, green and blue.
+            raise UnreadableImageError(f"{name} holds colours as LAB.", HINT)
+        return _load(image, content)
+
+
+def _load(image: Image.Image, content: Path | bytes | None) -> Loaded:
+    tiles, page = list(getattr(image, "tile", ())) if content else [], image.tell()
     inverted, remarks = _about_tiff(image, tiles) if image.format == "TIFF" else (False, ())
     image.load()
-    wide, more = _wide_colours(image, tiles, page, stream)
+    wide, more = _wide_colours(image, tiles, page, content)
     remarks += more
     loaded = wide or image
     # The one mode that converts to no grey.
@@ -68,15 +129,17 @@ def load_upright(
     except Exception:
         sound = False
     if not sound:
-        remarks = (*remarks, BAD_METADATA)
+        remarks = (*remarks, _BAD_METADATA)
     # Pillow inverts up to 8 bits itself.
     if inverted and (loaded.mode == "F" or loaded.mode.startswith("I")):
         values = np.asarray(loaded)
         high = values.max()
         if loaded.mode == "F":
-            return max(high, 1) - values, remarks
-        return (2 ** usual_depth(high) - 1 if 0 <= high < 2**16 else high) - values.astype(np.int32), remarks
-    return loaded, remarks
+            loaded = max(high, 1) - values
+        else:
+            white = 2 ** usual_depth(high) - 1 if 0 <= high < 2**16 else high
+            loaded = white - values.astype(np.int32)
+    return Loaded(loaded, remarks=remarks)
 
 
 def _about_tiff(image: Image.Image, tiles: list) -> tuple[bool, tuple[str, ...]]:
@@ -98,30 +161,24 @@ def _about_tiff(image: Image.Image, tiles: list) -> tuple[bool, tuple[str, ...]]
     return image.tag_v2.get(262, 0) == 0, remarks
 
 
-def over_black(image: Image.Image) -> Image.Image:
-    """Return the image with what is transparent laid over black; one without transparency as it is.
+def over_black(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    """Return the image with what is transparent laid over black, and a remark where there is such.
 
     Where all is transparent, as clipboards write it, the image is in the colours alone.
     """
     if not image.has_transparency_data:
-        return image
+        return image, ()
     layer = image.convert("RGBA")
-    if layer.getchannel("A").getextrema() == (0, 0):
-        return layer.convert("RGB")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
+    least, most = layer.getchannel("A").getextrema()
+    if most == 0:
+        return layer.convert("RGB"), (_ALL_TRANSPARENT,)
+    black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
+    return Image.alpha_composite(black, layer), (_SOME_TRANSPARENT,) if least < 255 else ()
 
 
-def about_transparency(image: Image.Image) -> str:
-    """Return a remark on how the transparency of an image was used; "" where it has none."""
-    if not image.has_transparency_data:
-        return ""
-    least, most = image.convert("RGBA").getchannel("A").getextrema()
-    return ALL_TRANSPARENT if most == 0 else SOME_TRANSPARENT if least < 255 else ""
-
-
-def png_without_metadata(stream: Path | io.BytesIO) -> io.BytesIO | None:
+def _png_without_metadata(content: Path | bytes) -> bytes | None:
     """Return a PNG without the chunks that do not make its image; None for other files."""
-    data = stream.read_bytes() if isinstance(stream, Path) else stream.getvalue()
+    data = content.read_bytes() if isinstance(content, Path) else content
     if not data.startswith(_PNG_START):
         return None
     kept, place = [_PNG_START], len(_PNG_START)
@@ -134,11 +191,11 @@ def png_without_metadata(stream: Path | io.BytesIO) -> io.BytesIO | None:
             kept.append(chunk)
         place = end
     bare = b"".join(kept)
-    return io.BytesIO(bare) if len(bare) < len(data) else None
+    return bare if len(bare) < len(data) else None
 
 
 def _wide_colours(
-    image: Image.Image, tiles: list, page: int, stream: Path | io.BytesIO
+    image: Image.Image, tiles: list, page: int, content: Path | bytes
 ) -> tuple[Image.Image | None, tuple[str, ...]]:
     """Return an image of several 16-bit channels that use fewer bits as 8-bit, with remarks.
 
@@ -153,7 +210,7 @@ def _wide_colours(
         return None, ()
     # The same file read the other way round gives the lower bytes.
     other = "RGBA" if raw == "LA;16B" else raw[:-1] + ("B" if raw[-1] in "LN" else "L")
-    with Image.open(stream, formats=(image.format,)) as again:
+    with open_pages(content) as again:
         if page:
             again.seek(page)
         again.tile = [
@@ -164,6 +221,7 @@ def _wide_colours(
     if raw == "LA;16B":
         high, low = low[..., [0, 0, 0, 2]], low[..., [1, 1, 1, 3]]
     wide = high.astype(np.uint16) << 8 | low
-    parts = (wide[..., :3], wide[..., 3:])
-    pixels = np.concatenate([by_depth(part) for part in parts if part.size], axis=2)
-    return Image.fromarray(pixels), fewer_bits(usual_depth(wide[..., :3].max()), 16)
+    pixels, remarks = by_depth(wide[..., :3])
+    if image.mode == "RGBA":
+        pixels = np.concatenate([pixels, by_depth(wide[..., 3:])[0]], axis=2)
+    return Image.fromarray(pixels), remarks

@@ -1,4 +1,5 @@
 import io
+import re
 import struct
 import zlib
 
@@ -126,10 +127,10 @@ def test_unreadable_sources_say_which_and_why(grey, tmp_path):
         assert caught.value.hint
 
 
-@pytest.mark.parametrize(("module", "limit"), [(decode, "MAX_PIXELS"), (Image, "MAX_IMAGE_PIXELS")])
-def test_far_too_large_images_are_refused_before_they_are_decoded(module, limit, monkeypatch):
+@pytest.mark.parametrize("limit", ["busi_unet.io.dicom.MAX_PIXELS", "PIL.Image.MAX_IMAGE_PIXELS"])
+def test_far_too_large_images_are_refused_before_they_are_decoded(limit, monkeypatch):
     bomb = encoded(Image.new("1", (400, 300)), "PNG")
-    monkeypatch.setattr(module, limit, 50_000)
+    monkeypatch.setattr(limit, 50_000)
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded before the size was checked"))
     with pytest.raises(UnreadableImageError, match="far too large"):
         decode_image(bomb)
@@ -182,6 +183,17 @@ def test_frames_are_counted_and_chosen(kind):
         assert (found.pixels == level).all()
     with pytest.raises(UsageError, match="It has 3"):
         read_image(content, index=3)
+
+
+def test_a_frame_that_is_far_too_large_is_not_made_on_the_way_to_the_next(grey):
+    pages = [Image.fromarray(np.roll(grey, shift)) for shift in range(3)]
+    content = bytearray(encoded(pages[0], "GIF", save_all=True, append_images=pages[1:], duration=40))
+    *_, second, _ = re.finditer(rb"\x21\xf9\x04.{4}\0,", content, re.DOTALL)
+    content[second.end() : second.end() + 8] = b"\xff" * 8
+    first, *others = decode.read_frames(bytes(content))
+    np.testing.assert_array_equal(first.pixels, grey)
+    assert [type(each) for each in others] == [UnreadableImageError] * 2
+    assert "far too large (131070×131070 pixels)" in str(others[1])
 
 
 @pytest.mark.parametrize(
