@@ -92,25 +92,26 @@ def find_images(
     """
     limits = {"max_bytes": max_bytes, "max_files": max_files}
     targets = (scratch / str(number) for number in itertools.count())
-    found: list[ImageFile] = []
 
     def opened(path: Path, shown: str) -> list[ImageFile] | None:
-        """Return what is in a zip or a shard, None of any other file."""
+        """Return what is in a folder, a zip or a shard, None of any other file."""
         suffix = path.suffix.lower()
-        if suffix == ".zip":
-            return _from_zip(path, shown, next(targets), limits)
-        return _from_shard(path, shown, max_files) if shards and suffix in SHARDS else None
-
-    for path in paths:
-        shown = readable(show(path))
         # Not Path.is_dir, which raises where a name is too long.
         if os.path.isdir(path):  # noqa: PTH112
-            inside = _inside(path, shown, opened)
-            found += inside or [ImageFile(path, shown, path.name, f"{shown} holds no image. {_ENDINGS}")]
-        elif (held := opened(path, shown)) is not None:
-            found += held
+            found = _inside(path, shown, opened)
+        elif suffix == ".zip":
+            found = _from_zip(path, shown, next(targets), limits)
+        elif shards and suffix in SHARDS:
+            found = _from_shard(path, shown, max_files)
         else:
-            found.append(ImageFile(path, shown, _stem(path)))
+            return None
+        return found or [ImageFile(path, shown, path.stem, f"{shown} holds no image. {_ENDINGS}")]
+
+    found: list[ImageFile] = []
+    for path in paths:
+        shown = readable(show(path))
+        held = opened(path, shown)
+        found += [ImageFile(path, shown, _stem(path))] if held is None else held
     if max_images is not None and len(found) > max_images:
         raise UsageError(
             f"These are {len(found)} images; one run takes at most {max_images}.",
@@ -130,7 +131,7 @@ def _from_zip(path: Path, shown: str, target: Path, limits: dict[str, int]) -> l
         ImageFile(path, f"{shown}/{entry}", path.stem, f"{shown}/{entry}: {problem}.")
         for entry, problem in problems.items()
     ]
-    return found or [ImageFile(path, shown, path.stem, f"{shown} holds no image. {_ENDINGS}")]
+    return found
 
 
 def _nested(path: Path, shown: str) -> list[ImageFile] | None:
@@ -153,7 +154,7 @@ def _from_shard(path: Path, shown: str, max_files: int) -> list[ImageFile]:
             found.append(ImageFile(path, called, name, problem, member.place))
     except BusiUNetError as error:
         found.append(ImageFile(path, shown, path.stem, str(error).replace("\n", " ")))
-    return found or [ImageFile(path, shown, path.stem, f"{shown} holds no image. {_ENDINGS}")]
+    return found
 
 
 def _is_image_in_tar(path: PurePosixPath) -> bool:

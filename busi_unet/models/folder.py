@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from busi_unet.config import CONFIG_NAME, ONNX_NAME, WEIGHTS_NAME, ModelConfig
 from busi_unet.errors import IncompatibleModelError
@@ -19,9 +19,6 @@ from busi_unet.io.files import replace_file, sha256_of
 from busi_unet.models.ood import OodDetector, ood_shapes
 
 if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
     from busi_unet.models.unet import UNet
 
 _OOD_PREFIX = "ood."
@@ -72,9 +69,6 @@ def load_model(folder: str | os.PathLike) -> LoadedModel:
         IncompatibleModelError: a file is missing or damaged, or a key, tensor, shape or value is not what
             this version of the package expects.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     from busi_unet.models.unet import UNet
 
     config = load_config(folder)
@@ -82,19 +76,9 @@ def load_model(folder: str | os.PathLike) -> LoadedModel:
         model = UNet(config.architecture)
     except IncompatibleModelError as error:
         raise IncompatibleModelError(f"{folder}: {error.message}", error.hint) from error
-    path = Path(folder) / WEIGHTS_NAME
-    if not path.is_file():
-        raise IncompatibleModelError(f"{folder} holds no {WEIGHTS_NAME}.", _WHICH_FOLDER)
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise _damaged(path, error) from error
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    of_ood = _ood_tensors(config, model.encoder.channels[-2])
-    _check_tensors(path, tensors, shapes | of_ood)
-    arrays = [tensors.pop(name).numpy() for name in of_ood]
-    model.load_state_dict(tensors)
-    return LoadedModel(model.eval(), config, OodDetector(*arrays) if arrays else None)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    model.load_state_dict(_read_tensors(folder, expected, of_ood=False))
+    return LoadedModel(model.eval(), config, load_ood(folder, config, model.encoder.channels[-2]))
 
 
 def load_ood(folder: str | os.PathLike, config: ModelConfig, features: int) -> OodDetector | None:
@@ -103,24 +87,45 @@ def load_ood(folder: str | os.PathLike, config: ModelConfig, features: int) -> O
     Raises:
         IncompatibleModelError: it is missing, damaged or does not fit.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path = Path(folder) / WEIGHTS_NAME
-    try:
-        with safe_open(path, framework="np") as file:
-            names = [name for name in file.keys() if name.startswith(_OOD_PREFIX)]  # noqa: SIM118
-            arrays = {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError) as error:
-        raise _damaged(path, error) from error
-    expected = _ood_tensors(config, features)
-    _check_tensors(path, arrays, expected)
+    shapes = {} if config.calibration.ood_threshold is None else ood_shapes(features)
+    expected = {_OOD_PREFIX + name: shape for name, shape in shapes.items()}
+    arrays = _read_tensors(folder, expected, of_ood=True)
     return OodDetector(*(arrays[name] for name in expected)) if expected else None
 
 
-def _ood_tensors(config: ModelConfig, features: int) -> dict[str, tuple[int, ...]]:
-    """Return names and shapes of what a model's detector is stored as, in the order of its fields."""
-    shapes = {} if config.calibration.ood_threshold is None else ood_shapes(features)
-    return {_OOD_PREFIX + name: shape for name, shape in shapes.items()}
+def _read_tensors(
+    folder: str | os.PathLike, expected: Mapping[str, tuple[int, ...]], *, of_ood: bool
+) -> dict[str, Any]:
+    """Return the tensors of the network, or as arrays those of the detector; all have the expected shapes."""
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(folder) / WEIGHTS_NAME
+    if not path.is_file():
+        raise IncompatibleModelError(f"{folder} holds no {WEIGHTS_NAME}.", _WHICH_FOLDER)
+    try:
+        with safe_open(path, framework="np" if of_ood else "pt") as file:
+            names = [name for name in file.keys() if name.startswith(_OOD_PREFIX) == of_ood]  # noqa: SIM118
+            found = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise IncompatibleModelError(
+            f"{path} is damaged or not a safetensors file ({error}).",
+            "Copy it again, or ask whoever published it.",
+        ) from error
+    problems = [f"misses {name}" for name in expected if name not in found]
+    problems += [f"has the unknown tensor {name}" for name in found if name not in expected]
+    for name in expected.keys() & found.keys():
+        if tuple(found[name].shape) != expected[name]:
+            problems.append(f"{name} is {tuple(found[name].shape)}, expected {expected[name]}")
+        # NumPy's isfinite does not know every type of torch.
+        elif not (found[name] - found[name] == 0).all():
+            problems.append(f"{name} holds NaN or infinite values")
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise IncompatibleModelError(
+            f"{path} does not fit its config.json: {'; '.join(sorted(problems)[:3])}{more}.",
+            "Use weights and config of one and the same model.",
+        )
+    return found
 
 
 def find_twin(folder: str | os.PathLike, config: ModelConfig) -> Path | None:
@@ -138,32 +143,6 @@ def find_twin(folder: str | os.PathLike, config: ModelConfig) -> Path | None:
             f"{path} was not made from the {WEIGHTS_NAME} beside it.", f"Run: busi-unet export {folder}"
         )
     return path
-
-
-def _damaged(path: Path, error: Exception) -> IncompatibleModelError:
-    return IncompatibleModelError(
-        f"{path} is damaged or not a safetensors file ({error}).",
-        "Copy it again, or ask whoever published it.",
-    )
-
-
-def _check_tensors(
-    path: Path, found: Mapping[str, Tensor | np.ndarray], expected: Mapping[str, tuple[int, ...]]
-) -> None:
-    problems = [f"misses {name}" for name in expected if name not in found]
-    problems += [f"has the unknown tensor {name}" for name in found if name not in expected]
-    for name in expected.keys() & found.keys():
-        if tuple(found[name].shape) != expected[name]:
-            problems.append(f"{name} is {tuple(found[name].shape)}, expected {expected[name]}")
-        # NumPy's isfinite does not know every type of torch.
-        elif not (found[name] - found[name] == 0).all():
-            problems.append(f"{name} holds NaN or infinite values")
-    if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise IncompatibleModelError(
-            f"{path} does not fit its config.json: {'; '.join(sorted(problems)[:3])}{more}.",
-            "Use weights and config of one and the same model.",
-        )
 
 
 def load_config(folder: str | os.PathLike) -> ModelConfig:
