@@ -256,12 +256,7 @@ class PushResult(NamedTuple):
 
 
 def check_push(repo_id: str, *, repo_type: str = "model", private: bool | None = None) -> None:
-    """Check before any work that the token, the account and the name allow a push.
-
-    Args:
-        repo_id: USER/NAME.
-        repo_type: "model", "dataset" or "space".
-        private: True also checks that no public repository has that name.
+    """Check before any work that the token, the account and the name allow a push, as `push_folder` does.
 
     Raises:
         UsageError: not a Hub id, a name of somebody else's, or a public repository where private is wanted.

@@ -33,10 +33,7 @@ class TorchRuntime:
         """Return what the network says of float32 (N, 1, S, S), in one forward pass."""
         tensor = torch.from_numpy(batch).to(self.device, memory_format=self._layout)
         with torch.inference_mode():
-            output, activation, features = self.model.explain(tensor)
-            maps = output.mask_logits.sigmoid()[:, 0]
-            parts = (maps, output.class_logits, activation, features)
-            arrays = [part.float().cpu().numpy() for part in parts]
+            arrays = [part.float().cpu().numpy() for part in self.model.explain(tensor)]
         return [RawOutput(*of_one) for of_one in zip(*arrays, strict=True)]
 
 

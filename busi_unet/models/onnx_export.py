@@ -12,7 +12,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from busi_unet.models.unet import UNet
+from busi_unet.models.unet import Explained, UNet
 
 _OPSET = 18
 
@@ -23,14 +23,12 @@ class _Served(nn.Module):
         self.model = model
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        (mask_logits, class_logits), activation, features = self.model.explain(image)
-        return mask_logits.sigmoid()[:, 0], class_logits, activation, features
+        return tuple(self.model.explain(image))
 
 
 def export_unet(model: UNet, size: int) -> bytes:
-    """Return a network as ONNX: `image` float32 (N, 1, size, size), any N, to the parts of a `RawOutput`."""
-    outputs = ("probability", "class_logits", "class_activation_maps", "features")
-    return export_onnx(_Served(model), {"image": torch.zeros(1, 1, size, size)}, outputs)
+    """Return a network as ONNX: `image` float32 (N, 1, size, size), any N, to what `Explained` holds."""
+    return export_onnx(_Served(model), {"image": torch.zeros(1, 1, size, size)}, Explained._fields)
 
 
 def export_onnx(network: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple[str, ...]) -> bytes:

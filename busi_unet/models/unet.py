@@ -23,14 +23,17 @@ class UNetOutput(NamedTuple):
 
 
 class Explained(NamedTuple):
-    """A forward pass with what tells how far to trust it.
+    """What a prediction is made of, with what tells how far to trust it.
 
     Attributes:
+        probability: (N, S, S), of the lesion.
+        class_logits: (N, 3).
         class_activation_maps: (N, 3, s, s), `ClassHead.class_activation_maps`.
         features: (N, D), the mean over the image of each channel of the second coarsest map.
     """
 
-    output: UNetOutput
+    probability: Tensor
+    class_logits: Tensor
     class_activation_maps: Tensor
     features: Tensor
 
@@ -63,11 +66,13 @@ class UNet(nn.Module):
         return self._heads(self.encoder(x))
 
     def explain(self, x: Tensor) -> Explained:
-        """Run `forward`, and return with it what tells how far to trust it."""
+        """Run `forward`, and return what a prediction is made of."""
         features = self.encoder(x)
         # The second coarsest map: finer ones tell the scanner, the coarsest the class.
         pooled = features[-2].mean(dim=(2, 3))
-        return Explained(self._heads(features), self.class_head.class_activation_maps(features[-1]), pooled)
+        mask_logits, class_logits = self._heads(features)
+        maps = self.class_head.class_activation_maps(features[-1])
+        return Explained(mask_logits.sigmoid()[:, 0], class_logits, maps, pooled)
 
     def _heads(self, features: list[Tensor]) -> UNetOutput:
         return UNetOutput(self.mask_head(self.decoder(features)), self.class_head(features[-1]))
