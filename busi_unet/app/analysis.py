@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from busi_unet.app import text
-from busi_unet.imaging.agreement import Agreement, compare_masks
+from busi_unet.errors import UsageError
 from busi_unet.imaging.measure import Lesion, measure_image
 from busi_unet.imaging.overlay import (
     COLORS,
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from busi_unet.inference.predictor import Predictor
 
 MEASUREMENT_WIDTHS = [f"{width}px" for width in (44, 110, 110, 120, 130, 100, 100, 220)]
-_, _LINE, _TINT, _BAND, *_MAPS = text.VIEWS
-_UNCERTAINTY, _PROBABILITY, _ = _MAPS
 
 
 @dataclass(frozen=True)
@@ -141,23 +139,12 @@ class Analysis:
         """The name of its file, for people."""
         return self.source.name if self.source else f"{self.name}.png"
 
-    def compare(self, prediction: Prediction) -> Agreement | None:
-        """Return the agreement of its mask with the reference, if there is one."""
-        if self.reference is None:
-            return None
-        spacing_mm = self.typed_mm or self.image.spacing_of(prediction.mask)[0]
-        return compare_masks(prediction.mask, self.reference.pixels, spacing_mm=spacing_mm)
 
-    def to_dict(self, prediction: Prediction) -> dict[str, Any]:
-        """Return the settings that a report has to name beside their prediction; JSON-ready."""
-        from_file = self.image.spacing_of(prediction.mask)[0] is not None
-        source = "typed" if self.pixel_size_mm is not None else "file" if from_file else None
-        return {
-            "analysed_anyway": self.anyway,
-            "threshold_by_hand": self.threshold,
-            "corrected_by_hand": self.corrected is not None,
-            "pixel_size_from": source,
-        }
+def required(analysis: Analysis | None) -> Analysis:
+    """Return the analysis, or raise `UsageError` where there is none."""
+    if analysis is None:
+        raise UsageError(*text.NO_IMAGE_YET)
+    return analysis
 
 
 def draw(prediction: Prediction, look: Look) -> Image.Image:
@@ -168,11 +155,11 @@ def draw(prediction: Prediction, look: Look) -> Image.Image:
     Raises:
         UsageError: an unknown colour, or an opacity outside 0 to 1.
     """
-    if look.view in _MAPS and prediction.label is not None:
+    if look.view in text.MAPS and prediction.label is not None:
         low, high = 0.0, 1.0
-        if look.view == _UNCERTAINTY:
+        if look.view == text.UNCERTAINTY:
             values = prediction.uncertainty
-        elif look.view == _PROBABILITY:
+        elif look.view == text.LESION_PROBABILITY:
             values = prediction.probability
         else:
             values = prediction.class_activation_map
@@ -182,15 +169,15 @@ def draw(prediction: Prediction, look: Look) -> Image.Image:
         high = high if high > low else low + 1.0
         heatmap = draw_heatmap(prediction.image, values, low=low, high=high, opacity=opacity)
         image = draw_overlay(np.asarray(heatmap), prediction.mask, color=look.color, opacity=0)
-    elif look.view == _BAND and prediction.boundary_band is not None:
+    elif look.view == text.BOUNDARY_BAND and prediction.boundary_band is not None:
         image = draw_band(prediction.image, prediction.inner, prediction.outer, opacity=look.opacity)
     else:
         image = draw_overlay(
             prediction.image,
             prediction.mask,
             color=look.color,
-            opacity=0.0 if look.view == _LINE else look.opacity,
-            contour=look.view != _TINT,
+            opacity=0.0 if look.view == text.OUTLINE else look.opacity,
+            contour=look.view != text.TINT,
         )
     image = annotate_lesions(image, prediction.measurements, calipers=look.diameters)
     if prediction.refused:

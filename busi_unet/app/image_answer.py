@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import zipfile
 from collections.abc import Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
@@ -20,15 +21,12 @@ from busi_unet.app.clip import no_clip, offer_clip
 from busi_unet.app.model import ModelInUse
 from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.errors import UsageError
-from busi_unet.imaging.agreement import Agreement
+from busi_unet.imaging.agreement import Agreement, compare_masks
 from busi_unet.imaging.formats import Result, files_of
 from busi_unet.imaging.overlay import draw_agreement
-from busi_unet.imaging.quality import reduction, scan_box, text_remark
+from busi_unet.imaging.quality import Box, reduction, scan_box, text_remark
 from busi_unet.imaging.regions import mask_image, trace_contours
 from busi_unet.io.html import render
-
-if TYPE_CHECKING:
-    from busi_unet.inference.prediction import Prediction
 
 Answer = dict[str, Any]
 """Values of components by name; those that are not in it stay as they are."""
@@ -54,58 +52,149 @@ class PublicAnswer(NamedTuple):
     contours: list[list[list[int]]] | None
 
 
-def public_answer(analysis: Analysis, model: ModelInUse) -> PublicAnswer:
-    """Return an analysis as the API gives it."""
-    prediction = analysis.predict(model.predictor)
-    found = text.describe(prediction, model.predictor.config, model.benign_flagged)
-    refused = prediction.label is None
+class ImageResult:
+    """An analysis and its prediction under the settings of that, as page, API and files tell of them."""
+
+    def __init__(self, analysis: Analysis, model: ModelInUse) -> None:
+        self.analysis = analysis
+        self.model = model
+        self.prediction = prediction = analysis.predict(model.predictor)
+        self.refused = prediction.label is None
+        self.corrected = analysis.corrected is not None
+        self.headline = text.headline(prediction, corrected=self.corrected)
+        # Of the region that holds the outline, by which that is measured.
+        self.file_spacing_mm = analysis.image.spacing_of(prediction.mask)[0]
+        # What may identify someone is told of any image, what may mislead the model of those it analysed.
+        self.text_remark = text_remark(analysis.text_boxes, analysis.image.pixels.shape)
+        misleading = () if self.refused else analysis.warnings
+        self.warnings = list(filter(None, [*misleading, self.text_remark]))
+
+    @functools.cached_property
+    def agreement(self) -> Agreement | None:
+        """With the reference mask, if there is one."""
+        if self.analysis.reference is None:
+            return None
+        spacing_mm = self.analysis.typed_mm or self.file_spacing_mm
+        return compare_masks(self.prediction.mask, self.analysis.reference.pixels, spacing_mm=spacing_mm)
+
+    def draw(self) -> Image.Image:
+        """Return the overlay, RGB of the image's size."""
+        return draw(self.prediction, self.analysis.look)
+
+    def explain(self) -> list[str]:
+        """Return the sentences below the headline."""
+        threshold = self.model.predictor.config.thresholds.malignant
+        return text.explain(self.prediction, threshold, self.model.benign_flagged)
+
+    def notes(self) -> list[str]:
+        """Return what a reader has to know of the settings behind a result, in sentences."""
+        if self.refused:
+            return []
+        analysis, lesions, found = self.analysis, self.prediction.measurements, []
+        if self.corrected:
+            found.append(text.CORRECTED)
+        elif analysis.threshold is not None:
+            found.append(text.describe_threshold(analysis.threshold, self.prediction))
+        if lesions and lesions[0].unit == "mm":
+            found.append(text.describe_millimetres(analysis.pixel_size_mm))
+        return found
+
+    def compare(self) -> list[str]:
+        """Return the agreement with the reference mask, paragraphs of Markdown; none where there is none."""
+        if self.agreement is None:
+            return []
+        return [*filter(None, [self.analysis.reference.remark]), *text.describe_agreement(self.agreement)]
+
+    def verdict(self) -> str:
+        """Return class, probabilities, flag and lesions at a glance, HTML."""
+        prediction = self.prediction
+        # In the order of `CLASS_NAMES`, whichever is the most probable.
+        shares = (prediction.probabilities or {}).items()
+        return card(
+            prediction.label or "refused",
+            self.headline,
+            self.explain(),
+            name=text.image_name(self.analysis.name, self.analysis.image),
+            flagged=prediction.flagged,
+            bars=[(name, f"{100 * share:.1f}", text.percent(share)) for name, share in shares],
+        )
+
+    def findings(self, found: str) -> str:
+        """Return notices, where the image is from, what was found, and with what, Markdown."""
+        quotes = filter(None, [self.model.notice, *self.prediction.remarks, *self.warnings])
+        paragraphs = [self.analysis.remark, found, " ".join(self.notes()), self.model.describe()]
+        return "\n\n".join([*(f"> {quote}" for quote in quotes), *filter(None, paragraphs)])
+
+    def report(self) -> dict[str, Any]:
+        """Return all values, JSON-ready."""
+        analysis = self.analysis
+        from_file = "file" if self.file_spacing_mm is not None else None
+        return {
+            **self.prediction.to_dict(),
+            "analysed_anyway": analysis.anyway,
+            "threshold_by_hand": analysis.threshold,
+            "corrected_by_hand": self.corrected,
+            "pixel_size_from": from_file if analysis.pixel_size_mm is None else "typed",
+            "agreement": self.agreement and self.agreement.to_dict(),
+            "warnings": self.warnings,
+            "text_boxes": [list(box) for box in analysis.text_boxes],
+            "weights": self.model.to_dict(),
+        }
+
+
+def public_answer(result: ImageResult) -> PublicAnswer:
+    """Return a result as the API gives it."""
+    prediction, model = result.prediction, result.model
+    mask = contours = None
+    if not result.refused:
+        mask = as_file(mask_image(prediction.mask), "mask")
+        contours = [contour.tolist() for contour in trace_contours(prediction.mask)]
     return PublicAnswer(
-        overlay=as_file(draw(prediction, analysis.look), "overlay"),
+        overlay=as_file(result.draw(), "overlay"),
         probabilities=prediction.probabilities,
-        report=report(analysis, model, prediction, analysis.compare(prediction)),
-        findings=findings(analysis, model, prediction, found),
-        mask=None if refused else as_file(mask_image(prediction.mask), "mask"),
-        contours=None if refused else [contour.tolist() for contour in trace_contours(prediction.mask)],
+        report=result.report(),
+        findings=result.findings(text.describe(prediction, model.predictor.config, model.benign_flagged)),
+        mask=mask,
+        contours=contours,
     )
 
 
-def drawing(analysis: Analysis, model: ModelInUse) -> Answer:
-    """Return all that depends on how an analysis is looked at; the network is not asked."""
-    return _drawing(analysis, model, analysis.predict(model.predictor))
-
-
-def _drawing(analysis: Analysis, model: ModelInUse, prediction: Prediction) -> Answer:
-    agreement = analysis.compare(prediction)
-    drawn, shared = draw(prediction, analysis.look), None
-    if agreement is not None:
+def drawing(result: ImageResult) -> Answer:
+    """Return all that depends on how an analysis is looked at."""
+    analysis, prediction = result.analysis, result.prediction
+    shared, compared = None, result.compare()
+    if compared:
+        compared.append(text.AGREEMENT_LEGEND)
         both = draw_agreement(prediction.image, prediction.mask, analysis.reference.pixels)
         shared = as_file(for_page(both), f"{analysis.file_name}_agreement")
+    share = result.text_remark
+    if not share and analysis.name.endswith(text.BLACKENED):
+        share = text.LOOK_FOR_TEXT
+    overlay = for_page(mark(result.draw(), analysis.corner))
     return {
-        "overlay": as_file(for_page(mark(drawn, analysis.corner)), f"{analysis.file_name}_overlay"),
+        "overlay": as_file(overlay, f"{analysis.file_name}_overlay"),
         "legend": text.describe_view(prediction, analysis.look.view),
-        "report": report(analysis, model, prediction, agreement),
-        "verdict": verdict(analysis, model, prediction),
-        "findings": findings(
-            analysis, model, prediction, text.details(prediction, model.predictor.config.calibration)
-        ),
-        **_tools(analysis, refused=prediction.label is None),
+        "report": result.report(),
+        "verdict": result.verdict(),
+        "findings": result.findings(text.details(prediction, result.model.predictor.config.calibration)),
+        **_tools(anyway=result.refused, boxes=analysis.text_boxes, panels=analysis.panels),
+        "share": share,
         "measurements": [measurement_row(*each) for each in enumerate(prediction.measurements, start=1)],
-        "agreement": agreement_in_words(analysis, agreement),
+        "agreement": "\n\n".join(compared),
         "agreement_image": shared,
     }
 
 
-def whole(analysis: Analysis, model: ModelInUse) -> Answer:
+def whole(result: ImageResult) -> Answer:
     """Return all that a new image changes; the controls that belong to the one before start anew."""
-    image, prediction = analysis.image, analysis.predict(model.predictor)
-    # That of the region that holds the outline, by which it is measured.
-    spacing_mm = image.spacing_of(prediction.mask)[0] or image.spacing_mm
+    analysis, image = result.analysis, result.analysis.image
+    spacing_mm = result.file_spacing_mm or image.spacing_mm
     info = text.PIXEL_SIZE_INFO if spacing_mm is None else text.spacing_info(*spacing_mm)
-    own = model.predictor.config.thresholds.mask
+    own = result.model.predictor.config.thresholds.mask
     # Drawn over what the page shows.
     crop_box = np.array(scan_box(image.pixels)) // reduction(image.pixels.shape)
     return {
-        **_drawing(analysis, model, prediction),
+        **drawing(result),
         **_FORGOTTEN,
         "kept": analysis,
         "original": _original(analysis),
@@ -121,19 +210,14 @@ def whole(analysis: Analysis, model: ModelInUse) -> Answer:
     }
 
 
-def _tools(analysis: Analysis | None, *, refused: bool = False) -> Answer:
-    """Return the buttons for what an image needs first, and why it is not to be shared as it is."""
-    boxes, panels = (analysis.text_boxes, analysis.panels) if analysis else ((), ())
-    share = text_remark(boxes, analysis.image.pixels.shape) if boxes else ""
-    if analysis and not share and analysis.name.endswith(text.BLACKENED):
-        share = text.LOOK_FOR_TEXT
+def _tools(*, anyway: bool = False, boxes: Sequence[Box] = (), panels: Sequence[Box] = ()) -> Answer:
+    """Return the buttons for what an image needs first."""
     return {
-        "anyway": gr.Button(visible=refused),
-        "crop_start": gr.Button(visible=refused or bool(boxes or panels)),
+        "anyway": gr.Button(visible=anyway),
+        "crop_start": gr.Button(visible=anyway or bool(boxes or panels)),
         "left": gr.Button(visible=bool(panels)),
         "right": gr.Button(visible=bool(panels)),
         "blacken": gr.Button(visible=bool(boxes)),
-        "share": share,
     }
 
 
@@ -150,19 +234,17 @@ def nothing_drawn(*sentences: str, headline: str = "") -> Answer:
     """Return a page with sentences, such as an error, where the result of another image was."""
     return {
         **dict.fromkeys(("overlay", "report", "agreement_image")),
-        "legend": "",
+        **dict.fromkeys(("legend", "findings", "share", "agreement"), ""),
         "verdict": card("refused" if headline else "empty", headline, sentences),
-        "findings": "",
-        **_tools(None),
+        **_tools(),
         "measurements": [],
-        "agreement": "",
     }
 
 
-def awaited() -> Answer:
+def awaited(sentence: str = text.ANALYSING, *, headline: str = "") -> Answer:
     """Return a page that waits for the result of a new image."""
     return {
-        **nothing_drawn(text.ANALYSING),
+        **nothing_drawn(sentence, headline=headline),
         **_FORGOTTEN,
         "kept": None,
         "original": None,
@@ -174,81 +256,14 @@ def awaited() -> Answer:
 def empty(error: str = "") -> Answer:
     """Return a page without an image, its controls as at the start; it invites, or tells the error."""
     return {
-        **awaited(),
-        **(nothing_drawn(error, headline=text.NOT_ANALYSED) if error else nothing_drawn(text.INVITATION)),
+        **(awaited(error, headline=text.NOT_ANALYSED) if error else awaited(text.INVITATION)),
         "threshold": gr.Slider(value=Thresholds().mask, **THRESHOLD_ON),
         # What was typed is kept; the browser empties it when the visitor clears the image.
         "pixel_size": gr.Number(info=text.PIXEL_SIZE_INFO),
     }
 
 
-def report(
-    analysis: Analysis, model: ModelInUse, prediction: Prediction, agreement: Agreement | None
-) -> dict[str, Any]:
-    """Return all values of a result, JSON-ready."""
-    return {
-        **prediction.to_dict(),
-        **analysis.to_dict(prediction),
-        "agreement": agreement and agreement.to_dict(),
-        "warnings": list(_warnings(analysis, prediction)),
-        "text_boxes": [list(box) for box in analysis.text_boxes],
-        "weights": model.to_dict(),
-    }
-
-
-def verdict(analysis: Analysis, model: ModelInUse, prediction: Prediction) -> str:
-    """Return class, probabilities, flag and lesions at a glance, HTML."""
-    image = analysis.image
-    # In the order of `CLASS_NAMES`, whichever is the most probable.
-    shares = (prediction.probabilities or {}).items()
-    return card(
-        prediction.label or "refused",
-        text.headline(prediction, corrected=analysis.corrected is not None),
-        text.explain(prediction, model.predictor.config.thresholds.malignant, model.benign_flagged),
-        name=text.image_name(analysis.name, image.index, image.frames),
-        flagged=prediction.flagged,
-        bars=[(name, f"{100 * share:.1f}", text.percent(share)) for name, share in shares],
-    )
-
-
-def findings(analysis: Analysis, model: ModelInUse, prediction: Prediction, found: str) -> str:
-    """Return a result in words, Markdown: notices, where the image is from, what was found, with what."""
-    quotes = [model.notice, *prediction.remarks, *_warnings(analysis, prediction)]
-    paragraphs = [f"> {quote}" for quote in quotes if quote]
-    paragraphs += [analysis.remark, found, " ".join(notes(analysis, prediction)), model.describe()]
-    return "\n\n".join(filter(None, paragraphs))
-
-
-def _warnings(analysis: Analysis, prediction: Prediction) -> tuple[str, ...]:
-    """Return what may mislead the model in an image that was analysed; of any, what may identify someone."""
-    remark = text_remark(analysis.text_boxes, analysis.image.pixels.shape)
-    misleading = () if prediction.label is None else analysis.warnings
-    return (*misleading, remark) if remark else misleading
-
-
-def notes(analysis: Analysis, prediction: Prediction) -> list[str]:
-    """Return what a reader has to know of the settings behind a result, in sentences."""
-    if prediction.label is None:
-        return []
-    found = []
-    if analysis.corrected is not None:
-        found.append(text.CORRECTED)
-    elif analysis.threshold is not None:
-        found.append(text.describe_threshold(analysis.threshold, prediction))
-    if prediction.measurements and prediction.measurements[0].unit == "mm":
-        found.append(text.describe_millimetres(analysis.pixel_size_mm))
-    return found
-
-
-def agreement_in_words(analysis: Analysis, agreement: Agreement | None) -> str:
-    """Return the agreement with the reference mask, Markdown; empty where there is none."""
-    if agreement is None:
-        return ""
-    parts = (analysis.reference.remark, text.describe_agreement(agreement), text.AGREEMENT_LEGEND)
-    return "\n\n".join(filter(None, parts))
-
-
-def write_downloads(analysis: Analysis, model: ModelInUse, formats: Sequence[str]) -> list[str]:
+def write_downloads(result: ImageResult, formats: Sequence[str]) -> list[str]:
     """Write overlay (PNG), report (JSON), a page for print (PDF) and formats of `FORMATS`; return the paths.
 
     They lie in a new folder, and their names begin with that of the analysis. Of an image that was refused,
@@ -257,51 +272,44 @@ def write_downloads(analysis: Analysis, model: ModelInUse, formats: Sequence[str
     # reportlab is needed by whoever prints, not by everyone who opens the page.
     from busi_unet.imaging.reports import pdf_report
 
-    prediction = analysis.predict(model.predictor)
-    agreement = analysis.compare(prediction)
-    config = model.predictor.config
-    told = (prediction, config.thresholds.malignant, model.benign_flagged)
-    compared = agreement_in_words(analysis, agreement).replace("**", "").split("\n\n")
-    overlay = draw(prediction, analysis.look)
-    values = report(analysis, model, prediction, agreement)
-    today = date.today().isoformat()
-    stream = io.BytesIO()
-    overlay.save(stream, "PNG", compress_level=1)
+    analysis, prediction, model = result.analysis, result.prediction, result.model.origin_line()
+    overlay, today = result.draw(), date.today().isoformat()
+    png = io.BytesIO()
+    overlay.save(png, "PNG", compress_level=1)
+    told_set = text.describe_set(prediction, result.model.predictor.config.calibration)
     printed = pdf_report(
-        name=text.image_name(analysis.source_name, analysis.image.index, analysis.image.frames),
-        headline=text.headline(prediction, corrected=analysis.corrected is not None),
+        name=text.image_name(analysis.source_name, analysis.image),
+        headline=result.headline,
         # What to press helps on the page alone.
-        explanation=prediction.reasons if prediction.label is None else text.explain(*told),
+        explanation=prediction.reasons if result.refused else result.explain(),
         prediction=prediction,
         overlay=overlay,
-        corrected=analysis.corrected is not None,
-        model=model.origin_line(),
+        corrected=result.corrected,
+        model=model,
         date=today,
-        summary=[
-            *filter(None, [text.describe_set(prediction, config.calibration)]),
-            *notes(analysis, prediction),
-        ],
-        comparison=[line for line in compared if line and line != text.AGREEMENT_LEGEND],
-        warnings=[*prediction.remarks, *values["warnings"]],
+        summary=[*filter(None, [told_set]), *result.notes()],
+        comparison=[line.replace("**", "") for line in result.compare()],
+        warnings=[*prediction.remarks, *result.warnings],
     )
+    values = {**result.report(), "date": today}
     files = {
-        f"{analysis.file_name}_overlay.png": stream.getvalue(),
-        f"{analysis.file_name}_result.json": f"{json.dumps({**values, 'date': today}, indent=2)}\n".encode(),
+        f"{analysis.file_name}_overlay.png": png.getvalue(),
+        f"{analysis.file_name}_result.json": f"{json.dumps(values, indent=2)}\n".encode(),
         f"{analysis.file_name}_report.pdf": printed,
     }
-    if prediction.label is not None:
-        result = Result(
+    if not result.refused:
+        written = Result(
             analysis.file_name,
             analysis.source_name,
             prediction,
             analysis.image,
             analysis.source,
-            model.origin_line(),
-            corrected=analysis.corrected is not None,
+            model,
+            corrected=result.corrected,
         )
         for name in formats:
             try:
-                files |= files_of(result, name)
+                files |= files_of(written, name)
             except UsageError as error:
                 gr.Warning(str(error), title=text.NOT_WRITTEN, duration=30)
     folder = answer_folder()
@@ -310,7 +318,7 @@ def write_downloads(analysis: Analysis, model: ModelInUse, formats: Sequence[str
     return [str(folder / name) for name in files]
 
 
-def write_training_pair(analysis: Analysis, model: ModelInUse, label: str | None) -> str:
+def write_training_pair(result: ImageResult, label: str | None) -> str:
     """Write a zip with `LABEL/NAME.png` and `LABEL/NAME_mask.png`, laid out as BUSI is; return its path.
 
     Raises:
@@ -318,12 +326,12 @@ def write_training_pair(analysis: Analysis, model: ModelInUse, label: str | None
     """
     if label not in CLASS_NAMES:
         raise UsageError(text.NO_PAIR_CLASS, f"Choose {', '.join(CLASS_NAMES)}.")
-    image = Image.fromarray(analysis.image.pixels)
-    mask = mask_image(analysis.predict(model.predictor).mask)
-    path = answer_folder() / f"{analysis.file_name}_training-pair.zip"
+    name, prediction = result.analysis.file_name, result.prediction
+    image, mask = Image.fromarray(prediction.image), mask_image(prediction.mask)
+    path = answer_folder() / f"{name}_training-pair.zip"
     with zipfile.ZipFile(path, "w") as pair:
         for ending, written in (("", image), ("_mask", mask)):
-            with pair.open(f"{label}/{analysis.file_name}{ending}.png", "w") as file:
+            with pair.open(f"{label}/{name}{ending}.png", "w") as file:
                 written.save(file, "PNG")
     return str(path)
 

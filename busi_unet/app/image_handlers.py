@@ -1,12 +1,13 @@
-"""What happens to one image: analysed once, then looked at, compared, corrected and taken home."""
+"""What sets the image of the tab for one, and the call for programs; what follows is in `image_actions`."""
 
 from __future__ import annotations
 
 import io
+import math
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,20 +16,17 @@ import gradio as gr
 import numpy as np
 from PIL import Image, ImageChops
 
-from busi_unet.app import arguments, image_answer, text
-from busi_unet.app.analysis import Analysis, Look
+from busi_unet.app import image_answer, text
+from busi_unet.app.analysis import Analysis, Look, required
 from busi_unet.app.answers import answer_folder, cache_folder, described, for_page, shown_errors
 from busi_unet.app.batch import find_row
 from busi_unet.app.clip import CLIP
-from busi_unet.app.correction_handlers import CorrectionHandlers, required
-from busi_unet.app.examples import examples
-from busi_unet.app.image_answer import Answer, PublicAnswer
+from busi_unet.app.image_answer import Answer, ImageResult, PublicAnswer
 from busi_unet.app.memory import in_turn
 from busi_unet.app.model import ModelInUse
 from busi_unet.app.newest import Newest
-from busi_unet.app.recent import Recent
+from busi_unet.app.thumbnails import Recent, examples
 from busi_unet.errors import BusiUNetError, UsageError
-from busi_unet.imaging.agreement import decode_reference
 from busi_unet.imaging.quality import (
     Box,
     blacken,
@@ -40,17 +38,15 @@ from busi_unet.imaging.quality import (
 )
 from busi_unet.io.decode import EXTENSIONS, DecodedImage, decoded, load_pixels, pixel_count
 from busi_unet.io.pillow_files import over_black
+from busi_unet.io.scale import is_plausible
 
 MAX_IMAGE_MEGABYTES = 50
 # Channels that differ by less are the noise of a JPEG.
 _GREY_GAP = 16
 
 
-class ImageHandlers(CorrectionHandlers):
-    """The functions behind the tab; what they answer names components of `image_parts`.
-
-    All but `predict` raise `BusiUNetError` for what a visitor did wrong; `settings` are the values of the
-    threshold's slider (the model's own leaves its thresholds in force) and of the fields of `Look`.
+class ImageHandlers:
+    """The functions behind the tab that set its image; all but `predict` raise `BusiUNetError`.
 
     Args:
         model: gives the weights in use; called when the first image arrives, not before.
@@ -111,21 +107,21 @@ class ImageHandlers(CorrectionHandlers):
             gr.Error: no image, or one that cannot be used; an argument out of its range; or no weights can
                 be loaded.
         """
-        threshold = arguments.number(threshold, "threshold")
-        opacity = arguments.number(Look.opacity if opacity is None else opacity, "opacity")
+        threshold = _number(threshold, "threshold")
+        opacity = _number(Look.opacity if opacity is None else opacity, "opacity")
         if threshold is not None and not 0 < threshold < 1:
             raise UsageError(f"The threshold is {threshold:g}.", "Choose it between 0 and 1.")
-        clip_frame = arguments.number(clip_frame, "clip_frame")
+        clip_frame = _number(clip_frame, "clip_frame")
         settings = {
-            "anyway": arguments.switch(analyse_anyway, "analyse_anyway"),
-            "pixel_size_mm": arguments.pixel_size(arguments.number(pixel_size_mm, "pixel_size_mm")),
+            "anyway": _switch(analyse_anyway, "analyse_anyway"),
+            "pixel_size_mm": pixel_size(_number(pixel_size_mm, "pixel_size_mm")),
             "threshold": threshold,
-            "look": Look(view, color, opacity, arguments.switch(diameters, "diameters")),
+            "look": Look(view, color, opacity, _switch(diameters, "diameters")),
         }
 
         def answer() -> PublicAnswer:
             analysis = self._analyse(_decoded(image, clip_frame)[0], **settings)
-            return image_answer.public_answer(analysis, self._model())
+            return image_answer.public_answer(ImageResult(analysis, self._model()))
 
         return in_turn(0 if image is None else pixel_count(image), answer)
 
@@ -133,18 +129,17 @@ class ImageHandlers(CorrectionHandlers):
         self,
         path: str | Path | None,
         pixel_size_mm: float | None,
-        *look: Any,
         clip_frame: float | None = None,
+        *,
         remark: str = "",
     ) -> Analysis:
-        """Analyse a file of the page, to be drawn with the fields of `Look`.
+        """Analyse a file of the page.
 
         What the visitor typed as the size of a pixel counts unless a new file has its own.
 
         Args:
             path: of the file; None where there is none.
             pixel_size_mm: as typed.
-            look: the fields of `Look`.
             clip_frame: of the clip at hand, from 1; None for a new file.
             remark: as in `Analysis`.
         """
@@ -154,8 +149,7 @@ class ImageHandlers(CorrectionHandlers):
             known = clip_frame is None and bool(image.spacing_mm or image.regions)
             return self._analyse(
                 image,
-                pixel_size_mm=None if known else arguments.typed_size(pixel_size_mm),
-                look=Look(*look),
+                pixel_size_mm=None if known else typed_size(pixel_size_mm),
                 colors=_colors(pixels),
                 name=result_name(path),
                 source=Path(path),
@@ -164,47 +158,51 @@ class ImageHandlers(CorrectionHandlers):
 
         return in_turn(0 if path is None else pixel_count(path), analysed)
 
-    def analyse_example(self, event: gr.EventData, *inputs: Any) -> Analysis:
-        """Analyse the example that was clicked; `inputs` as for `analyse`."""
+    def analyse_example(
+        self, _request: gr.Request, event: gr.EventData, pixel_size_mm: float | None
+    ) -> Analysis:
+        """Analyse the example that was clicked."""
         example = examples()[int(event.key)]
-        return self.analyse(example.path, *inputs, remark=text.example(example.case, example.label))
+        remark = text.example(example.case, example.label)
+        return self.analyse(example.path, pixel_size_mm, remark=remark)
 
-    def analyse_row(self, event: gr.SelectData, paths: list[str] | None, *inputs: Any) -> Analysis:
-        """Analyse the image of the row of a batch that was clicked; `inputs` as for `analyse`."""
+    def analyse_row(
+        self,
+        _request: gr.Request,
+        event: gr.EventData,
+        paths: list[str] | None,
+        pixel_size_mm: float | None,
+    ) -> Analysis:
+        """Analyse the image of the row that was clicked, of a batch of these files."""
         with tempfile.TemporaryDirectory(dir=cache_folder(), ignore_cleanup_errors=True) as folder:
             path = find_row(event.row_value, paths, Path(folder))
             if Path(folder) in path.parents:
                 # Out of a zip; its header may still be asked for, see `imaging.dicom_results`.
                 path = Path(shutil.move(path, answer_folder()))
-            return replace(self.analyse(path, *inputs), in_box=False)
+            return replace(self.analyse(path, pixel_size_mm), in_box=False)
 
-    def go_back(
-        self, request: gr.Request, event: gr.EventData, pixel_size_mm: float | None, *_look: Any
-    ) -> Analysis:
+    def go_back(self, request: gr.Request, event: gr.EventData, pixel_size_mm: float | None) -> Analysis:
         """Return the analysis that was clicked among the last images; the network is not asked again."""
         analysis = self.recent.get(request.session_hash, event.key)
         if not (analysis.image.spacing_mm or analysis.image.regions):
-            typed = arguments.typed_size(pixel_size_mm)
+            typed = typed_size(pixel_size_mm)
             analysis = replace(analysis, pixel_size_mm=typed or analysis.pixel_size_mm)
         return replace(analysis, in_box=False)
 
-    def analyse_part(
-        self, analysis: Analysis | None, box: str | Box, _pixel_size_mm: float | None, *look: Any
-    ) -> Analysis:
-        """Analyse a part of the kept image as a new one; a box as text was drawn over it on the page."""
+    def analyse_part(self, analysis: Analysis | None, box: str) -> Analysis:
+        """Analyse a part of the kept image as a new one: the box that was drawn over it on the page."""
         analysis = required(analysis)
-        if isinstance(box, str):
-            scale = reduction(analysis.image.pixels.shape)
-            box = tuple(scale * end for end in arguments.box(box))
-        return self._renewed(analysis, analysis.image.crop(box), text.CROPPED, look)
+        if not re.fullmatch(r"-?\d+(,-?\d+){3}", box):
+            raise UsageError(*text.NO_BOX)
+        scale = reduction(analysis.image.pixels.shape)
+        return self._cropped(analysis, tuple(scale * int(end) for end in box.split(",")))
 
-    def analyse_panel(self, side: int, analysis: Analysis | None, *inputs: Any) -> Analysis:
-        """Analyse the left (0) or right (1) of two images that are side by side, as `analyse_part` does."""
-        return self.analyse_part(analysis, required(analysis).panels[side], *inputs)
+    def analyse_panel(self, side: int, analysis: Analysis | None) -> Analysis:
+        """Analyse the left (0) or right (1) of two images that are side by side as a new one."""
+        analysis = required(analysis)
+        return self._cropped(analysis, analysis.panels[side])
 
-    def analyse_blackened(
-        self, analysis: Analysis | None, _pixel_size_mm: float | None, *look: Any
-    ) -> Analysis:
+    def analyse_blackened(self, analysis: Analysis | None) -> Analysis:
         """Analyse the kept image as a new one, without the text that was found, but with its lesions."""
         analysis = required(analysis)
         mask = analysis.predict(self._model().predictor).mask.copy()
@@ -215,7 +213,7 @@ class ImageHandlers(CorrectionHandlers):
         if not beside:
             raise UsageError(*text.TEXT_ON_LESION)
         pixels = blacken(analysis.image.pixels, beside)
-        return self._renewed(analysis, replace(analysis.image, pixels=pixels), text.BLACKENED, look)
+        return self._renewed(analysis, replace(analysis.image, pixels=pixels), text.BLACKENED)
 
     def take(
         self,
@@ -232,7 +230,7 @@ class ImageHandlers(CorrectionHandlers):
             analyse: gives the analysis of the new image; None where there is none.
             number: of the event, as the browser gave it.
             newest: of the page.
-            inputs: of `analyse`.
+            inputs: of `analyse`, then the fields of `Look`.
             frame_moves: whether it is the clip's frame that was chosen, whose slider may be moving on.
             error: that a page without an image tells.
 
@@ -241,10 +239,13 @@ class ImageHandlers(CorrectionHandlers):
         """
 
         def answer(number: int) -> Answer:
+            *given, view, color, opacity, diameters = inputs
+            look = Look(view, color, opacity, diameters)
             try:
-                analysis = replace(analyse(*inputs), number=number)
+                analysis = replace(analyse(*given), number=number, look=look)
                 shown = in_turn(
-                    analysis.image.pixels.size, lambda: image_answer.whole(analysis, self._model())
+                    analysis.image.pixels.size,
+                    lambda: image_answer.whole(ImageResult(analysis, self._model())),
                 )
             except BusiUNetError as error:
                 shown = {**image_answer.empty(str(error)), "error": str(error)}
@@ -274,50 +275,6 @@ class ImageHandlers(CorrectionHandlers):
             answer["recent"] = self.recent.add(request.session_hash, kept)
         return {**answer, "number": newest.number}
 
-    def redraw(self, analysis: Analysis | None, *settings: Any) -> Answer:
-        """Return the kept image, if there is one, under other settings; the network is not asked again.
-
-        What is kept stays as it is, so that a mask that arrives while this draws is not lost.
-        """
-        if analysis is None:
-            return image_answer.nothing_drawn(text.INVITATION)
-        return in_turn(
-            analysis.image.pixels.size,
-            lambda: image_answer.drawing(self._set(analysis, *settings), self._model()),
-        )
-
-    def analyse_again(self, analysis: Analysis | None) -> Answer:
-        """Return the kept image, its result to be shown although it was refused."""
-        return {"kept": analysis and replace(analysis, anyway=True)}
-
-    def measure_in_mm(self, analysis: Analysis | None, pixel_size_mm: float | None) -> Answer:
-        """Return the kept image with a pixel size that the visitor typed, or without one again."""
-        used = arguments.typed_size(pixel_size_mm)
-        reset = {"pixel_size": None} if pixel_size_mm and used is None else {}
-        return {"kept": analysis and replace(analysis, pixel_size_mm=used), **reset}
-
-    def compare(self, analysis: Analysis | None, references: list[bytes] | None) -> Answer:
-        """Return the kept image with reference masks that the visitor brings, encoded images to be united."""
-        if not references:
-            return {"kept": analysis and replace(analysis, reference=None)}
-        analysis = required(analysis)
-        try:
-            reference = decode_reference(references, analysis.image.pixels.shape)
-        except BusiUNetError as error:
-            gr.Warning(str(error), duration=30)
-            return {"kept": replace(analysis, reference=None), "reference": None}
-        return {"kept": replace(analysis, reference=reference)}
-
-    def training_pair(self, analysis: Analysis | None, label: str | None, *settings: Any) -> Answer:
-        """Return a zip with the image and its mask in the layout of BUSI."""
-        analysis = self._set(analysis, *settings)
-        return {"pair_file": image_answer.write_training_pair(analysis, self._model(), label)}
-
-    def downloads(self, analysis: Analysis | None, formats: Sequence[str], *settings: Any) -> Answer:
-        """Return overlay, JSON, PDF report and the formats chosen of the image under these settings."""
-        analysis = self._set(analysis, *settings)
-        return {"files": image_answer.write_downloads(analysis, self._model(), formats)}
-
     def _analyse(self, image: DecodedImage, **settings: Any) -> Analysis:
         return Analysis(
             image,
@@ -328,7 +285,10 @@ class ImageHandlers(CorrectionHandlers):
             **settings,
         )
 
-    def _renewed(self, analysis: Analysis, image: DecodedImage, made: str, look: tuple[Any, ...]) -> Analysis:
+    def _cropped(self, analysis: Analysis, box: Box) -> Analysis:
+        return self._renewed(analysis, analysis.image.crop(box), text.CROPPED)
+
+    def _renewed(self, analysis: Analysis, image: DecodedImage, made: str) -> Analysis:
         """Analyse what was made of an image; its name says how."""
         return in_turn(
             image.pixels.size,
@@ -337,10 +297,49 @@ class ImageHandlers(CorrectionHandlers):
                 name=analysis.name if analysis.name.endswith(made) else f"{analysis.name} {made}",
                 remark=analysis.remark,
                 pixel_size_mm=analysis.pixel_size_mm,
-                look=Look(*look),
                 in_box=False,
             ),
         )
+
+
+def _number(value: Any, name: str) -> float | None:
+    """Return a number that a caller of the API may have sent as text."""
+    try:
+        given = None if value is None else float(value)
+    except (TypeError, ValueError):
+        given = math.nan
+    if given is not None and not math.isfinite(given):
+        raise UsageError(f"{name} is {str(value)[:20]!r}, not a number.", "Send a number, such as 0.5.")
+    return given
+
+
+def _switch(value: Any, name: str) -> bool:
+    """Return a truth value that a caller of the API may have sent as text."""
+    given = {"true": True, "1": True, "false": False, "0": False, "none": False}.get(str(value).lower())
+    if given is None:
+        raise UsageError(f"{name} is {str(value)[:20]!r}.", "Send true or false.")
+    return given
+
+
+def pixel_size(value: float | None) -> float | None:
+    """Return a pixel size in millimetres; `UsageError` if it is not plausible."""
+    if value is None:
+        return None
+    if not is_plausible((value, value)):
+        raise UsageError(f"A pixel of {value:g} mm is not plausible.", "Type millimetres, such as 0.08.")
+    return float(value)
+
+
+def typed_size(value: float | None) -> float | None:
+    """Return the pixel size in the page's field, or None with a warning: the image itself can be used.
+
+    An emptied field may give 0.
+    """
+    try:
+        return pixel_size(value or None)
+    except UsageError as error:
+        gr.Warning(f"{error} It is not used.")
+        return None
 
 
 def result_name(upload: str | Path) -> str:

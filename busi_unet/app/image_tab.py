@@ -13,11 +13,12 @@ from busi_unet.app import text
 from busi_unet.app.analysis import Look
 from busi_unet.app.answers import shown_errors
 from busi_unet.app.clip import CLIP, ClipHandlers
-from busi_unet.app.examples import thumbnails
+from busi_unet.app.image_actions import ImageActions
 from busi_unet.app.image_handlers import ImageHandlers
 from busi_unet.app.image_parts import Parts, lay_out
 from busi_unet.app.model import ModelInUse
 from busi_unet.app.newest import CHECK_JS, FILE_JS, FRAME_JS, NUMBER_JS, of_newest
+from busi_unet.app.thumbnails import example_thumbnails
 
 # Brings the typed value of each slider into its bounds, as the slider does later: Gradio would answer one
 # beyond them with an error, and leave the image at another value.
@@ -59,14 +60,6 @@ _WHOLE = (
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 # Enough that a large image holds up nobody's usual one; the network takes one at a time anyway.
 _AT_ONCE = 4
-# A run learns which image is the newest when its turn comes, so one that waits will do; one more is put off
-# until it is done.
-_NETWORK: dict[str, Any] = {
-    **_PRIVATE,
-    "concurrency_id": "network",
-    "concurrency_limit": _AT_ONCE,
-    "trigger_mode": "always_last",
-}
 # What sets or shows the image goes one after the other, and reaches the browser in that order.
 _IN_ORDER: dict[str, Any] = {
     **_PRIVATE,
@@ -77,7 +70,6 @@ _IN_ORDER: dict[str, Any] = {
 }
 # Past the queue, where an error would not be shown: for what cannot fail.
 _HELPER: dict[str, Any] = {**_PRIVATE, "show_progress": "hidden", "queue": False}
-_ACTION: dict[str, Any] = {**_PRIVATE, "show_progress": "minimal", "concurrency_limit": None}
 
 
 def build_image_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> Callable[..., None]:
@@ -90,16 +82,16 @@ def build_image_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> Callabl
     Returns:
         What lets the rows of a batch open here, of its table and the component with its files.
     """
-    handlers, parts = ImageHandlers(model), lay_out()
+    handlers, actions, parts = ImageHandlers(model), ImageActions(model), lay_out()
     bind = _Binder(parts)
     open_row = _bind_sources(bind, handlers)
     demo.unload(handlers.recent.forget)
     for name in _SETTINGS:
-        bind.redraw(parts[name].input, handlers, trigger_mode="always_last")
+        bind.redraw(parts[name].input, actions, trigger_mode="always_last")
         bind.empty(parts[name].input, _MADE)
-    _bind_actions(bind, handlers)
+    _bind_actions(bind, actions)
     _bind_clip(bind, ClipHandlers(model))
-    demo.load(thumbnails, outputs=parts["examples"], **_HELPER)
+    demo.load(example_thumbnails, outputs=parts["examples"], **_HELPER)
     # Gradio shows a number that is not set as 0.
     bind.empty(demo.load, ["pixel_size"])
     _build_call(handlers, parts)
@@ -138,10 +130,10 @@ class _Binder:
         js = f"() => {json.dumps([None] * len(names) if len(names) > 1 else None)}"
         event(None, outputs=self._named(names), js=js, **_PRIVATE)
 
-    def redraw(self, event: Any, handlers: ImageHandlers, **options: Any) -> None:
+    def redraw(self, event: Any, actions: ImageActions, **options: Any) -> None:
         """Draw the kept image anew on an event."""
         inputs = ("newest", "kept", *_SETTINGS)
-        handler = of_newest(shown_errors()(handlers.redraw), numbered=True)
+        handler = of_newest(shown_errors()(actions.redraw))
         self(event, handler, inputs, (*_DRAWN, "number"), js=self.bounded_js(inputs), **_HELPER, **options)
 
     def bounded_js(self, inputs: Sequence[str]) -> str:
@@ -162,65 +154,62 @@ def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> Callable[..., None]
 
     def sets_image(
         event: Any,
-        take: Callable[..., Any],
+        analyse: Callable[..., Any],
         *inputs: str,
-        others: Sequence[str] = (),
-        number_js: str = NUMBER_JS,
-    ) -> Any:
+        clicked: bool = False,
+        frame_moves: bool = False,
+    ) -> None:
         """Analyse what an event sets, and show it, if nothing newer has come by then.
 
-        The other places to choose an image are emptied at once.
+        The other places to choose an image are emptied at once. Of an event that says what was `clicked`,
+        `analyse` gets request and data first; one of another frame of the file `frame_moves`.
         """
-        if others:
-            bind.empty(event, others)
-        inputs = ("number", "newest", *inputs, "pixel_size", *_LOOK)
+
+        def take(number: float, newest: Any, *given: Any) -> Any:
+            return handlers.take(analyse, number, newest, *given, frame_moves=frame_moves)
+
+        def take_clicked(
+            request: gr.Request, data: gr.EventData, number: float, newest: Any, *given: Any
+        ) -> Any:
+            return take(number, newest, request, data, *given)
+
+        if not frame_moves:
+            bind.empty(event, [name for name in ("image", "capture") if name not in inputs])
+        inputs = ("number", "newest", *inputs, *_LOOK)
+        number_js = FRAME_JS if frame_moves else NUMBER_JS
         js = f"(...values) => ({number_js})(...({bind.bounded_js(inputs)})(...values))"
-        taken = bind(event, take, inputs, _WHOLE, js=js, **_IN_ORDER)
+        taken = bind(event, take_clicked if clicked else take, inputs, _WHOLE, js=js, **_IN_ORDER)
         analysed = taken.success(
-            handlers.run, parts["newest"], show_progress_on=[parts["overlay"]], **_NETWORK
+            handlers.run,
+            parts["newest"],
+            show_progress_on=[parts["overlay"]],
+            concurrency_id="network",
+            concurrency_limit=_AT_ONCE,
+            # A run learns which image is the newest when its turn comes, so one that waits will do; one more
+            # is put off until it is done.
+            trigger_mode="always_last",
+            **_PRIVATE,
         )
         shown = bind(analysed.success, handlers.show, ("newest",), _WHOLE, **_IN_ORDER)
         shown.success(None, js=_SHOW_JS, **_PRIVATE)
         failed(taken)
         failed(analysed)
-        return taken
-
-    def take_frame(number: float, newest: Any, image: str | None, frame: float, *inputs: Any) -> Any:
-        analyse = functools.partial(handlers.analyse, clip_frame=frame)
-        return handlers.take(analyse, number, newest, image, *inputs, frame_moves=True)
-
-    def take_example(event: gr.EventData, number: float, newest: Any, *inputs: Any) -> Any:
-        return handlers.take(handlers.analyse_example, number, newest, event, *inputs)
-
-    def take_row(event: gr.SelectData, number: float, newest: Any, paths: Any, *inputs: Any) -> Any:
-        return handlers.take(handlers.analyse_row, number, newest, event, paths, *inputs)
-
-    def take_recent(
-        request: gr.Request, event: gr.EventData, number: float, newest: Any, *inputs: Any
-    ) -> Any:
-        return handlers.take(handlers.go_back, number, newest, request, event, *inputs)
 
     def open_row(table: gr.Dataframe, images: gr.File) -> None:
         parts["batch"] = images
-        sets_image(table.select, take_row, "batch", others=["image", "capture"])
+        sets_image(table.select, handlers.analyse_row, "batch", "pixel_size", clicked=True)
         table.select(None, js=_FIRST_TAB_JS, **_PRIVATE)
 
-    take = functools.partial(handlers.take, handlers.analyse)
-    sets_image(parts["image"].upload, take, "image", others=["capture"])
-    sets_image(parts["capture"].upload, take, "capture", others=["image"])
-    sets_image(parts["clip_frame"].input, take_frame, "image", "clip_frame", number_js=FRAME_JS)
-    sets_image(parts["examples"].select, take_example, others=["image", "capture"])
-
-    def change(name: str, analyse: Callable[..., Any], *inputs: str) -> None:
-        """Analyse what is made of the kept image by a button."""
-        take = functools.partial(handlers.take, analyse)
-        sets_image(parts[name].click, take, "kept", *inputs, others=["image", "capture"])
-
-    change("crop", handlers.analyse_part, "crop_box")
-    change("left", functools.partial(handlers.analyse_panel, 0))
-    change("right", functools.partial(handlers.analyse_panel, 1))
-    change("blacken", handlers.analyse_blackened)
-    sets_image(parts["recent"].select, take_recent, others=["image", "capture"])
+    sets_image(parts["image"].upload, handlers.analyse, "image", "pixel_size")
+    sets_image(parts["capture"].upload, handlers.analyse, "capture", "pixel_size")
+    frame = ("image", "pixel_size", "clip_frame")
+    sets_image(parts["clip_frame"].input, handlers.analyse, *frame, frame_moves=True)
+    sets_image(parts["examples"].select, handlers.analyse_example, "pixel_size", clicked=True)
+    sets_image(parts["crop"].click, handlers.analyse_part, "kept", "crop_box")
+    for side, name in enumerate(("left", "right")):
+        sets_image(parts[name].click, functools.partial(handlers.analyse_panel, side), "kept")
+    sets_image(parts["blacken"].click, handlers.analyse_blackened, "kept")
+    sets_image(parts["recent"].select, handlers.go_back, "pixel_size", clicked=True)
     for name in ("image", "capture"):
         size = parts["pixel_size"]
         parts[name].clear(None, size, size, js=_CLEARED_SIZE_JS, **_PRIVATE)
@@ -229,30 +218,31 @@ def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> Callable[..., None]
     return open_row
 
 
-def _bind_actions(bind: _Binder, handlers: ImageHandlers) -> None:
+def _bind_actions(bind: _Binder, actions: ImageActions) -> None:
     """Bind what is done with the image that is shown."""
     parts = bind.parts
 
     def act(event: Any, handler: Callable[..., Any], inputs: Sequence[str], *outputs: str) -> None:
         handler = of_newest(shown_errors()(handler))
-        done = bind(event, handler, ("newest", "kept", *inputs), outputs, **_ACTION)
+        options = {**_PRIVATE, "show_progress": "minimal", "concurrency_limit": None}
+        done = bind(event, handler, ("newest", "kept", *inputs), outputs, **options)
         if "kept" in outputs:
             bind.empty(done.then, _MADE)
-            bind.redraw(done.then, handlers)
+            bind.redraw(done.then, actions)
 
-    act(parts["pixel_size"].input, handlers.measure_in_mm, ["pixel_size"], "kept", "pixel_size")
-    act(parts["anyway"].click, handlers.analyse_again, [], "kept")
+    act(parts["pixel_size"].input, actions.measure_in_mm, ["pixel_size"], "kept", "pixel_size")
+    act(parts["anyway"].click, actions.analyse_again, [], "kept")
     reference = parts["reference"]
     for change in (reference.upload, reference.clear, reference.delete):
-        act(change, handlers.compare, ["reference"], "kept", "reference")
-    act(parts["mode"].input, handlers.choose_mode, ["mode", *_SETTINGS], "brush", "editor", "hint")
+        act(change, actions.compare, ["reference"], "kept", "reference")
+    act(parts["mode"].input, actions.choose_mode, ["mode", *_SETTINGS], "brush", "editor", "hint")
     corrected = ("kept", "threshold", "hint", "editor")
-    act(parts["clicked"].change, handlers.click, ["clicked", "mode", *_SETTINGS], *corrected)
-    act(parts["apply"].click, handlers.paint, ["editor"], *corrected)
-    act(parts["undo"].click, handlers.undo, ["mode", *_SETTINGS], *corrected)
-    act(parts["drop"].click, handlers.undo_all, ["mode", *_SETTINGS], *corrected)
-    act(parts["make_pair"].click, handlers.training_pair, ["pair_class", *_SETTINGS], "pair_file")
-    act(parts["make_files"].click, handlers.downloads, ["formats", *_SETTINGS], "files")
+    act(parts["clicked"].change, actions.click, ["clicked", "mode", *_SETTINGS], *corrected)
+    act(parts["apply"].click, actions.paint, ["editor"], *corrected)
+    act(parts["undo"].click, actions.undo, ["mode", *_SETTINGS], *corrected)
+    act(parts["drop"].click, actions.undo_all, ["mode", *_SETTINGS], *corrected)
+    act(parts["make_pair"].click, actions.training_pair, ["pair_class", *_SETTINGS], "pair_file")
+    act(parts["make_files"].click, actions.downloads, ["formats", *_SETTINGS], "files")
     bind.empty(parts["formats"].input, ["files"])
 
 

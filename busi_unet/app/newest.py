@@ -114,15 +114,15 @@ class Newest:
         return answer
 
 
-def of_newest(handler: Callable[..., Any], *, numbered: bool = False) -> Callable[..., Any]:
+def of_newest(handler: Callable[..., Any]) -> Callable[..., Any]:
     """Return the handler of an `Analysis`, its answer empty where that is not of the newest image any more.
 
     Args:
         handler: its first argument is the analysis or None.
-        numbered: whether the answer gets the number, for the browser to check.
 
     Returns:
-        The handler with the page's `Newest` as one more argument before the analysis.
+        The handler with the page's `Newest` as one more argument before the analysis; its answer has the
+        number, for the browser to check.
     """
 
     def wrapped(newest: Newest, analysis: Any, *arguments: Any) -> Any:
@@ -135,7 +135,7 @@ def of_newest(handler: Callable[..., Any], *, numbered: bool = False) -> Callabl
         answer = handler(analysis, *arguments)
         if stale():
             return {}
-        return {**answer, "number": number} if numbered else answer
+        return {**answer, "number": number}
 
     wrapped.__name__ = handler.__name__
     return wrapped

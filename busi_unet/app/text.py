@@ -13,6 +13,7 @@ from busi_unet.imaging.measure import Lesion, percent
 if TYPE_CHECKING:
     from busi_unet.config import Calibration, ModelConfig
     from busi_unet.inference.prediction import Prediction
+    from busi_unet.io.decode import DecodedImage
 
 # The page.
 TITLE = "Breast ultrasound: lesion outline and class"
@@ -45,10 +46,10 @@ PIXEL_SIZE, PIXEL_SIZE_INFO = "Pixel size, mm", "If you know it: lesions are the
 DISPLAY, VIEW, OPACITY, COLOR, DIAMETERS = "Display", "Show", "Opacity", "Colour", "Draw the diameters"
 THRESHOLD, THRESHOLD_INFO = "Threshold", "Lesion probability of a pixel."
 THRESHOLD_UNUSED = "Not in use: the mask was corrected by hand."
-VIEWS = (
-    *("Outline and tint", "Outline", "Tint", "Boundary band"),
-    *("Uncertainty", "Lesion probability", "Class activation map"),
-)
+OUTLINE_AND_TINT, OUTLINE, TINT, BOUNDARY_BAND = "Outline and tint", "Outline", "Tint", "Boundary band"
+UNCERTAINTY, LESION_PROBABILITY, ACTIVATION_MAP = "Uncertainty", "Lesion probability", "Class activation map"
+MAPS = (UNCERTAINTY, LESION_PROBABILITY, ACTIVATION_MAP)
+VIEWS = (OUTLINE_AND_TINT, OUTLINE, TINT, BOUNDARY_BAND, *MAPS)
 ORIGINAL, OVERLAY = "Original", "Overlay"
 PROBABILITIES, VERDICT, FINDINGS = "Class probabilities", "Verdict", "Findings"
 MASK, CONTOURS = "Mask", "Contours"
@@ -238,9 +239,9 @@ def spacing_info(down_mm: float, across_mm: float) -> str:
     return f"{stated} Type another to override it."
 
 
-def image_name(name: str, index: int, frames: int) -> str:
+def image_name(name: str, image: DecodedImage) -> str:
     """Return which image is shown: its name, and the frame of a clip."""
-    return name if frames == 1 else f"{name}, frame {index + 1} of {frames}"
+    return name if image.frames == 1 else f"{name}, frame {image.index + 1} of {image.frames}"
 
 
 def breakable(name: str) -> str:
@@ -337,7 +338,7 @@ def describe_set(prediction: Prediction, calibration: Calibration) -> str:
     return f"{sets} Measured at hospitals they were not fitted to: {', '.join(shares)}."
 
 
-def describe_agreement(agreement: Agreement) -> str:
+def describe_agreement(agreement: Agreement) -> list[str]:
     metrics = [
         f"{name} **{value:.3f}**"
         for name, value in (("Dice", agreement.dice), ("IoU", agreement.iou))
@@ -347,24 +348,25 @@ def describe_agreement(agreement: Agreement) -> str:
         in_mm = "" if agreement.hd95_mm is None else f" ({agreement.hd95_mm:.1f} mm)"
         metrics.append(f"HD95 **{agreement.hd95_px:.1f} px**{in_mm}")
     areas = f"Outlined: {agreement.predicted_area_px:,} px²; reference: {agreement.reference_area_px:,} px²."
-    return "\n\n".join(filter(None, (", ".join(metrics), agreement.remark, areas)))
+    return list(filter(None, (", ".join(metrics), agreement.remark, areas)))
 
 
 def describe_view(prediction: Prediction, view: str) -> str:
-    scale = "from dark violet to yellow"
     if prediction.label is None:
         return ""
-    if view == "Boundary band" and prediction.boundary_band is None:
-        return "No boundary band: the weights have none, or the mask was changed by hand."
-    if view == "Boundary band":
+    if view == BOUNDARY_BAND:
+        if prediction.boundary_band is None:
+            return "No boundary band: the weights have none, or the mask was changed by hand."
         share = percent(prediction.boundary_band.coverage)
         return f"On average, {share} of the true boundary lies between the orange and the blue line."
-    return {
-        "Uncertainty": f"Uncertainty of each pixel {scale}: 0 to 1 bit (as likely lesion as not).",
-        "Lesion probability": f"Lesion probability of each pixel {scale}: 0 to 1.",
-        "Class activation map": f"Class activation map of {prediction.label} (coarse) {scale}: lowest to "
+    scale = "from dark violet to yellow"
+    legends = {
+        UNCERTAINTY: f"Uncertainty of each pixel {scale}: 0 to 1 bit (as likely lesion as not).",
+        LESION_PROBABILITY: f"Lesion probability of each pixel {scale}: 0 to 1.",
+        ACTIVATION_MAP: f"Class activation map of {prediction.label} (coarse) {scale}: lowest to "
         "highest in this image.",
-    }.get(view, "")
+    }
+    return legends.get(view, "")
 
 
 def describe_threshold(threshold: float, prediction: Prediction) -> str:

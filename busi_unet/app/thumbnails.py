@@ -1,13 +1,29 @@
-"""Strips of small images to choose from: the examples and the last images of a page."""
+"""Strips of small images to choose from: the examples, and the last images of a page."""
 
 from __future__ import annotations
+
+import functools
+import itertools
+import threading
+from dataclasses import dataclass
+from pathlib import Path
 
 import gradio as gr
 import numpy as np
 from PIL import Image
 
+from busi_unet.app import text
+from busi_unet.app.analysis import Analysis
+from busi_unet.config import CLASS_NAMES
+from busi_unet.errors import UsageError
+from busi_unet.io.decode import read_image
 from busi_unet.io.html import jpeg_uri
 
+EXAMPLES_FOLDER = Path(__file__).with_name("examples")
+MAX_RECENT = 12
+# Of all pages; those of longest ago make room. 12 images of a usual size take some 6 MB, and those of 50
+# million pixels a hundred times as much.
+MAX_RECENT_BYTES = 240_000_000
 _SIZE = (160, 120)
 _TEMPLATE = """<p>{{label}}</p>
 {{#each value}}<button type="button" data-key="{{this.key}}" title="{{this.name}}"
@@ -49,3 +65,80 @@ def thumbnail(key: int, name: str, pixels: np.ndarray) -> dict[str, str]:
     small = Image.fromarray(pixels)
     small.thumbnail(_SIZE)
     return {"key": str(key), "name": name, "source": jpeg_uri(small)}
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image of BrEaST that no training of the embedded weights used, its case and label as named there."""
+
+    path: Path
+    case: str
+    label: str
+
+
+@functools.cache
+def examples() -> tuple[Example, ...]:
+    """Return the examples in the order of `CLASS_NAMES`."""
+    # Named breast_CASE_CLASS.
+    found = [Example(path, *path.stem.split("_")[1:]) for path in EXAMPLES_FOLDER.glob("breast_*")]
+    return tuple(sorted(found, key=lambda example: CLASS_NAMES.index(example.label)))
+
+
+@functools.cache
+def example_thumbnails() -> list[dict[str, str]]:
+    """Return the examples for a strip, each with its place as key and its class as name."""
+    return [
+        thumbnail(place, example.label, read_image(example.path).pixels)
+        for place, example in enumerate(examples())
+    ]
+
+
+class Recent:
+    """The last analyses of each page with their thumbnails, the newest first, until the page closes."""
+
+    def __init__(self) -> None:
+        self._pages: dict[str | None, list[tuple[Analysis, dict[str, str]]]] = {}
+        self._keys = itertools.count()
+        # One page may close while another one adds.
+        self._lock = threading.Lock()
+
+    def add(self, session: str | None, analysis: Analysis) -> list[dict[str, str]]:
+        """Keep an analysis instead of an earlier one of its image; return all thumbnails for a strip."""
+        with self._lock:
+            entries = self._pages.pop(session, [])
+            self._pages[session] = entries
+            # What the visitor went back to stays where it was.
+            if not any(kept.raw is analysis.raw for kept, _ in entries):
+                entries[:] = [entry for entry in entries if not _same(entry[0], analysis)]
+                small = thumbnail(next(self._keys), analysis.name, analysis.image.pixels)
+                entries.insert(0, (analysis, small))
+            del entries[MAX_RECENT:]
+            while self._bytes() > MAX_RECENT_BYTES and len(self._pages) > 1:
+                del self._pages[next(iter(self._pages))]
+            while self._bytes() > MAX_RECENT_BYTES and len(entries) > 1:
+                entries.pop()
+            return [small for _, small in entries]
+
+    def get(self, session: str | None, key: str) -> Analysis:
+        """Return the analysis of a thumbnail, by its key: its place may change while it is clicked.
+
+        Raises:
+            UsageError: it is no longer kept.
+        """
+        for analysis, small in self._pages.get(session, []):
+            if small["key"] == key:
+                return analysis
+        raise UsageError(*text.RECENT_GONE)
+
+    def forget(self, request: gr.Request) -> None:
+        """Delete what is kept of a page that closes."""
+        with self._lock:
+            self._pages.pop(request.session_hash, None)
+
+    def _bytes(self) -> int:
+        kept = (analysis for page in self._pages.values() for analysis, _ in page)
+        return sum(analysis.image.pixels.nbytes + len(analysis.colors or b"") for analysis in kept)
+
+
+def _same(one: Analysis, other: Analysis) -> bool:
+    return one.name == other.name and np.array_equal(one.image.pixels, other.image.pixels)

@@ -22,10 +22,8 @@ from busi_unet.io.decode import DecodedImage
 
 
 def test_a_reference_mask_that_arrives_while_a_redraw_runs_is_not_lost(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: LazyModel, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    model = LazyModel(str(tiny_model))
     with gr.Blocks(analytics_enabled=False) as demo:
         build_image_tab(model, demo)
 
@@ -37,7 +35,8 @@ def test_a_reference_mask_that_arrives_while_a_redraw_runs_is_not_lost(
     pixels = make_phantom("benign", seed=1, size=(64, 80)).image
     session = SessionState(demo)
     session[kept._id] = Analysis(DecodedImage(pixels), model().predictor.run([pixels])[0])
-    mask = tmp_path / "mask.png"
+    mask = cache / "mask.png"
+    cache.mkdir()
     Image.fromarray(np.pad(np.full((20, 30), 255, np.uint8), ((22, 22), (25, 25)))).save(mask)
 
     drawing, go_on, draw = threading.Event(), threading.Event(), image_answer.draw

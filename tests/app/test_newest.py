@@ -55,7 +55,7 @@ def test_a_failed_analysis_gives_an_answer_too(capsys):
 def test_what_is_done_to_a_replaced_image_is_dropped():
     newest = Newest()
     newest.take(1)
-    done = of_newest(lambda analysis, replaced: {"done": replaced and newest.take(2)}, numbered=True)
+    done = of_newest(lambda analysis, replaced: {"done": replaced and newest.take(2)})
 
     assert done(newest, None, False) == done(newest, _Analysis(1), False) == {"done": False, "number": 1}
     assert done(newest, _Analysis(1), True) == {}, "replaced in the meantime"

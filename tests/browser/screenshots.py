@@ -16,8 +16,8 @@ from playwright.sync_api import Page, expect, sync_playwright
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from busi_unet.app import text
-from busi_unet.app.examples import examples
 from busi_unet.app.page import LAUNCH_OPTIONS, build_page
+from busi_unet.app.thumbnails import examples
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 

@@ -1,8 +1,8 @@
-"""What corrects the mask of the image at hand: clicks, a box, the brush, and their undoing."""
+"""What is done with the image that is shown: looked at, measured, compared, corrected and taken home."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,18 +11,60 @@ import numpy as np
 from PIL import Image
 
 from busi_unet.app import image_answer, text
-from busi_unet.app.analysis import Analysis, Correction, Look
-from busi_unet.app.image_answer import Answer
+from busi_unet.app.analysis import Analysis, Correction, Look, required
+from busi_unet.app.image_answer import Answer, ImageResult
+from busi_unet.app.image_handlers import typed_size
 from busi_unet.app.image_parts import BRUSH_COLOR, BRUSH_OPACITY, brush
+from busi_unet.app.memory import in_turn
 from busi_unet.app.model import ModelInUse
-from busi_unet.errors import UsageError
+from busi_unet.errors import BusiUNetError, UsageError
+from busi_unet.imaging.agreement import decode_reference
 from busi_unet.inference.correct import Click, ClickBox, correct_mask, median_area
 
 
-class CorrectionHandlers:
-    """The part of `ImageHandlers` that corrects; what they answer names components of `image_parts`."""
+class ImageActions:
+    """The functions behind the tab that take the kept image; they raise `BusiUNetError`.
 
-    _model: Callable[[], ModelInUse]
+    `settings` are the values of the threshold's slider (the model's own leaves its thresholds in force) and
+    of the fields of `Look`.
+    """
+
+    def __init__(self, model: Callable[[], ModelInUse]) -> None:
+        self._model = model
+
+    def redraw(self, analysis: Analysis | None, *settings: Any) -> Answer:
+        """Return the kept image, if there is one, under other settings; the network is not asked again.
+
+        What is kept stays as it is, so that a mask that arrives while this draws is not lost.
+        """
+        if analysis is None:
+            return image_answer.nothing_drawn(text.INVITATION)
+        return in_turn(
+            analysis.image.pixels.size,
+            lambda: image_answer.drawing(self._result(analysis, *settings)),
+        )
+
+    def analyse_again(self, analysis: Analysis | None) -> Answer:
+        """Return the kept image, its result to be shown although it was refused."""
+        return {"kept": analysis and replace(analysis, anyway=True)}
+
+    def measure_in_mm(self, analysis: Analysis | None, pixel_size_mm: float | None) -> Answer:
+        """Return the kept image with a pixel size that the visitor typed, or without one again."""
+        used = typed_size(pixel_size_mm)
+        reset = {"pixel_size": None} if pixel_size_mm and used is None else {}
+        return {"kept": analysis and replace(analysis, pixel_size_mm=used), **reset}
+
+    def compare(self, analysis: Analysis | None, references: list[bytes] | None) -> Answer:
+        """Return the kept image with reference masks that the visitor brings, encoded images to be united."""
+        if not references:
+            return {"kept": analysis and replace(analysis, reference=None)}
+        analysis = required(analysis)
+        try:
+            reference = decode_reference(references, analysis.image.pixels.shape)
+        except BusiUNetError as error:
+            gr.Warning(str(error), duration=30)
+            return {"kept": replace(analysis, reference=None), "reference": None}
+        return {"kept": replace(analysis, reference=reference)}
 
     def choose_mode(self, analysis: Analysis | None, mode: str, *settings: Any) -> Answer:
         """Return the page for one of `text.CORRECT_MODES`: the brush needs an editor with the mask."""
@@ -50,7 +92,7 @@ class CorrectionHandlers:
             box = ClickBox(*analysis.corner, row, column)
         else:
             clicks = (*clicks, Click(row, column, mode == text.LESION_HERE))
-        prediction = self._set(analysis, *settings).predict(self._model().predictor)
+        prediction = self._result(analysis, *settings).prediction
         mask = correct_mask(prediction.image, prediction.probability, prediction.mask, clicks, box)
         if mode == text.NOT_THIS_ONE and (mask == prediction.mask).all():
             return {"hint": text.CORRECT_NOTHING}
@@ -76,6 +118,14 @@ class CorrectionHandlers:
         """Return the kept image with the network's own mask, the threshold in force."""
         return self._undone(required(analysis), None, mode, *settings)
 
+    def training_pair(self, analysis: Analysis | None, label: str | None, *settings: Any) -> Answer:
+        """Return a zip with the image and its mask in the layout of BUSI."""
+        return {"pair_file": image_answer.write_training_pair(self._result(analysis, *settings), label)}
+
+    def downloads(self, analysis: Analysis | None, formats: Sequence[str], *settings: Any) -> Answer:
+        """Return overlay, JSON, PDF report and the formats chosen of the image under these settings."""
+        return {"files": image_answer.write_downloads(self._result(analysis, *settings), formats)}
+
     def _undone(self, analysis: Analysis, before: Correction | None, mode: str, *settings: Any) -> Answer:
         answer = _corrected(analysis, before)
         if mode == text.BRUSH:
@@ -84,7 +134,7 @@ class CorrectionHandlers:
 
     def _editor(self, analysis: Analysis, *settings: Any) -> Answer:
         """Return the image for the editor, its mask as drawn as a layer, and a brush that fits the lesion."""
-        prediction = self._set(analysis, *settings).predict(self._model().predictor)
+        prediction = self._result(analysis, *settings).prediction
         mask = prediction.mask
         layer = np.zeros((*mask.shape, 4), dtype=np.uint8)
         layer[mask] = (*BRUSH_COLOR, round(255 * BRUSH_OPACITY))
@@ -93,11 +143,12 @@ class CorrectionHandlers:
         radius = np.sqrt((mask.sum() or median_area(mask.shape)) / np.pi)
         return {"editor": gr.update(value=painting, brush=brush(max(2, round(radius / 4))))}
 
-    def _set(self, analysis: Analysis | None, threshold: float | None, *look: Any) -> Analysis:
-        analysis = required(analysis)
-        own = self._model().predictor.config.thresholds.mask
-        by_hand = threshold is not None and abs(threshold - own) > 1e-6
-        return replace(analysis, threshold=float(threshold) if by_hand else None, look=Look(*look))
+    def _result(self, analysis: Analysis | None, threshold: float | None, *look: Any) -> ImageResult:
+        """Return the result of the kept image under settings."""
+        analysis, model = required(analysis), self._model()
+        by_hand = threshold is not None and abs(threshold - model.predictor.config.thresholds.mask) > 1e-6
+        threshold = float(threshold) if by_hand else None
+        return ImageResult(replace(analysis, threshold=threshold, look=Look(*look)), model)
 
 
 def _corrected(analysis: Analysis, correction: Correction | None) -> Answer:
@@ -119,10 +170,3 @@ def _painted_mask(painted: dict[str, Any], shape: tuple[int, int]) -> np.ndarray
         # The editor may work at another size than the image's own.
         mask |= np.asarray(painted_here.resize(shape[::-1], Image.Resampling.NEAREST))
     return mask
-
-
-def required(analysis: Analysis | None) -> Analysis:
-    """Return the analysis, or raise `UsageError` where there is none."""
-    if analysis is None:
-        raise UsageError(*text.NO_IMAGE_YET)
-    return analysis
