@@ -1,4 +1,4 @@
-"""The registry of metrics: what each is called, how it is computed, which way is better, where it is shown.
+"""The registry of metrics: what each is called, how it is computed, where it is shown.
 
 To add a metric, add a `Metric` to `_METRICS`, and what it needs of each image to `score_image`, if that is
 not there yet. Nothing else has to change: reports, README, model card and app read this file.
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from busi_unet.config import CLASS_NAMES
 from busi_unet.evaluation.rows import MISSED_DICE, Table
 from busi_unet.evaluation.statistics import (
     ECE_BINS,
@@ -93,19 +92,20 @@ class Measure(NamedTuple):
 How = Callable[[Table], Measure]
 
 
+def measure_over(used: np.ndarray, statistic: Callable, *columns: np.ndarray) -> Measure:
+    """Return a statistic of columns (N, …) over the images that are used, bool (N,)."""
+    chosen = [column[used] for column in columns]
+    return Measure(lambda weights: statistic(*chosen, weights[..., used]), int(np.count_nonzero(used)))
+
+
 def mean_of(column: str, among: str, statistic: Callable = mean) -> How:
     """Measure the mean, or another statistic, of a column over the images where it is defined."""
 
     def measure(table: Table) -> Measure:
-        values = np.where(table.among(among), table.column(column), np.nan)
-        return Measure(lambda weights: statistic(values, weights), int(np.count_nonzero(~np.isnan(values))))
+        values = table.column(column)
+        return measure_over(table.among(among) & ~np.isnan(values), statistic, values)
 
     return measure
-
-
-def median_of(column: str, among: str) -> How:
-    """Measure the median of a column over the images where it is defined."""
-    return mean_of(column, among, median)
 
 
 def share_of(column: str, among: str) -> How:
@@ -122,11 +122,10 @@ def mean_per_group(column: str, among: str) -> How:
     """Measure a mean with one vote per group, as statements about new cases are fitted."""
 
     def measure(table: Table) -> Measure:
-        stated = table.among(among) & ~np.isnan(table.column(column))
-        votes = np.zeros(len(stated))
-        votes[stated] = group_votes(table.groups[stated])
-        found = mean_of(column, among)(table)
-        return found._replace(statistic=lambda weights: found.statistic(weights * votes))
+        values = table.column(column)
+        stated = table.among(among) & ~np.isnan(values)
+        votes = group_votes(table.groups[stated])
+        return measure_over(stated, lambda values, weights: mean(values, weights * votes), values)
 
     return measure
 
@@ -137,25 +136,18 @@ def auc_of(column: str, positive: str, negative: str) -> How:
     def measure(table: Table) -> Measure:
         scores, is_positive = table.column(column), table.among(positive)
         used = (is_positive | table.among(negative)) & ~np.isnan(scores)
-        return _over(used, lambda weights: auc(scores[used], is_positive[used], weights))
+        return measure_over(used, auc, scores, is_positive)
 
     return measure
 
 
 def _macro_f1(table: Table) -> Measure:
-    used = table.among("labelled")
-    truth, predicted = table.truth[used], table.predicted[used]
-    return _over(used, lambda weights: macro_f1(truth, predicted, len(CLASS_NAMES), weights))
+    return measure_over(table.among("labelled"), macro_f1, table.truth, table.predicted)
 
 
 def _calibration_error(table: Table) -> Measure:
     used = table.among("labelled") & ~np.isnan(table.probabilities).any(axis=1)
-    chances, truth = table.probabilities[used], table.truth[used]
-    return _over(used, lambda weights: expected_calibration_error(chances, truth, weights))
-
-
-def _over(used: np.ndarray, statistic: Statistic) -> Measure:
-    return Measure(lambda weights: statistic(weights[..., used]), int(np.count_nonzero(used)))
+    return measure_over(used, expected_calibration_error, table.probabilities, table.truth)
 
 
 @dataclass(frozen=True)
@@ -165,7 +157,6 @@ class Metric:
     name: str  # its key in metrics.json
     title: str  # as people read it
     measure: How  # what computes it; of images that lack what it needs, its `n` is 0
-    better: Literal["higher", "lower"] | None  # None where a stated value is to be met
     shown: tuple[Place, ...] = ("report",)
     hub: str = ""  # its name on the Hugging Face Hub, where it is known there
     unit: str = ""  # "" for a number between 0 and 1
@@ -194,32 +185,22 @@ class Metric:
 _CARD: tuple[Place, ...] = ("card", "report")
 _SOURCES: tuple[Place, ...] = ("card", "report", "sources")
 _ALL: tuple[Place, ...] = ("readme", "card", "report", "sources", "robustness")
-_UP, _DOWN = "higher", "lower"
 
 _METRICS = (
-    Metric("lesion_dice", "Lesion Dice, mean", mean_of("dice", "lesion"), _UP, _ALL, "dice"),
-    Metric("lesion_dice_median", "Lesion Dice, median", median_of("dice", "lesion"), _UP, _CARD, "dice"),
-    Metric("benign_dice", "Lesion Dice, mean, benign", mean_of("dice", "benign"), _UP, _CARD, "dice"),
+    Metric("lesion_dice", "Lesion Dice, mean", mean_of("dice", "lesion"), _ALL, "dice"),
+    Metric("lesion_dice_median", "Lesion Dice, median", mean_of("dice", "lesion", median), _CARD, "dice"),
+    Metric("benign_dice", "Lesion Dice, mean, benign", mean_of("dice", "benign"), _CARD, "dice"),
+    Metric("malignant_dice", "Lesion Dice, mean, malignant", mean_of("dice", "malignant"), _SOURCES, "dice"),
+    Metric("lesion_iou", "Lesion IoU, mean", mean_of("iou", "lesion"), _CARD, "iou"),
     Metric(
-        "malignant_dice", "Lesion Dice, mean, malignant", mean_of("dice", "malignant"), _UP, _SOURCES, "dice"
+        "lesion_hd95_px", "HD95 of lesions, mean (px)", mean_of("hd95_px", "lesion"), _SOURCES, "hd95", "px"
     ),
-    Metric("lesion_iou", "Lesion IoU, mean", mean_of("iou", "lesion"), _UP, _CARD, "iou"),
-    Metric(
-        "lesion_hd95_px",
-        "HD95 of lesions, mean (px)",
-        mean_of("hd95_px", "lesion"),
-        _DOWN,
-        _SOURCES,
-        "hd95",
-        "px",
-    ),
-    Metric("lesion_precision", "Pixel precision, mean", mean_of("precision", "lesion"), _UP),
-    Metric("lesion_recall", "Pixel recall, mean", mean_of("recall", "lesion"), _UP),
+    Metric("lesion_precision", "Pixel precision, mean", mean_of("precision", "lesion")),
+    Metric("lesion_recall", "Pixel recall, mean", mean_of("recall", "lesion")),
     Metric(
         "lesion_missed_share",
         f"Missed lesions (Dice < {MISSED_DICE})",
         share_of("missed", "lesion"),
-        _DOWN,
         _ALL,
         "miss_rate",
     ),
@@ -227,21 +208,15 @@ _METRICS = (
         "malignant_missed_share",
         f"Missed malignant lesions (Dice < {MISSED_DICE})",
         share_of("missed", "malignant"),
-        _DOWN,
         _SOURCES,
     ),
     Metric(
-        "lesion_called_normal_share",
-        "Lesions called normal",
-        share_of("called normal", "lesion"),
-        _DOWN,
-        _SOURCES,
+        "lesion_called_normal_share", "Lesions called normal", share_of("called normal", "lesion"), _SOURCES
     ),
     Metric(
         "normal_false_mask_share",
         "False-positive rate (normal images)",
         share_of("outlined", "no lesion"),
-        _DOWN,
         _ALL,
         "false_positive_rate",
     ),
@@ -249,69 +224,54 @@ _METRICS = (
         "accuracy",
         "Three-class accuracy",
         share_of("right", "labelled"),
-        _UP,
         (*_SOURCES, "robustness"),
         "accuracy",
     ),
-    Metric("macro_f1", "Macro-F1", _macro_f1, _UP, _CARD, "f1"),
+    Metric("macro_f1", "Macro-F1", _macro_f1, _CARD, "f1"),
     Metric(
         "auc_malignant",
         "AUC, malignant vs benign",
         auc_of("malignancy", "malignant", "benign"),
-        _UP,
         _ALL,
         "roc_auc",
     ),
-    Metric(
-        "auc_lesion", "AUC, lesion vs no lesion", auc_of("lesion_probability", "lesion", "no lesion"), _UP
-    ),
+    Metric("auc_lesion", "AUC, lesion vs no lesion", auc_of("lesion_probability", "lesion", "no lesion")),
     Metric(
         "malignant_sensitivity",
         "Sensitivity (malignant images flagged)",
         share_of("flagged", "malignant"),
-        _UP,
         _ALL,
     ),
     Metric(
         "malignant_specificity",
         "Specificity (benign and normal images not flagged)",
         share_of("not flagged", "not malignant"),
-        _UP,
         ("readme", "card", "report"),
     ),
     Metric(
         "benign_specificity",
         "Specificity among lesions (benign images not flagged)",
         share_of("not flagged", "benign"),
-        _UP,
         _SOURCES,
     ),
-    Metric("ece", f"Expected calibration error, {ECE_BINS} bins", _calibration_error, _DOWN, _SOURCES, "ece"),
-    Metric("set_coverage", "Prediction-set coverage", share_of("in set", "labelled"), None, _SOURCES),
+    Metric("ece", f"Expected calibration error, {ECE_BINS} bins", _calibration_error, _SOURCES, "ece"),
+    Metric("set_coverage", "Prediction-set coverage", share_of("in set", "labelled"), _SOURCES),
     Metric(
         "set_coverage_by_group",
         "Prediction-set coverage, per group",
         mean_per_group("in set", "labelled"),
-        None,
         _CARD,
     ),
-    Metric("set_size", "Prediction-set size, mean", mean_of("set size", "all"), _DOWN, _CARD, unit="classes"),
-    Metric(
-        "boundary_coverage", "Boundary-band coverage, mean", mean_of("boundary_within", "all"), None, _CARD
-    ),
+    Metric("set_size", "Prediction-set size, mean", mean_of("set size", "all"), _CARD, unit="classes"),
+    Metric("boundary_coverage", "Boundary-band coverage, mean", mean_of("boundary_within", "all"), _CARD),
     Metric(
         "boundary_coverage_by_group",
         "Boundary-band coverage, per group",
         mean_per_group("boundary_within", "all"),
-        None,
         _CARD,
     ),
     Metric(
-        "refused_share",
-        "Refused images",
-        share_of("refused", "all"),
-        _DOWN,
-        ("report", "sources", "robustness"),
+        "refused_share", "Refused images", share_of("refused", "all"), ("report", "sources", "robustness")
     ),
 )
 

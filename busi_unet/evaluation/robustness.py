@@ -25,7 +25,7 @@ from busi_unet.data.augment import draw_calipers, draw_text, paint_out
 from busi_unet.data.prepared import decode_row
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.evaluate import score
-from busi_unet.evaluation.metrics import shown_in
+from busi_unet.evaluation.metrics import measure_over, shown_in
 from busi_unet.evaluation.report import table, write_csv, write_json
 from busi_unet.evaluation.rows import ImageResult, Table, count_classes
 from busi_unet.evaluation.statistics import Bootstrap, Estimate, Statistic, mean
@@ -261,11 +261,10 @@ def _effect_of(pairs: Sequence[tuple[ImageResult, ImageResult]]) -> Effect:
             metrics[metric.name] = Change(bootstrap.estimate(*first), bootstrap.estimate(*second), difference)
     shift = after.probability("malignant") - before.probability("malignant")
     changed = (before.predicted != after.predicted).astype(float)
-    known = int(np.count_nonzero(~np.isnan(shift)))
     return Effect(
         len(pairs),
         metrics,
-        malignant_shift=bootstrap.estimate(partial(mean, shift), known),
+        malignant_shift=bootstrap.estimate(*measure_over(~np.isnan(shift), mean, shift)),
         class_changed=bootstrap.estimate(partial(mean, changed), len(pairs), int(changed.sum())),
     )
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from busi_unet.config import CLASS_NAMES
+
 LEVEL = 0.95
 RESAMPLES = 2000
 ECE_BINS = 15
@@ -20,16 +22,15 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 
 
 def mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the weighted mean over the images where `values` (N,) is not NaN."""
-    defined = ~np.isnan(values)
-    return _divide(weights[..., defined] @ values[defined], weights[..., defined].sum(-1))
+    """Return the weighted mean of `values` (N,)."""
+    return _divide(weights @ values, weights.sum(-1))
 
 
 def median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the median where `values` (N,) is not NaN, each repeated `weights` (..., N, whole) times."""
-    order = np.argsort(values)[: np.count_nonzero(~np.isnan(values))]
-    if not order.size:
+    """Return the median of `values` (N,), each repeated `weights` (..., N, whole) times."""
+    if not values.size:
         return np.full(weights.shape[:-1], np.nan)
+    order = np.argsort(values)
     ranks = weights[..., order].cumsum(-1)
     total = ranks[..., -1]
     # The two middle places are one and the same for an odd total.
@@ -40,12 +41,12 @@ def median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.where(total > 0, (middle[0] + middle[1]) / 2, np.nan)
 
 
-def macro_f1(truth: np.ndarray, predicted: np.ndarray, n_classes: int, weights: np.ndarray) -> np.ndarray:
+def macro_f1(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the unweighted mean of the F1 score of each class; undefined unless every class has an image.
 
     Truth and prediction are class indices (N,), -1 where no class was predicted.
     """
-    is_true, is_predicted = (each[:, None] == np.arange(n_classes) for each in (truth, predicted))
+    is_true, is_predicted = (each[:, None] == np.arange(len(CLASS_NAMES)) for each in (truth, predicted))
     hits, present, named = (
         weights @ each.astype(float) for each in (is_true & is_predicted, is_true, is_predicted)
     )
