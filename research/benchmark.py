@@ -237,7 +237,7 @@ def training(scratch: Path) -> Iterator[Row]:
         # accelerate knows one precision a process.
         AcceleratorState._reset_state(reset_partial_state=True)
         accelerator, data = setup.build_accelerator(options), load_prepared(options.data)
-        run = setup.build_run(options, accelerator, data, *setup.load_images(options, data, progress=False))
+        run = setup.Run(options, accelerator, data)
         batch = Batch(*next(iter(run.train_loader)))
 
         def epoch(run: setup.Run = run) -> None:

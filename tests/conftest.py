@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,19 @@ def prepared(phantom_root, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("prepared") / "phantoms"
     prepare(phantom_root, path)
     return path
+
+
+@pytest.fixture
+def trained(tiny_model, prepared) -> Path:
+    """A model folder whose record says that it was trained on the prepared split."""
+    from busi_unet.data.prepared import load_prepared
+    from busi_unet.models.folder import load_config, save_config
+    from busi_unet.training.options import TrainOptions
+    from busi_unet.training.setup import record_of
+
+    record = record_of(TrainOptions(data=prepared), load_prepared(prepared))
+    save_config(tiny_model, replace(load_config(tiny_model), training={"data": record}))
+    return tiny_model
 
 
 @pytest.fixture

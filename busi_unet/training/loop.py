@@ -49,9 +49,7 @@ from busi_unet.training.setup import (
     STOP_SIGNALS,
     Run,
     build_accelerator,
-    build_run,
     check_data,
-    load_images,
 )
 
 if TYPE_CHECKING:
@@ -86,9 +84,7 @@ def train(options: TrainOptions) -> Path | None:
             data = leave_out(data, options.leave_out)
         check_data(options, data)
         open_run_folder(options, accelerator, data)
-        run = build_run(
-            options, accelerator, data, *load_images(options, data, progress=accelerator.is_main_process)
-        )
+        run = Run(options, accelerator, data)
         if has_checkpoint(options.output):
             load_checkpoint(options.output, run.parts())
         if not accelerator.is_main_process:
@@ -126,11 +122,8 @@ def fit(run: Run) -> None:
     )
     with bar, StopSignals() as signals:
         while progress.epoch < options.epochs:
-            if not options.no_validation and progress.epoch - progress.best_epoch >= options.patience:
-                if accelerator.is_main_process:
-                    bar.write(
-                        f"No better epoch since {progress.best_epoch}: stopping early.", file=sys.stderr
-                    )
+            if progress.epoch - progress.best_epoch >= options.patience:
+                tell(run, f"No better epoch since {progress.best_epoch}: stopping early.")
                 break
             train_epoch(run, signals, bar)
             started = time.monotonic()
@@ -139,7 +132,7 @@ def fit(run: Run) -> None:
             row |= total(progress.tally, accelerator).means("train")
             row |= validate(run).means("validation")
             progress.seconds += time.monotonic() - started
-            better = progress.finish_epoch(row, validated=not options.no_validation)
+            better = progress.finish_epoch(row)
             write_epoch(run, selected=better)
             # Before the checkpoint: a resumed run logs again what comes after its checkpoint.
             logged = {name: value for name, value in row.items() if value is not None}
@@ -147,29 +140,26 @@ def fit(run: Run) -> None:
             save(run)
             if run.validation_loader is not None:
                 log_overlays(accelerator, run.ema.module, run.validation_loader.dataset, progress.epoch)
-            tell_epoch(run, bar)
+            tell_epoch(run)
             stop_if_told(run, signals)
 
 
 def tell_plan(run: Run) -> None:
-    """Print, on the main process, which images are trained on and which choose the epoch."""
-    if run.accelerator.is_main_process:
-        images, options = run.made_on["images"], run.options
-        trained = images["train"] + (images["validation"] if options.no_validation else 0)
-        choice = "the last epoch becomes the model"
-        if not options.no_validation:
-            choice = f"{images['validation']} validation images choose the epoch that becomes the model"
-        print(
-            f"Training on {trained} images for {options.epochs} epoch{'s' * (options.epochs > 1)}; {choice}. "
-            f"{images['test']} test images stay unseen.",
-            file=sys.stderr,
-        )
+    """Tell which images are trained on and which choose the epoch."""
+    images, options = run.made_on["images"], run.options
+    trained = images["train"] + (images["validation"] if options.no_validation else 0)
+    choice = "the last epoch becomes the model"
+    if not options.no_validation:
+        choice = f"{images['validation']} validation images choose the epoch that becomes the model"
+    tell(
+        run,
+        f"Training on {trained} images for {options.epochs} epoch{'s' * (options.epochs > 1)}; {choice}. "
+        f"{images['test']} test images stay unseen.",
+    )
 
 
-def tell_epoch(run: Run, bar: tqdm) -> None:
-    """Print, on the main process, what the epoch that has just ended gave, and which is the best so far."""
-    if not run.accelerator.is_main_process:
-        return
+def tell_epoch(run: Run) -> None:
+    """Tell what the epoch that has just ended gave, and which is the best so far."""
     options, progress = run.options, run.progress
     row, told = progress.history[-1], []
     for part in ("train",) if options.no_validation else ("train", "validation"):
@@ -178,7 +168,13 @@ def tell_epoch(run: Run, bar: tqdm) -> None:
         told.append(f"{part} {', '.join(known)}")
     if not options.no_validation:
         told.append(f"best so far: epoch {progress.best_epoch}")
-    bar.write(f"Epoch {progress.epoch} of {options.epochs}: {'; '.join(told)}", file=sys.stderr)
+    tell(run, f"Epoch {progress.epoch} of {options.epochs}: {'; '.join(told)}")
+
+
+def tell(run: Run, text: str) -> None:
+    """Print on stderr, above the bar, on the main process."""
+    if run.accelerator.is_main_process:
+        tqdm.write(text, file=sys.stderr)
 
 
 def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:

@@ -15,7 +15,6 @@ A resumed run continues there; TensorBoard drops what was logged after the check
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import json
 import os
@@ -35,6 +34,7 @@ from busi_unet.config import CLASS_NAMES, ModelConfig
 from busi_unet.data.prepared import split_hash
 from busi_unet.data.torch_dataset import LesionDataset
 from busi_unet.errors import MissingDependencyError, TrainingError, UsageError, first_line
+from busi_unet.evaluation.report import write_csv
 from busi_unet.imaging.overlay import draw_agreement
 from busi_unet.io.files import replace_file
 from busi_unet.models.folder import save_model
@@ -165,24 +165,12 @@ def write_epoch(run: Run, *, selected: bool) -> None:
         if selected:
             config = ModelConfig(ema.architecture, run.options.preprocess, training={"data": run.made_on})
             save_model(output / SELECTED_NAME, ema, config)
-        write_curves(output, run.progress.history)
+        write_csv(output / HISTORY_NAME, run.progress.history)
+        draw_curves(output / CURVES_NAME, run.progress.history)
 
 
-def write_curves(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
-    """Write `history.csv` (a row per epoch) and `curves.png` (losses, Dice, accuracy).
-
-    The rows have the same keys: epoch, learning_rate, seconds, and train_ and validation_ loss, dice and
-    accuracy, None where there is none.
-    """
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, fieldnames=list(history[0]))
-    writer.writeheader()
-    writer.writerows(history)
-    replace_file(folder / HISTORY_NAME, lambda file: file.write(table.getvalue().encode()))
-    _draw_curves(folder / CURVES_NAME, history)
-
-
-def _draw_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
+def draw_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Draw losses, Dice and accuracy, None where there is none, over the epochs."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 3.6), layout="constrained")
@@ -232,7 +220,7 @@ def build_manifest(run: Run) -> dict[str, Any]:
         "hardware": {
             "device": accelerator.device.type,
             "processes": accelerator.num_processes,
-            "images_per_pass": run.options.batch_size // (accelerator.num_processes * run.options.accumulate),
+            "images_per_pass": run.images_per_pass,
             "threads": torch.get_num_threads(),
             "cores": os.cpu_count(),
             "machine": platform.machine(),

@@ -8,7 +8,6 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,14 +62,16 @@ class Progress:
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
 
-    def finish_epoch(self, row: dict[str, Any], *, validated: bool) -> bool:
+    def finish_epoch(self, row: dict[str, Any]) -> bool:
         """Add an epoch's metrics to the history, and return whether it is the best so far.
 
         Without metrics on validation images to compare epochs by, the last one counts as the best.
         """
         self.epoch, self.step, self.tally = self.epoch + 1, 0, Tally()
         self.history.append({"epoch": self.epoch, **row, "seconds": round(self.seconds, 1)})
-        score = ((row["validation_dice"] or 0) + (row["validation_accuracy"] or 0)) / 2 if validated else None
+        score = None
+        if row["validation_loss"] is not None:
+            score = ((row["validation_dice"] or 0) + (row["validation_accuracy"] or 0)) / 2
         better = score is None or score > self.best_score
         if better:
             self.best_score, self.best_epoch = score, self.epoch
@@ -81,40 +82,6 @@ class Progress:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         vars(self).update(state | {"tally": Tally(*state["tally"])})
-
-
-@dataclass
-class Run:
-    """Everything that the stages share, prepared by accelerate.
-
-    Attributes:
-        steps_per_epoch: optimizer steps.
-        ema: the network's weight average that is validated and saved; its buffers are averaged too.
-        validation_loader: None without validation.
-        made_on: the data and its split, as the record of a model has them.
-        saved_at: `time.monotonic()` of the last checkpoint.
-    """
-
-    options: TrainOptions
-    accelerator: Accelerator
-    steps_per_epoch: int
-    model: nn.Module
-    ema: AveragedModel
-    optimizer: torch.optim.Optimizer
-    scheduler: torch.optim.lr_scheduler.LambdaLR
-    train_loader: DataLoader
-    validation_loader: DataLoader | None
-    made_on: Mapping[str, Any]
-    progress: Progress = field(default_factory=Progress)
-    saved_at: float = field(default_factory=time.monotonic)
-
-    def parts(self) -> dict[str, Any]:
-        """Return what a checkpoint holds. Random states are not among them: every step is seeded anew."""
-        parts = {name: getattr(self, name) for name in ("ema", "optimizer", "scheduler", "progress")}
-        parts["model"] = self.accelerator.unwrap_model(self.model)
-        if self.accelerator.scaler is not None:
-            parts["scaler"] = self.accelerator.scaler
-        return parts
 
 
 def build_accelerator(options: TrainOptions) -> Accelerator:
@@ -188,60 +155,66 @@ def load_images(
             f"--batch-size {options.batch_size} is more than the {len(split)} training images.",
             "Use a smaller one.",
         )
-    augmentation = AUGMENTATIONS[options.augment]
-    chosen = {"augmentation": augmentation, "seed": options.seed, "progress": progress}
-    validation = None if options.no_validation else data["validation"]
-    return (
-        LesionDataset(split, preprocessor, **chosen),
-        None if validation is None else LesionDataset(validation, preprocessor, progress=progress),
+    augmentation, validation_set = AUGMENTATIONS[options.augment], None
+    train_set = LesionDataset(
+        split, preprocessor, augmentation=augmentation, seed=options.seed, progress=progress
     )
+    if not options.no_validation:
+        validation_set = LesionDataset(data["validation"], preprocessor, progress=progress)
+    return train_set, validation_set
 
 
-def build_run(
-    options: TrainOptions,
-    accelerator: Accelerator,
-    data: DatasetDict,
-    train_set: LesionDataset,
-    validation_set: LesionDataset | None,
-) -> Run:
-    """Return network, optimizer, schedule and weight average around the images."""
-    set_seed(options.seed)
-    model = build_model(options, data)
-    # Faster on CPUs and tensor cores; MPS has had wrong results with it.
-    if accelerator.device.type != "mps":
-        model = model.to(memory_format=torch.channels_last)
-    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    ema = build_ema(model, options.ema_decay).to(accelerator.device)
-    optimizer = build_optimizer(model, options)
-    order = EpochOrder(train_set, options.batch_size)
-    steps_per_epoch = len(order) // options.batch_size
-    # Not prepared by accelerate, which would step it once per process: it counts optimizer steps.
-    scheduler = build_schedule(optimizer, options, steps_per_epoch)
+class Run:
+    """Everything that the stages share: images, network, optimizer, schedule, prepared by accelerate.
 
-    images_per_pass = options.batch_size // (accelerator.num_processes * options.accumulate)
-    train_loader = DataLoader(
-        train_set,
-        batch_size=images_per_pass,
-        sampler=order,
-        num_workers=options.workers,
-        worker_init_fn=_ignore_stop_signals,
-    )
-    validation_loader = validation_set and DataLoader(validation_set, batch_size=images_per_pass)
-    accelerator.gradient_accumulation_steps = options.accumulate
-    model, optimizer, train_loader = accelerator.prepare(model, optimizer, train_loader)
-    return Run(
-        options=options,
-        accelerator=accelerator,
-        steps_per_epoch=steps_per_epoch,
-        model=model,
-        ema=ema,
-        optimizer=optimizer,
-        scheduler=scheduler,
-        train_loader=train_loader,
-        validation_loader=validation_loader and accelerator.prepare_data_loader(validation_loader),
-        made_on=record_of(options, data),
-    )
+    Attributes:
+        steps_per_epoch: optimizer steps.
+        ema: the network's weight average that is validated and saved; its buffers are averaged too.
+        validation_loader: None without validation.
+        made_on: the data and its split, as the record of a model has them.
+        saved_at: `time.monotonic()` of the last checkpoint.
+    """
+
+    def __init__(self, options: TrainOptions, accelerator: Accelerator, data: DatasetDict) -> None:
+        self.options, self.accelerator = options, accelerator
+        self.made_on, self.progress = record_of(options, data), Progress()
+        train_set, validation_set = load_images(options, data, progress=accelerator.is_main_process)
+        set_seed(options.seed)
+        model = build_model(options, data)
+        # Faster on CPUs and tensor cores; MPS has had wrong results with it.
+        if accelerator.device.type != "mps":
+            model = model.to(memory_format=torch.channels_last)
+        if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        self.ema = build_ema(model, options.ema_decay).to(accelerator.device)
+        optimizer = build_optimizer(model, options)
+        order = EpochOrder(train_set, options.batch_size)
+        self.steps_per_epoch = len(order) // options.batch_size
+        # Not prepared by accelerate, which would step it once per process: it counts optimizer steps.
+        self.scheduler = build_schedule(optimizer, options, self.steps_per_epoch)
+
+        self.images_per_pass = options.batch_size // (accelerator.num_processes * options.accumulate)
+        train_loader = DataLoader(
+            train_set,
+            batch_size=self.images_per_pass,
+            sampler=order,
+            num_workers=options.workers,
+            worker_init_fn=_ignore_stop_signals,
+        )
+        accelerator.gradient_accumulation_steps = options.accumulate
+        self.model, self.optimizer, self.train_loader = accelerator.prepare(model, optimizer, train_loader)
+        self.validation_loader = validation_set and accelerator.prepare_data_loader(
+            DataLoader(validation_set, batch_size=self.images_per_pass)
+        )
+        self.saved_at = time.monotonic()
+
+    def parts(self) -> dict[str, Any]:
+        """Return what a checkpoint holds. Random states are not among them: every step is seeded anew."""
+        parts = {name: getattr(self, name) for name in ("ema", "optimizer", "scheduler", "progress")}
+        parts["model"] = self.accelerator.unwrap_model(self.model)
+        if self.accelerator.scaler is not None:
+            parts["scaler"] = self.accelerator.scaler
+        return parts
 
 
 def _ignore_stop_signals(_worker: int) -> None:

@@ -1,20 +1,17 @@
 from dataclasses import replace
 
 from busi_unet.cli import main
-from busi_unet.data.prepared import load_prepared, split_hash
 from busi_unet.models.folder import load_config, save_config
 
 
-def test_a_model_is_calibrated_again_and_what_was_fitted_printed(tiny_model, prepared, capsys):
-    before = load_config(tiny_model)
-    split = {"data": {"split_sha256": split_hash(load_prepared(prepared)), "folds": {"test": [0]}}}
-    save_config(tiny_model, replace(before, training=split))
+def test_a_model_is_calibrated_again_and_what_was_fitted_printed(trained, prepared, capsys):
+    before = load_config(trained)
 
-    assert main(["calibrate", str(tiny_model), "--data", str(prepared)]) == 0
+    assert main(["calibrate", str(trained), "--data", str(prepared)]) == 0
 
-    config = load_config(tiny_model)
+    config = load_config(trained)
     assert config.calibration.fitted
-    assert config.training == split
+    assert config.training == before.training
     assert f"{config.thresholds.mask:g}" in capsys.readouterr().out
 
 

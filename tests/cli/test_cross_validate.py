@@ -24,7 +24,7 @@ def options(prepared, tmp_path_factory) -> TrainOptions:
 @pytest.fixture(scope="module")
 def evaluation(options):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_folder, "_draw_curves", lambda *_: None)
+        patch.setattr(run_folder, "draw_curves", lambda *_: None)
         patch.setattr(report, "draw_plots", lambda _: {})
         return cross_validate(options, provenance={"command": "made up"})
 

@@ -3,16 +3,16 @@ from dataclasses import replace
 import pytest
 
 from busi_unet.config import ModelConfig
-from busi_unet.data.prepared import load_prepared, resplit, split_hash
+from busi_unet.data.prepared import load_prepared, resplit
 from busi_unet.errors import DataLayoutError
 from busi_unet.evaluation.leakage import ALL, model_and_images, split_for
 from busi_unet.models.folder import load_config, save_config
+from busi_unet.training.options import TrainOptions
+from busi_unet.training.setup import record_of
 
 
 def made_on(data, test: int) -> dict:
-    split = resplit(data, test)
-    folds = {name: sorted(set(split[name]["fold"])) for name in ("train", "validation", "test")}
-    return {"data": {"split_sha256": split_hash(split), "folds": folds}}
+    return {"data": record_of(TrainOptions(), resplit(data, test))}
 
 
 @pytest.fixture

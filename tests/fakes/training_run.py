@@ -53,7 +53,7 @@ def _run(
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
     # It takes half the time of a run this small.
-    run_folder._draw_curves = lambda *_: None
+    run_folder.draw_curves = lambda *_: None
     if accident:
         plan_accident(*accident)
     sys.exit(command(lambda _: print("Model:", loop.train(options)))())

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from busi_unet.config import Calibration, ClassCalibration, Preprocess, Thresholds
-from busi_unet.data.prepared import load_prepared, resplit, split_hash
+from busi_unet.data.prepared import load_prepared, resplit
 from busi_unet.errors import UsageError
 from busi_unet.inference.calibration import calibrated_probabilities, map_peak
 from busi_unet.inference.predictor import Predictor
 from busi_unet.models.folder import save_config
 from busi_unet.training.calibrate import Answers, calibrate, fit_local_threshold, recalibrate
+from busi_unet.training.options import TrainOptions
+from busi_unet.training.setup import record_of
 
 
 class Case(NamedTuple):
@@ -150,10 +152,8 @@ def test_a_model_can_be_calibrated_again(trained, prepared, tmp_path):
     save_config(whole, replace(config, calibration=Calibration(), training={"data": record}))
     with pytest.raises(UsageError, match="validation images too"):
         again(whole, data)
-    other = resplit(data, 1)
-    folds = {name: sorted(set(other[name]["fold"])) for name in other}
     sibling = shutil.copytree(trained, tmp_path / "sibling")
-    unseen = {"data": {"split_sha256": split_hash(other), "folds": folds}}
+    unseen = {"data": record_of(TrainOptions(data=prepared), resplit(data, 1))}
     save_config(sibling, replace(config, calibration=Calibration(), training=unseen))
     by_sibling = again(whole, data, left_out=[sibling])
     assert by_sibling.calibration.fitted

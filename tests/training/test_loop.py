@@ -16,7 +16,7 @@ from busi_unet.data.prepared import RECORD_NAME, load_prepared, resplit
 from busi_unet.errors import TrainingError, TrainingStopped
 from busi_unet.inference.predictor import Predictor
 from busi_unet.models.folder import load_config
-from busi_unet.training import loop, run_folder
+from busi_unet.training import loop, run_folder, setup
 from busi_unet.training.loop import StopSignals, train
 from busi_unet.training.losses import Tally
 from busi_unet.training.options import TrainOptions
@@ -37,7 +37,7 @@ def small(data: Path, output: Path) -> TrainOptions:
 def undrawn(request, monkeypatch):
     """Drawing the curves takes half the time of a run this small; one test looks at them."""
     if request.function is not test_a_run_leaves_a_model_that_predicts_and_a_record:
-        monkeypatch.setattr(run_folder, "_draw_curves", lambda *_: None)
+        monkeypatch.setattr(run_folder, "draw_curves", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +233,7 @@ def test_a_loss_that_is_not_finite_names_the_images_that_have_it(options, monkey
     monkeypatch.setattr(loop, "combined_loss", broken)
     with pytest.raises(TrainingError, match=r"The loss of epoch 1 is nan for: .*--learning-rate") as caught:
         train(options)
-    image_ids = loop.load_images(options, load_prepared(options.data), progress=False)[0].image_ids
+    image_ids = setup.load_images(options, load_prepared(options.data), progress=False)[0].image_ids
     assert image_ids[batches[0].index[1]] in caught.value.message
     assert not (options.output / "checkpoint.pt").exists()
 
