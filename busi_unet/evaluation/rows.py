@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from busi_unet.io.files import read_image_table
 MISSED_DICE = 0.05
 """A lesion whose mask has a lower Dice counts as missed."""
 
+Row = TypeVar("Row")  # anything of one image, with its `source`
 Subgroups = Mapping[str, Set[str]]
 """Image ids by the name of the subgroup."""
 
@@ -145,9 +146,9 @@ class Table:
         return self.probabilities[:, CLASS_NAMES.index(label)]
 
 
-def by_source(rows: Sequence[ImageResult]) -> dict[str, list[ImageResult]]:
+def by_source(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Return the rows of each source, in the order in which they first appear."""
-    parts: dict[str, list[ImageResult]] = {}
+    parts: dict[str, list[Row]] = {}
     for row in rows:
         parts.setdefault(row.source, []).append(row)
     return parts

@@ -6,7 +6,7 @@ Only the out-of-distribution threshold is fitted on the training images, too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +26,7 @@ from busi_unet.data.prepared import UNKNOWN, decode_row
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.leakage import require_unseen, split_for, trained_on
 from busi_unet.evaluation.metrics import MISSED_DICE, dice
+from busi_unet.evaluation.rows import by_source
 from busi_unet.evaluation.statistics import LEVEL, Bootstrap
 from busi_unet.inference.calibration import (
     boundary_distances,
@@ -55,46 +56,35 @@ _EMPTIED = 0.01  # share of the lesions found that may lose their outline for th
 _RESAMPLES = 1000
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What a network, or several, say of N images that they were not trained on."""
+class Answer(NamedTuple):
+    """What a network says of an image that it was not trained on, and what is known of the image."""
 
-    class_logits: np.ndarray  # (N, 3)
-    peaks: np.ndarray  # (N,), `map_peak`
-    maps: list[np.ndarray]  # lesion probability of each image, float32 (H, W)
-    masks: list[np.ndarray | None]  # bool (H, W) each, the references; None where not known
-    labels: np.ndarray  # int (N,), indices into `CLASS_NAMES`; `UNKNOWN` where not known
-    groups: np.ndarray  # (N,), names; images of one group are copies, or of one patient
-    sources: np.ndarray  # (N,), names
-
-    def select(self, indices: Sequence[int] | np.ndarray) -> Answers:
-        """Return the answers about these images, by their places or as bool (N,)."""
-        places = np.arange(len(self.labels))[indices]
-
-        def chosen(column: list | np.ndarray) -> list | np.ndarray:
-            return [column[i] for i in places] if isinstance(column, list) else column[places]
-
-        return Answers(*map(chosen, vars(self).values()))
+    class_logits: np.ndarray  # (3,)
+    peak: float  # `map_peak`
+    map: np.ndarray  # lesion probability, float32 (H, W)
+    mask: np.ndarray | None  # bool (H, W), the reference; None where not known
+    label: int  # index into `CLASS_NAMES`; `UNKNOWN` where not known
+    group: str  # images of one group are copies, or of one patient
+    source: str
 
 
-def collect_answers(pairs: Sequence[tuple[Predictor, Dataset]]) -> Answers:
+def collect_answers(pairs: Sequence[tuple[Predictor, Dataset]]) -> list[Answer]:
     """Ask each predictor about its images of the prepared data set, with a bar on stderr."""
-    rows = []
+    answers = []
     for predictor, images in pairs:
         for row in tqdm(images, "calibrate", unit="image"):
             image, mask = decode_row(row)
             (raw,) = predictor.run([image])
-            known = row["label"], row["group"], row["source"]
             peak, map_ = predictor.map_peak(raw, image.shape), predictor.restore(raw, image.shape)
-            rows.append((raw.class_logits, peak, map_, mask, *known))
-    logits, peaks, maps, masks, *known = map(list, zip(*rows, strict=True))
-    return Answers(np.asarray(logits), np.asarray(peaks), maps, masks, *map(np.asarray, known))
+            known = row["label"], row["group"], row["source"]
+            answers.append(Answer(raw.class_logits, peak, map_, mask, *known))
+    return answers
 
 
 def calibrate_model(
     predictor: Predictor,
     data: DatasetDict,
-    answers: Answers | None,
+    answers: Sequence[Answer] | None,
     others: Mapping[str, Sequence[Path]] | None = None,
 ) -> tuple[ModelConfig, OodDetector | None]:
     """Return the predictor's config with all that is fitted after training, and the detector.
@@ -112,7 +102,7 @@ def calibrate_model(
     return replace(config, calibration=replace(fitted[0], ood_threshold=limit), thresholds=fitted[1]), ood
 
 
-def calibrate(answers: Answers) -> tuple[Calibration, Thresholds]:
+def calibrate(answers: Sequence[Answer]) -> tuple[Calibration, Thresholds]:
     """Fit the class probabilities, then the thresholds at native resolution, then sets and band.
 
     The malignant threshold keeps its default. The boundary band is fitted on the lesions that are found (Dice
@@ -120,32 +110,27 @@ def calibrate(answers: Answers) -> tuple[Calibration, Thresholds]:
     and band are statements about new cases, for which copies share one vote. Where the images do not tell (no
     lesion at all, or none without), the defaults stay.
     """
-    labelled = answers.select(answers.labels != UNKNOWN)
+    labelled = [answer for answer in answers if answer.label != UNKNOWN]
     classes = _fit_classes(labelled)
-    probabilities = _probabilities(answers, classes)
-
-    masked = [i for i, mask in enumerate(answers.masks) if mask is not None]
-    outlined = [i for i in masked if answers.masks[i].any()]
-    lesions = answers.select(outlined)
-    lesion_probability = 1 - probabilities[outlined, CLASS_NAMES.index("normal")]
+    masked = [answer for answer in answers if answer.mask is not None]
+    lesions = [answer for answer in masked if answer.mask.any()]
+    lesion_probability = 1 - _probabilities(lesions, classes)[:, CLASS_NAMES.index("normal")]
     thresholds = Thresholds()
-    if outlined:
+    if lesions:
         thresholds = _fit_mask_threshold(lesions, thresholds)
         thresholds = _fit_min_area(lesions, thresholds)
-        if len(outlined) < len(masked):
+        if len(lesions) < len(masked):
             thresholds = _fit_lesion_threshold(lesions, lesion_probability, thresholds)
     thresholds = Thresholds(**{name: round(value, 4) for name, value in asdict(thresholds).items()})
 
     distances, groups = [], []
-    for map_, reference, probability, group in zip(
-        lesions.maps, lesions.masks, lesion_probability, lesions.groups, strict=True
-    ):
-        mask = mask_from_probability(map_, probability, thresholds)
-        if dice(mask, reference) >= MISSED_DICE:
-            distances.append(boundary_distances(mask, reference))
-            groups.append(group)
+    for lesion, probability in zip(lesions, lesion_probability, strict=True):
+        mask = mask_from_probability(lesion.map, probability, thresholds)
+        if dice(mask, lesion.mask) >= MISSED_DICE:
+            distances.append(boundary_distances(mask, lesion.mask))
+            groups.append(lesion.group)
     band = fit_boundary_band(distances, groups, COVERAGE)
-    sets = _fit_prediction_sets(probabilities, answers)
+    sets = _fit_prediction_sets(labelled, classes)
     calibration = Calibration(
         classes,
         prediction_sets=sets and replace(sets, elsewhere=_coverage_elsewhere(labelled)),
@@ -154,42 +139,48 @@ def calibrate(answers: Answers) -> tuple[Calibration, Thresholds]:
     return calibration, thresholds
 
 
-def _fit_classes(labelled: Answers) -> ClassCalibration:
-    return fit_calibration(labelled.class_logits, labelled.peaks, labelled.labels, labelled.sources)
+def _said(answers: Sequence[Answer]) -> tuple[np.ndarray, list[float]]:
+    """Return class logits (N, 3) and peaks, which the probabilities follow from."""
+    logits = np.array([answer.class_logits for answer in answers]).reshape(-1, len(CLASS_NAMES))
+    return logits, [answer.peak for answer in answers]
 
 
-def _probabilities(answers: Answers, classes: ClassCalibration) -> np.ndarray:
-    return calibrated_probabilities(answers.class_logits, answers.peaks, classes)
+def _fit_classes(labelled: Sequence[Answer]) -> ClassCalibration:
+    known = ([answer.label for answer in labelled], [answer.source for answer in labelled])
+    return fit_calibration(*_said(labelled), *known)
 
 
-def _fit_prediction_sets(probabilities: np.ndarray, answers: Answers) -> PredictionSets | None:
-    """Return sets with the stated coverage in each source, by probabilities (N, 3); None without any class.
+def _probabilities(answers: Sequence[Answer], classes: ClassCalibration) -> np.ndarray:
+    return calibrated_probabilities(*_said(answers), classes)
+
+
+def _fit_prediction_sets(labelled: Sequence[Answer], classes: ClassCalibration) -> PredictionSets | None:
+    """Return sets with the stated coverage in each source; None without any class.
 
     Each source asks for a threshold of its own, and the lowest is taken.
     """
     thresholds = []
-    for source in sorted(set(answers.sources[answers.labels != UNKNOWN])):
-        own = (answers.sources == source) & (answers.labels != UNKNOWN)
-        votes = answers.labels[own], answers.groups[own]
-        thresholds.append(fit_set_threshold(probabilities[own], *votes, COVERAGE))
+    for own in by_source(labelled).values():
+        labels, groups = [answer.label for answer in own], [answer.group for answer in own]
+        thresholds.append(fit_set_threshold(_probabilities(own, classes), labels, groups, COVERAGE))
     return PredictionSets(COVERAGE, min(thresholds)) if thresholds else None
 
 
-def _coverage_elsewhere(labelled: Answers) -> dict[str, float]:
+def _coverage_elsewhere(labelled: Sequence[Answer]) -> dict[str, float]:
     """Return by source how many of its images, copies sharing one vote, sets fitted to the others cover."""
-    shares = {}
-    sources = sorted(set(labelled.sources))
-    for source in sources if len(sources) > 1 else ():
-        own, rest = labelled.select(labelled.sources == source), labelled.select(labelled.sources != source)
+    shares, parts = {}, by_source(labelled)
+    for source in sorted(parts) if len(parts) > 1 else ():
+        own, rest = parts[source], [answer for answer in labelled if answer.source != source]
         classes = _fit_classes(rest)
-        sets = _fit_prediction_sets(_probabilities(rest, classes), rest)
-        rows = zip(_probabilities(own, classes), own.labels, strict=True)
-        covered = [label in prediction_set(row, sets.threshold) for row, label in rows]
-        shares[source] = round(float(np.average(covered, weights=group_votes(own.groups))), 4)
+        sets = _fit_prediction_sets(rest, classes)
+        rows = zip(_probabilities(own, classes), own, strict=True)
+        covered = [answer.label in prediction_set(row, sets.threshold) for row, answer in rows]
+        votes = group_votes([answer.group for answer in own])
+        shares[source] = round(float(np.average(covered, weights=votes)), 4)
     return shares
 
 
-def _fit_mask_threshold(lesions: Answers, thresholds: Thresholds) -> Thresholds:
+def _fit_mask_threshold(lesions: Sequence[Answer], thresholds: Thresholds) -> Thresholds:
     """Maximise the mean Dice of the lesion images.
 
     The threshold is the nearest to a half of those that are as good but for chance: the very best on one fold
@@ -200,7 +191,7 @@ def _fit_mask_threshold(lesions: Answers, thresholds: Thresholds) -> Thresholds:
     return replace(thresholds, mask=float(good[np.argmin(np.abs(good - 0.5))]))
 
 
-def _fit_min_area(lesions: Answers, thresholds: Thresholds) -> Thresholds:
+def _fit_min_area(lesions: Sequence[Answer], thresholds: Thresholds) -> Thresholds:
     """Take the largest smallest area that leaves no more lesion images without a mask.
 
     It costs their mean Dice at most 0.001: specks hardly move the Dice, but each is shown as a lesion, while
@@ -214,27 +205,28 @@ def _fit_min_area(lesions: Answers, thresholds: Thresholds) -> Thresholds:
 
 
 def _fit_lesion_threshold(
-    lesions: Answers, lesion_probability: np.ndarray, thresholds: Thresholds
+    lesions: Sequence[Answer], lesion_probability: np.ndarray, thresholds: Thresholds
 ) -> Thresholds:
     """Leave the mask empty where that costs at most `_EMPTIED` of the lesions found, in each source.
 
     Each group has one vote: a cancer missed costs more than a needless outline.
     """
     found = _score(lesions, thresholds)[0] >= MISSED_DICE
+    sources, groups = (np.array([getattr(each, name) for each in lesions]) for name in ("source", "group"))
     fitted = []
-    for source in sorted(set(lesions.sources[found])):
-        own = found & (lesions.sources == source)
+    for source in set(sources[found]):
+        own = found & (sources == source)
         order = np.argsort(lesion_probability[own])
-        votes = np.cumsum(group_votes(lesions.groups[own])[order])
+        votes = np.cumsum(group_votes(groups[own])[order])
         emptied = int(np.searchsorted(votes, _EMPTIED * votes[-1], side="right"))
         fitted.append(float(lesion_probability[own][order][emptied]))
     return replace(thresholds, lesion=min(fitted)) if fitted else thresholds
 
 
-def _score(lesions: Answers, thresholds: Thresholds) -> tuple[np.ndarray, int]:
+def _score(lesions: Sequence[Answer], thresholds: Thresholds) -> tuple[np.ndarray, int]:
     """Return the Dice of each lesion image, and how many of them get no mask at all."""
-    masks = [mask_from_probability(map_, 1.0, thresholds) for map_ in lesions.maps]
-    dices = [dice(mask, reference) for mask, reference in zip(masks, lesions.masks, strict=True)]
+    masks = [mask_from_probability(lesion.map, 1.0, thresholds) for lesion in lesions]
+    dices = [dice(mask, lesion.mask) for mask, lesion in zip(masks, lesions, strict=True)]
     return np.array(dices), sum(not mask.any() for mask in masks)
 
 

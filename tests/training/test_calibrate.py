@@ -1,6 +1,5 @@
 import shutil
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -11,40 +10,27 @@ from busi_unet.errors import UsageError
 from busi_unet.inference.calibration import calibrated_probabilities, map_peak
 from busi_unet.inference.predictor import Predictor
 from busi_unet.models.folder import save_config
-from busi_unet.training.calibrate import Answers, calibrate, fit_local_threshold, recalibrate
+from busi_unet.training.calibrate import Answer, calibrate, fit_local_threshold, recalibrate
 from busi_unet.training.options import TrainOptions
 from busi_unet.training.setup import record_of
 
 
-class Case(NamedTuple):
-    """One image, and what a network says of it."""
-
-    mask: np.ndarray
-    label: int
-    probability: np.ndarray
-    logits: tuple[float, float, float]
-
-
-def case(label: int, *, inside: float, outside: float, logits: tuple[float, float, float]) -> Case:
+def case(
+    label: int, *, inside: float, outside: float, logits: tuple[float, ...], source: str = "here"
+) -> Answer:
     mask = np.zeros((40, 40), dtype=bool)
     if label:
         mask[10:30, 10:30] = True
     probability = np.full((40, 40), outside, dtype=np.float32)
     probability[10:30, 10:30] = inside
-    return Case(mask, label, probability, logits)
+    return Answer(np.array(logits, dtype=float), 0, probability, mask, label, "", source)
 
 
-def calibrated(cases: list[Case], sources: list[str] | None = None) -> tuple[Calibration, Thresholds]:
-    answers = Answers(
-        class_logits=np.array([each.logits for each in cases], dtype=float),
-        peaks=np.array([map_peak(each.probability) for each in cases]),
-        maps=[each.probability for each in cases],
-        masks=[each.mask for each in cases],
-        labels=np.array([each.label for each in cases]),
-        groups=np.array([str(number) for number in range(len(cases))]),
-        sources=np.array(sources or ["here"] * len(cases)),
+def calibrated(cases: list[Answer]) -> tuple[Calibration, Thresholds]:
+    """Calibrate by images that are a group each."""
+    return calibrate(
+        [each._replace(peak=map_peak(each.map), group=str(number)) for number, each in enumerate(cases)]
     )
-    return calibrate(answers)
 
 
 def test_thresholds_separate_what_can_be_separated():
@@ -53,7 +39,7 @@ def test_thresholds_separate_what_can_be_separated():
     calibration, thresholds = calibrated(lesions + normals)
     assert 0.28 < thresholds.mask <= 0.4
     # Every normal would get a mask; only the class head tells them apart.
-    peaks = np.array([map_peak(each.probability) for each in (normals[0], lesions[0])])
+    peaks = np.array([map_peak(each.map) for each in (normals[0], lesions[0])])
     probabilities = calibrated_probabilities([[1.5, 0, 0], [0, 2, 2]], peaks, calibration.classes)
     normal, lesion = 1 - probabilities[:, 0]
     assert normal < thresholds.lesion == pytest.approx(lesion, abs=1e-3)
@@ -62,7 +48,7 @@ def test_thresholds_separate_what_can_be_separated():
 def test_specks_are_dropped_where_that_costs_no_lesion():
     cases = [case(1, inside=0.9, outside=0.1, logits=(0, 2, 0)) for _ in range(3)]
     for each in cases:
-        each.probability[0, :2] = 0.9
+        each.map[0, :2] = 0.9
     assert calibrated(cases)[1].min_area > 2 / 1600
 
 
@@ -70,7 +56,7 @@ def test_a_small_lesion_is_never_taken_for_a_speck():
     cases = [case(1, inside=0.9, outside=0.1, logits=(0, 2, 0)) for _ in range(200)]
     # A fifth of a lesion is found, in 4 of 1600 pixels: to drop it costs less Dice than the tolerance.
     cases.append(case(1, inside=0.1, outside=0.1, logits=(0, 2, 0)))
-    cases[-1].probability[10:12, 10:12] = 0.9
+    cases[-1].map[10:12, 10:12] = 0.9
     assert 0 < calibrated(cases)[1].min_area <= 4 / 1600
 
 
@@ -86,8 +72,8 @@ def test_few_of_the_lesions_found_lose_their_outline():
     calibration, thresholds = calibrated(
         [*lesions, *[case(0, inside=0.9, outside=0.1, logits=(3, 0, 0))] * 9]
     )
-    peaks = np.array([map_peak(each.probability) for each in lesions])
-    logits = [each.logits for each in lesions]
+    peaks = np.array([map_peak(each.map) for each in lesions])
+    logits = [each.class_logits for each in lesions]
     lesion_probability = 1 - calibrated_probabilities(logits, peaks, calibration.classes)[:, 0]
     assert 0 < (lesion_probability < thresholds.lesion).mean() <= 0.02
 
@@ -110,23 +96,23 @@ def test_a_lesion_that_is_barely_touched_does_not_widen_the_boundary_band():
     sure = [case(1, inside=0.9, outside=0.1, logits=(0, 4, 0)) for _ in range(60)]
     touched = [case(1, inside=0.1, outside=0.1, logits=(0, 4, 0)) for _ in range(20)]
     for each in touched:
-        each.probability[10, 10:13] = 0.9
+        each.map[10, 10:13] = 0.9
     assert calibrated(sure + touched)[0].boundary_band == calibrated(sure)[0].boundary_band
 
 
 def test_the_coverage_at_a_hospital_is_that_of_sets_fitted_to_the_others():
     generator = np.random.default_rng(0)
 
-    def cases(sure: float) -> list[Case]:
+    def cases(sure: float, source: str = "here") -> list[Answer]:
         """Images of three classes whose logits are more or less sure of the right one."""
         labels = generator.integers(0, 3, 300)
         logits = sure * np.eye(3)[labels] + generator.normal(size=(300, 3))
         return [
-            case(y, inside=0.9, outside=0.1, logits=tuple(z)) for y, z in zip(labels, logits, strict=True)
+            case(y, inside=0.9, outside=0.1, logits=tuple(z), source=source)
+            for y, z in zip(labels, logits, strict=True)
         ]
 
-    sources = ["a"] * 300 + ["b"] * 300 + ["unlike"] * 300
-    calibration, _ = calibrated(cases(3) + cases(3) + cases(-1), sources)
+    calibration, _ = calibrated(cases(3, "a") + cases(3, "b") + cases(-1, "unlike"))
     elsewhere = calibration.prediction_sets.elsewhere
     assert set(elsewhere) == {"a", "b", "unlike"}
     assert elsewhere["unlike"] < 0.6 < 0.85 < elsewhere["a"]
