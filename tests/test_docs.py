@@ -3,12 +3,17 @@
 import argparse
 import re
 import shlex
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from busi_unet.app.page import LAUNCH_OPTIONS, build_page
 from busi_unet.cli import COMMANDS, main
 from busi_unet.data.phantom import make_phantom
 from busi_unet.training.options import TrainOptions
@@ -22,6 +27,10 @@ SCRIPTS = {
     "prepare_data": "prepare",
     "push_to_hub": "push",
 }
+APP_PAGE = ROOT / "docs" / "app.md"
+ADDRESS = "http://127.0.0.1:7860"
+# Gradio's queue uses a pandas option that newer pandas calls deprecated.
+QUEUE_WARNS = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing")
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 
 
@@ -100,3 +109,45 @@ def test_its_python_runs(name, tmp_path, monkeypatch):
         Image.fromarray(make_phantom("benign", seed=1, size=(72, 96)).image).save(file)
     (snippet,) = blocks(ROOT / name, "python")
     exec(compile(snippet, name, "exec"), {})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A folder with the files that the snippets name."""
+    folder = tmp_path_factory.mktemp("snippets")
+    Image.fromarray(make_phantom("benign", seed=1, size=(72, 96)).image).save(folder / "image.png")
+    with zipfile.ZipFile(folder / "study.zip", "w") as zip_file:
+        zip_file.write(folder / "image.png", "a/one.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(one_tiny_model) -> Iterator[str]:
+    demo = build_page(str(one_tiny_model))
+    _, url, _ = demo.launch(**LAUNCH_OPTIONS, prevent_thread_lock=True, quiet=True)
+    yield url.rstrip("/")
+    demo.close()
+
+
+@QUEUE_WARNS
+@pytest.mark.parametrize(("name", "printed"), [("predict", r"\w+ \d+$"), ("predict_many", r".+\.zip 2$")])
+def test_the_python_snippets_run(name, printed, address, folder, monkeypatch, capsys):
+    (snippet,) = (snippet for snippet in blocks(APP_PAGE, "python") if f'"/{name}"' in snippet)
+    monkeypatch.chdir(folder)
+    exec(compile(snippet.replace(ADDRESS, address), name, "exec"), {})
+    assert re.match(printed, capsys.readouterr().out.splitlines()[-1])
+
+
+@QUEUE_WARNS
+@pytest.mark.skipif(not shutil.which("curl") or not shutil.which("sh"), reason="needs curl and sh")
+def test_the_curl_snippet_runs(address, folder):
+    (snippet,) = (snippet for snippet in blocks(APP_PAGE, "sh") if "/call/v2/predict/" in snippet)
+    result = subprocess.run(
+        ["sh", "-c", snippet.replace(ADDRESS, address)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "event: complete" in result.stdout, result.stdout + result.stderr
+    assert '"probabilities"' in result.stdout

@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -135,7 +136,7 @@ class ImageResult:
             "threshold_by_hand": analysis.threshold,
             "corrected_by_hand": self.corrected,
             "pixel_size_from": from_file if analysis.pixel_size_mm is None else "typed",
-            "agreement": self.agreement and self.agreement.to_dict(),
+            "agreement": self.agreement and asdict(self.agreement),
             "warnings": self.warnings,
             "text_boxes": [list(box) for box in analysis.text_boxes],
             "weights": self.model.to_dict(),

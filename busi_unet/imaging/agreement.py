@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
 from busi_unet.errors import UnreadableImageError, UsageError
+from busi_unet.imaging.regions import bounding_box
 from busi_unet.io.decode import ImageSource
 from busi_unet.io.masks import Mask, read_mask
 
@@ -47,10 +47,6 @@ class Agreement:
     predicted_area_px: int
     reference_area_px: int
     remark: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the scores, JSON-ready."""
-        return asdict(self)
 
 
 def dice(prediction: np.ndarray, target: np.ndarray) -> float | None:
@@ -118,7 +114,7 @@ def hd95(
     if not prediction.any() or not target.any():
         return None
     # Both surfaces lie in the box around the union, so distances within the box are exact.
-    (box,) = ndimage.find_objects((prediction | target).astype(np.uint8))
+    box = bounding_box(prediction | target)
     first, second = _surface(prediction[box]), _surface(target[box])
     to_second = ndimage.distance_transform_edt(~second, sampling=spacing)[first]
     to_first = ndimage.distance_transform_edt(~first, sampling=spacing)[second]

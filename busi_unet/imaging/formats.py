@@ -19,7 +19,6 @@ from busi_unet.errors import MissingDependencyError, UsageError
 from busi_unet.imaging.regions import fill_holes, label_regions, mask_image, trace_contours
 from busi_unet.io.decode import DecodedImage
 from busi_unet.io.files import table_lines
-from busi_unet.io.scale import Spacing
 
 _LESION_COLUMNS = (
     *("image", "frame", "lesion", "area_px", "area_mm2", "longest_diameter_px", "longest_diameter_mm"),
@@ -50,12 +49,6 @@ class Result:
     source: Path | bytes | None = None
     model: str = ""
     corrected: bool = False
-
-    @property
-    def spacing_mm(self) -> Spacing | None:
-        """Size of a pixel (between rows, between columns) where the lesions lie, or None."""
-        lesions = self.prediction.measurements
-        return lesions[0].spacing_mm if lesions else self.image.spacing_mm
 
 
 @dataclass(frozen=True)
@@ -149,10 +142,12 @@ def _nifti(result: Result) -> dict[str, bytes]:
     """Return the mask as uint8 (columns, rows, 1) from left to right, top to bottom, as ITK reads a PNG."""
     import nibabel
 
-    down, across = result.spacing_mm or (1.0, 1.0)
+    lesions = result.prediction.measurements
+    spacing_mm = lesions[0].spacing_mm if lesions else result.image.spacing_mm
+    down, across = spacing_mm or (1.0, 1.0)
     values = result.prediction.mask.T[:, :, None].astype(np.uint8)
     image = nibabel.Nifti1Image(values, np.diag([-across, -down, 1.0, 1.0]))
-    image.header.set_xyzt_units("mm" if result.spacing_mm else "unknown")
+    image.header.set_xyzt_units("mm" if spacing_mm else "unknown")
     return {"_mask.nii.gz": gzip.compress(image.to_bytes(), mtime=0)}
 
 

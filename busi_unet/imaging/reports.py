@@ -156,8 +156,7 @@ def _scaled(image: Image.Image, width: float) -> PageImage:
     shown.thumbnail((_IMAGE_PIXELS, _IMAGE_PIXELS))
     stream = io.BytesIO()
     shown.save(stream, "PNG", compress_level=1)
-    scale = min(width / shown.width, _IMAGE_HEIGHT / shown.height)
-    return PageImage(stream, shown.width * scale, shown.height * scale, hAlign="LEFT")
+    return PageImage(stream, width, _IMAGE_HEIGHT, kind="proportional", hAlign="LEFT")
 
 
 def _result(prediction: Any, summary: Sequence[str]) -> list[Flowable]:

@@ -1,17 +1,27 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fakes.evaluations import make_summary
+from huggingface_hub import ModelCard
 
-from busi_unet.config import EVALUATION_NAME
+from busi_unet.config import (
+    EVALUATION_NAME,
+    Architecture,
+    Calibration,
+    ClassCalibration,
+    ModelConfig,
+    Thresholds,
+)
+from busi_unet.data.readers import citation_of
 from busi_unet.errors import IncompatibleModelError
 from busi_unet.evaluation.report import read_evaluations, write_evaluations
 from busi_unet.inference.predictor import EMBEDDED
 from busi_unet.models.folder import model_hash, weights_hash
 from busi_unet.publish import model as module
-from busi_unet.publish.model import build_model_folder, push_model
+from busi_unet.publish.model import build_model_folder, model_card, push_model
 
 ALWAYS = {"README.md", "config.json", "model.safetensors"} | {
     f"examples/{label}.png" for label in ("normal", "benign", "malignant")
@@ -90,3 +100,61 @@ def test_a_second_push_removes_what_is_gone_here_and_nothing_else(hub, run):
     files = hub.files("me/busi")
     assert not {EVALUATION_NAME, "curves.png"} & files.keys()
     assert files["LICENSE"] == b"added by hand"
+
+
+# --- The card ------------------------------------------------------------------------------------
+
+DATA = {
+    "images": {"train": 30, "test": 6},
+    "folds": {"train": [2, 3, 4], "test": [0]},
+    "split_sha256": "0" * 64,
+    "trained_on": ["train"],
+    "sources": {"train": ["busbra", "breast"], "test": ["busi"]},
+}
+CONFIG = ModelConfig(
+    architecture=Architecture("plain", width=16),
+    thresholds=Thresholds(mask=0.43, lesion=0.37, min_area=0.002),
+    calibration=Calibration(ClassCalibration(0.6)),
+    training={"data": DATA},
+)
+
+
+def card(config=CONFIG, **arguments):
+    return ModelCard(model_card(config, repo_id="someone/busi", **arguments))
+
+
+def test_front_matter_is_read_back_by_the_hubs_own_parser():
+    data = card(evaluations=[make_summary("a" * 64)]).data
+    assert (data.license, data.library_name, data.pipeline_tag) == ("mit", "busi_unet", "image-segmentation")
+    assert data.datasets == ["breast", "busbra"]
+    values = {item.metric_name: item.metric_value for item in data.eval_results}
+    assert {0.6123, 0.875} <= set(values.values())
+    assert {item.dataset_type for item in data.eval_results} == {"one-two"}
+    assert set(data.metrics) == {item.metric_type for item in data.eval_results}
+    assert "roc_auc" not in data.metrics, "undefined here"
+
+
+def test_without_an_evaluation_there_is_no_result_anywhere():
+    parsed = card()
+    assert "There are none" in parsed.text
+    assert parsed.data.eval_results is None
+    assert "model-index" not in parsed.content
+    assert "model_name" not in parsed.content
+
+
+def test_sources_are_named_with_licence_and_citation_and_doubts_are_told():
+    text = card().text
+    for source in ("busi", "busbra", "breast"):
+        known = citation_of(source)
+        assert known.citation and (known.citation in text) == (source in DATA["sources"]["train"])
+    assert "all results leak" not in text
+    leaking = {**DATA, "folds_from": "image by image", "sources": {"train": ["clinic"]}}
+    warned = make_summary("a" * 64, warnings=["It saw these images."])
+    text = card(replace(CONFIG, training={"data": leaking}), evaluations=[warned]).text
+    assert "clinic. Licence" in text and "all results leak" in text and "**It saw these images.**" in text
+
+
+def test_weights_without_calibration_never_look_calibrated():
+    uncalibrated = "**The class probabilities are not calibrated**"
+    assert uncalibrated in card(replace(CONFIG, calibration=Calibration())).text
+    assert uncalibrated not in card().text
