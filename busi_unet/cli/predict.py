@@ -20,8 +20,7 @@ from busi_unet.errors import UnreadableImageError
 from busi_unet.imaging.formats import FORMATS
 from busi_unet.io.decode import EXTENSIONS
 from busi_unet.io.files import JsonLines, check_ours
-from busi_unet.io.find_images import ImageFile, find_images
-from busi_unet.io.shards import SHARDS
+from busi_unet.io.find_images import SHARDS, ImageFile, find_images
 
 if TYPE_CHECKING:
     from busi_unet.inference.predictor import Predictor

@@ -1,21 +1,37 @@
-"""The image files in a list of files, folders and zips, and the names of their results."""
+"""The image files in a list of files, folders, zips and shards, and the names of their results.
+
+Shards, tar (as of `webdataset`) or Parquet, are read where they lie: nothing is unpacked.
+"""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import re
+import tarfile
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath, PurePosixPath
+from typing import Any
 
-from busi_unet.errors import BusiUNetError, UsageError
+from busi_unet.errors import (
+    BusiUNetError,
+    DataLayoutError,
+    MissingDependencyError,
+    UnreadableImageError,
+    UsageError,
+    first_line,
+)
 from busi_unet.io.decode import EXTENSIONS
 from busi_unet.io.dicom import is_dicom
 from busi_unet.io.files import readable, shortened, unpack
-from busi_unet.io.shards import SHARDS, list_shard, read_member
 
+SHARDS = frozenset({".tar", ".parquet"})
+MAX_MEMBER_BYTES = 2**30
+# Columns of `prepare` and of the Hub's image folders.
+_IMAGE, _NAME = "image", "image_id"
 # As results are called, copies of them too ("a_mask - Copy"); the page needs them in the browser.
 RESULT_NAMES = re.compile(r"_(mask(_\d+)?([ (-].*)?|overlay)$", re.IGNORECASE)
 DICOM_RESULTS = ("_seg.dcm", "_sr.dcm")
@@ -37,7 +53,7 @@ class ImageFile:
         name: of its results, without ending: at most 200 bytes that any file system takes, and no two of a
             run are the same, whatever the case of letters.
         problem: why it cannot be used, where that is known already; else empty.
-        place: where in the shard, see `io.shards.Member`.
+        place: where in a shard: start and size in a tar, row group and row in Parquet; else None.
         unpacked_from: the zip that it was in.
     """
 
@@ -49,8 +65,27 @@ class ImageFile:
     unpacked_from: Path | None = None
 
     def content(self) -> Path | bytes:
-        """Return its path, or what it holds where it is in a shard; raise as `io.shards.read_member`."""
-        return self.path if self.place is None else read_member(self.path, self.place, self.shown)
+        """Return its path, or what it holds where it is in a shard.
+
+        Raises:
+            UnreadableImageError: the shard was cut short since it was listed, or the row holds no file.
+            OSError: the disk refuses.
+        """
+        if self.place is None:
+            return self.path
+        if self.path.suffix.lower() == ".tar":
+            start, size = self.place
+            with self.path.open("rb") as shard:
+                shard.seek(start)
+                content = shard.read(size)
+            if len(content) == size:
+                return content
+        else:
+            group, row = self.place
+            content = _row_group(self.path, group)[row].as_py()
+            if content is not None:
+                return content
+        raise UnreadableImageError(f"{self.shown} is not in its shard any more, or was never in it.")
 
     def stamp(self) -> tuple[int, int] | None:
         """Return size and time of the last change of the file, zip or shard; None where there is none."""
@@ -140,28 +175,6 @@ def _nested(path: Path, shown: str) -> list[ImageFile] | None:
     return [ImageFile(path, shown, path.stem, f"{shown} is a zip inside a zip. Unpack it by hand.")]
 
 
-def _from_shard(path: Path, shown: str, max_files: int) -> list[ImageFile]:
-    found = []
-    try:
-        for member in list_shard(path, shown, max_files=max_files):
-            inside = PurePosixPath(member.name)
-            if path.suffix.lower() == ".tar" and not _is_image_in_tar(inside):
-                continue
-            # Shards often number their images from 0 each.
-            name = "__".join((path.stem, *inside.parts[:-1], _stem(inside)))
-            called = f"{shown}/{readable(member.name)}"
-            problem = f"{called} {member.problem}." if member.problem else ""
-            found.append(ImageFile(path, called, name, problem, member.place))
-    except BusiUNetError as error:
-        found.append(ImageFile(path, shown, path.stem, str(error).replace("\n", " ")))
-    return found
-
-
-def _is_image_in_tar(path: PurePosixPath) -> bool:
-    hidden = path.name.startswith("._") or any(part.startswith(_HIDDEN) for part in path.parts[:-1])
-    return path.suffix.lower() in EXTENSIONS and not hidden and not _is_result(path)
-
-
 def _inside(
     folder: Path, shown: str, opened: Callable[[Path, str], list[ImageFile] | None]
 ) -> list[ImageFile]:
@@ -229,3 +242,88 @@ def _numbered(name: str) -> Iterator[str]:
     suffix = PurePath(name).suffix
     ending = suffix if suffix.lower() in (*EXTENSIONS, ".zip") else ""
     yield from (f"{name.removesuffix(ending)}-{number}{ending}" for number in itertools.count(2))
+
+
+# --- Shards --------------------------------------------------------------------------------------
+
+
+def _from_shard(path: Path, shown: str, max_files: int) -> list[ImageFile]:
+    """List what can be read of a shard, and last why no more of it can."""
+    is_tar, found = path.suffix.lower() == ".tar", []
+    listed = _in_tar(path) if is_tar else _in_parquet(path, shown)
+    try:
+        for number, (member, place, problem) in enumerate(listed):
+            if number == max_files:
+                raise DataLayoutError(f"{shown} holds more than {max_files:,} files.", hint="Divide it.")
+            inside = PurePosixPath(member)
+            if is_tar and not _is_image_in_tar(inside):
+                continue
+            # Shards often number their images from 0 each.
+            name = "__".join((path.stem, *inside.parts[:-1], _stem(inside)))
+            called = f"{shown}/{readable(member)}"
+            found.append(ImageFile(path, called, name, f"{called} {problem}." if problem else "", place))
+    except Exception as error:
+        said = f"{shown} is no shard that can be read, or is cut short ({first_line(error)}). Copy it again."
+        problem = str(error).replace("\n", " ") if isinstance(error, BusiUNetError) else said
+        found.append(ImageFile(path, shown, path.stem, problem))
+    return found
+
+
+def _is_image_in_tar(path: PurePosixPath) -> bool:
+    hidden = path.name.startswith("._") or any(part.startswith(_HIDDEN) for part in path.parts[:-1])
+    return path.suffix.lower() in EXTENSIONS and not hidden and not _is_result(path)
+
+
+def _in_tar(path: Path) -> Iterator[tuple[str, tuple[int, int], str]]:
+    """Yield name, place and problem of each file."""
+    end = path.stat().st_size
+    with tarfile.open(path, "r:") as tar:
+        while member := tar.next():
+            # It keeps a list of all.
+            tar.members.clear()
+            if not member.isreg():
+                continue
+            problem = ""
+            if member.issparse():
+                problem = "is stored with holes left out; write the shard anew"
+            elif member.size > MAX_MEMBER_BYTES:
+                problem = f"is larger than {MAX_MEMBER_BYTES // 2**20:,} MiB"
+            elif member.offset_data + member.size > end:
+                problem = "is cut short"
+            yield member.name, (member.offset_data, member.size), problem
+        # tarfile takes a damaged header for the end.
+        tar.fileobj.seek(tar.offset)
+        if tar.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
+            raise tarfile.ReadError(f"damaged at byte {tar.offset:,}")
+
+
+def _in_parquet(path: Path, shown: str) -> Iterator[tuple[str, tuple[int, int], str]]:
+    """Yield name, place and no problem of each row."""
+    with _parquet(path) as file:
+        columns = file.schema_arrow.names
+        if _IMAGE not in columns or f"{_IMAGE}.bytes" not in {each.path for each in file.schema}:
+            raise DataLayoutError(f"{shown} has no column {_IMAGE} with the content of image files.")
+        named = _NAME if _NAME in columns else f"{_IMAGE}.path"
+        total = 0
+        for group in range(file.num_row_groups):
+            column = file.read_row_group(group, columns=[named]).flatten().column(0)
+            for row, told in enumerate(column.to_pylist()):
+                yield str(total + row if told is None else told), (group, row), ""
+            total += len(column)
+
+
+@functools.lru_cache(maxsize=2)
+def _row_group(path: Path, group: int) -> Any:
+    """Return the images of a row group; those of a run are asked for in their order."""
+    with _parquet(path) as file:
+        return file.read_row_group(group, columns=[f"{_IMAGE}.bytes"]).flatten().column(0)
+
+
+def _parquet(path: Path) -> Any:
+    try:
+        from pyarrow.parquet import ParquetFile
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            "Parquet files need the package pyarrow.", "Run: pip install pyarrow"
+        ) from error
+    return ParquetFile(path)
