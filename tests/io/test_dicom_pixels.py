@@ -19,14 +19,6 @@ def table(descriptor: list[int], entries: np.ndarray) -> Dataset:
     return item
 
 
-def palette(entries: np.ndarray, bits: int) -> dict[str, object]:
-    return {
-        f"{colour}PaletteColorLookupTable{part}": value
-        for colour in ("Red", "Green", "Blue")
-        for part, value in (("Descriptor", [256, 0, bits]), ("Data", entries.tobytes()))
-    }
-
-
 def jpeg(*, ids: bytes | None = None, markers: bool, **options: object) -> bytes:
     """An encoded JPEG of RGB, without its JFIF and Adobe markers or with other component ids."""
     data = image_files.encoded(Image.fromarray(RGB), "JPEG", quality=95, **options)
@@ -85,11 +77,17 @@ def test_what_the_header_says_of_colours_is_not_used_where_it_cannot_be():
     assert "bits" in found.remarks[0]
 
 
-def test_a_palette_with_8_bit_entries_in_16_bit_words():
-    content = dicom(GREY, "PALETTE COLOR", **palette(np.arange(256, dtype=np.uint16)[::-1], bits=16))
-    found = read_image(content)
+@pytest.mark.parametrize("white", [65535, 255])
+def test_a_palette_is_resolved_though_its_entries_have_8_bits_in_16_bit_words(white):
+    entries = np.linspace(white, 0, 256).astype(np.uint16)
+    elements = {
+        f"{colour}PaletteColorLookupTable{part}": value
+        for colour in ("Red", "Green", "Blue")
+        for part, value in (("Descriptor", [256, 0, 16]), ("Data", entries.tobytes()))
+    }
+    found = read_image(dicom(GREY, "PALETTE COLOR", **elements))
     np.testing.assert_array_equal(found.pixels, 255 - GREY)
-    assert "palette" in found.remarks[0]
+    assert ["palette" in remark for remark in found.remarks] == [True] * (white == 255)
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14])
