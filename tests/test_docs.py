@@ -29,8 +29,6 @@ SCRIPTS = {
 }
 APP_PAGE = ROOT / "docs" / "app.md"
 ADDRESS = "http://127.0.0.1:7860"
-# Gradio's queue uses a pandas option that newer pandas calls deprecated.
-QUEUE_WARNS = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing")
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 
 
@@ -129,7 +127,6 @@ def address(one_tiny_model) -> Iterator[str]:
     demo.close()
 
 
-@QUEUE_WARNS
 @pytest.mark.parametrize(("name", "printed"), [("predict", r"\w+ \d+$"), ("predict_many", r".+\.zip 2$")])
 def test_the_python_snippets_run(name, printed, address, folder, monkeypatch, capsys):
     (snippet,) = (snippet for snippet in blocks(APP_PAGE, "python") if f'"/{name}"' in snippet)
@@ -138,7 +135,6 @@ def test_the_python_snippets_run(name, printed, address, folder, monkeypatch, ca
     assert re.match(printed, capsys.readouterr().out.splitlines()[-1])
 
 
-@QUEUE_WARNS
 @pytest.mark.skipif(not shutil.which("curl") or not shutil.which("sh"), reason="needs curl and sh")
 def test_the_curl_snippet_runs(address, folder):
     (snippet,) = (snippet for snippet in blocks(APP_PAGE, "sh") if "/call/v2/predict/" in snippet)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,12 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from busi_unet.app import text
 from busi_unet.errors import BusiUNetError
 from busi_unet.imaging.quality import reduction
+
+# A page redraws a few times a second without effort; each redraw of a long run sends all that is done.
+SECONDS_BETWEEN_UPDATES = 0.7
 
 
 @contextmanager
@@ -60,3 +65,19 @@ def as_file(image: Image.Image, name: str) -> str:
     path = answer_folder() / f"{name}.png"
     image.save(path, compress_level=1)
     return str(path)
+
+
+class Progress:
+    """How far a run over many things is, such as images, told as often as a page takes it."""
+
+    def __init__(self, things: str) -> None:
+        self._things = things
+        self._start = self._told = time.monotonic()
+
+    def tell(self, done: int, of: int) -> str:
+        """Return how many are done and how long the others take, or nothing so soon after the last time."""
+        now = time.monotonic()
+        if now - self._told <= SECONDS_BETWEEN_UPDATES:
+            return ""
+        self._told = now
+        return text.progress(done, of, self._things, (now - self._start) / done * (of - done))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from busi_unet.app import text
-from busi_unet.app.answers import answer_folder
+from busi_unet.app.answers import Progress, answer_folder
 from busi_unet.app.model import ModelInUse
 from busi_unet.app.newest import Newest
 from busi_unet.errors import BusiUNetError
@@ -30,7 +29,6 @@ CLIP = (
 )
 """Names of the components that belong to a whole clip."""
 
-_SECONDS_BETWEEN_UPDATES = 0.7
 _LEGEND = (
     "Key frame: the surest lesion among the frames of nearly the largest outline that lasts. "
     "Dashed line: flagged from here. A click on the timeline shows the frame."
@@ -100,7 +98,7 @@ class ClipHandlers:
         frames = model.predictor.predict_clip(path, name="The file", **settings)
         folder, name = answer_folder(), kept.name if kept else "clip"
         overlays, table = folder / f"{name}_overlay.webp", folder / f"{name}_frames.csv"
-        start = shown = time.monotonic()
+        progress = Progress("frames")
         with overlays.open("w+b") as file, overlay_clip(file, Path(path)) as add:
             for prediction in frames:
                 if run.file != newest.file:
@@ -108,18 +106,15 @@ class ClipHandlers:
                     raise _ReplacedError
                 clip.add(prediction)
                 add(prediction)
-                now, of = time.monotonic(), prediction.frames
-                left = (now - start) / len(clip.rows) * (of - len(clip.rows))
                 if run.cancelled:
                     break
-                if now - shown > _SECONDS_BETWEEN_UPDATES:
-                    shown = now
-                    yield _shown(run.file, text.progress(len(clip.rows), of, "frames", left), clip, threshold)
+                if told := progress.tell(len(clip.rows), prediction.frames):
+                    yield _shown(run.file, told, clip, threshold)
             yield _shown(run.file, "Writing the overlay clip…", clip, threshold)
         table.write_bytes(clip.to_csv())
         run.answer = {
             "clip": _shown(run.file, _ended(clip), clip, threshold, ended=True),
-            "clip_all": gr.Button(visible=len(clip.rows) < of),
+            "clip_all": gr.Button(visible=len(clip.rows) < prediction.frames),
             "clip_results": gr.Accordion(visible=True),
             "clip_overlays": str(overlays),
             "clip_files": [str(table), str(overlays)],

@@ -12,7 +12,8 @@ import gradio as gr
 
 from busi_unet.app import text
 from busi_unet.app.about import build_about_tab
-from busi_unet.app.batch import MAX_IMAGES, MAX_MEGABYTES, build_batch_tab
+from busi_unet.app.batch import MAX_IMAGES, MAX_MEGABYTES
+from busi_unet.app.batch_tab import build_batch_tab
 from busi_unet.app.image_handlers import MAX_IMAGE_MEGABYTES
 from busi_unet.app.image_tab import build_image_tab
 from busi_unet.app.memory import share_heaps

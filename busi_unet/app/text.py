@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from busi_unet.config import CLASS_NAMES
@@ -242,11 +241,6 @@ def spacing_info(down_mm: float, across_mm: float) -> str:
 def image_name(name: str, image: DecodedImage) -> str:
     """Return which image is shown: its name, and the frame of a clip."""
     return name if image.frames == 1 else f"{name}, frame {image.index + 1} of {image.frames}"
-
-
-def breakable(name: str) -> str:
-    """Return the name of a file with places to break it: after underscores, and never within its ending."""
-    return re.sub(r"(?<=_)(?=\w)|(?<=[^\s_/-]{16})(?=\.\w{1,5}$)", "\u200b", name) if len(name) > 20 else name
 
 
 def too_many_megabytes(megabytes: float | str, most: int) -> tuple[str, str]:

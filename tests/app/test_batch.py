@@ -4,26 +4,21 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
+from fakes.dicom_files import dicom
 from PIL import Image
 
-from busi_unet.app import batch, text
-from busi_unet.app.batch import DATATYPES, HEADERS, BatchAnswer, BatchHandlers
-from busi_unet.app.model import LazyModel
+from busi_unet.app import answers, batch, text
+from busi_unet.app.batch import HEADERS, BatchAnswer, BatchHandlers, summarise_rows
 from busi_unet.data.phantom import make_phantom
+from busi_unet.errors import UsageError
 
 REQUEST = gr.Request(session_hash="visitor")
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    monkeypatch.setattr(batch, "_SECONDS_BETWEEN_UPDATES", 0)
-    return tmp_path / "gradio"
-
-
 @pytest.fixture
-def handlers(tiny_model) -> BatchHandlers:
-    return BatchHandlers(LazyModel(str(tiny_model)))
+def handlers(model, monkeypatch) -> BatchHandlers:
+    monkeypatch.setattr(answers, "SECONDS_BETWEEN_UPDATES", 0)
+    return BatchHandlers(model)
 
 
 @pytest.fixture
@@ -50,7 +45,6 @@ def test_one_bad_file_is_a_row_and_the_zip_holds_the_others(handlers, images, tm
     assert [len(update.rows["data"]) for update in updates] == [1, 2, 3]
     assert all(update.archive is None for update in updates)
     assert "1 of 4" in updates[0].status
-    assert len(DATATYPES) == len(HEADERS)
     rows = {row[1]: dict(zip(HEADERS, row, strict=True)) for row in answer.rows["data"]}
     assert [row["No."] for row in rows.values()] == [1, 2, 3, 4]
     assert f"{sum(bool(row['Flag']) for row in rows.values())} flagged" in answer.status
@@ -118,3 +112,35 @@ def test_a_refused_image_has_no_class(handlers, tmp_path):
     assert row[2:7] == ["not analysed", "", None, None, None]
     assert batch.filtered([row], text.BATCH_REFUSED) == [row]
     assert batch.filtered([row], text.BATCH_FLAGGED) == []
+
+
+@pytest.fixture
+def examined(tmp_path) -> list[str]:
+    """DICOM files of one name, two of one patient and one of another, and a bad file."""
+    paths = [tmp_path / f"{number}" / "image.dcm" for number in range(3)]
+    for path, patient in zip(paths, "112", strict=True):
+        path.parent.mkdir()
+        pixels = make_phantom("benign", seed=int(path.parent.name), size=(64, 90)).image
+        path.write_bytes(dicom(pixels, PatientID=patient, StudyInstanceUID=f"1.{patient}"))
+    (tmp_path / "bad.png").write_text("no image")
+    return [*map(str, paths), str(tmp_path / "bad.png")]
+
+
+@pytest.fixture
+def archive(handlers, examined) -> str:
+    return [*run(handlers, examined)][-1].archive
+
+
+@pytest.mark.parametrize("chosen", [[], None])
+def test_without_a_choice_each_examination_is_one(examined, archive, chosen):
+    shown, _ = summarise_rows(chosen, examined, archive)
+    assert shown.count("verdict-words") == 2 and "Examination 2" in shown
+
+
+def test_mixed_patients_too_few_rows_and_other_files_are_refused(examined, archive):
+    with pytest.raises(UsageError, match=r"different patients.*image\.dcm; image-3\.dcm"):
+        summarise_rows([1, 3], examined, archive)
+    with pytest.raises(UsageError, match="not two images"):
+        summarise_rows([1], examined, archive)
+    with pytest.raises(UsageError, match=text.BATCH_CHANGED[0]):
+        summarise_rows([1, 2], examined[::-1], archive)

@@ -6,9 +6,8 @@ import pytest
 from fakes.dicom_files import dicom
 from PIL import Image
 
-from busi_unet.app import answers, clip
+from busi_unet.app import answers
 from busi_unet.app.clip import CLIP, ClipHandlers
-from busi_unet.app.model import LazyModel
 from busi_unet.app.newest import Newest
 from busi_unet.data.phantom import make_phantom
 from busi_unet.io import decode
@@ -17,10 +16,9 @@ FRAMES = np.stack([make_phantom("benign", seed=seed, size=(64, 90)).image for se
 
 
 @pytest.fixture
-def handlers(tiny_model, tmp_path, monkeypatch) -> ClipHandlers:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    monkeypatch.setattr(clip, "_SECONDS_BETWEEN_UPDATES", 0)
-    return ClipHandlers(LazyModel(str(tiny_model)))
+def handlers(model, monkeypatch) -> ClipHandlers:
+    monkeypatch.setattr(answers, "SECONDS_BETWEEN_UPDATES", 0)
+    return ClipHandlers(model)
 
 
 @pytest.fixture
@@ -66,13 +64,15 @@ def test_cancelling_keeps_what_is_done_and_offers_the_rest(handlers, newest, pat
 
 
 @pytest.mark.parametrize("same_file", [True, False])
-def test_another_frame_leaves_the_run_alone_and_another_file_ends_it(handlers, newest, path, same_file):
+def test_another_frame_leaves_the_run_alone_and_another_file_ends_it(
+    handlers, newest, path, cache, same_file
+):
     run = handlers.begin(3, newest)["clip_run"]
     running = handlers.run(newest, run, path, None)
     next(running)
     newest.take(4, same_file=same_file)
     assert len(list(running)) == (4 if same_file else 0)
-    (overlays,) = answers.cache_folder().glob("answer-*/*.webp")
+    (overlays,) = cache.glob("answer-*/*.webp")
     assert bool(overlays.stat().st_size) == same_file
     assert bool(handlers.show(newest, run)) == same_file
     assert bool(handlers.begin(3, newest)) == same_file

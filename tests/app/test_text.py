@@ -51,15 +51,3 @@ def test_a_refused_image_gets_the_reason_and_no_finding():
 
     assert describe(none, CONFIG) == f"**{text.NOT_ANALYSED}.** The image is blank. {text.REFUSED_HELP}"
     assert f"{text.ANALYSED_ANYWAY}. The image is blank." in describe(anyway, CONFIG)
-
-
-@pytest.mark.parametrize(
-    ("name", "pieces"),
-    [
-        ("short_name.png", ["short_name.png"]),
-        ("right_breast_image_0007.png", ["right_", "breast_", "image_", "0007.png"]),
-        ("1.2.840.113619.2.55.3.60.dcm", ["1.2.840.113619.2.55.3.60", ".dcm"]),
-    ],
-)
-def test_a_long_name_breaks_but_never_within_its_ending(name, pieces):
-    assert text.breakable(name).split("\u200b") == pieces

@@ -14,12 +14,7 @@ from playwright.sync_api import Page, expect
 from busi_unet.data.phantom import make_phantom
 from busi_unet.inference.predictor import Predictor
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    # Gradio's queue uses a pandas option that newer pandas calls deprecated.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing"),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 FRAMES = np.stack([make_phantom("benign", seed=seed, size=(80, 120)).image for seed in range(6)])
 UPLOAD = "#image input[type=file]"

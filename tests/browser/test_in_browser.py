@@ -22,11 +22,7 @@ from busi_unet.app import text
 from busi_unet.app.thumbnails import examples
 from busi_unet.data.phantom import make_phantom
 
-pytestmark = [
-    pytest.mark.browser,
-    # Gradio's queue uses a pandas option that newer pandas calls deprecated.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing"),
-]
+pytestmark = pytest.mark.browser
 
 UPLOAD = "#image input[type=file]"
 SIZE = (200, 90)

@@ -23,12 +23,7 @@ from busi_unet.data.phantom import make_phantom
 from busi_unet.inference.predictor import Predictor
 from busi_unet.io.decode import read_image
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    # Gradio's queue uses a pandas option that newer pandas calls deprecated.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing"),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 APART, SLOW = 0.3, 0.5
 CLIP = np.stack([make_phantom("benign", seed=seed, size=(90, 160)).image for seed in range(3)])

@@ -17,11 +17,7 @@ from busi_unet.app import text
 from busi_unet.data.phantom import make_phantom
 from busi_unet.inference.predictor import Predictor
 
-pytestmark = [
-    pytest.mark.browser,
-    # Gradio's queue uses a pandas option that newer pandas calls deprecated.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.queueing"),
-]
+pytestmark = pytest.mark.browser
 UPLOAD = "#batch-images input[type=file]"
 
 
@@ -117,6 +113,34 @@ def test_cancel_keeps_what_is_done(
     expect(batch.locator("#batch-status")).to_contain_text("Cancelled. Of 100 images")
     expect(batch.get_by_role("button", name="Download all results")).to_be_enabled()
     expect(batch.get_by_role("button", name="Analyse all")).to_be_enabled()
+
+
+@pytest.mark.slow
+def test_two_rows_of_one_patient_are_one_summary(batch: Page, tmp_path: Path) -> None:
+    files = []
+    for number, patient in enumerate("112", start=1):
+        files.append(tmp_path / f"{number}.dcm")
+        files[-1].write_bytes(
+            dicom(make_phantom("benign", seed=number, size=(64, 90)).image, PatientID=patient)
+        )
+    batch.set_input_files(UPLOAD, files)
+    batch.get_by_role("button", name=text.BATCH_START).click()
+    batch.get_by_role("button", name="Several images of one lesion").click()
+
+    for name in ("1. 1.dcm", "2. 2.dcm"):
+        batch.locator("#views-chosen input").click()
+        batch.get_by_role("option", name=name).click()
+    batch.keyboard.press("Escape")
+    batch.get_by_role("button", name="Summarise together").click()
+    expect(batch.locator("#views-shown")).to_contain_text("2 images.")
+    expect(batch.locator("#views-files")).to_contain_text("views")
+
+    batch.locator("#views-chosen input").click()
+    batch.get_by_role("option", name="3. 3.dcm").click()
+    expect(batch.locator("#views-shown")).not_to_contain_text("2 images.")
+    batch.keyboard.press("Escape")
+    batch.get_by_role("button", name="Summarise together").click()
+    expect(batch.get_by_text("different patients")).to_be_visible()
 
 
 def test_about_fits_a_phone_and_shows_no_borrowed_results(page: Page) -> None:
