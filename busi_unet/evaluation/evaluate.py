@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from busi_unet.config import CLASS_NAMES
+from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.data.prepared import decode_row
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.metrics import METRICS, score_image
@@ -26,13 +26,11 @@ from busi_unet.evaluation.rows import (
     rows_by_subgroup,
 )
 from busi_unet.evaluation.statistics import Bootstrap, Estimate
+from busi_unet.inference.predictor import Predictor
 from busi_unet.version import commit, versions
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-    from busi_unet.config import Thresholds
-    from busi_unet.inference.predictor import Predictor
 
 
 @dataclass(frozen=True)

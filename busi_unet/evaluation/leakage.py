@@ -124,10 +124,7 @@ def seen_sources(config: ModelConfig) -> set[str]:
 def require_unseen(folder: str, config: ModelConfig, data: DatasetDict, *, validates: bool) -> None:
     """Refuse a model that has seen what a training from it, or its own, holds back.
 
-    Args:
-        folder, config: of the model.
-        data: split as for the training.
-        validates: whether the validation images are held back, too.
+    The data are split as for that training, which holds back the validation images, too, if it `validates`.
 
     Raises:
         UsageError: it was made on another split, does not tell on which, or has seen what is validated on.

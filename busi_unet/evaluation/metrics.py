@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from busi_unet.config import Thresholds
 from busi_unet.evaluation.rows import MISSED_DICE, Table
 from busi_unet.evaluation.statistics import (
     ECE_BINS,
@@ -26,9 +27,6 @@ from busi_unet.evaluation.statistics import (
 from busi_unet.imaging.agreement import compare_masks, dice
 from busi_unet.inference.calibration import boundary_distances, group_votes
 from busi_unet.inference.preprocess import mask_from_probability
-
-if TYPE_CHECKING:
-    from busi_unet.config import Thresholds
 
 Place = Literal["readme", "card", "report", "sources", "robustness"]
 """README.md; the model card and the app's page; the report of an evaluation; its tables by subgroup; the

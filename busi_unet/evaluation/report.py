@@ -28,6 +28,7 @@ from busi_unet.data.prepared import decode_row
 from busi_unet.evaluation.metrics import Metric, shown_in
 from busi_unet.evaluation.plots import PLOTS, draw_plots, lesion_threshold_curve
 from busi_unet.evaluation.rows import MISSED_DICE, ImageResult, Table
+from busi_unet.evaluation.statistics import Estimate
 from busi_unet.imaging.overlay import draw_overlay
 from busi_unet.io.files import reading, replace_file
 from busi_unet.io.html import data_uri, jpeg_uri, png_of, render
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from busi_unet.evaluation.evaluate import Evaluation, Part
-    from busi_unet.evaluation.statistics import Estimate
 
 MaskOf = Callable[[ImageResult, np.ndarray], np.ndarray]
 """A row and its pixels, uint8 (H, W), to the predicted mask, bool (H, W)."""
@@ -48,11 +48,8 @@ _CASES_SHOWN, _CASE_SIDE = 6, 420
 def write_report(folder: Path, evaluation: Evaluation, split: Dataset, mask_of: MaskOf) -> None:
     """Write the report folder, made if absent; replace what an earlier run wrote there.
 
-    Args:
-        folder: see the head of this module for what it will hold.
-        evaluation: of the split.
-        split: in the order of the evaluation's rows.
-        mask_of: predicts a mask again: that of a few cases costs less than keeping all.
+    The split has the order of the evaluation's rows; `mask_of` predicts a mask again, as those of a few cases
+    cost less than keeping all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(folder / "per_image.csv", [row.to_row() for row in evaluation.rows])
@@ -144,10 +141,10 @@ def to_markdown(evaluation: Evaluation) -> str:
     return "\n\n".join(tables)
 
 
-def write_json(path: Path, summary: Mapping[str, Any]) -> None:
+def write_json(path: Path, summary: Mapping[str, Any], *, indent: int = 2) -> None:
     """Write metrics so that two files of the same metrics are alike."""
-    text = json.dumps(summary, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(summary, indent=indent, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    replace_file(path, lambda file: file.write(text.encode()))
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -236,5 +233,4 @@ def write_evaluations(folder: str | os.PathLike, summaries: Iterable[Mapping[str
         of = summary["provenance"]
         key = f"{'+'.join(sorted(summary['sources']))} {of['split']} {of['weights_sha256'][:12]}"
         found[key] = summary
-    text = json.dumps(found, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
-    replace_file(Path(folder) / EVALUATION_NAME, lambda file: file.write(text.encode()))
+    write_json(Path(folder) / EVALUATION_NAME, found, indent=1)

@@ -30,12 +30,11 @@ from busi_unet.evaluation.report import table, write_csv, write_json
 from busi_unet.evaluation.rows import ImageResult, Table, count_classes
 from busi_unet.evaluation.statistics import Bootstrap, Estimate, Statistic, mean
 from busi_unet.imaging.quality import has_annotations
+from busi_unet.inference.predictor import Predictor
 from busi_unet.version import commit, versions
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-    from busi_unet.inference.predictor import Predictor
 
 Pair = tuple[np.ndarray, np.ndarray]
 Disturbance = Callable[[np.ndarray, np.ndarray, np.random.Generator], Pair | None]

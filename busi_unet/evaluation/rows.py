@@ -61,7 +61,7 @@ class Table:
     """Image rows as columns.
 
     Attributes:
-        groups: number of the patient or copy group of each of the N images, int (N,), from 0.
+        groups: name of the patient or copy group of each of the N images, with its source.
         truth: class index, int (N,), -1 where it is not known.
         predicted: class index, int (N,), -1 where none was predicted.
         probabilities: float (N, K), NaN where there are none.
@@ -69,9 +69,7 @@ class Table:
 
     def __init__(self, rows: Sequence[ImageResult]) -> None:
         self.rows = rows
-        places: dict[tuple[str, str], int] = {}
-        groups = [places.setdefault((row.source, row.group), len(places)) for row in rows]
-        self.groups = np.array(groups, dtype=int)
+        self.groups = np.array([f"{row.source}\t{row.group}" for row in rows])
         self.truth = _class_indices(row.label for row in rows)
         self.predicted = _class_indices(row.predicted_label for row in rows)
         none = dict.fromkeys(CLASS_NAMES, np.nan)

@@ -87,12 +87,12 @@ def calibrate_model(
     answers: Sequence[Answer] | None,
     others: Mapping[str, Sequence[Path]] | None = None,
 ) -> tuple[ModelConfig, OodDetector | None]:
-    """Return the predictor's config with all that is fitted after training, and the detector.
+    """Return the config of a trained network with all that is fitted after training, and the detector.
 
     The detector of images out of distribution is None where the images are too few to fit it.
 
     Args:
-        predictor, data: the trained network, and the data split as for the training.
+        data: split as for the training.
         answers: to fit calibration and thresholds to; None keeps those of the predictor.
         others: image files to refuse, by the name of their kind.
     """

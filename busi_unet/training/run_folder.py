@@ -34,6 +34,7 @@ from busi_unet.config import CLASS_NAMES, ModelConfig
 from busi_unet.data.prepared import split_hash
 from busi_unet.data.torch_dataset import LesionDataset
 from busi_unet.errors import MissingDependencyError, TrainingError, UsageError, first_line
+from busi_unet.evaluation.plots import BLUE, VERMILLION
 from busi_unet.evaluation.report import write_csv
 from busi_unet.imaging.overlay import draw_agreement
 from busi_unet.io.files import replace_file
@@ -177,7 +178,7 @@ def draw_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     epochs = [row["epoch"] for row in history]
     panels = {"loss": "Loss", "dice": "Dice on lesion images", "accuracy": "Accuracy over three classes"}
     for axes, (key, title) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
-        for part, style, color in (("train", "--", "#0072B2"), ("validation", "-", "#D55E00")):
+        for part, style, color in (("train", "--", BLUE), ("validation", "-", VERMILLION)):
             values = [row[f"{part}_{key}"] for row in history]
             values = [float("nan") if value is None else value for value in values]
             axes.plot(epochs, values, style, color=color, marker=".", label=part)
