@@ -150,12 +150,11 @@ def evaluation_of(
 ) -> Evaluation:
     """Return the evaluation that these rows amount to; the arguments are those of `evaluate`."""
     pooled, sources, table = Part.of(rows), by_source(rows), Table(rows)
-    parts = {name: Part.of(part) for name, part in sources.items()} if len(sources) > 1 else {}
     classes = range(len(CLASS_NAMES))
     return Evaluation(
         rows=tuple(rows),
         pooled=pooled,
-        sources=parts or dict.fromkeys(sources, pooled),
+        sources={name: Part.of(part) if len(sources) > 1 else pooled for name, part in sources.items()},
         confusion=[
             [int(np.sum((table.truth == true) & (table.predicted == said))) for said in classes]
             for true in classes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette keeps apart under the common colour-vision deficiencies.
 BLUE, VERMILLION, SKY = "#0072B2", "#D55E00", "#56B4E9"
-_SOURCES = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00")
+_COLORS = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00")
+_ALL = "all images"
 
 PLOTS = {
     "roc": "ROC: malignant vs benign",
@@ -27,7 +29,7 @@ PLOTS = {
 """Title of each plot by the name of its file; none shows an image of the data set."""
 
 
-def lesion_threshold_curve(rows: Sequence[ImageResult]) -> list[dict[str, float]]:
+def lesion_threshold_curve(table: Table) -> list[dict[str, float]]:
     """Return missed lesions against outlined normal images as the lesion threshold rises from 0.
 
     Masks are those drawn whatever the lesion probability (`ungated`); a refused image never has one.
@@ -37,7 +39,6 @@ def lesion_threshold_curve(rows: Sequence[ImageResult]) -> list[dict[str, float]
         `missed_share` of the lesions (Dice below `MISSED_DICE`), `outlined_share` of the images without one.
         Empty without lesions, or without images that have none.
     """
-    table = Table(rows)
     dice, area = table.column("ungated_dice"), table.column("ungated_area_px")
     # At -1, nothing is drawn whatever the threshold.
     chance = np.where(table.column("refused") == 1, -1, table.column("lesion_probability"))
@@ -62,24 +63,24 @@ def draw_plots(rows: Sequence[ImageResult]) -> dict[str, Figure]:
     from matplotlib.figure import Figure
 
     sources = by_source(rows)
-    parts = {"all images": rows, **(sources if len(sources) > 1 else {})}
+    parts = {_ALL: rows, **(sources if len(sources) > 1 else {})}
+    tables = {name: Table(part) for name, part in parts.items()}
     draw = {
-        "roc": lambda axes: _draw_roc(axes, parts),
-        "dice": lambda axes: _draw_dice(axes, Table(rows)),
-        "reliability": lambda axes: _draw_reliability(axes, Table(rows)),
-        "missed_vs_outlined": lambda axes: _draw_missed_vs_outlined(axes, parts),
+        "roc": _draw_roc,
+        "dice": _draw_dice,
+        "reliability": _draw_reliability,
+        "missed_vs_outlined": _draw_missed_vs_outlined,
     }
     # Made without pyplot, a figure draws with Agg: no display, no state shared with the caller.
     figures = {name: Figure(figsize=(4.6, 4.4), layout="constrained") for name in PLOTS}
-    return {name: figure for name, figure in figures.items() if draw[name](figure.subplots())}
+    return {name: figure for name, figure in figures.items() if draw[name](figure.subplots(), tables)}
 
 
-def _draw_roc(axes: Axes, parts: Mapping[str, Sequence[ImageResult]]) -> bool:
+def _draw_roc(axes: Axes, parts: Mapping[str, Table]) -> bool:
     """Draw the ROC of malignant against benign images for each part that has both."""
     from sklearn.metrics import roc_curve
 
-    for (name, rows), color in zip(parts.items(), _SOURCES * len(parts), strict=False):
-        table = Table(rows)
+    for (name, table), color in zip(parts.items(), cycle(_COLORS)):
         scores, malignant = table.column("malignancy"), table.among("malignant")
         used = (malignant | table.among("benign")) & ~np.isnan(scores)
         area = float(auc(scores[used], malignant[used], np.ones(used.sum())))
@@ -94,9 +95,9 @@ def _draw_roc(axes: Axes, parts: Mapping[str, Sequence[ImageResult]]) -> bool:
     return True
 
 
-def _draw_dice(axes: Axes, table: Table) -> bool:
+def _draw_dice(axes: Axes, parts: Mapping[str, Table]) -> bool:
     """Draw the distribution of Dice over images with a lesion."""
-    dice = table.column("dice")[table.among("lesion")]
+    dice = parts[_ALL].column("dice")[parts[_ALL].among("lesion")]
     dice = dice[~np.isnan(dice)]
     if not dice.size:
         return False
@@ -108,8 +109,9 @@ def _draw_dice(axes: Axes, table: Table) -> bool:
     return True
 
 
-def _draw_reliability(axes: Axes, table: Table) -> bool:
+def _draw_reliability(axes: Axes, parts: Mapping[str, Table]) -> bool:
     """Draw how often the likeliest class is right, by its probability."""
+    table = parts[_ALL]
     known = table.among("labelled") & ~np.isnan(table.probabilities).any(axis=1)
     if not known.any():
         return False
@@ -134,13 +136,12 @@ def _draw_reliability(axes: Axes, table: Table) -> bool:
     return True
 
 
-def _draw_missed_vs_outlined(axes: Axes, parts: Mapping[str, Sequence[ImageResult]]) -> bool:
+def _draw_missed_vs_outlined(axes: Axes, parts: Mapping[str, Table]) -> bool:
     """Draw a curve for each part that has one; a dot is the model's own threshold."""
-    for (name, rows), color in zip(parts.items(), _SOURCES * len(parts), strict=False):
-        if curve := lesion_threshold_curve(rows):
+    for (name, table), color in zip(parts.items(), cycle(_COLORS)):
+        if curve := lesion_threshold_curve(table):
             x, y = ([100 * point[side] for point in curve] for side in ("outlined_share", "missed_share"))
             axes.plot(x, y, color=color, label=name, drawstyle="steps-post")
-            table = Table(rows)
             outlined = np.nanmean(table.column("outlined")[table.among("no lesion")])
             missed = np.nanmean(table.column("missed")[table.among("lesion")])
             axes.plot(100 * outlined, 100 * missed, "o", color=color)

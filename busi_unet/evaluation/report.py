@@ -53,7 +53,7 @@ def write_report(folder: Path, evaluation: Evaluation, split: Dataset, mask_of: 
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(folder / "per_image.csv", [row.to_row() for row in evaluation.rows])
-    write_csv(folder / "missed_vs_outlined.csv", lesion_threshold_curve(evaluation.rows))
+    write_csv(folder / "missed_vs_outlined.csv", lesion_threshold_curve(Table(evaluation.rows)))
     # After the rows: whoever finds these metrics finds the rows that they are of.
     write_json(folder / "metrics.json", evaluation.summary)
     plots = {name: png_of(figure) for name, figure in draw_plots(evaluation.rows).items()}

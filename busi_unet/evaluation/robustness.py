@@ -236,11 +236,8 @@ def measure_robustness(
         provenance={**made_with, **(provenance or {})},
     )
     if output is not None:
-        disturbed = [(name, row) for name, rows in found.rows.items() for row in rows]
-        write_csv(
-            Path(output) / "per_image.csv",
-            [{"disturbance": name, **row.to_row()} for name, row in disturbed],
-        )
+        listed = [{"disturbance": name, **row.to_row()} for name, rows in found.rows.items() for row in rows]
+        write_csv(Path(output) / "per_image.csv", listed)
         write_json(Path(output) / "robustness.json", found.summary)
     return found
 

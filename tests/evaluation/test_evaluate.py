@@ -7,6 +7,7 @@ from busi_unet.config import BoundaryBand
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.evaluate import evaluate
 from busi_unet.evaluation.plots import lesion_threshold_curve
+from busi_unet.evaluation.rows import Table
 
 
 @pytest.fixture(scope="module")
@@ -155,9 +156,8 @@ def test_refusing_leaves_nothing_out(evaluation):
 
 def test_missed_lesions_against_outlined_normals(evaluation):
     def curve(rows):
-        return {
-            round(t, 6): shares for t, *shares in (each.values() for each in lesion_threshold_curve(rows))
-        }
+        points = (point.values() for point in lesion_threshold_curve(Table(rows)))
+        return {round(threshold, 6): shares for threshold, *shares in points}
 
     # Lesion probabilities .9, .8, .8 and 1; of the normals, .7 would be outlined, .3 has nothing to outline.
     assert curve(evaluation.rows) == {

@@ -9,6 +9,7 @@ import pytest
 from fakes.made_up import PIXELS, MadeUpPredictor, make_answer, make_split
 from scipy import ndimage
 
+from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.robustness import (
     DISTURBANCES,
@@ -118,33 +119,13 @@ def test_report_folder(made):
     )
 
 
-def smooth_tissue(shape: tuple[int, int] = SHAPE, seed: int = 0) -> np.ndarray:
-    noise = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(shape), 3)
-    return np.clip(90 + 20 * noise / noise.std(), 20, 160).astype(np.uint8)
-
-
-def burn_in(image: np.ndarray) -> np.ndarray:
-    """A cross and a bar, as sharp as a screen draws them."""
-    image = image.copy()
+@pytest.fixture
+def with_everything() -> tuple[np.ndarray, np.ndarray]:
+    """An image to which every disturbance applies, and its mask: margins, and strokes as of a screen."""
+    phantom = make_phantom("benign", seed=0, size=SHAPE)
+    image = phantom.image.copy()
     image[160:180, 200:202] = image[169:171, 190:212] = image[130:132, 30:90] = 250
-    return image
-
-
-@pytest.fixture
-def pair() -> tuple[np.ndarray, np.ndarray]:
-    """A dark lesion in tissue."""
-    mask = np.zeros(SHAPE, dtype=bool)
-    mask[60:110, 70:150] = True
-    return np.where(mask, np.uint8(12), smooth_tissue()), mask
-
-
-@pytest.fixture
-def with_everything(pair) -> tuple[np.ndarray, np.ndarray]:
-    """A pair to which every disturbance applies."""
-    image, mask = pair
-    image = burn_in(image)
-    image, mask = (np.pad(plane, ((0, 0), (20, 20))) for plane in (image, mask))
-    return image, mask
+    return np.pad(image, ((0, 0), (20, 20))), np.pad(phantom.mask, ((0, 0), (20, 20)))
 
 
 @pytest.mark.parametrize("name", DISTURBANCES)
@@ -159,14 +140,14 @@ def test_every_one_changes_the_image_and_leaves_what_it_was_given(name, with_eve
     assert changed.shape != image.shape or (changed != image).any()
 
 
-@pytest.mark.parametrize("name", [*DISTURBANCES])
+@pytest.mark.parametrize("name", DISTURBANCES)
 def test_the_mask_moves_with_the_image(name):
     mask = np.zeros(SHAPE, dtype=bool)
     mask[60:110, 70:150] = True
     image = np.where(mask, 240, 20).astype(np.uint8)
     result = DISTURBANCES[name](image, mask, generator_for(name, "a"))
     if result is None:
-        assert name == "borders_out" or name == "strokes_out"
+        assert name in ("borders_out", "strokes_out")
         return
     changed, moved = result
     bright = ndimage.binary_opening(changed > 130, iterations=2)
