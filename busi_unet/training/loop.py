@@ -35,7 +35,6 @@ from busi_unet.training.options import TrainOptions
 from busi_unet.training.run_folder import (
     SELECTED_NAME,
     close_tracker,
-    has_checkpoint,
     is_finished,
     load_checkpoint,
     log_overlays,
@@ -85,7 +84,7 @@ def train(options: TrainOptions) -> Path | None:
         check_data(options, data)
         open_run_folder(options, accelerator, data)
         run = Run(options, accelerator, data)
-        if has_checkpoint(options.output):
+        if options.resume:
             load_checkpoint(options.output, run.parts())
         if not accelerator.is_main_process:
             # The checkpoint counts the images of all processes.
