@@ -16,15 +16,7 @@ from scipy import ndimage
 from busi_unet.errors import UnreadableImageError, UsageError
 from busi_unet.io.dicom import Loaded, check_index, check_size, is_dicom, read_dicom, read_header
 from busi_unet.io.dicom_pixels import by_depth
-from busi_unet.io.pillow_files import (
-    FORMATS,
-    HINT,
-    load_upright,
-    open_pages,
-    over_black,
-    read_file,
-    read_page,
-)
+from busi_unet.io.pillow_files import HINT, load_upright, open_pages, over_black, read_file, read_page
 from busi_unet.io.scale import Spacing, spacing_in_regions
 
 ImageSource = Image.Image | np.ndarray | str | os.PathLike | bytes | IO[bytes]
@@ -172,8 +164,6 @@ def milliseconds_per_frame(source: Path | bytes) -> int | None:
 def decoded(loaded: Loaded, index: int, name: str) -> DecodedImage:
     """Return what `load_pixels` found as grey pixels; arguments and errors are those of `read_image`."""
     pixels, remarks = loaded.pixels, loaded.remarks
-    if isinstance(pixels, Image.Image) and pixels.mode[0] in "IF":
-        pixels = np.asarray(pixels)
     if isinstance(pixels, np.ndarray):
         eight_bit, more = _to_uint8(pixels, name)
         pixels, remarks = Image.fromarray(eight_bit), remarks + more
@@ -194,10 +184,10 @@ def decoded(loaded: Loaded, index: int, name: str) -> DecodedImage:
     return DecodedImage(**told, index=index, doppler=doppler)
 
 
-def pixel_count(path: str | os.PathLike) -> int:
+def pixel_count(path: str | Path) -> int:
     """Return how many pixels a file says it has, without reading them; 0 for DICOM and what is no image."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with open_pages(Path(path)) as image:
             return image.width * image.height
     except Exception:
         return 0

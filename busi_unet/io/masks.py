@@ -117,7 +117,8 @@ def _values(pixels: Image.Image | np.ndarray, name: str) -> np.ndarray:
     if isinstance(pixels, np.ndarray) and pixels.shape[2:] == (4,) and pixels.dtype == np.uint8:
         pixels = Image.fromarray(pixels)
     if isinstance(pixels, Image.Image):
-        pixels = _array(pixels)
+        shown = pixels if pixels.mode == "1" else over_black(pixels)[0]
+        pixels = np.asarray(shown if shown.mode in ("1", "L") else shown.convert("RGB"))
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or pixels.size == 0:
@@ -129,10 +130,3 @@ def _values(pixels: Image.Image | np.ndarray, name: str) -> np.ndarray:
     if pixels.ndim == 3 and all(np.array_equal(pixels[:, :, 0], pixels[:, :, other]) for other in (1, 2)):
         return pixels[:, :, 0]
     return pixels
-
-
-def _array(image: Image.Image) -> np.ndarray:
-    # Pillow cannot lay 16 and 32 bits over black.
-    if image.mode[0] in "1IF" or (image.mode == "L" and not image.has_transparency_data):
-        return np.asarray(image)
-    return np.asarray(over_black(image)[0].convert("RGB"))

@@ -103,8 +103,8 @@ def _choose_page(image: Image.Image, index: int) -> tuple[int, tuple[str, ...]]:
 def load_upright(image: Image.Image, content: Path | bytes | None, name: str) -> Loaded:
     """Load an opened file, or take an image as it is, and turn it as its EXIF says.
 
-    An array where Pillow would keep white as zero; colours of 16 bits are brought to 8 by the usual depth of
-    what they hold, where Pillow keeps the upper half, which needs the file again.
+    More than 8 bits of grey become an array; colours of 16 bits are brought to 8 by the usual depth of what
+    they hold, where Pillow keeps the upper half, which needs the file again.
     """
     with _damage_named(name):
         check_size(image.width, image.height, name)
@@ -130,16 +130,18 @@ def _load(image: Image.Image, content: Path | bytes | None) -> Loaded:
         sound = False
     if not sound:
         remarks = (*remarks, _BAD_METADATA)
+    if loaded.mode[0] not in "IF":
+        return Loaded(loaded, remarks=remarks)
+    values = np.asarray(loaded)
     # Pillow inverts up to 8 bits itself.
-    if inverted and (loaded.mode == "F" or loaded.mode.startswith("I")):
-        values = np.asarray(loaded)
+    if inverted:
         high = values.max()
         if loaded.mode == "F":
-            loaded = max(high, 1) - values
+            values = max(high, 1) - values
         else:
             white = 2 ** usual_depth(high) - 1 if 0 <= high < 2**16 else high
-            loaded = white - values.astype(np.int32)
-    return Loaded(loaded, remarks=remarks)
+            values = white - values.astype(np.int32)
+    return Loaded(values, remarks=remarks)
 
 
 def _about_tiff(image: Image.Image, tiles: list) -> tuple[bool, tuple[str, ...]]:
