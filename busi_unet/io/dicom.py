@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from busi_unet.errors import MissingDependencyError, UnreadableImageError, UsageError
+from busi_unet.errors import BusiUNetError, MissingDependencyError, UnreadableImageError, UsageError
 from busi_unet.io.dicom_pixels import read_pixels
 from busi_unet.io.scale import Region, Spacing, read_scale
 
@@ -119,27 +119,19 @@ def read_dicom(content: Path | bytes, *, index: int, name: str) -> Loaded:
     Raises:
         UnreadableImageError: damaged, without an image, too large, or in a form that cannot be decoded.
         UsageError: the file has no frame of this index.
+        MissingDependencyError: pydicom is not installed.
     """
-    try:
-        import pydicom
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"{name} is a DICOM file; reading one needs pydicom.", 'Run: pip install "busi-unet[dicom]"'
-        ) from error
-
     with _LOCK, _whole(content) as file, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         # Pillow's stands for a bomb inside a JPEG.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         remarks: list[str] = []
         try:
-            _check_syntax(file, name)
-            file.seek(0)
-            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
+            header = _header(file, name, _TAGS)
             frames = _check_header(header, index, name)
             length = _skip_to_value(file, header)
             pixels = read_pixels(file, header, index, length, remarks)
-        except (UnreadableImageError, UsageError):
+        except BusiUNetError:
             raise
         except Exception:
             # Not chained: the text of pydicom's errors can quote what stands in the file.
@@ -163,14 +155,10 @@ def read_header(content: Path | bytes, *, tags: list[str] | None = None) -> Data
     Raises:
         UnreadableImageError: in a compression that cannot be read; pydicom's own errors where it is damaged.
     """
-    import pydicom
-
     if not is_dicom(content):
         return None
     with _whole(content) as file:
-        _check_syntax(file, "The file")
-        file.seek(0)
-        return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
+        return _header(file, "The file", tags)
 
 
 @contextlib.contextmanager
@@ -199,13 +187,19 @@ def _skip_to_value(file: BinaryIO, header: Dataset) -> int:
     return int.from_bytes(length, "little" if syntax.is_little_endian else "big")
 
 
-def _check_syntax(file: Any, name: str) -> None:
-    from pydicom.filereader import read_dataset, read_preamble
-    from pydicom.pixels import get_decoder
-    from pydicom.uid import DeflatedExplicitVRLittleEndian
+def _header(file: Any, name: str, tags: list[str] | None) -> Dataset:
+    """Read up to the pixels, unless those are in a compression that cannot be read."""
+    try:
+        from pydicom import dcmread
+        from pydicom.filereader import read_dataset, read_preamble
+        from pydicom.pixels import get_decoder
+        from pydicom.uid import DeflatedExplicitVRLittleEndian
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"{name} is a DICOM file; reading one needs pydicom.", 'Run: pip install "busi-unet[dicom]"'
+        ) from error
 
     # Not through dcmread, which would inflate a deflated file, of whatever size, before we can refuse it.
-    file.seek(0)
     read_preamble(file, force=False)
     meta = read_dataset(
         file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != 2
@@ -219,6 +213,8 @@ def _check_syntax(file: Any, name: str) -> None:
         raise UnreadableImageError(
             f"{name} is a DICOM file in a compression that cannot be read ({syntax.name}).", _EXPORT
         )
+    file.seek(0)
+    return dcmread(file, stop_before_pixels=True, specific_tags=tags)
 
 
 def _check_header(header: Dataset, index: int, name: str) -> int:
