@@ -62,6 +62,10 @@ def read_pixels(file: Any, header: Dataset, index: int, length: int, remarks: li
     if stored.ndim == 3:
         if stored.dtype == np.uint8:
             return stored
+        if stored.dtype == np.int8:
+            # Ultrasound has no negative values (PS3.3 C.8.5.6).
+            remarks.append(_UNFIT_BITS)
+            return stored.view(np.uint8)
         pixels, more = by_depth(stored)
         remarks += more
         return pixels
