@@ -15,13 +15,6 @@ def test_a_model_is_calibrated_again_and_what_was_fitted_printed(trained, prepar
     assert f"{config.thresholds.mask:g}" in capsys.readouterr().out
 
 
-def test_a_model_without_a_record_of_its_data_is_refused(tiny_model, prepared, capsys):
-    before = load_config(tiny_model)
-    assert main(["calibrate", str(tiny_model), "--data", str(prepared)]) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
-    assert load_config(tiny_model) == before
-
-
 def test_at_another_hospital_only_the_threshold_for_flagging_is_set(tiny_model, prepared, tmp_path, capsys):
     before = load_config(tiny_model)
     made_on = {"sources": {"train": {"elsewhere": 9}}, "split_sha256": "1" * 64}

@@ -33,6 +33,15 @@ def test_prints_tables_and_writes_the_report(prepared, tiny_model, capsys):
     assert list(read_evaluations(tiny_model).values()) == [stored]
 
 
+def test_robustness_is_told_and_written(prepared, tiny_model, capsys):
+    assert main(["robustness", str(tiny_model), "--data", str(prepared), "--device", "cpu"]) == 0
+    (folder,) = Path("reports").iterdir()
+    stored = json.loads((folder / "robustness.json").read_text(encoding="utf-8"))
+    assert stored["provenance"]["command"].startswith("busi-unet robustness ")
+    printed = capsys.readouterr().out
+    assert all(f"| {name} " in printed for name in stored["effects"])
+
+
 def test_all_images_of_a_model_that_does_not_tell_what_it_was_trained_on(prepared, tiny_model, capsys):
     arguments = [str(tiny_model), "--data", str(prepared), "--split", "all", "--output", "out"]
     assert main(["evaluate", *arguments]) == 0
