@@ -51,7 +51,7 @@ def about_model(model: ModelInUse) -> str:
     )
 
 
-def results_of(folder: Path | None) -> list[dict[str, Any]]:
+def results_of(folder: Path) -> list[dict[str, Any]]:
     """Return what `about.html` takes of the evaluations in a model folder: its own test images come first.
 
     Returns:
@@ -61,7 +61,7 @@ def results_of(folder: Path | None) -> list[dict[str, Any]]:
     from busi_unet.evaluation.report import read_evaluations
 
     try:
-        found = [_result(summary) for summary in read_evaluations(folder).values()] if folder else []
+        found = [_result(summary) for summary in read_evaluations(folder).values()]
     except (UsageError, ValueError, KeyError, TypeError):
         return []
     return sorted(found, key=lambda result: (result["unseen"], not result["flagged"], result["title"]))

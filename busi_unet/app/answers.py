@@ -46,8 +46,17 @@ def cache_folder() -> Path:
     return folder
 
 
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Give a new folder in it, and delete that at the end, also of a generator whose visitor has gone."""
+    with tempfile.TemporaryDirectory(
+        prefix="scratch-", dir=cache_folder(), ignore_cleanup_errors=True
+    ) as folder:
+        yield Path(folder)
+
+
 def answer_folder() -> Path:
-    """Return a new folder in it."""
+    """Return a new folder in it for what an answer names."""
     return Path(tempfile.mkdtemp(prefix="answer-", dir=cache_folder()))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
@@ -15,7 +14,7 @@ import gradio as gr
 from PIL import Image
 
 from busi_unet.app import text
-from busi_unet.app.answers import Progress, answer_folder, cache_folder, shown_errors
+from busi_unet.app.answers import Progress, answer_folder, scratch_folder, shown_errors
 from busi_unet.app.image_answer import card
 from busi_unet.app.model import ModelInUse
 from busi_unet.config import CLASS_NAMES
@@ -90,16 +89,13 @@ class BatchHandlers:
         with shown_errors():
             _check_size(paths)
             model = self._model()
-            # Deleted when the generator ends, also when the visitor has gone.
-            with tempfile.TemporaryDirectory(
-                prefix="batch-", dir=cache_folder(), ignore_cleanup_errors=True
-            ) as scratch:
-                unpacked = Path(scratch) / "unpacked"
+            with scratch_folder() as scratch:
+                unpacked, output = scratch / "unpacked", scratch / "results"
                 unpacked.mkdir()
                 files = find_uploads(paths, unpacked)
                 name = f"{paths[0].stem}_results.zip" if len(paths) == 1 else "busi-unet-results.zip"
                 # What the answers name lies outside the scratch folder: Gradio deletes it in time.
-                archive, output = answer_folder() / name, Path(scratch) / "results"
+                archive = answer_folder() / name
                 yield from self._run(files, model, output, archive, formats or ["png"], request.session_hash)
 
     # No tool of assistants: Gradio describes a list of files to them in a way that no call fits.
@@ -234,8 +230,8 @@ def summarise_rows(
     Raises:
         UsageError: other files are chosen by now; too few rows, or of different patients.
     """
-    with tempfile.TemporaryDirectory(dir=cache_folder(), ignore_cleanup_errors=True) as folder:
-        files = find_uploads(paths or (), Path(folder))
+    with scratch_folder() as folder:
+        files = find_uploads(paths or (), folder)
         records = _records(archive, files)
         found = {file.shown: file.path for file in files}
         told = dict(zip(found, records, strict=False))

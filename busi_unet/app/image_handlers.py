@@ -6,7 +6,6 @@ import io
 import math
 import re
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from PIL import Image, ImageChops
 
 from busi_unet.app import image_answer, text
 from busi_unet.app.analysis import Analysis, Look, required
-from busi_unet.app.answers import answer_folder, cache_folder, described, for_page, shown_errors
+from busi_unet.app.answers import answer_folder, described, for_page, scratch_folder, shown_errors
 from busi_unet.app.batch import find_row
 from busi_unet.app.clip import CLIP
 from busi_unet.app.image_answer import Answer, ImageResult, PublicAnswer
@@ -174,9 +173,9 @@ class ImageHandlers:
         pixel_size_mm: float | None,
     ) -> Analysis:
         """Analyse the image of the row that was clicked, of a batch of these files."""
-        with tempfile.TemporaryDirectory(dir=cache_folder(), ignore_cleanup_errors=True) as folder:
-            path = find_row(event.row_value, paths, Path(folder))
-            if Path(folder) in path.parents:
+        with scratch_folder() as folder:
+            path = find_row(event.row_value, paths, folder)
+            if folder in path.parents:
                 # Out of a zip; its header may still be asked for, see `imaging.dicom_results`.
                 path = Path(shutil.move(path, answer_folder()))
             return replace(self.analyse(path, pixel_size_mm), in_box=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from busi_unet.app import text
+from busi_unet.app import image_answer, text
 from busi_unet.app.analysis import Look
 from busi_unet.app.answers import shown_errors
 from busi_unet.app.clip import CLIP, ClipHandlers
@@ -45,17 +45,10 @@ _FIRST_TAB_JS = """() => document.querySelector("button[role=tab]").click()"""
 
 _LOOK = ("view", "color", "opacity", "diameters")
 _SETTINGS = ("threshold", *_LOOK)
-_DRAWN = (
-    *("overlay", "legend", "report", "verdict", "findings"),
-    *("anyway", "crop_start", "left", "right", "blacken", "share"),
-    *("measurements", "agreement", "agreement_image"),
-)
+_DRAWN = tuple(image_answer.nothing_drawn())
 # What is made of a result: put away when that changes, so that nothing stale is taken home.
 _MADE = ("files", "pair_file")
-_WHOLE = (
-    *(*_DRAWN, *_MADE, "kept", "original", *CLIP, "threshold", "pixel_size"),
-    *("reference", "mode", "hint", "brush", "editor", "number", "recent", "crop_box"),
-)
+_WHOLE = tuple(dict.fromkeys((*image_answer.empty(), *CLIP, "crop_box", "number", "recent")))
 
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 # Enough that a large image holds up nobody's usual one; the network takes one at a time anyway.

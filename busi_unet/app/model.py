@@ -39,11 +39,11 @@ class ModelInUse:
     notice: str = ""
 
     @functools.cached_property
-    def sha256(self) -> str | None:
-        """SHA-256 of the file of weights; None where they were not read from a folder."""
+    def sha256(self) -> str:
+        """SHA-256 of the file of weights."""
         from busi_unet.models.folder import weights_hash
 
-        return weights_hash(self.predictor.folder) if self.predictor.folder else None
+        return weights_hash(self.predictor.folder)
 
     @functools.cached_property
     def benign_flagged(self) -> int | None:
@@ -55,19 +55,15 @@ class ModelInUse:
 
     def describe(self) -> str:
         """Return the origin as one line of Markdown."""
-        source = "" if self.kind == "embedded" else f" `{self.predictor.source}`"
-        return f"Weights: {text.WEIGHTS_KINDS[self.kind]}{source}"
+        return f"Weights: {self._named('`')}"
 
     def origin(self) -> dict[str, str]:
         """Return where the weights are from, by name of the fact, for people."""
-        kind = text.WEIGHTS_KINDS[self.kind]
-        facts = {"Weights": kind if self.kind == "embedded" else f"{kind} {self.predictor.source}"}
-        folder = self.predictor.folder
-        if folder is not None:
-            # The Hub's cache names a snapshot's folder by its commit.
-            if self.kind == "hub" and _COMMIT.fullmatch(folder.name):
-                facts["Commit"] = folder.name
-            facts["SHA-256"] = self.sha256
+        facts = {"Weights": self._named()}
+        # The Hub's cache names a snapshot's folder by its commit.
+        if self.kind == "hub" and _COMMIT.fullmatch(self.predictor.folder.name):
+            facts["Commit"] = self.predictor.folder.name
+        facts["SHA-256"] = self.sha256
         if not self.predictor.config.calibration.fitted:
             facts["Calibration"] = "none"
         return {**facts, "Version of busi_unet": __version__}
@@ -75,6 +71,10 @@ class ModelInUse:
     def origin_line(self) -> str:
         """Return `origin` on one line of plain text."""
         return "; ".join(f"{name}: {value}" for name, value in self.origin().items())
+
+    def _named(self, quote: str = "") -> str:
+        kind = text.WEIGHTS_KINDS[self.kind]
+        return kind if self.kind == "embedded" else f"{kind} {quote}{self.predictor.source}{quote}"
 
     def to_dict(self) -> dict[str, str | None]:
         """Return the origin, JSON-ready."""

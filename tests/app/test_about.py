@@ -36,7 +36,6 @@ def test_the_embedded_weights_say_what_they_flag_at_their_own_and_at_unseen_hosp
 
 
 def test_results_are_not_borrowed(tiny_model):
-    assert results_of(None) == []
     shutil.copy(EMBEDDED / EVALUATION_NAME, tiny_model)
     assert results_of(tiny_model) == []
     page = page_of(tiny_model)
