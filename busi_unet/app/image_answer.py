@@ -120,8 +120,14 @@ class ImageResult:
             bars=[(name, f"{100 * share:.1f}", text.percent(share)) for name, share in shares],
         )
 
-    def findings(self, found: str) -> str:
-        """Return notices, where the image is from, what was found, and with what, Markdown."""
+    def findings(self, *, alone: bool = False) -> str:
+        """Return notices, where the image is from, what was found, and with what, Markdown.
+
+        Where they stand alone, they begin with what else the verdict says.
+        """
+        verdict = [f"**{self.headline}.**", *self.explain()] if alone else []
+        details = text.details(self.prediction, self.model.predictor.config.calibration)
+        found = " ".join(filter(None, [*verdict, details]))
         quotes = filter(None, [self.model.notice, *self.prediction.remarks, *self.warnings])
         paragraphs = [self.analysis.remark, found, " ".join(self.notes()), self.model.describe()]
         return "\n\n".join([*(f"> {quote}" for quote in quotes), *filter(None, paragraphs)])
@@ -145,8 +151,7 @@ class ImageResult:
 
 def public_answer(result: ImageResult) -> PublicAnswer:
     """Return a result as the API gives it."""
-    prediction, model = result.prediction, result.model
-    mask = contours = None
+    prediction, mask, contours = result.prediction, None, None
     if not result.refused:
         mask = as_file(mask_image(prediction.mask), "mask")
         contours = [contour.tolist() for contour in trace_contours(prediction.mask)]
@@ -154,7 +159,7 @@ def public_answer(result: ImageResult) -> PublicAnswer:
         overlay=as_file(result.draw(), "overlay"),
         probabilities=prediction.probabilities,
         report=result.report(),
-        findings=result.findings(text.describe(prediction, model.predictor.config, model.benign_flagged)),
+        findings=result.findings(alone=True),
         mask=mask,
         contours=contours,
     )
@@ -177,7 +182,7 @@ def drawing(result: ImageResult) -> Answer:
         "legend": text.describe_view(prediction, analysis.look.view),
         "report": result.report(),
         "verdict": result.verdict(),
-        "findings": result.findings(text.details(prediction, result.model.predictor.config.calibration)),
+        "findings": result.findings(),
         **_tools(anyway=result.refused, boxes=analysis.text_boxes, panels=analysis.panels),
         "share": share,
         "measurements": [measurement_row(*each) for each in enumerate(prediction.measurements, start=1)],

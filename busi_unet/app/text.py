@@ -297,12 +297,6 @@ def details(prediction: Prediction, calibration: Calibration) -> str:
     return " ".join(filter(None, sentences))
 
 
-def describe(prediction: Prediction, config: ModelConfig, benign_flagged: int | None = None) -> str:
-    reasons = explain(prediction, config.thresholds.malignant, benign_flagged)
-    sentences = (f"**{headline(prediction)}.**", *reasons, details(prediction, config.calibration))
-    return " ".join(filter(None, sentences))
-
-
 def describe_flag(prediction: Prediction, alert_threshold: float, benign_flagged: int | None = None) -> str:
     if not prediction.flagged or prediction.label == "malignant":
         return ""
