@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import json
 import zipfile
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from busi_unet.imaging.formats import Result, files_of
 from busi_unet.imaging.overlay import draw_agreement
 from busi_unet.imaging.quality import Box, reduction, scan_box, text_remark
 from busi_unet.imaging.regions import mask_image, trace_contours
+from busi_unet.io.files import image_bytes
 from busi_unet.io.html import render
 
 Answer = dict[str, Any]
@@ -280,8 +280,6 @@ def write_downloads(result: ImageResult, formats: Sequence[str]) -> list[str]:
 
     analysis, prediction, model = result.analysis, result.prediction, result.model.origin_line()
     overlay, today = result.draw(), date.today().isoformat()
-    png = io.BytesIO()
-    overlay.save(png, "PNG", compress_level=1)
     told_set = text.describe_set(prediction, result.model.predictor.config.calibration)
     printed = pdf_report(
         name=text.image_name(analysis.source_name, analysis.image),
@@ -299,7 +297,7 @@ def write_downloads(result: ImageResult, formats: Sequence[str]) -> list[str]:
     )
     values = {**result.report(), "date": today}
     files = {
-        f"{analysis.file_name}_overlay.png": png.getvalue(),
+        f"{analysis.file_name}_overlay.png": image_bytes(overlay, "PNG", compress_level=1),
         f"{analysis.file_name}_result.json": f"{json.dumps(values, indent=2)}\n".encode(),
         f"{analysis.file_name}_report.pdf": printed,
     }

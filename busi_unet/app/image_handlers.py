@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
 import shutil
@@ -36,6 +35,7 @@ from busi_unet.imaging.quality import (
     text_boxes,
 )
 from busi_unet.io.decode import EXTENSIONS, DecodedImage, decoded, load_pixels, pixel_count
+from busi_unet.io.files import image_bytes
 from busi_unet.io.pillow_files import over_black
 from busi_unet.io.scale import is_plausible
 
@@ -377,6 +377,4 @@ def _colors(pixels: Image.Image | np.ndarray) -> bytes | None:
     gaps = (ImageChops.difference(*pair) for pair in ((red, green), (green, blue), (blue, red)))
     if max(gap.getextrema()[1] for gap in gaps) <= _GREY_GAP:
         return None
-    stream = io.BytesIO()
-    pixels.save(stream, "PNG", compress_level=1)
-    return stream.getvalue()
+    return image_bytes(pixels, "PNG", compress_level=1)

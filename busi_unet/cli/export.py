@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 
 from busi_unet.cli import require
@@ -29,13 +28,14 @@ def run(args: argparse.Namespace) -> None:
     from busi_unet.config import ONNX_NAME
     from busi_unet.inference.predictor import EMBEDDED
     from busi_unet.inference.twin import EXAMPLES, write_twin
+    from busi_unet.io.files import scratch_folder
     from busi_unet.io.find_images import find_images
     from busi_unet.models.folder import find_twin, load_config
 
     folder = EMBEDDED if args.model == "embedded" else Path(args.model)
     require(folder.is_dir(), f"{folder} is not a folder.")
-    with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
-        found = find_images([args.images], Path(scratch)) if args.images else []
+    with scratch_folder() as scratch:
+        found = find_images([args.images], scratch) if args.images else []
         images = [file.path for file in found if not file.problem]
         if not (args.web and find_twin(folder, load_config(folder))):
             difference = write_twin(folder, images).difference

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -19,7 +18,7 @@ from busi_unet.cli import add_device, require, warn
 from busi_unet.errors import UnreadableImageError
 from busi_unet.imaging.formats import FORMATS
 from busi_unet.io.decode import EXTENSIONS
-from busi_unet.io.files import JsonLines, check_ours
+from busi_unet.io.files import JsonLines, check_ours, scratch_folder
 from busi_unet.io.find_images import SHARDS, ImageFile, find_images
 
 if TYPE_CHECKING:
@@ -98,8 +97,8 @@ def run(args: argparse.Namespace) -> None:
     )
     part, lines = Part.from_environment(), args.output / JSON_LINES_NAME
     give_back_arrays()
-    with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
-        files = _find(args.images, Path(scratch))
+    with scratch_folder() as scratch:
+        files = _find(args.images, scratch)
         workers = _share_cores(len(part.places(len(files))))
         predictor, weights = _load(args)
         groups = _views(args, files) if args.views else {}

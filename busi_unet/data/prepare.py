@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +32,7 @@ from busi_unet.data.readers.own import OwnData
 from busi_unet.data.reading import FIX_HINT, Row, Source, read_source
 from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.io.decode import decode_image
-from busi_unet.io.files import whole_or_nothing
+from busi_unet.io.files import scratch_folder, whole_or_nothing
 from busi_unet.version import __version__
 
 if TYPE_CHECKING:
@@ -105,9 +104,9 @@ def prepare(
 def _read(given: Sequence[Given]) -> list[Source]:
     """Read every source, and refuse them together."""
     read = []
-    with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
+    with scratch_folder() as scratch:
         for index, item in enumerate(given):
-            folder = Path(scratch) / str(index)
+            folder = scratch / str(index)
             folder.mkdir()
             source = read_source(item if isinstance(item, OwnData) else os.fspath(item), folder)
             if not source.rows and not source.problems:

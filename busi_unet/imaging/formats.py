@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import importlib
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import MissingDependencyError, UsageError
 from busi_unet.imaging.regions import fill_holes, label_regions, mask_image, trace_contours
 from busi_unet.io.decode import DecodedImage
-from busi_unet.io.files import table_lines
+from busi_unet.io.files import image_bytes, table_lines
 
 _LESION_COLUMNS = (
     *("image", "frame", "lesion", "area_px", "area_mm2", "longest_diameter_px", "longest_diameter_mm"),
@@ -77,9 +76,7 @@ class Format:
 
 
 def _png(result: Result) -> dict[str, bytes]:
-    stream = io.BytesIO()
-    mask_image(result.prediction.mask).save(stream, "PNG")
-    return {"_mask.png": stream.getvalue()}
+    return {"_mask.png": image_bytes(mask_image(result.prediction.mask), "PNG")}
 
 
 def _coco(result: Result) -> dict[str, Any]:

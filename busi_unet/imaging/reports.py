@@ -21,6 +21,7 @@ from reportlab.platypus import Flowable, Frame, KeepInFrame, Paragraph, Spacer, 
 from reportlab.platypus import Image as PageImage
 
 from busi_unet.imaging.measure import Lesion, percent
+from busi_unet.io.files import image_bytes
 
 # Images as they are: written out in ASCII, the file is a quarter larger and takes seconds longer.
 rl_config.useA85 = 0
@@ -154,9 +155,8 @@ def _images(image: np.ndarray, overlay: Image.Image, corrected: bool, width: flo
 def _scaled(image: Image.Image, width: float) -> PageImage:
     shown = image.copy()
     shown.thumbnail((_IMAGE_PIXELS, _IMAGE_PIXELS))
-    stream = io.BytesIO()
-    shown.save(stream, "PNG", compress_level=1)
-    return PageImage(stream, width, _IMAGE_HEIGHT, kind="proportional", hAlign="LEFT")
+    file = io.BytesIO(image_bytes(shown, "PNG", compress_level=1))
+    return PageImage(file, width, _IMAGE_HEIGHT, kind="proportional", hAlign="LEFT")
 
 
 def _result(prediction: Any, summary: Sequence[str]) -> list[Flowable]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from busi_unet.inference.predictor import Predictor
 from busi_unet.inference.run import WHOLE, Part, Run
 from busi_unet.inference.summary import RECORD
 from busi_unet.io.decode import DecodedImage, read_image
+from busi_unet.io.files import image_bytes
 from busi_unet.io.find_images import ImageFile
 from busi_unet.models.folder import model_hash
 
@@ -208,6 +208,4 @@ def _write_prediction(file: ImageFile, image: DecodedImage, prediction: Predicti
 def _jpeg(image: Image.Image) -> bytes:
     # To pack it as PNG takes as long as the network.
     image.thumbnail((_MOST_JPEG, _MOST_JPEG))
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=90, subsampling=0)
-    return stream.getvalue()
+    return image_bytes(image, "JPEG", quality=90, subsampling=0)

@@ -14,14 +14,18 @@ import re
 import shutil
 import stat
 import struct
+import tempfile
 import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from busi_unet.errors import BusiUNetError, DataLayoutError, UsageError, first_line
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 WRITTEN = "written.sha256"
 # What zipfile raises on damaged archives.
@@ -66,6 +70,13 @@ def whole_or_nothing(output: Path) -> Iterator[Path]:
             shutil.rmtree(previous, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield an empty folder; it is removed with all that is in it."""
+    with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
 def replace_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Replace a file at once: a crash or a power cut leaves the old content or the new."""
     partial = path.with_name(f".{path.name}.partial")
@@ -104,6 +115,13 @@ def reading(path: Path, otherwise: str, hint: str) -> Iterator[None]:
         raise UsageError(f"{path} cannot be read ({error.strerror}).", hint) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} {otherwise} ({type(error).__name__}: {error}).", hint) from error
+
+
+def image_bytes(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """Return an image as the content of a file of Pillow's format `kind`."""
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
 
 
 def readable(name: str) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from busi_unet.io.files import image_bytes
+
 if TYPE_CHECKING:
     from jinja2 import Environment
     from matplotlib.figure import Figure
@@ -32,9 +34,7 @@ def png_of(figure: Figure) -> bytes:
 
 
 def jpeg_uri(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=84)
-    return data_uri(buffer.getvalue(), "image/jpeg")
+    return data_uri(image_bytes(image, "JPEG", quality=84), "image/jpeg")
 
 
 @functools.cache

@@ -8,14 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from busi_unet.errors import BusiUNetError, UsageError
 from busi_unet.hub import PushResult, push_folder
-from busi_unet.io.files import whole_or_nothing
+from busi_unet.io.files import scratch_folder, whole_or_nothing
 
 NOT_A_DEVICE = "**Research use only. Not a medical device: do not use it to find or rule out cancer.**"
 
@@ -41,8 +40,8 @@ def dry_run(build: Callable[[Path], Path], output: Path | None) -> tuple[list[di
 
     They are given as path (with slashes) and bytes of each, sorted; and as text, with a total.
     """
-    with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
-        folder = build(output or Path(scratch) / "repository")
+    with scratch_folder() as scratch:
+        folder = build(output or scratch / "repository")
         files = [
             {"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size}
             for path in sorted(folder.rglob("*"))
@@ -62,8 +61,8 @@ def push_built(
     `intact`.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
-            return push_folder(build(Path(scratch) / "repository"), repo_id, **options)
+        with scratch_folder() as scratch:
+            return push_folder(build(scratch / "repository"), repo_id, **options)
     except UsageError:
         # The same arguments would be wrong again.
         raise

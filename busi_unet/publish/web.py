@@ -17,7 +17,6 @@ import os
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from busi_unet.inference.predictor import BLANK, OUT_OF_DISTRIBUTION, Predictor
 from busi_unet.inference.runtime import OnnxRuntime, load_runtime
 from busi_unet.inference.twin import EXAMPLES, largest_difference
 from busi_unet.io.decode import ImageSource
+from busi_unet.io.files import scratch_folder
 from busi_unet.models.ood import OodDetector
 from busi_unet.publish import repository_folder
 
@@ -138,10 +138,10 @@ def _onnx_runtime() -> dict[str, bytes]:
     npm = shutil.which("npm")
     if npm is None:
         raise MissingDependencyError("npm is not installed.", "Install Node.js, which brings it along.")
-    with tempfile.TemporaryDirectory(prefix="busi-unet-", ignore_cleanup_errors=True) as scratch:
+    with scratch_folder() as scratch:
         command = [npm, "pack", _RUNTIME, "--prefer-offline", "--silent", "--pack-destination", scratch]
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        packages = list(Path(scratch).glob("*.tgz"))
+        packages = list(scratch.glob("*.tgz"))
         if done.returncode or not packages:
             raise BusiUNetError(
                 f"npm could not fetch {_RUNTIME} ({first_line(OSError(done.stderr))}).", "Check the network."
