@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
 
+from busi_unet.imaging.regions import bounding_box, label_regions
 from busi_unet.inference.preprocess import Preprocessor
 
 # A lesion of which less than this stays inside is a label that lies.
@@ -125,9 +125,9 @@ def normal_tissue(
 def _part_beside(image: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> np.ndarray | None:
     """Crop beside the lesion; the aspect ratio is like those of `Augmentation.crop`, and tells nothing."""
     height, width = mask.shape
-    columns = np.flatnonzero(mask.any(axis=0))
+    _, columns = bounding_box(mask)
     gap = max(2, round(0.03 * width))
-    sides = [(0, columns[0] - gap), (columns[-1] + 1 + gap, width)]
+    sides = [(0, columns.start - gap), (columns.stop + gap, width)]
     wide = [(left, right) for left, right in sides if right - left >= 0.28 * width]
     if not wide:
         return None
@@ -142,9 +142,9 @@ def _painted_over(image: np.ndarray, mask: np.ndarray, generator: np.random.Gene
     """Cover the lesion with the texture of the same depth beside it."""
     height, width = mask.shape
     margin = 6
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    top, bottom = max(0, rows[0] - margin), min(height, rows[-1] + 1 + margin)
-    left, right = max(0, columns[0] - margin), min(width, columns[-1] + 1 + margin)
+    rows, columns = bounding_box(mask)
+    top, bottom = max(0, rows.start - margin), min(height, rows.stop + margin)
+    left, right = max(0, columns.start - margin), min(width, columns.stop + margin)
     wide = right - left
     starts = [start for start in (left - wide, right) if 0 <= start <= width - wide]
     if not starts:
@@ -165,10 +165,9 @@ def _crop_around(
     image: np.ndarray, mask: np.ndarray, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut off a random part on each side of the lesions, none of which is touched."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     part = tuple(
-        slice(int(generator.integers(found[0] + 1)), int(generator.integers(found[-1] + 1, side + 1)))
-        for found, side in zip((rows, columns), mask.shape, strict=True)
+        slice(int(generator.integers(found.start + 1)), int(generator.integers(found.stop, side + 1)))
+        for found, side in zip(bounding_box(mask), mask.shape, strict=True)
     )
     return image[part], mask[part]
 
@@ -257,7 +256,7 @@ def find_strokes(image: np.ndarray) -> np.ndarray:
     halo = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _STROKE_HALO_PX + 1,) * 2)
     strokes = cv2.dilate(core, halo).astype(bool)
     step = cv2.morphologyEx(image, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    pieces, number = ndimage.label(strokes, structure=np.ones((3, 3)))
+    pieces, number = label_regions(strokes)
     area = np.bincount(pieces.ravel(), minlength=number + 1)
     steep = np.bincount(pieces[strokes & (step >= _STEEP_STEP)], minlength=number + 1)
     sharp = steep >= _STEEP_SHARE * area

@@ -31,7 +31,6 @@ class Phantom(NamedTuple):
 
     image: np.ndarray  # uint8 (H, W), row 0 at the skin
     mask: np.ndarray  # bool (H, W), True inside the lesion; empty for a normal image
-    label: str  # one of `CLASS_NAMES`
 
 
 def make_phantom(label: str, *, seed: int, size: tuple[int, int]) -> Phantom:
@@ -53,7 +52,7 @@ def make_phantom(label: str, *, seed: int, size: tuple[int, int]) -> Phantom:
     if lesion is not None:
         tissue = (_add_benign if label == "benign" else _add_malignant)(tissue, lesion, grid)
     mask = np.zeros(size, bool) if lesion is None else lesion.mask
-    return Phantom(_scan(grid, tissue), mask, label)
+    return Phantom(_scan(grid, tissue), mask)
 
 
 def write_phantom_dataset(root: Path | str, *, per_class: int, seed: int, size: tuple[int, int]) -> None:

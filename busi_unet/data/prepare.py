@@ -203,15 +203,15 @@ def _combine(read: list[Source]) -> list[str]:
     Returns:
         The warnings, each with the name of its source where there are several.
     """
-    source_with: dict[str, str] = {}
+    seen: set[str] = set()
     for source in read:
-        copies = [row.image_id for row in source.rows if row.pixel_sha256 in source_with]
+        copies = [row.image_id for row in source.rows if row.pixel_sha256 in seen]
         if copies:
             source.warnings.append(
                 f"left out, since an earlier source has them: {len(copies)} of the images ({named(copies)})"
             )
-        source.rows = [row for row in source.rows if row.pixel_sha256 not in source_with]
-        source_with.update({row.pixel_sha256: source.name for row in source.rows})
+        source.rows = [row for row in source.rows if row.pixel_sha256 not in seen]
+        seen |= {row.pixel_sha256 for row in source.rows}
     rows = [row for source in read for row in source.rows]
     for column in ("image_id", "group"):
         pairs = {(getattr(row, column), row.source) for row in rows}

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.folds import N_FOLDS, random_split_leak
 from busi_unet.data.readers import natural_order
 from busi_unet.errors import DataLayoutError, UsageError, first_line
+from busi_unet.imaging.regions import mask_image
 from busi_unet.io.decode import decode_image
 from busi_unet.io.masks import decode_mask
 
@@ -79,6 +81,18 @@ def decode_row(row: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
     pixels = decode_image(row["image"], name=row["image_id"])
     mask = row["mask"]
     return pixels, None if mask is None else decode_mask(mask, name=f"the mask of {row['image_id']}")
+
+
+def shrink(image: np.ndarray, mask: np.ndarray | None, longest: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Bring the longer side of uint8 (H, W) and bool (H, W) down to `longest` pixels where it is more."""
+    scale = longest / max(image.shape)
+    if scale >= 1:
+        return image, mask
+    size = tuple(max(1, round(scale * side)) for side in image.shape[::-1])
+    small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+    if mask is None:
+        return small, None
+    return small, np.asarray(mask_image(mask).resize(size, Image.Resampling.BOX)) >= 128
 
 
 def split_hash(data: DatasetDict) -> str:

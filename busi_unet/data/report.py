@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
-from busi_unet.data.prepared import class_name, decode_row, summarise
+from busi_unet.data.prepared import class_name, decode_row, shrink, summarise
 from busi_unet.data.readers import natural_order
 from busi_unet.imaging.overlay import draw_overlay
 from busi_unet.io.files import replace_file
@@ -122,11 +121,7 @@ def _look(
 
 def _thumbnail(pixels: np.ndarray, mask: np.ndarray) -> str:
     # The outline is drawn after the image is made small, which would make it faint.
-    scale = min(1.0, _THUMBNAIL_PX / max(pixels.shape))
-    size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
-    small = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
-    share = np.asarray(Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BOX))
-    return jpeg_uri(draw_overlay(small, share >= 0.5, opacity=0.0))
+    return jpeg_uri(draw_overlay(*shrink(pixels, mask, _THUMBNAIL_PX), opacity=0.0))
 
 
 def _medians(images: Iterable[_Facts]) -> dict[str, float | None]:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.augment import Augmentation, normal_tissue
-from busi_unet.data.prepared import decode_row
+from busi_unet.data.prepared import decode_row, shrink
 from busi_unet.inference.preprocess import Preprocessor
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ class LesionDataset(Dataset):
                 image = preprocessor.resize_image(image)
                 mask = None if mask is None else preprocessor.resize_mask(mask)
             else:
-                image, mask = _shrink(image, mask, round(_KEPT_SIZE * preprocessor.config.size))
+                image, mask = shrink(image, mask, round(_KEPT_SIZE * preprocessor.config.size))
             self.images.append(image)
             self.masks.append(mask)
         normal, sources = self.labels == _NORMAL, np.array(self.sources)
@@ -143,16 +142,3 @@ def _deal(images: np.ndarray, draws: int, generator: np.random.Generator) -> np.
     """Return `draws` of the images: none comes again before all have come."""
     rounds = -(-draws // len(images))
     return np.concatenate([generator.permutation(images) for _ in range(rounds)])[:draws]
-
-
-def _shrink(image: np.ndarray, mask: np.ndarray | None, longest: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Bring the longer side down to `longest` pixels where it is more."""
-    scale = longest / max(image.shape)
-    if scale >= 1:
-        return image, mask
-    size = tuple(max(1, round(scale * side)) for side in image.shape[::-1])
-    small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
-    if mask is None:
-        return small, None
-    grey = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
-    return small, np.asarray(grey) >= 128

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from busi_unet.config import Preprocess
-from busi_unet.data.augment import Augmentation, normal_tissue
+from busi_unet.data.augment import (
+    Augmentation,
+    draw_calipers,
+    draw_text,
+    find_strokes,
+    normal_tissue,
+    paint_out,
+)
 from busi_unet.inference.preprocess import Preprocessor
 
 FULL = Augmentation()
@@ -72,3 +79,19 @@ def test_normal_tissue_holds_no_lesion(pair):
         assert normal.shape == empty.shape
         assert not empty.any()
         assert normal.max() < 145
+
+
+def test_what_was_drawn_is_found_and_painted_out():
+    y, x = np.mgrid[0:240, 0:320]
+    # Soft, without a sharp stroke in it.
+    tissue = (60 + 20 * np.sin(x / 19) * np.cos(y / 23)).astype(np.uint8)
+    lesion = ((x - 200) / 50) ** 2 + ((y - 90) / 30) ** 2 < 1
+    assert not find_strokes(tissue).any()
+    np.testing.assert_array_equal(paint_out(tissue), tissue)
+    for seed in range(5):
+        generator = np.random.default_rng(seed)
+        drawn = draw_text(draw_calipers(tissue, lesion, generator), generator)
+        apart = np.abs(drawn.astype(int) - tissue) > 60
+        assert (find_strokes(drawn) & apart).sum() > 0.75 * apart.sum()
+        left = np.abs(paint_out(drawn).astype(int) - tissue) > 60
+        assert left.sum() < 0.25 * apart.sum()

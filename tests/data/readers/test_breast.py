@@ -47,18 +47,13 @@ def test_cases_have_their_published_folds(breast, prepared_rows):
     assert all(np.asarray(rows[CASES[fold].image_id]["mask"]).sum() == 255 * 150 for fold in range(4))
 
 
-def test_a_part_of_the_release_is_read_and_gaps_are_listed(breast, write_image, scan):
+def test_a_part_of_the_release_is_read_and_gaps_are_listed(breast, scan):
     folder = breast / "BrEaST-Lesions_USG-images_and_masks"
     for path in folder.glob(f"{CASES[1].image_id}*"):
         path.unlink()
     assert len(scan(breast).cases) == 4
     (folder / f"{CASES[2].image_id}_tumor.png").unlink()
-    write_image(folder / "case999.png")
-    problems = scan(breast).problems
-    assert [line.partition(":")[0] for line in problems] == [
-        f"{CASES[2].image_id}.png",
-        "BrEaST-Lesions_USG-images_and_masks/case999.png",
-    ]
+    assert [line.partition(":")[0] for line in scan(breast).problems] == [f"{CASES[2].image_id}.png"]
 
 
 @pytest.mark.busi
