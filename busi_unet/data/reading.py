@@ -40,7 +40,7 @@ from busi_unet.errors import (
 from busi_unet.imaging.regions import mask_image
 from busi_unet.io import files
 from busi_unet.io.decode import EXTENSIONS, read_image
-from busi_unet.io.masks import MAX_VALUES, check_mask, decode_mask, read_mask
+from busi_unet.io.masks import MAX_VALUES, check_mask, read_mask
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -230,40 +230,46 @@ def _by_kind(remarks: Iterable[tuple[str, str]]) -> list[str]:
     return [re.sub("^1 (image|mask)s", r"1 \1", line) for line in lines]
 
 
-def _read_case(source: str, case: Case, scan: Scan) -> tuple[Row | None, list[str], list[tuple[str, str]]]:
+def _read_case(name: str, case: Case, scan: Scan) -> tuple[Row | None, list[str], list[tuple[str, str]]]:
     """Return the row, or None with the problems; and remarks on its files, each with the file's name."""
     problems: list[str] = []
     remarks: list[tuple[str, str]] = []
-    name = scan.name
 
-    def attempt(read: Callable[..., Any], path: Path, **options: Any) -> Any:
+    def called(file: Path | bytes) -> str:
+        return scan.name(file) if isinstance(file, Path) else case.image_id
+
+    def attempt(read: Callable[..., Any], file: Path | bytes, **options: Any) -> Any:
         try:
-            return read(path, name=name(path), **options)
+            return read(file, name=called(file), **options)
         except UnreadableImageError as error:
             problems.append(str(error))
 
     image = None
     if decoded := attempt(read_image, case.image):
         image = decoded.pixels
-        remarks += [(f"images: {remark.rstrip('.')}", name(case.image)) for remark in decoded.remarks]
+        remarks += [(f"images: {remark.rstrip('.')}", called(case.image)) for remark in decoded.remarks]
         if (greys := len(np.unique(image))) <= MAX_VALUES:
-            problems.append(f"{name(case.image)}: has {greys} grey values, as a mask has; move it away")
+            problems.append(f"{called(case.image)}: has {greys} grey values, as a mask has; move it away")
     masks = []
-    for path in case.masks or ():
-        read = attempt(read_mask, path, image=image)
+    for file in case.masks or ():
+        read = attempt(read_mask, file, image=image)
         if read is None:
             continue
         if read.remark:
-            remarks.append((f"masks with {read.remark}", name(path)))
+            remarks.append((f"masks with {read.remark}", called(file)))
         masks.append(read.pixels)
         if image is None or masks[-1].shape == image.shape:
             continue
         if case.scale_mask:
-            remarks.append(("masks with another size than their image, scaled to it", name(path)))
+            remarks.append(("masks with another size than their image, scaled to it", called(file)))
             scaled = Image.fromarray(masks[-1]).resize(image.shape[::-1], Image.Resampling.NEAREST)
             masks[-1] = np.asarray(scaled)
         else:
-            problems.append(f"{name(path)}: {_size_mismatch(masks[-1], image)}")
+            (mask_h, mask_w), (image_h, image_w) = masks[-1].shape, image.shape
+            problems.append(
+                f"{called(file)}: the mask is {mask_w}×{mask_h} pixels, its image {image_w}×{image_h}; "
+                "export both at one size"
+            )
     if problems:
         return None, problems, remarks
 
@@ -274,21 +280,24 @@ def _read_case(source: str, case: Case, scan: Scan) -> tuple[Row | None, list[st
         elif case.masks is not None:
             mask = np.logical_or.reduce([np.zeros(image.shape, bool), *masks])
         if mask is not None:
-            check_mask(mask, f"{name(case.image)}: its mask")
+            check_mask(mask, f"{called(case.image)}: its mask")
     except UnreadableImageError as error:
         return None, [str(error)], remarks
     except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
-        return None, [f"{name(case.image)}: its outline cannot be drawn ({first_line(error)})"], remarks
+        return None, [f"{called(case.image)}: its outline cannot be drawn ({first_line(error)})"], remarks
     if problem := _lesion_problem(case.label, mask):
-        return None, [f"{name(case.masks[0] if case.masks else case.image)}: {problem}"], remarks
-    place = {"group": case.patient, "fold": case.fold}
-    row = Row(source, files.readable(case.image_id), case.label, **_encoded(image, mask), **place)
+        return None, [f"{called(case.masks[0] if case.masks else case.image)}: {problem}"], remarks
+    row = Row(
+        source=case.source or name,
+        image_id=files.readable(case.image_id),
+        label=case.label,
+        image_png=_to_png(Image.fromarray(image)),
+        mask_png=None if mask is None else _to_png(mask_image(mask)),
+        pixel_sha256=pixel_hash(image),
+        group=case.patient,
+        fold=case.fold,
+    )
     return row, [], remarks
-
-
-def _size_mismatch(mask: np.ndarray, image: np.ndarray) -> str:
-    (mask_h, mask_w), (image_h, image_w) = mask.shape, image.shape
-    return f"the mask is {mask_w}×{mask_h} pixels, its image {image_w}×{image_h}; export both at one size"
 
 
 def _lesion_problem(label: str | None, mask: np.ndarray | None) -> str | None:
@@ -297,13 +306,6 @@ def _lesion_problem(label: str | None, mask: np.ndarray | None) -> str | None:
     if label == "normal":
         return "marks a lesion in a normal image; empty the mask, or move the image to its class"
     return f"the mask of a {label} image is empty; outline the lesion, or move the image to normal"
-
-
-def _encoded(image: np.ndarray, mask: np.ndarray | None) -> dict[str, Any]:
-    """Return the columns of a `Row` that come from its pixels."""
-    mask_png = None if mask is None else _to_png(mask_image(mask))
-    image_png = _to_png(Image.fromarray(image))
-    return {"image_png": image_png, "mask_png": mask_png, "pixel_sha256": pixel_hash(image)}
 
 
 def _to_png(image: Image.Image) -> bytes:
@@ -323,27 +325,21 @@ def _read_prepared(given: str, dataset: Mapping[str, Dataset]) -> Source:
     if source.problems:
         return source
     raw = datasets.Image(decode=False)
-    parts = [part.cast_column("image", raw).cast_column("mask", raw) for part in dataset.values()]
-    items = (item for part in parts for item in part)
-    for item in tqdm(items, "reading prepared", sum(map(len, parts)), unit="image"):
-        name, fold, mask = item["image_id"], item["fold"], None
-        label = None if item["label"] == UNKNOWN else CLASS_NAMES[item["label"]]
-        try:
-            image = read_image(item["image"]["bytes"], name=name).pixels
-            if item["mask"]:
-                mask = decode_mask(item["mask"]["bytes"], name=f"{name} (mask)")
-        except UnreadableImageError as error:
-            source.problems.append(str(error))
-            continue
-        problem = _lesion_problem(label, mask)
-        if mask is not None and mask.shape != image.shape:
-            problem = _size_mismatch(mask, image)
-        elif fold not in range(N_FOLDS):
-            problem = f"fold {fold} is not one of 0 to {N_FOLDS - 1}"
-        if problem:
-            source.problems.append(f"{name}: {problem}")
-        place = {"group": item["group"], "fold": fold}
-        source.rows.append(Row(item["source"], name, label, **_encoded(image, mask), **place))
-    source.problems += fold_problems([row.group for row in source.rows], [row.fold for row in source.rows])
-    source.name = ", ".join(sorted({row.source for row in source.rows}))
-    return source
+    scan = Scan(Path())
+    for part in dataset.values():
+        for item in part.cast_column("image", raw).cast_column("mask", raw):
+            case = Case(
+                item["image_id"],
+                item["image"]["bytes"],
+                label=None if item["label"] == UNKNOWN else CLASS_NAMES[item["label"]],
+                masks=(item["mask"]["bytes"],) if item["mask"] else None,
+                patient=item["group"],
+                fold=item["fold"],
+                source=item["source"],
+            )
+            scan.cases.append(case)
+            if case.fold not in range(N_FOLDS):
+                scan.problems.append(f"{case.image_id}: fold {case.fold} is not one of 0 to {N_FOLDS - 1}")
+    scan.problems += fold_problems([case.patient for case in scan.cases], [case.fold for case in scan.cases])
+    source.name = ", ".join(sorted({case.source for case in scan.cases}))
+    return _read_scan(source, scan)

@@ -35,19 +35,20 @@ _MAX_ROWS = 2**20  # all that Excel has
 
 @dataclass(frozen=True)
 class Case:
-    """An image, the files that belong to it, and what its source says about it; not yet opened."""
+    """An image, the files that belong to it, and what its source says about it; not yet decoded."""
 
     image_id: str  # unique within its source
-    image: Path
+    image: Path | bytes  # file, or what is in it
     label: str | None = None  # one of `CLASS_NAMES`; None where it is not known
     # One file per lesion, their union is the mask; () where the image is known to show no lesion, None where
     # nobody outlined the lesions.
-    masks: tuple[Path, ...] | None = None
+    masks: tuple[Path | bytes, ...] | None = None
     # Draws the mask, bool (H, W) from (H, W), where it does not come from files.
     outline: Callable[[tuple[int, int]], np.ndarray] | None = None
     scale_mask: bool = False  # scale a mask of another size than its image instead of refusing it
-    patient: str | None = None
+    patient: str | None = None  # or group
     fold: int | None = None  # the published one, 0 to 4
+    source: str | None = None  # where it is another than that of the folder
 
 
 @dataclass
