@@ -39,9 +39,7 @@ def source(tmp_path):
             **{**ELEMENTS, "SOPClassUID": kind, **elements},
         )
         path.write_bytes(content)
-        return result(
-            *boxes, image=read_image(path, index=index), source=path, model="embedded", spacing_mm=spacing_mm
-        )
+        return result(*boxes, image=read_image(path, index=index), source=path, spacing_mm=spacing_mm)
 
     return make
 
@@ -72,7 +70,7 @@ def test_the_report_has_the_class_in_codes_and_a_group_per_lesion(source, tmp_pa
     (image,) = report.content.get_image_measurement_groups()
     (evaluation,) = image.get_qualitative_evaluations()
     assert (evaluation.value.value, evaluation.value.scheme_designator) == ("30807003", "SCT")
-    assert [each.value for each in image.get_measurements()] == [70.0, 20.0]
+    assert [each.value for each in image.get_measurements()] == [80.0, 10.0]
     groups = report.content.get_planar_roi_measurement_groups()
     for number, group in enumerate(groups, start=1):
         reference = group.referenced_segmentation_frame
@@ -111,9 +109,9 @@ def test_a_missing_uid_is_refused_with_its_tag(source, keyword):
 
 def test_a_refused_image_gives_nothing_although_it_was_analysed(source):
     each = source(LESIONS[0])
-    each.prediction.refused = True
+    refused = replace(each, prediction=replace(each.prediction, refused=True))
     with pytest.raises(UsageError, match="Choose PNG or COCO"):
-        files_of(each, "dicom")
+        files_of(refused, "dicom")
 
 
 def test_an_error_never_quotes_the_header(source):

@@ -2,38 +2,33 @@ import csv
 import gzip
 import io
 import json
-from types import SimpleNamespace
 
 import nibabel
 import numpy as np
 import pytest
+from fakes.predictions import make_prediction
 from imaging.test_regions import filled
 from PIL import Image
 
 from busi_unet.data.readers.coco import _decode_runs
 from busi_unet.imaging.formats import FORMATS, Result, files_of
-from busi_unet.imaging.measure import measure_lesions
 from busi_unet.io.decode import DecodedImage
 
 SHAPE = (40, 60)
 
 
-def result(*boxes: tuple[int, int, int, int], hole: bool = False, spacing_mm=None, **others) -> Result:
-    """A result with a lesion per box of (left, top, right, bottom)."""
+def result(
+    *boxes: tuple[int, int, int, int], hole: bool = False, spacing_mm=None, image=None, source=None, **told
+) -> Result:
+    """A result with a lesion per box of (left, top, right, bottom); the prediction has what is told."""
     mask = np.zeros(SHAPE, dtype=bool)
     for left, top, right, bottom in boxes:
         mask[top:bottom, left:right] = True
     if hole:
         mask[top + 2 : top + 4, left + 2 : left + 5] = False
-    prediction = SimpleNamespace(
-        mask=mask,
-        refused=False,
-        label="benign",
-        probabilities={"normal": 0.1, "benign": 0.7, "malignant": 0.2},
-        measurements=measure_lesions(mask, spacing_mm=spacing_mm),
-    )
-    image = others.pop("image", DecodedImage(np.zeros(SHAPE, np.uint8), spacing_mm))
-    return Result("case12", "study/case12.png", prediction, image, **others)
+    prediction = make_prediction(mask, spacing_mm=spacing_mm, **told)
+    image = image or DecodedImage(np.zeros(SHAPE, np.uint8), spacing_mm)
+    return Result("case12", "study/case12.png", prediction, image, source, "embedded")
 
 
 LESIONS = ((5, 4, 25, 20), (30, 22, 50, 38))
@@ -81,9 +76,7 @@ def test_yolo_has_a_line_of_shares_per_lesion_and_an_empty_file_without():
 
 
 def test_an_outline_in_an_image_called_normal_has_the_likelier_class_of_a_lesion():
-    each = result(LESIONS[0])
-    each.prediction.label = "normal"
-    each.prediction.probabilities = {"normal": 0.6, "benign": 0.1, "malignant": 0.3}
+    each = result(LESIONS[0], label="normal", probabilities={"normal": 0.6, "benign": 0.1, "malignant": 0.3})
     files = {**files_of(each, "yolo"), **files_of(each, "coco")}
     assert files["case12.txt"].startswith(b"2 ")
     content = json.loads(files["case12_coco.json"])

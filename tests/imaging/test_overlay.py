@@ -3,13 +3,7 @@ import pytest
 
 from busi_unet.errors import UsageError
 from busi_unet.imaging.measure import measure_lesions
-from busi_unet.imaging.overlay import (
-    COLORS,
-    annotate_lesions,
-    draw_agreement,
-    draw_overlay,
-    outline,
-)
+from busi_unet.imaging.overlay import COLORS, annotate_lesions, draw_agreement, draw_overlay, outline
 
 IMAGE = np.full((60, 100), 80, dtype=np.uint8)
 MASK = np.zeros((60, 100), dtype=bool)

@@ -1,10 +1,10 @@
 import io
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
+from fakes.predictions import make_prediction
 from pypdf import PdfReader
 
-from busi_unet.imaging.measure import measure_lesions
 from busi_unet.imaging.overlay import draw_overlay
 from busi_unet.imaging.reports import LIMITS, pdf_report
 
@@ -17,18 +17,10 @@ def inputs(shape=(120, 160), lesions=1, spacing_mm=None, **others):
     for number in range(lesions):
         top, left = 10 + 12 * (number // 12), 4 + 12 * (number % 12)
         mask[top : top + 9, left : left + 6] = True
-    prediction = SimpleNamespace(
-        image=image,
-        label="benign",
-        flagged=False,
-        probabilities=PROBABILITIES,
-        reasons=(),
-        measurements=measure_lesions(mask, image, spacing_mm=spacing_mm),
-    )
     return {
         "name": "case12.png",
         "headline": "Benign (78 %), but flagged",
-        "prediction": prediction,
+        "prediction": make_prediction(mask, image=image, probabilities=PROBABILITIES, spacing_mm=spacing_mm),
         "overlay": draw_overlay(image, mask),
         "model": "embedded weights 0.1.0",
         "date": "3 March 2026, 14:05",
@@ -74,8 +66,8 @@ def test_a_refusal_shows_no_probabilities():
     _, text = parsed(**content)
     assert "benign 78 %" in text and "No lesion was outlined." in text
 
-    content |= {"headline": "Not analysed", "explanation": ["The image is blank."]}
-    content["prediction"].label = content["prediction"].probabilities = None
+    refused = replace(content["prediction"], label=None, probabilities=None)
+    content |= {"headline": "Not analysed", "explanation": ["The image is blank."], "prediction": refused}
     _, text = parsed(**content)
     assert "Not analysed The image is blank." in text
     assert "%" not in text and "No lesion" not in text
