@@ -159,6 +159,7 @@ def lay_out_clip_results() -> dict[str, Any]:
 def no_clip() -> dict[str, Any]:
     """Return a page without a clip."""
     return {
+        "clip_frame": gr.Slider(visible=False),
         "clip_panel": gr.Column(visible=False),
         "clip": "",
         "clip_results": gr.Accordion(visible=False),
@@ -167,20 +168,22 @@ def no_clip() -> dict[str, Any]:
     }
 
 
-def offer_clip(frames: int, file: int, *, in_box: bool) -> dict[str, Any]:
+def offer_clip(analysis: Analysis) -> dict[str, Any]:
     """Return a page that says that one frame alone is analysed, and offers the others of a file at hand."""
+    frames, at_hand = analysis.image.frames, analysis.in_box
     if frames == 1:
         return no_clip()
     told = f"One frame of {frames:,} is analysed, the others are not."
-    if not in_box:
+    if not at_hand:
         told += " Choose the file again to analyse them."
     elif frames > MAX_FRAMES:
         told += f" At most {MAX_FRAMES:,} can be: export a shorter clip."
     return {
         **no_clip(),
+        "clip_frame": gr.Slider(value=analysis.image.index + 1, maximum=frames, visible=at_hand),
         "clip_panel": gr.Column(visible=True),
-        "clip": _shown(file, told),
-        "clip_all": gr.Button(f"Analyse all {frames:,} frames", visible=in_box and frames <= MAX_FRAMES),
+        "clip": _shown(analysis.number, told),
+        "clip_all": gr.Button(f"Analyse all {frames:,} frames", visible=at_hand and frames <= MAX_FRAMES),
         "clip_cancel": gr.Button(visible=False),
     }
 

@@ -204,12 +204,7 @@ def whole(result: ImageResult) -> Answer:
         **_FORGOTTEN,
         "kept": analysis,
         "original": _original(analysis),
-        **offer_clip(image.frames, analysis.number, in_box=analysis.in_box),
-        "clip_frame": gr.Slider(
-            value=image.index + 1,
-            maximum=max(2, image.frames),
-            visible=image.frames > 1 and analysis.in_box,
-        ),
+        **offer_clip(analysis),
         "threshold": gr.Slider(value=own, **THRESHOLD_ON),
         "pixel_size": gr.Number(value=analysis.pixel_size_mm, info=info),
         "crop_box": ",".join(map(str, crop_box)),
@@ -255,7 +250,6 @@ def awaited(sentence: str = text.ANALYSING, *, headline: str = "") -> Answer:
         "kept": None,
         "original": None,
         **no_clip(),
-        "clip_frame": gr.Slider(visible=False),
     }
 
 

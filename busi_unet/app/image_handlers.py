@@ -216,32 +216,30 @@ class ImageHandlers:
 
     def take(
         self,
-        analyse: Callable[..., Analysis] | None,
+        analyse: Callable[..., Analysis],
         number: float,
         newest: Newest,
         *inputs: Any,
         frame_moves: bool = False,
-        error: str = "",
     ) -> Answer:
         """Answer an event that sets the image: the one before is forgotten, the new one waits for `run`.
 
         Args:
-            analyse: gives the analysis of the new image; None where there is none.
+            analyse: gives the analysis of the new image.
             number: of the event, as the browser gave it.
             newest: of the page.
             inputs: of `analyse`, then the fields of `Look`.
             frame_moves: whether it is the clip's frame that was chosen, whose slider may be moving on.
-            error: that a page without an image tells.
 
         Returns:
-            A page that waits, or an empty one; nothing if a newer event was here first.
+            A page that waits; nothing if a newer event was here first.
         """
 
-        def answer(number: int) -> Answer:
+        def answer() -> Answer:
             *given, view, color, opacity, diameters = inputs
             look = Look(view, color, opacity, diameters)
             try:
-                analysis = replace(analyse(*given), number=number, look=look)
+                analysis = replace(analyse(*given), number=int(number), look=look)
                 shown = in_turn(
                     analysis.image.pixels.size,
                     lambda: image_answer.whole(ImageResult(analysis, self._model())),
@@ -254,14 +252,19 @@ class ImageHandlers:
             """What belongs to the whole clip stays as it is while its frames change."""
             return {name: value for name, value in answer.items() if name not in CLIP or not frame_moves}
 
-        if not newest.take(number, analyse and answer, same_file=frame_moves):
+        if not newest.take(number, answer, same_file=frame_moves):
             return {}
-        waiting = image_answer.empty(error) if analyse is None else image_answer.awaited()
-        return {**without_clip(waiting), "number": newest.number}
+        return {**without_clip(image_answer.awaited()), "number": newest.number}
+
+    def clear(self, number: float, newest: Newest, *, error: str = "") -> Answer:
+        """Answer an event that takes the image away, or that failed to set one, with a page without any."""
+        if not newest.take(number):
+            return {}
+        return {**image_answer.empty(error), "number": newest.number}
 
     def run(self, newest: Newest) -> None:
         """Analyse the newest image, unless that is done; those that it replaced are never analysed."""
-        newest.run(lambda number: image_answer.empty(text.TRY_AGAIN))
+        newest.run(lambda: image_answer.empty(text.TRY_AGAIN))
 
     def show(self, newest: Newest, request: gr.Request) -> Answer:
         """Return what the page shows and keeps of the newest image, once, with its number."""

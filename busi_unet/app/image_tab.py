@@ -138,7 +138,7 @@ def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> Callable[..., None]
     parts = bind.parts
 
     def clear(event: Any, *, error: str = "", **options: Any) -> Any:
-        handler = functools.partial(handlers.take, None, error=error)
+        handler = functools.partial(handlers.clear, error=error)
         return bind(event, handler, ("number", "newest"), _WHOLE, js=NUMBER_JS, **options)
 
     def failed(event: Any) -> None:

@@ -44,7 +44,7 @@ CHECK_JS = """(number) => {
 class _Job:
     number: int = 0
     file: int = 0
-    analyse: Callable[[int], dict[str, Any]] | None = None
+    analyse: Callable[[], dict[str, Any]] | None = None
     started: bool = False
     answer: dict[str, Any] | None = None
 
@@ -74,7 +74,7 @@ class Newest:
     def take(
         self,
         number: float,
-        analyse: Callable[[int], dict[str, Any]] | None = None,
+        analyse: Callable[[], dict[str, Any]] | None = None,
         *,
         same_file: bool = False,
     ) -> bool:
@@ -82,7 +82,7 @@ class Newest:
 
         Args:
             number: of the event, as the browser gave it.
-            analyse: gives the answer for this number; None where there is nothing to analyse.
+            analyse: gives the answer; None where there is nothing to analyse.
             same_file: another frame of the file at hand was chosen.
         """
         if number <= self.number:
@@ -90,7 +90,7 @@ class Newest:
         self._job = _Job(int(number), self.file if same_file else int(number), analyse)
         return True
 
-    def run(self, otherwise: Callable[[int], dict[str, Any]]) -> None:
+    def run(self, otherwise: Callable[[], dict[str, Any]]) -> None:
         """Analyse the newest image, unless that has begun; `otherwise` gives the answer where it fails.
 
         It never raises: Gradio's page forgets the run that it has put off when the one before it fails.
@@ -100,10 +100,10 @@ class Newest:
             return
         job.started = True
         try:
-            job.answer = job.analyse(job.number)
+            job.answer = job.analyse()
         except Exception:
             traceback.print_exc()
-            job.answer = otherwise(job.number)
+            job.answer = otherwise()
 
     def hand_over(self) -> dict[str, Any] | None:
         """Return the answer for the newest image, once; None where there is none yet, or no longer."""

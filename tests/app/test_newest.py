@@ -9,13 +9,13 @@ class _Analysis:
     number: int
 
 
-def _unexpected(number: int) -> dict[str, Any]:
+def _unexpected() -> dict[str, Any]:
     raise AssertionError("not to be called")
 
 
 def test_only_the_newest_is_analysed_and_handed_over_once():
     newest = Newest()
-    assert newest.take(1, _unexpected) and newest.take(3, lambda number: {"third": number})
+    assert newest.take(1, _unexpected) and newest.take(3, lambda: {"third": 3})
     assert not newest.take(2, _unexpected), "an event that arrives late is no newer"
     assert newest.waiting and newest.hand_over() is None
 
@@ -37,7 +37,7 @@ def test_another_frame_is_a_newer_event_of_the_same_file():
 
 def test_an_answer_is_dropped_if_the_image_was_replaced_while_it_was_analysed():
     newest = Newest()
-    newest.take(1, lambda number: {"taken": newest.take(2)})
+    newest.take(1, lambda: {"taken": newest.take(2)})
     newest.run(_unexpected)
 
     assert newest.hand_over() is None and newest.number == 2 and not newest.waiting
@@ -46,7 +46,7 @@ def test_an_answer_is_dropped_if_the_image_was_replaced_while_it_was_analysed():
 def test_a_failed_analysis_gives_an_answer_too(capsys):
     newest = Newest()
     newest.take(1, _unexpected)
-    newest.run(lambda number: {"failed": number})
+    newest.run(lambda: {"failed": 1})
 
     assert newest.hand_over() == {"failed": 1}
     assert "not to be called" in capsys.readouterr().err
@@ -66,7 +66,7 @@ def test_what_is_done_to_a_replaced_image_is_dropped():
 
 def test_an_image_is_analysed_once_whoever_asks():
     newest = Newest()
-    newest.take(1, lambda number: newest.run(_unexpected) or {"first": number})
+    newest.take(1, lambda: newest.run(_unexpected) or {"first": 1})
     newest.run(_unexpected)
 
     assert newest.hand_over() == {"first": 1}
