@@ -1,4 +1,4 @@
-"""The registry of metrics: what each is called, how it is computed, where it is shown.
+"""The registry of metrics: what each is called, how it is computed, which way is better, where it is shown.
 
 To add a metric, add a `Metric` to `_METRICS`, and what it needs of each image to `score_image`, if that is
 not there yet. Nothing else has to change: reports, README, model card and app read this file.
@@ -155,9 +155,15 @@ class Metric:
     name: str  # its key in metrics.json
     title: str  # as people read it
     measure: How  # what computes it; of images that lack what it needs, its `n` is 0
+    better: Literal["higher", "lower"] | None  # None where a stated value is to be met
     shown: tuple[Place, ...] = ("report",)
     hub: str = ""  # its name on the Hugging Face Hub, where it is known there
     unit: str = ""  # "" for a number between 0 and 1
+
+    @property
+    def heading(self) -> str:
+        """Return the title with an arrow that tells which way is better."""
+        return self.title + {"higher": " ↑", "lower": " ↓", None: ""}[self.better]
 
     @property
     def digits(self) -> int:
@@ -183,22 +189,34 @@ class Metric:
 _CARD: tuple[Place, ...] = ("card", "report")
 _SOURCES: tuple[Place, ...] = ("card", "report", "sources")
 _ALL: tuple[Place, ...] = ("readme", "card", "report", "sources", "robustness")
+_UP, _DOWN = "higher", "lower"
 
 _METRICS = (
-    Metric("lesion_dice", "Lesion Dice, mean", mean_of("dice", "lesion"), _ALL, "dice"),
-    Metric("lesion_dice_median", "Lesion Dice, median", mean_of("dice", "lesion", median), _CARD, "dice"),
-    Metric("benign_dice", "Lesion Dice, mean, benign", mean_of("dice", "benign"), _CARD, "dice"),
-    Metric("malignant_dice", "Lesion Dice, mean, malignant", mean_of("dice", "malignant"), _SOURCES, "dice"),
-    Metric("lesion_iou", "Lesion IoU, mean", mean_of("iou", "lesion"), _CARD, "iou"),
+    Metric("lesion_dice", "Lesion Dice, mean", mean_of("dice", "lesion"), _UP, _ALL, "dice"),
     Metric(
-        "lesion_hd95_px", "HD95 of lesions, mean (px)", mean_of("hd95_px", "lesion"), _SOURCES, "hd95", "px"
+        "lesion_dice_median", "Lesion Dice, median", mean_of("dice", "lesion", median), _UP, _CARD, "dice"
     ),
-    Metric("lesion_precision", "Pixel precision, mean", mean_of("precision", "lesion")),
-    Metric("lesion_recall", "Pixel recall, mean", mean_of("recall", "lesion")),
+    Metric("benign_dice", "Lesion Dice, mean, benign", mean_of("dice", "benign"), _UP, _CARD, "dice"),
+    Metric(
+        "malignant_dice", "Lesion Dice, mean, malignant", mean_of("dice", "malignant"), _UP, _SOURCES, "dice"
+    ),
+    Metric("lesion_iou", "Lesion IoU, mean", mean_of("iou", "lesion"), _UP, _CARD, "iou"),
+    Metric(
+        "lesion_hd95_px",
+        "HD95 of lesions, mean (px)",
+        mean_of("hd95_px", "lesion"),
+        _DOWN,
+        _SOURCES,
+        "hd95",
+        "px",
+    ),
+    Metric("lesion_precision", "Pixel precision, mean", mean_of("precision", "lesion"), _UP),
+    Metric("lesion_recall", "Pixel recall, mean", mean_of("recall", "lesion"), _UP),
     Metric(
         "lesion_missed_share",
         f"Missed lesions (Dice < {MISSED_DICE})",
         share_of("missed", "lesion"),
+        _DOWN,
         _ALL,
         "miss_rate",
     ),
@@ -206,15 +224,21 @@ _METRICS = (
         "malignant_missed_share",
         f"Missed malignant lesions (Dice < {MISSED_DICE})",
         share_of("missed", "malignant"),
+        _DOWN,
         _SOURCES,
     ),
     Metric(
-        "lesion_called_normal_share", "Lesions called normal", share_of("called normal", "lesion"), _SOURCES
+        "lesion_called_normal_share",
+        "Lesions called normal",
+        share_of("called normal", "lesion"),
+        _DOWN,
+        _SOURCES,
     ),
     Metric(
         "normal_false_mask_share",
         "False-positive rate (normal images)",
         share_of("outlined", "no lesion"),
+        _DOWN,
         _ALL,
         "false_positive_rate",
     ),
@@ -222,54 +246,69 @@ _METRICS = (
         "accuracy",
         "Three-class accuracy",
         share_of("right", "labelled"),
+        _UP,
         (*_SOURCES, "robustness"),
         "accuracy",
     ),
-    Metric("macro_f1", "Macro-F1", _macro_f1, _CARD, "f1"),
+    Metric("macro_f1", "Macro-F1", _macro_f1, _UP, _CARD, "f1"),
     Metric(
         "auc_malignant",
         "AUC, malignant vs benign",
         auc_of("malignancy", "malignant", "benign"),
+        _UP,
         _ALL,
         "roc_auc",
     ),
-    Metric("auc_lesion", "AUC, lesion vs no lesion", auc_of("lesion_probability", "lesion", "no lesion")),
+    Metric(
+        "auc_lesion", "AUC, lesion vs no lesion", auc_of("lesion_probability", "lesion", "no lesion"), _UP
+    ),
     Metric(
         "malignant_sensitivity",
         "Sensitivity (malignant images flagged)",
         share_of("flagged", "malignant"),
+        _UP,
         _ALL,
     ),
     Metric(
         "malignant_specificity",
         "Specificity (benign and normal images not flagged)",
         share_of("not flagged", "not malignant"),
+        _UP,
         ("readme", "card", "report"),
     ),
     Metric(
         "benign_specificity",
         "Specificity among lesions (benign images not flagged)",
         share_of("not flagged", "benign"),
+        _UP,
         _SOURCES,
     ),
-    Metric("ece", f"Expected calibration error, {ECE_BINS} bins", _calibration_error, _SOURCES, "ece"),
-    Metric("set_coverage", "Prediction-set coverage", share_of("in set", "labelled"), _SOURCES),
+    Metric("ece", f"Expected calibration error, {ECE_BINS} bins", _calibration_error, _DOWN, _SOURCES, "ece"),
+    Metric("set_coverage", "Prediction-set coverage", share_of("in set", "labelled"), None, _SOURCES),
     Metric(
         "set_coverage_by_group",
         "Prediction-set coverage, per group",
         mean_per_group("in set", "labelled"),
+        None,
         _CARD,
     ),
-    Metric("set_size", "Prediction-set size, mean", mean_of("set size", "all"), _CARD, unit="classes"),
-    Metric("boundary_coverage", "Boundary-band coverage, mean", mean_of("boundary_within", "all"), _CARD),
+    Metric("set_size", "Prediction-set size, mean", mean_of("set size", "all"), _DOWN, _CARD, unit="classes"),
+    Metric(
+        "boundary_coverage", "Boundary-band coverage, mean", mean_of("boundary_within", "all"), None, _CARD
+    ),
     Metric(
         "boundary_coverage_by_group",
         "Boundary-band coverage, per group",
         mean_per_group("boundary_within", "all"),
+        None,
         _CARD,
     ),
     Metric(
-        "refused_share", "Refused images", share_of("refused", "all"), ("report", "sources", "robustness")
+        "refused_share",
+        "Refused images",
+        share_of("refused", "all"),
+        _DOWN,
+        ("report", "sources", "robustness"),
     ),
 )
 

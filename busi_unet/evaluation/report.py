@@ -184,7 +184,7 @@ def metrics_table(metrics: Sequence[Metric], columns: Mapping[str, Mapping[str, 
     def cell(metric: Metric, estimates: Mapping[str, Estimate]) -> str:
         return estimates[metric.name].written(metric.digits) if metric.name in estimates else "–"
 
-    rows = [[metric.title, *(cell(metric, each) for each in columns.values())] for metric in metrics]
+    rows = [[metric.heading, *(cell(metric, each) for each in columns.values())] for metric in metrics]
     return table(["Metric", *columns], rows)
 
 
