@@ -1,4 +1,4 @@
-"""busi-unet robustness: disturb images, and measure by how much a model's answers change."""
+"""busi-unet robustness: perturb images, and measure by how much a model's answers change."""
 
 from __future__ import annotations
 

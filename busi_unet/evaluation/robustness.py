@@ -1,11 +1,11 @@
-"""Robustness: how a model's answers change when its images are disturbed.
+"""Robustness: how a model's answers change when its images are perturbed.
 
-Every disturbance leaves the lesion and its class what they are, so that a model that looks at the lesion
+Every perturbation leaves the lesion and its class what they are, so that a model that looks at the lesion
 should answer as before. Text and calipers are those of training (`busi_unet.data.augment`): to withstand
 them tells that it worked, not what other annotations would do. The imitations of another scanner
 are not among the augmentations, and do not replace images from another hospital. The report folder shows no
 pixel of the data set: `robustness.json` holds every metric with its interval and where it comes from,
-`per_image.csv` a row per image and disturbance, "none" for the image as it is.
+`per_image.csv` a row per image and perturbation, "none" for the image as it is.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Pair = tuple[np.ndarray, np.ndarray]
-Disturbance = Callable[[np.ndarray, np.ndarray, np.random.Generator], Pair | None]
+Perturbation = Callable[[np.ndarray, np.ndarray, np.random.Generator], Pair | None]
 """Takes an image, uint8 (H, W), its mask, bool (H, W), and a generator; its docstring is its meaning.
 
 Returns both changed, perhaps in another size, or None where there is nothing to change.
@@ -118,7 +118,7 @@ def scanner_greys(image: np.ndarray, mask: np.ndarray, generator: np.random.Gene
     return np.where(image == 0, np.uint8(0), curve[local]), mask
 
 
-DISTURBANCES: dict[str, Disturbance] = {
+PERTURBATIONS: dict[str, Perturbation] = {
     each.__name__: each
     for each in (
         text_in,
@@ -134,7 +134,7 @@ DISTURBANCES: dict[str, Disturbance] = {
 
 
 def generator_for(name: str, image_id: str) -> np.random.Generator:
-    """Return the generator of one disturbance of one image, whatever else is disturbed before it."""
+    """Return the generator of one perturbation of one image, whatever else is perturbed before it."""
     digest = sha256(f"0\t{name}\t{image_id}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8]))
 
@@ -149,8 +149,8 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Effect:
-    """What one disturbance does to the images that it applies to.
+class Outcome:
+    """What one perturbation does to the images that it applies to.
 
     Attributes:
         images: how many.
@@ -167,13 +167,13 @@ class Effect:
 
 @dataclass(frozen=True)
 class Robustness:
-    """What `measure_robustness` found: meanings and effects by the name of the disturbance.
+    """What `measure_robustness` found: meanings and outcomes by the name of the perturbation.
 
     `rows` are of the images that each applies to; first "none", of all images.
     """
 
     meanings: dict[str, str]
-    effects: dict[str, Effect]
+    outcomes: dict[str, Outcome]
     rows: dict[str, list[ImageResult]]
     provenance: dict[str, Any]
 
@@ -181,8 +181,8 @@ class Robustness:
     def summary(self) -> dict[str, Any]:
         """Everything but the rows, ready for JSON."""
         return {
-            "disturbances": self.meanings,
-            "effects": {name: asdict(effect) for name, effect in self.effects.items()},
+            "perturbations": self.meanings,
+            "outcomes": {name: asdict(outcome) for name, outcome in self.outcomes.items()},
             "images": count_classes(self.rows["none"]),
             "groups": len({(row.source, row.group) for row in self.rows["none"]}),
             "provenance": self.provenance,
@@ -193,11 +193,11 @@ def measure_robustness(
     predictor: Predictor,
     split: Dataset,
     *,
-    disturbances: Mapping[str, Disturbance] = DISTURBANCES,
+    perturbations: Mapping[str, Perturbation] = PERTURBATIONS,
     output: str | Path | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Robustness:
-    """Predict every image as it is, once, and again under each disturbance that applies to it.
+    """Predict every image as it is, once, and again under each perturbation that applies to it.
 
     Images of the prepared data set without an outlined reference are left out; `provenance` are entries to
     add, such as model and command. Nothing is written without `output`, the folder for the report: see the
@@ -214,36 +214,36 @@ def measure_robustness(
         "commit": commit(),
         "versions": versions("datasets", "numpy", "opencv-python-headless", "pillow", "scipy", "torch"),
     }
-    undisturbed: list[ImageResult] = []
-    pairs: dict[str, list[tuple[ImageResult, ImageResult]]] = {name: [] for name in disturbances}
+    unperturbed: list[ImageResult] = []
+    pairs: dict[str, list[tuple[ImageResult, ImageResult]]] = {name: [] for name in perturbations}
     for item in tqdm(split, desc="robustness", unit="image"):
         pixels, target = decode_row(item)
         if target is None:
             continue
         before = score(predictor.predict(pixels), target, item)
-        undisturbed.append(before)
-        for name, disturb in disturbances.items():
-            changed = disturb(pixels, target, generator_for(name, item["image_id"]))
+        unperturbed.append(before)
+        for name, perturb in perturbations.items():
+            changed = perturb(pixels, target, generator_for(name, item["image_id"]))
             if changed is not None:
                 after = score(predictor.predict(changed[0]), changed[1], item)
                 pairs[name].append((before, after))
-    if not undisturbed:
+    if not unperturbed:
         raise UsageError("None of the images has an outlined reference.", "Prepare the data with masks.")
     found = Robustness(
-        meanings={name: disturb.__doc__ for name, disturb in disturbances.items()},
-        effects={name: _effect_of(own) for name, own in pairs.items()},
-        rows={"none": undisturbed, **{name: [after for _, after in own] for name, own in pairs.items()}},
+        meanings={name: perturb.__doc__ for name, perturb in perturbations.items()},
+        outcomes={name: _outcome_of(own) for name, own in pairs.items()},
+        rows={"none": unperturbed, **{name: [after for _, after in own] for name, own in pairs.items()}},
         provenance={**made_with, **(provenance or {})},
     )
     if output is not None:
-        listed = [{"disturbance": name, **row.to_row()} for name, rows in found.rows.items() for row in rows]
+        listed = [{"perturbation": name, **row.to_row()} for name, rows in found.rows.items() for row in rows]
         write_csv(Path(output) / "per_image.csv", listed)
         write_json(Path(output) / "robustness.json", found.summary)
     return found
 
 
-def _effect_of(pairs: Sequence[tuple[ImageResult, ImageResult]]) -> Effect:
-    """Return what a disturbance does, from pairs of rows before and after it.
+def _outcome_of(pairs: Sequence[tuple[ImageResult, ImageResult]]) -> Outcome:
+    """Return what a perturbation does, from pairs of rows before and after it.
 
     Both are resampled together, so that the interval tells whether they differ, not how hard the images are.
     """
@@ -257,7 +257,7 @@ def _effect_of(pairs: Sequence[tuple[ImageResult, ImageResult]]) -> Effect:
             metrics[metric.name] = Change(bootstrap.estimate(*first), bootstrap.estimate(*second), difference)
     shift = after.probability("malignant") - before.probability("malignant")
     changed = (before.predicted != after.predicted).astype(float)
-    return Effect(
+    return Outcome(
         len(pairs),
         metrics,
         malignant_shift=bootstrap.estimate(*measure_over(~np.isnan(shift), mean, shift)),
@@ -274,16 +274,16 @@ def to_markdown(found: Robustness) -> str:
     summary, metrics = found.summary, shown_in("robustness")
     listed = ", ".join(f"{count} {name}" for name, count in summary["images"].items())
     rows = []
-    for name, effect in found.effects.items():
-        changes = [effect.metrics.get(metric.name) for metric in metrics]
+    for name, outcome in found.outcomes.items():
+        changes = [outcome.metrics.get(metric.name) for metric in metrics]
         differences = [change.difference.written(3, sign=True) if change else "–" for change in changes]
-        shift, changed = effect.malignant_shift.written(3, sign=True), effect.class_changed.written(3)
-        rows.append([name, str(effect.images), *differences, shift, changed])
-    header = ["Disturbance", "Images", *(metric.title for metric in metrics)]
+        shift, changed = outcome.malignant_shift.written(3, sign=True), outcome.class_changed.written(3)
+        rows.append([name, str(outcome.images), *differences, shift, changed])
+    header = ["Perturbation", "Images", *(metric.heading for metric in metrics)]
     return "\n\n".join(
         [
             f"Images: {sum(summary['images'].values())} ({listed}); groups: {summary['groups']}. By how much "
-            f"each metric changes when the images are disturbed; in parentheses: "
+            f"each metric changes when the images are perturbed; in parentheses: "
             f"{found.provenance['bootstrap']['level']:.0%} bootstrap intervals over groups.",
             table([*header, "Malignant probability", "Share with another class"], rows),
             "\n".join(f"- {name}: {meaning}" for name, meaning in found.meanings.items()),

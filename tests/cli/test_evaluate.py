@@ -39,7 +39,7 @@ def test_robustness_is_told_and_written(prepared, tiny_model, capsys):
     stored = json.loads((folder / "robustness.json").read_text(encoding="utf-8"))
     assert stored["provenance"]["command"].startswith("busi-unet robustness ")
     printed = capsys.readouterr().out
-    assert all(f"| {name} " in printed for name in stored["effects"])
+    assert all(f"| {name} " in printed for name in stored["outcomes"])
 
 
 def test_all_images_of_a_model_that_does_not_tell_what_it_was_trained_on(prepared, tiny_model, capsys):

@@ -12,7 +12,7 @@ from scipy import ndimage
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import UsageError
 from busi_unet.evaluation.robustness import (
-    DISTURBANCES,
+    PERTURBATIONS,
     generator_for,
     measure_robustness,
 )
@@ -55,7 +55,7 @@ def made(tmp_path_factory):
     found = measure_robustness(
         predictor,
         make_split(),
-        disturbances={"burn": burn, "move": move},
+        perturbations={"burn": burn, "move": move},
         output=folder,
         provenance={"command": "made up"},
     )
@@ -80,7 +80,7 @@ def test_each_original_is_predicted_once(made):
     ],
 )
 def test_metrics_before_and_after(made, name, before, after, n):
-    change = made[0].effects["burn"].metrics[name]
+    change = made[0].outcomes["burn"].metrics[name]
     assert (change.before.value, change.after.value) == pytest.approx((before, after))
     assert change.difference.value == pytest.approx(after - before)
     assert {change.before.n, change.after.n, change.difference.n} == {n}
@@ -88,19 +88,19 @@ def test_metrics_before_and_after(made, name, before, after, n):
 
 def test_the_difference_is_paired(made):
     # Three lesions lose all their Dice, one had none: each group's difference is its own Dice.
-    difference = made[0].effects["burn"].metrics["lesion_dice"].difference
+    difference = made[0].outcomes["burn"].metrics["lesion_dice"].difference
     assert (difference.ci_low, difference.ci_high) == pytest.approx((-1, 0))
     # The mask that moved is the one to compare with: a change that changes nothing differs by nothing.
-    for change in made[0].effects["move"].metrics.values():
+    for change in made[0].outcomes["move"].metrics.values():
         assert change.difference.value == pytest.approx(0)
         assert change.difference.ci_low is None
 
 
 def test_probability_and_class_shift(made):
-    effect = made[0].effects["burn"]
+    outcome = made[0].outcomes["burn"]
     # Malignant goes to .9 from .1, .5, .48 and .9.
-    assert effect.malignant_shift.value == pytest.approx((0.8 + 0.4 + 0.42 + 0) / 4)
-    assert (effect.class_changed.value, effect.class_changed.count) == (1 / 4, 1)
+    assert outcome.malignant_shift.value == pytest.approx((0.8 + 0.4 + 0.42 + 0) / 4)
+    assert (outcome.class_changed.value, outcome.class_changed.count) == (1 / 4, 1)
 
 
 def test_report_folder(made):
@@ -111,7 +111,7 @@ def test_report_folder(made):
     assert set(stored["provenance"]) >= {"commit", "versions", "command", "bootstrap"}
     with (folder / "per_image.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert [row["disturbance"] for row in rows] == ["none"] * 6 + ["burn"] * 4 + ["move"] * 6
+    assert [row["perturbation"] for row in rows] == ["none"] * 6 + ["burn"] * 4 + ["move"] * 6
     assert (rows[6]["p_malignant"], rows[6]["predicted_label"], rows[6]["refused"]) == (
         "0.9",
         "malignant",
@@ -121,18 +121,18 @@ def test_report_folder(made):
 
 @pytest.fixture
 def with_everything() -> tuple[np.ndarray, np.ndarray]:
-    """An image to which every disturbance applies, and its mask: margins, and strokes as of a screen."""
+    """An image to which every perturbation applies, and its mask: margins, and strokes as of a screen."""
     phantom = make_phantom("benign", seed=0, size=SHAPE)
     image = phantom.image.copy()
     image[160:180, 200:202] = image[169:171, 190:212] = image[130:132, 30:90] = 250
     return np.pad(image, ((0, 0), (20, 20))), np.pad(phantom.mask, ((0, 0), (20, 20)))
 
 
-@pytest.mark.parametrize("name", DISTURBANCES)
+@pytest.mark.parametrize("name", PERTURBATIONS)
 def test_every_one_changes_the_image_and_leaves_what_it_was_given(name, with_everything):
     image, mask = with_everything
     before = image.copy(), mask.copy()
-    changed, moved = DISTURBANCES[name](image, mask, generator_for(name, "a"))
+    changed, moved = PERTURBATIONS[name](image, mask, generator_for(name, "a"))
     np.testing.assert_array_equal(image, before[0])
     np.testing.assert_array_equal(mask, before[1])
     assert (changed.dtype, moved.dtype) == (np.uint8, bool)
@@ -140,12 +140,12 @@ def test_every_one_changes_the_image_and_leaves_what_it_was_given(name, with_eve
     assert changed.shape != image.shape or (changed != image).any()
 
 
-@pytest.mark.parametrize("name", DISTURBANCES)
+@pytest.mark.parametrize("name", PERTURBATIONS)
 def test_the_mask_moves_with_the_image(name):
     mask = np.zeros(SHAPE, dtype=bool)
     mask[60:110, 70:150] = True
     image = np.where(mask, 240, 20).astype(np.uint8)
-    result = DISTURBANCES[name](image, mask, generator_for(name, "a"))
+    result = PERTURBATIONS[name](image, mask, generator_for(name, "a"))
     if result is None:
         assert name in ("borders_out", "strokes_out")
         return
