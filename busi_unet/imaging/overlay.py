@@ -26,13 +26,15 @@ _YELLOW = COLORS["yellow"]
 
 # Viridis (van der Walt and Smith, public domain) at 17 even steps: perceptually uniform, and safe for
 # any colour vision. Interpolated between them it is nowhere more than 6 of 255 off.
-_VIRIDIS = np.array(
+_STEPS = np.array(
     [
         (68, 1, 84), (72, 24, 106), (71, 45, 123), (66, 64, 134), (59, 82, 139), (51, 99, 141),
         (44, 114, 142), (38, 130, 142), (33, 145, 140), (31, 160, 136), (40, 174, 128), (63, 188, 115),
         (94, 201, 98), (132, 212, 75), (173, 220, 48), (216, 226, 25), (253, 231, 37),
     ]
 )  # fmt: skip
+_CHANNELS = [np.interp(np.linspace(0, 16, 256), range(17), channel) for channel in _STEPS.T]
+_VIRIDIS = np.stack(_CHANNELS, axis=-1).round().astype(np.uint8)
 
 
 def draw_overlay(
@@ -116,14 +118,7 @@ def draw_heatmap(
     canvas = _canvas(image, values, opacity=opacity)
     # A look-up per pixel and a blend in C: a slider redraws this while it moves.
     steps = np.clip((values - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
-    return Image.blend(canvas, Image.fromarray(viridis(np.linspace(0, 1, 256))[steps]), opacity)
-
-
-def viridis(share: np.ndarray) -> np.ndarray:
-    """Return colours uint8 (..., 3) of shares (...) of the scale, from 0 (dark violet) to 1 (yellow)."""
-    steps = np.linspace(0, 1, len(_VIRIDIS))
-    channels = [np.interp(share, steps, _VIRIDIS[:, channel]) for channel in range(3)]
-    return np.round(np.stack(channels, axis=-1)).astype(np.uint8)
+    return Image.blend(canvas, Image.fromarray(_VIRIDIS[steps]), opacity)
 
 
 def annotate_lesions(image: Image.Image, lesions: Sequence[Lesion], *, calipers: bool = False) -> Image.Image:
