@@ -76,10 +76,7 @@ class ImageActions:
     def click(self, analysis: Analysis | None, clicked: str, mode: str, *settings: Any) -> Answer:
         """Return the kept image after a click on it, the second corner of a box included.
 
-        Args:
-            analysis: of the image.
-            clicked: "column,row,number", the first two as shares of the image's width and height.
-            mode: one of `text.CORRECT_MODES` but the brush.
+        It is "column,row,number", the first two as shares of the image's width and height.
         """
         analysis = required(analysis)
         shares = [float(share) for share in clicked.split(",")[:2]]

@@ -45,11 +45,7 @@ _GREY_GAP = 16
 
 
 class ImageHandlers:
-    """The functions behind the tab that set its image; all but `predict` raise `BusiUNetError`.
-
-    Args:
-        model: gives the weights in use; called when the first image arrives, not before.
-    """
+    """The functions behind the tab that set its image; all but `predict` raise `BusiUNetError`."""
 
     def __init__(self, model: Callable[[], ModelInUse]) -> None:
         self._model = model
@@ -129,18 +125,10 @@ class ImageHandlers:
         path: str | Path | None,
         pixel_size_mm: float | None,
         clip_frame: float | None = None,
-        *,
-        remark: str = "",
     ) -> Analysis:
-        """Analyse a file of the page.
+        """Analyse a new file, or a frame, from 1, of the clip at hand.
 
         What the visitor typed as the size of a pixel counts unless a new file has its own.
-
-        Args:
-            path: of the file; None where there is none.
-            pixel_size_mm: as typed.
-            clip_frame: of the clip at hand, from 1; None for a new file.
-            remark: as in `Analysis`.
         """
 
         def analysed() -> Analysis:
@@ -152,7 +140,6 @@ class ImageHandlers:
                 colors=_colors(pixels),
                 name=result_name(path),
                 source=Path(path),
-                remark=remark,
             )
 
         return in_turn(0 if path is None else pixel_count(path), analysed)
@@ -163,7 +150,7 @@ class ImageHandlers:
         """Analyse the example that was clicked."""
         example = examples()[int(event.key)]
         remark = text.example(example.case, example.label)
-        return self.analyse(example.path, pixel_size_mm, remark=remark)
+        return replace(self.analyse(example.path, pixel_size_mm), remark=remark)
 
     def analyse_row(
         self,
@@ -224,15 +211,11 @@ class ImageHandlers:
     ) -> Answer:
         """Answer an event that sets the image: the one before is forgotten, the new one waits for `run`.
 
+        Nothing changes if a newer event was here first.
+
         Args:
-            analyse: gives the analysis of the new image.
-            number: of the event, as the browser gave it.
-            newest: of the page.
             inputs: of `analyse`, then the fields of `Look`.
             frame_moves: whether it is the clip's frame that was chosen, whose slider may be moving on.
-
-        Returns:
-            A page that waits; nothing if a newer event was here first.
         """
 
         def answer() -> Answer:

@@ -73,7 +73,7 @@ def build_image_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> Callabl
         demo: the page.
 
     Returns:
-        What lets the rows of a batch open here, of its table and the component with its files.
+        A function of the table of a batch and the component with its files: rows then open here.
     """
     handlers, actions, parts = ImageHandlers(model), ImageActions(model), lay_out()
     bind = _Binder(parts)

@@ -81,7 +81,6 @@ class Newest:
         """Make an event the newest, unless a newer one was here before; return whether it is.
 
         Args:
-            number: of the event, as the browser gave it.
             analyse: gives the answer; None where there is nothing to analyse.
             same_file: another frame of the file at hand was chosen.
         """
@@ -117,12 +116,7 @@ class Newest:
 def of_newest(handler: Callable[..., Any]) -> Callable[..., Any]:
     """Return the handler of an `Analysis`, its answer empty where that is not of the newest image any more.
 
-    Args:
-        handler: its first argument is the analysis or None.
-
-    Returns:
-        The handler with the page's `Newest` as one more argument before the analysis; its answer has the
-        number, for the browser to check.
+    It takes the page's `Newest` before the analysis; its answer has the number, for the browser to check.
     """
 
     def wrapped(newest: Newest, analysis: Any, *arguments: Any) -> Any:

@@ -272,7 +272,6 @@ def explain(prediction: Prediction, alert_threshold: float, benign_flagged: int 
     """Return the sentences below the headline: why an image is refused or flagged.
 
     Args:
-        prediction: of one image.
         alert_threshold: malignant probability from which an image is flagged.
         benign_flagged: how many of 100 benign lesions are flagged, where it was measured.
     """

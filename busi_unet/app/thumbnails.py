@@ -39,10 +39,7 @@ _CLICKED_JS = """element.addEventListener("click", (event) => {
 def strip(label: str, kind: str, elem_id: str) -> gr.HTML:
     """Return a strip whose values are lists of `thumbnail`; its `select` event has the key that was clicked.
 
-    Args:
-        label: above it.
-        kind: of each image, before its name, for screen readers.
-        elem_id: of the component.
+    Screen readers hear the kind before the name of each image.
     """
     return gr.HTML(
         [],
