@@ -82,10 +82,13 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> tuple[gr.Dataframe, gr.F
 
 def _controls(*, running: bool = False, done: bool = False) -> dict[str, Any]:
     """Return what can be pressed, while a batch runs and when it is done."""
+    archive = (
+        gr.DownloadButton(interactive=True) if done else gr.DownloadButton(value=None, interactive=False)
+    )
     return {
         "start": gr.Button(interactive=not running),
         "cancel": gr.Button(interactive=running),
-        "archive": gr.DownloadButton(**({} if done else {"value": None}), interactive=done),
+        "archive": archive,
         "filter": gr.Radio(value=text.BATCH_ALL, interactive=done),
     }
 
