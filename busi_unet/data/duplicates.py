@@ -18,7 +18,6 @@ A mirrored image is compared through its mirrored features; an upside-down one i
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
+
+from busi_unet.data.folds import pixel_hash
 
 # Chosen on BUSI, where the first pair that shows two different lesions scores 0.35 (docs/methods.md).
 MIN_SCORE = 0.55
@@ -90,8 +91,7 @@ def find_copies(images: Sequence[np.ndarray]) -> list[CopyPair]:
     fields: list[np.ndarray] = []
     first_with: dict[str, int] = {}
     for index, image in enumerate(images):
-        digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()
-        first = first_with.setdefault(digest, index)
+        first = first_with.setdefault(pixel_hash(image), index)
         if first != index:
             # Found already, and a second search would only crowd the vote.
             pairs[first, index] = CopyPair(first, index, 1.0, flipped=False)
@@ -174,14 +174,9 @@ def _spread(weakness: Sequence[float], points: np.ndarray, shape: tuple[int, int
     return strongest[np.argsort(turn_in_cell[strongest], kind="stable")]
 
 
-def _mirror_order() -> np.ndarray:
-    # A SIFT descriptor is 4 rows × 4 columns × 8 directions in the feature's own upright frame:
-    # mirroring reverses the rows and the sense of the directions.
-    row, column, direction = np.meshgrid(range(4), range(4), range(8), indexing="ij")
-    return (((3 - row) * 4 + column) * 8 + (-direction) % 8).ravel()
-
-
-_MIRROR_ORDER = _mirror_order()
+# A SIFT descriptor is 4 rows × 4 columns × 8 directions in the feature's own upright frame:
+# mirroring reverses the rows and the sense of the directions.
+_MIRROR_ORDER = np.arange(128).reshape(4, 4, 8)[::-1, :, -np.arange(8)].ravel()
 
 
 def _mirror(features: _Features, width: int) -> _Features:

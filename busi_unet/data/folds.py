@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from functools import cache
@@ -73,18 +74,16 @@ def assign_folds(labels: Sequence[str], groups: Sequence[Hashable]) -> list[int]
 def random_split_leak(groups: Sequence[Hashable]) -> float:
     """Return the share of test images, 0 to 1, with another of their group in training after a random split.
 
-    Expected for a test part of a fifth of the images, drawn one by one; exact, not simulated. Where t of n
-    images are tested, a tested image of a group of k has all of its copies beside it with probability
-    Π (t - i) / (n - i), i = 1 … k - 1; otherwise it leaks.
+    Expected for a test part of a fifth of the images, drawn one by one; exact, not simulated. A tested image
+    leaks unless the k - 1 others of its group are tested, too: as likely as that k - 1 drawn from the n - 1
+    other images are all among the t - 1 others that are tested.
     """
     count = len(groups)
-    tested = round(count / N_FOLDS)
-    leak = 0.0
-    for size in Counter(groups).values():
-        together = 1.0
-        for other in range(1, size):
-            together *= max(tested - other, 0) / (count - other)
-        leak += size * (1.0 - together)
+    others_tested = max(round(count / N_FOLDS) - 1, 0)
+    leak = sum(
+        size * (1 - math.comb(others_tested, size - 1) / math.comb(count - 1, size - 1))
+        for size in Counter(groups).values()
+    )
     return leak / count
 
 
