@@ -152,9 +152,8 @@ def _place(source: Source, ignore_copies: bool) -> None:
             if torn := fold_problems([row.group for row in rows], [row.fold for row in rows]):
                 hint = "Give the images of a group one fold, or give none."
                 raise DataLayoutError(f"The folds given with {source.given} leak:", torn, hint)
-    if not source.prepared:
-        for row in rows:
-            row.source = source.name
+    for row in rows:
+        row.source = row.source or source.name
 
 
 def _take_published(source: Source) -> bool:

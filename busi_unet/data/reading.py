@@ -65,7 +65,7 @@ _OWN_HINT = (
 class Row:
     """A case read, checked and encoded."""
 
-    source: str
+    source: str | None  # None until it is known
     image_id: str
     label: str | None  # None where the class is not known
     image_png: bytes
@@ -209,7 +209,7 @@ def _read_scan(source: Source, scan: Scan) -> Source:
     remarks: list[tuple[str, str]] = []
     # Decoding and encoding release Python's global lock, so threads do share this work.
     with ThreadPoolExecutor() as pool:
-        results = pool.map(lambda case: _read_case(source.name, case, scan), scan.cases)
+        results = pool.map(lambda case: _read_case(case, scan), scan.cases)
         for row, problems, remarked in tqdm(results, f"reading {source.name}", len(scan.cases), unit="image"):
             source.problems += problems
             remarks += remarked
@@ -230,7 +230,7 @@ def _by_kind(remarks: Iterable[tuple[str, str]]) -> list[str]:
     return [re.sub("^1 (image|mask)s", r"1 \1", line) for line in lines]
 
 
-def _read_case(name: str, case: Case, scan: Scan) -> tuple[Row | None, list[str], list[tuple[str, str]]]:
+def _read_case(case: Case, scan: Scan) -> tuple[Row | None, list[str], list[tuple[str, str]]]:
     """Return the row, or None with the problems; and remarks on its files, each with the file's name."""
     problems: list[str] = []
     remarks: list[tuple[str, str]] = []
@@ -288,7 +288,7 @@ def _read_case(name: str, case: Case, scan: Scan) -> tuple[Row | None, list[str]
     if problem := _lesion_problem(case.label, mask):
         return None, [f"{called(case.masks[0] if case.masks else case.image)}: {problem}"], remarks
     row = Row(
-        source=case.source or name,
+        source=case.source,
         image_id=files.readable(case.image_id),
         label=case.label,
         image_png=_to_png(Image.fromarray(image)),

@@ -46,9 +46,9 @@ class Case:
     # Draws the mask, bool (H, W) from (H, W), where it does not come from files.
     outline: Callable[[tuple[int, int]], np.ndarray] | None = None
     scale_mask: bool = False  # scale a mask of another size than its image instead of refusing it
-    patient: str | None = None  # or group
-    fold: int | None = None  # the published one, 0 to 4
-    source: str | None = None  # where it is another than that of the folder
+    patient: str | None = None  # of a prepared data set, the group
+    fold: int | None = None  # the published or prepared one, 0 to 4
+    source: str | None = None  # of a prepared data set, which may hold several
 
 
 @dataclass
