@@ -103,7 +103,8 @@ def _scan_class(folder: Path, label: str, masked: bool, found: Scan) -> None:
     bare = [key for key in images if not masks_of[key]] if masked else []
     if bare and label == "normal":
         found.warnings.append(
-            f"{folder.name}/: without a mask file, taken as empty: {len(bare)} of its images ({named(bare)})"
+            f"{folder.name}/: without a mask file, taken to show no lesion: {len(bare)} of its images "
+            f"({named(bare)})"
         )
     elif bare and len(bare) == len(images):
         found.problems.append(
