@@ -47,7 +47,7 @@ def write_data_report(dataset: Mapping[str, Dataset], path: Path, record: Mappin
     summary = summarise(dataset)
     label_of, samples, groups, conflicts = _chosen(dataset, summary, random.Random(0))
     shown = (*samples.values(), *groups.values(), *conflicts.values())
-    facts, thumbnails = _look(dataset, {name for ids in shown for name in ids}, summary["images"])
+    facts, thumbnails = _look(dataset, {name for ids in shown for name in ids})
     page = render(
         "data.html",
         title="Data report",
@@ -102,26 +102,21 @@ def _chosen(dataset: Mapping[str, Dataset], summary: Mapping[str, Any], rng: ran
     return label_of, samples, of_one_class, dict(list(conflicts.items())[:_MAX_CONFLICTS])
 
 
-def _look(
-    dataset: Mapping[str, Dataset], wanted: set[str], total: int
-) -> tuple[list[_Facts], dict[str, str]]:
+def _look(dataset: Mapping[str, Dataset], wanted: set[str]) -> tuple[list[_Facts], dict[str, str]]:
     """Return the facts of all images, and thumbnails of those that are wanted by image id."""
     facts, thumbnails = [], {}
     rows = (row for part in dataset.values() for row in part)
-    for row in tqdm(rows, total=total, desc="data report", unit="image"):
+    for row in tqdm(rows, "data report", sum(map(len, dataset.values())), unit="image"):
         pixels, mask = decode_row(row)
         mask = np.zeros(pixels.shape, bool) if mask is None else mask
         height, width = pixels.shape
         brightness, area = float(pixels.mean()), float(mask.mean()) * 100
         facts.append(_Facts(row["source"], width, height, brightness, area))
         if row["image_id"] in wanted:
-            thumbnails[row["image_id"]] = _thumbnail(pixels, mask)
+            # The outline is drawn after the image is made small, which would make it faint.
+            small = draw_overlay(*shrink(pixels, mask, _THUMBNAIL_PX), opacity=0.0)
+            thumbnails[row["image_id"]] = jpeg_uri(small)
     return facts, thumbnails
-
-
-def _thumbnail(pixels: np.ndarray, mask: np.ndarray) -> str:
-    # The outline is drawn after the image is made small, which would make it faint.
-    return jpeg_uri(draw_overlay(*shrink(pixels, mask, _THUMBNAIL_PX), opacity=0.0))
 
 
 def _medians(images: Iterable[_Facts]) -> dict[str, float | None]:
