@@ -166,7 +166,7 @@ class ModelConfig:
             raise _explained(error) from error
         # Defaults are for code: a file without a key may mean another value than today's default.
         if missing := _missing_key(json.loads(text), dataclasses.asdict(config)):
-            raise IncompatibleModelError(f"config.json misses the key {missing}.", _COPY_AGAIN)
+            raise IncompatibleModelError(f"config.json lacks the key {missing}.", _COPY_AGAIN)
         return config
 
 

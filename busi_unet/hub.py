@@ -116,7 +116,7 @@ class _Repository:
             unusual = ConnectionError | KeyError | json.JSONDecodeError | errors.FileMetadataError
             if type(cause).__module__.startswith("httpx") or isinstance(cause, unusual):
                 return HubUnreachableError(
-                    f"The Hub at {constants.ENDPOINT} cannot be reached, or does not answer as a Hub does.",
+                    f"The Hub at {constants.ENDPOINT} cannot be reached, or something else answers there.",
                     "Check the network, and HF_ENDPOINT and the proxy if set.",
                     passes=type(cause).__name__ not in ("ConnectError", "ConnectTimeout", "ProxyError"),
                 )
@@ -133,7 +133,7 @@ class _Repository:
         token = f"Set HF_TOKEN to a token from {constants.ENDPOINT}/settings/tokens, or run `hf auth login`."
         # 507: the account's storage is full.
         if status == 429 or (status >= 500 and status != 507):
-            fault = f"The Hub is busy or has a fault ({status})."
+            fault = f"The Hub is busy or failing ({status})."
             return HubUnreachableError(fault, "Try again in a few minutes.")
         if isinstance(error, errors.GatedRepoError):
             said = f"The {self.name} is gated, and this account has no access"

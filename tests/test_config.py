@@ -74,7 +74,7 @@ def test_what_does_not_fit_is_named(config, path, value):
 @pytest.mark.parametrize("path", ["calibration", "preprocess.mean", "onnx", "format_version"])
 def test_missing_keys_are_named(config, path):
     data = changed(config, path, ...)
-    with pytest.raises(IncompatibleModelError, match=f"misses the key {path}"):
+    with pytest.raises(IncompatibleModelError, match=f"lacks the key {path}"):
         ModelConfig.from_json(json.dumps(data))
 
 

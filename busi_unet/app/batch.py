@@ -240,7 +240,7 @@ def summarise_rows(
         groups = {"": [names[number - 1] for number in chosen]} if chosen else group_by_dicom(known)
         if not groups or (chosen and len(chosen) == 1):
             raise UsageError(
-                "There are not two images to summarise.",
+                "There are fewer than two images to summarise.",
                 "Choose two rows or more; without any, the files need DICOM tags of patient and examination.",
             )
         summaries = [

@@ -30,7 +30,7 @@ CLIP = (
 """Names of the components that belong to a whole clip."""
 
 _LEGEND = (
-    "Key frame: the surest lesion among the frames of nearly the largest outline that lasts. "
+    "Key frame: the most certain lesion among frames with nearly the largest lasting outline. "
     "Dashed line: flagged from here. A click on the timeline shows the frame."
 )
 
@@ -173,11 +173,11 @@ def offer_clip(analysis: Analysis) -> dict[str, Any]:
     frames, at_hand = analysis.image.frames, analysis.in_box
     if frames == 1:
         return no_clip()
-    told = f"One frame of {frames:,} is analysed, the others are not."
+    told = f"Only one of {frames:,} frames is analysed."
     if not at_hand:
-        told += " Choose the file again to analyse them."
+        told += " Choose the file again to analyse the others."
     elif frames > MAX_FRAMES:
-        told += f" At most {MAX_FRAMES:,} can be: export a shorter clip."
+        told += f" At most {MAX_FRAMES:,} can be analysed: export a shorter clip."
     return {
         **no_clip(),
         "clip_frame": gr.Slider(value=analysis.image.index + 1, maximum=frames, visible=at_hand),

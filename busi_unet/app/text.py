@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # The page.
 TITLE = "Breast ultrasound: lesion outline and class"
 INTRODUCTION = (
-    "A U-Net outlines lesions and tells normal, benign and malignant. "
+    "A U-Net outlines lesions and classifies the image as normal, benign or malignant. "
     "**Research use only, not a medical device.**"
 )
 ONE_IMAGE, MANY_IMAGES, ABOUT = "One image", "Many images", "About this model"
@@ -57,7 +57,7 @@ CROP_START, CROP, LEFT, RIGHT = "Crop", "Analyse this part", "Only the left imag
 CROP_HINT, CANCEL = "Drag a box over the original.", "Cancel"
 TEXT_ON_LESION = "What looks like text touches the outline.", "Crop the image instead."
 BLACKEN, CROPPED, BLACKENED = "Blacken the text", "(cropped)", "(blackened)"
-LOOK_FOR_TEXT = "Look for text that is left before you share the image: single characters are not found."
+LOOK_FOR_TEXT = "Before you share the image, look for remaining text: single characters are not found."
 NO_BOX = ("There is no box.", "Press Crop, and draw one over the image.")
 NOT_WRITTEN = "Not written"
 NOT_ANALYSED, ANALYSED_ANYWAY = "Not analysed", "Analysed anyway, not reliable"
@@ -105,13 +105,13 @@ def weights_not_in_use(requested: str, error: object) -> str:
 RESULTS, WEIGHTS, DATA, LIMITS, LICENCE = "Results", "Weights", "Data", "Limits", "Licence"
 METRIC_HEADERS = ("Metric", "Value", "Interval")
 NOT_DEFINED = "not defined"
-FLAGGED, UNSEEN = "Cancers found", "At a hospital new to it"
+FLAGGED, UNSEEN = "Cancers found", "At an unseen hospital"
 OWN = "At its own hospitals, on images it was not trained on"
 FLAG_IS = "A flag says: look again, cancer cannot be excluded. It is not a diagnosis."
-SIBLINGS = "Figures for a new hospital are those of models trained the same way without that hospital."
-NO_EVALUATION = "How well these weights do has not been measured. Run busi-unet evaluate on their folder."
+SIBLINGS = "Results for an unseen hospital come from models trained the same way without it."
+NO_EVALUATION = "These weights have not been evaluated. Run busi-unet evaluate on their folder."
 CONFUSION = "Confusion matrix. Rows: true class, columns: predicted."
-UNKNOWN_DATA = "Whoever published these weights can say what they were trained on."
+UNKNOWN_DATA = "The training data are not recorded: ask whoever published these weights."
 LIMITS_LIST = (
     "Not a medical device. For research and teaching, not for diagnosis or treatment.",
     "Expect worse results on other scanners, hospitals and patients than those it was trained on.",
@@ -165,7 +165,7 @@ def _describe_calibration(calibration: Calibration) -> str:
 # Errors about one image: what was wrong, what to do next.
 NO_IMAGE = ("No image was given.", "Choose one and try again.")
 NO_IMAGE_YET = ("There is no image to work on.", "Upload one, or choose an example.")
-NOTHING_PAINTED = ("There is nothing painted yet.", "Press Start, then paint.")
+NOTHING_PAINTED = ("Nothing has been painted yet.", "Press Start, then paint.")
 NO_PAIR_CLASS = "The class of the training pair is not chosen."
 
 # Many images.
@@ -183,7 +183,7 @@ BATCH_HEADERS = (
 )
 BATCH_FLAG = "⚑ flagged"
 BATCH_FILTER, BATCH_ALL, BATCH_FLAGGED, BATCH_REFUSED = "Show", "All", "Flagged", "Without a result"
-BATCH_CHANGED = ("The files are not those of this table any more.", "Analyse them again.")
+BATCH_CHANGED = ("The files have changed since this table was made.", "Analyse them again.")
 BATCH_STOPPING = "Stopping after this image…"
 BATCH_NOT_USED = "could not be used"
 BATCH_FAILED = "Nothing was analysed."
@@ -245,8 +245,8 @@ def image_name(name: str, image: DecodedImage) -> str:
 
 def too_many_megabytes(megabytes: float | str, most: int) -> tuple[str, str]:
     return (
-        f"The file has {megabytes} MB; an image may have {most} MB.",
-        f"Export it smaller; a zip of many belongs in the tab {MANY_IMAGES}.",
+        f"The file is {megabytes} MB; the limit for one image is {most} MB.",
+        f"Export a smaller file; for a zip of many images use the tab {MANY_IMAGES}.",
     )
 
 
@@ -314,7 +314,7 @@ def describe_set(prediction: Prediction, calibration: Calibration) -> str:
         return ""
     sets = (
         f"Prediction set: {', '.join(prediction.prediction_set)}. "
-        f"Such sets are made to hold the class of {100 * prediction.coverage:.0f} of 100 images."
+        f"Such sets are built to contain the true class of {100 * prediction.coverage:.0f} of 100 images."
     )
     measured = calibration.prediction_sets and calibration.prediction_sets.elsewhere
     if not measured:
@@ -372,8 +372,8 @@ CORRECTED = "The mask was corrected by hand; the probabilities are the network's
 
 
 def describe_millimetres(typed: float | None) -> str:
-    source = "in the file" if typed is None else f"that was typed: {typed:g} mm"
-    return f"Millimetres follow from the pixel size {source}."
+    source = "in the file" if typed is None else f"typed in: {typed:g} mm"
+    return f"Millimetres are based on the pixel size {source}."
 
 
 def _lesion(lesion: Lesion, subject: str) -> str:

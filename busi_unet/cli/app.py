@@ -30,6 +30,6 @@ def run(args: argparse.Namespace) -> None:
         if "localhost" not in str(error):
             raise
         raise BusiUNetError(
-            "The page did not answer itself in time.",
-            "Start it again; if a proxy is set, except this machine: NO_PROXY=localhost,127.0.0.1.",
+            "The page did not answer its own check in time.",
+            "Start it again; behind a proxy, set NO_PROXY=localhost,127.0.0.1.",
         ) from error

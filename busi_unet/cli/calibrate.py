@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--refuse",
         metavar="DIR",
         type=Path,
-        help="folder with a subfolder for each kind of image to refuse as no breast ultrasound",
+        help="folder with a subfolder for each kind of image to refuse because it is not breast ultrasound",
     )
     parser.add_argument(
         "--sensitivity",
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
         args.output or Path(args.model).is_dir(),
         f"{args.model} is not a folder: name one, or add --output DIR.",
     )
-    require(0 < args.sensitivity <= 1, "--sensitivity is a share above 0, up to 1.")
+    require(0 < args.sensitivity <= 1, "--sensitivity must be above 0 and at most 1.")
     data = load_prepared(args.data)
     predictor = Predictor.from_pretrained(None if args.model == "embedded" else args.model, runtime="torch")
     output, foreign = args.output or Path(args.model), split_for(predictor.config, data).foreign

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    require(args.seed >= 0, "--seed is a whole number from 0.")
+    require(args.seed >= 0, "--seed must be a whole number, 0 or more.")
     require(not args.output.exists(), f"{args.output} exists already. Name another folder.")
     write_phantom_dataset(args.output, per_class=args.per_class, seed=args.seed, size=(256, 320))
     tell_next("prepare", args.output, "--output", f"{args.output}-prepared")

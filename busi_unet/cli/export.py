@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images",
         type=Path,
         metavar="DIR",
-        help="compare its answers with PyTorch's on the images in this folder too, not on three alone",
+        help="compare it with PyTorch on the images in this folder too, not only on three examples",
     )
     parser.add_argument(
         "--web",

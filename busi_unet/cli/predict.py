@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_device(parser)
     parser.add_argument(
-        "--anyway", action="store_true", help="analyse blank and out-of-distribution images, too; marked"
+        "--anyway",
+        action="store_true",
+        help="also analyse blank and out-of-distribution images; they stay marked",
     )
     parser.add_argument(
         "--frames",
@@ -195,7 +197,7 @@ def _load(args: argparse.Namespace) -> tuple[Predictor, str]:
     if not predictor.config.calibration.fitted:
         weights += ", not calibrated"
         warn(
-            "the model's probabilities are not calibrated, they may be far too sure: "
+            "the model's probabilities are not calibrated and may be overconfident: "
             "use the folder model/ of a finished run."
         )
     return predictor, weights
@@ -213,7 +215,7 @@ def _views(args: argparse.Namespace, files: list[ImageFile]) -> dict[str, dict[s
         groups = views.group_by_table(paths, Path(how), *column)
     else:
         groups = (views.group_by_dicom if how == "dicom" else views.group_by_folder)(paths)
-    require(groups, "No image tells patient and examination in DICOM tags. Use --views TABLE COLUMN.")
+    require(groups, "No image has DICOM tags for patient and examination. Use --views TABLE COLUMN.")
     found = {group: {name: paths[name] for name in names} for group, names in groups.items()}
     for images in found.values():
         views.check_one_patient(images)

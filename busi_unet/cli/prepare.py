@@ -13,7 +13,7 @@ _FOLDS_FROM = {
     "published": "published with this package",
     "prepared": "those of the prepared data set",
     "given": "given with the data",
-    "computed": "dealt by patient or group of copies",
+    "computed": "assigned by patient or group of copies",
 }
 
 
@@ -38,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, default=Path("data/busi"), help="folder to write (%(default)s)"
     )
     parser.add_argument(
-        "--ignore-copies", action="store_true", help="deal the folds image by image, to measure leakage"
+        "--ignore-copies",
+        action="store_true",
+        help="assign folds image by image, ignoring copies, to measure leakage",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier data set at OUTPUT")
     parser.add_argument("--push-to-hub", metavar="USER/NAME", help="publish it on the Hub, private")
@@ -102,7 +104,7 @@ def _as_text(result: Mapping[str, Any]) -> str:
 
 def _about_copies(result: Mapping[str, Any]) -> list[str]:
     if result["folds_from"] == "image by image":
-        return ["Folds: dealt image by image, whatever is a copy of what; use them to measure leakage only."]
+        return ["Folds: assigned image by image, ignoring copies; use them to measure leakage only."]
     folds = ", ".join(f"{part['source']} {_FOLDS_FROM[part['folds_from']]}" for part in result["sources"])
     return [
         f"Folds: {folds}; no group is in two of them.",

@@ -52,11 +52,13 @@ class Split(NamedTuple):
             )
             return f"The model {made}: it may have been trained on these images."
         if name == ALL:
-            return f"The model was trained on these images, but for the {len(self.data['test'])} for testing."
+            return f"The model was trained on these images, except the {len(self.data['test'])} for testing."
         if name in self.trained_on:
             return "The model was trained on these images: the metrics say nothing about new ones."
         if name == "validation":
-            return "Epoch, calibration and thresholds were chosen on these images: the metrics flatter."
+            return (
+                "Epoch, calibration and thresholds were chosen on these images: the metrics are optimistic."
+            )
         return ""
 
 

@@ -118,7 +118,7 @@ class Run:
             if journals - (others - {self._journal}):
                 raise UsageError(
                     f"There is a run in {self._folder} already.",
-                    "Add --resume to go on with it, or choose another output folder.",
+                    "Add --resume to continue it, or choose another output folder.",
                 )
         done = self._find_done() if resume else set()
         left = [place for place in self._part.places(len(self._files)) if place not in done]
@@ -214,7 +214,7 @@ class Run:
             if before is None:
                 raise self._refusal(f"{path.name} is damaged")
             if changed := [name for name in self._settings if before.get(name) != self._settings[name]]:
-                raise self._refusal(f"it was of another {' and another '.join(changed)}")
+                raise self._refusal(f"it had another {' and another '.join(changed)}")
             with path.open("rb") as lines:
                 offset = len(next(lines))
                 for line in lines:

@@ -83,7 +83,7 @@ def load_runtime(
         raise UsageError(f"There is no runtime {runtime!r}.", "Use auto, onnx or torch.")
     on_cpu = device in ("auto", "cpu")
     if runtime == "onnx" and not on_cpu:
-        raise UsageError(f"ONNX Runtime is not used on {device}.", "Leave the device at auto.")
+        raise UsageError(f"ONNX Runtime runs on the CPU alone, not on {device}.", "Leave the device at auto.")
     if runtime != "torch" and on_cpu:
         config = load_config(folder)
         twin = find_twin(folder, config)

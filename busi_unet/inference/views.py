@@ -62,7 +62,7 @@ def summarise_views(
     if missing := [key for key in views if key not in analysed]:
         remarks.append(f"Not analysed: {', '.join(missing)}.")
     if any(view["frames"] > 1 for view in analysed.values()):
-        remarks.append("Of a clip, one frame counts.")
+        remarks.append("Only one frame of a clip counts.")
     return {
         "views": name,
         "images": list(views),
@@ -86,7 +86,7 @@ def _largest(analysed: Mapping[str, Mapping[str, Any]], remarks: list[str]) -> d
         remarks.append("Sizes are in pixels, which may differ between images.")
     elif in_mm and len(in_mm) < len(lesions):
         unknown = dict.fromkeys(key for key, lesion in lesions if lesion["unit"] != "mm")
-        remarks.append(f"Without a pixel size, and not among the sizes: {', '.join(unknown)}.")
+        remarks.append(f"Left out of the sizes, their pixel size is unknown: {', '.join(unknown)}.")
     unit, measured = ("mm", in_mm) if in_mm else ("px", lesions)
     area = "area_mm2" if in_mm else "area_px"
     longest = max(measured, key=lambda each: each[1][f"longest_diameter_{unit}"], default=None)
@@ -165,7 +165,7 @@ def check_one_patient(files: Mapping[str, str | os.PathLike]) -> list[str]:
     if len({told[_STUDY] for told in known.values() if _STUDY in told}) > 1:
         remarks.append("The images are of more than one examination.")
     if len(files) > 1 and any("PatientID" not in known.get(name, {}) for name in files):
-        remarks.append("Not every file tells its patient: that they belong together is taken on trust.")
+        remarks.append("Not every file names its patient: whether they belong together was not checked.")
     return remarks
 
 

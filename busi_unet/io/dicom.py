@@ -141,7 +141,7 @@ def read_dicom(content: Path | bytes, *, index: int, name: str) -> Loaded:
         spacing_mm, regions, aspect = read_scale(header, remarks)
     if any("pydicom" in each.filename and not _HARMLESS.match(str(each.message)) for each in caught):
         # Not quoted, for the same reason.
-        remarks.append("The file departs from the DICOM standard; compare the image with that of a viewer.")
+        remarks.append("The file departs from the DICOM standard; compare the image with a DICOM viewer.")
     return Loaded(pixels, spacing_mm, frames, regions, aspect, tuple(remarks))
 
 
@@ -240,6 +240,6 @@ def check_index(index: int, frames: int, name: str) -> None:
     """Raise UsageError unless a file of so many frames has one of this index."""
     if not 0 <= index < frames:
         raise UsageError(
-            f"{name} has no frame number {index + 1}, counted from 1.",
-            f"It has {frames}." if frames > 1 else "It has one.",
+            f"{name} has no frame {index + 1}.",
+            f"Choose one of 1 to {frames}." if frames > 1 else "It has one.",
         )

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _LIBJPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")  # JPEG baseline and extended
-_UNFIT = "The file's window or lookup table does not fit its pixels and was not used."
-_UNFIT_BITS = "What the file says of the bits of its pixels does not fit them and was not used."
+_UNFIT = "The file's window or lookup table does not fit its pixels and was ignored."
+_UNFIT_BITS = "The bit depth in the file's header does not fit its pixels and was ignored."
 _DEPTHS = (8, 10, 12, 14, 16)
 
 
@@ -34,7 +34,7 @@ def by_depth(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
 def _fewer_bits(depth: int, bits: int) -> tuple[str, ...]:
     if depth == bits:
         return ()
-    return (f"No value needs more than {depth} bits, so white is that of {depth}, not of {bits}.",)
+    return (f"All values fit into {depth} bits, so they were scaled from {depth} bits, not from {bits}.",)
 
 
 def read_pixels(file: Any, header: Dataset, index: int, length: int, remarks: list[str]) -> np.ndarray:
@@ -50,7 +50,7 @@ def read_pixels(file: Any, header: Dataset, index: int, length: int, remarks: li
     says, samples = header.PhotometricInterpretation, header.SamplesPerPixel
     if samples != (1 if says in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR") else 3):
         remarks.append(
-            f"The file says {says}, which does not fit {samples} samples a pixel; it was read by these."
+            f"The file says {says}, which does not fit its {samples} samples per pixel; these were trusted."
         )
     if samples == 3 and header.file_meta.TransferSyntaxUID in _LIBJPEG:
         if (header.BitsAllocated, header.BitsStored, header.get("PixelRepresentation") or 0) != (8, 8, 0):
@@ -111,7 +111,7 @@ def _stored(file: Any, header: Dataset, index: int, length: int, remarks: list[s
     )
     if mislabelled:
         options["photometric_interpretation"] = "RGB"
-        remarks.append("The file says YBR_FULL_422, but has three bytes a pixel, and was read by these.")
+        remarks.append("The file says YBR_FULL_422 but has three bytes per pixel; these were trusted.")
     if header.file_meta.TransferSyntaxUID in _LIBJPEG:
         # GDCM, which pydicom prefers where it is installed, brings the process down on damaged files.
         options["decoding_plugin"] = "pillow"
@@ -130,7 +130,7 @@ def _stored(file: Any, header: Dataset, index: int, length: int, remarks: list[s
     if not shift:
         return stored
     if stored.max() < 2**bits:
-        remarks.append("The file's HighBit contradicts its pixels and was not used.")
+        remarks.append("The file's HighBit contradicts its pixels and was ignored.")
         return stored
     if (stored & (2**shift - 1)).any():
         header.BitsStored = bits + shift
@@ -199,10 +199,10 @@ def _rescale(header: Dataset, remarks: list[str]) -> tuple[float, float]:
         raise ValueError("not a number")
     if slope:
         if slope != 1 and header.get("RescaleIntercept") is None:
-            remarks.append("The file's rescale slope comes without an intercept, which was taken for 0.")
+            remarks.append("The file has a rescale slope without an intercept, which was taken for 0.")
         return slope, intercept
     if intercept:
-        remarks.append("The file's rescale intercept comes without a slope and was not used.")
+        remarks.append("The file has a rescale intercept without a slope, which was ignored.")
     return 1.0, 0.0
 
 

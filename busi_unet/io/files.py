@@ -306,7 +306,7 @@ def unpack(
     except OSError as error:
         raise BusiUNetError(f"{name} could not be unpacked ({first_line(error)}).", hint) from error
     except DAMAGED_ZIP as error:
-        raise DataLayoutError(f"{name} is not a zip that can be read, or is cut short.", hint=hint) from error
+        raise DataLayoutError(f"{name} is not a readable zip, or is cut short.", hint=hint) from error
     return problems
 
 
@@ -331,7 +331,7 @@ def _extract(zip_file: zipfile.ZipFile, path: str, entry: zipfile.ZipInfo, targe
     """Unpack an entry; return why it cannot be, or nothing."""
     try:
         if (target / path).exists():
-            return "another entry of the archive has this name, and was taken"
+            return "another entry of the archive has the same name and was used"
         entry.filename = path
         zip_file.extract(entry, target)
     except (OSError, *DAMAGED_ZIP) as error:

@@ -263,7 +263,7 @@ def _from_shard(path: Path, shown: str, max_files: int) -> list[ImageFile]:
             called = f"{shown}/{readable(member)}"
             found.append(ImageFile(path, called, name, f"{called} {problem}." if problem else "", place))
     except Exception as error:
-        said = f"{shown} is no shard that can be read, or is cut short ({first_line(error)}). Copy it again."
+        said = f"{shown} is not a readable shard, or is cut short ({first_line(error)}). Copy it again."
         problem = str(error).replace("\n", " ") if isinstance(error, BusiUNetError) else said
         found.append(ImageFile(path, shown, path.stem, problem))
     return found
@@ -285,7 +285,7 @@ def _in_tar(path: Path) -> Iterator[tuple[str, tuple[int, int], str]]:
                 continue
             problem = ""
             if member.issparse():
-                problem = "is stored with holes left out; write the shard anew"
+                problem = "is stored as a sparse file; write the shard again"
             elif member.size > MAX_MEMBER_BYTES:
                 problem = f"is larger than {MAX_MEMBER_BYTES // 2**20:,} MiB"
             elif member.offset_data + member.size > end:

@@ -26,7 +26,7 @@ _MAX_SHARE = 0.6
 _END = 0.04  # of the range, beside each end of it
 _MAX_BETWEEN = 0.2  # share of the pixels that are at neither end
 _SEVERAL = "several values, all but the background taken as lesion"
-_HINT = "Bring a mask with the lesion white and the rest black, or each lesion in a value of its own."
+_HINT = "Use a mask with the lesion white and the rest black, or with a value for each lesion."
 
 
 @dataclass(frozen=True)

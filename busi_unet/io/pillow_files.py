@@ -18,9 +18,9 @@ from busi_unet.io.dicom_pixels import by_depth, usual_depth
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 HINT = "Use a PNG, JPEG, GIF, WebP, BMP, TIFF or DICOM image."
-_ALL_TRANSPARENT = "All of the image is transparent by its own account; that was not used."
+_ALL_TRANSPARENT = "The image is marked as transparent throughout; that was ignored."
 _SOME_TRANSPARENT = "Transparent parts of the image are shown on black."
-_BAD_METADATA = "The file's metadata is damaged and was not used."
+_BAD_METADATA = "The file's metadata is damaged and was ignored."
 _CLIPS = ("TIFF", "GIF", "WEBP", "PNG")
 _MAX_PAGES = 1000
 _FAX = ("tiff_ccitt", "group3", "group4")
@@ -157,9 +157,9 @@ def _about_tiff(image: Image.Image, tiles: list) -> tuple[bool, tuple[str, ...]]
     image.filename = ""
     remarks = ()
     if 262 not in image.tag_v2:
-        remarks = ("The file does not say whether 0 is black or white, and was read as if white.",)
+        remarks = ("The file does not say whether 0 is black or white; 0 was taken for white.",)
     if image.info.get("compression") in _FAX:
-        remarks = (*remarks, "The file is coded as by a fax, in which damage cannot be noticed.")
+        remarks = (*remarks, "The file has fax compression, in which damage cannot be detected.")
     return image.tag_v2.get(262, 0) == 0, remarks
 
 

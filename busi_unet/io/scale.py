@@ -95,12 +95,12 @@ def read_scale(header: Dataset, remarks: list[str]) -> tuple[Spacing | None, tup
                 raise ValueError
             if down != across:
                 remarks.append(
-                    f"Pixels are not square: {down:g} high to {across:g} wide, as the file has it."
+                    f"Pixels are not square: {down:g} high to {across:g} wide, according to the file."
                 )
             return None, (), down / across
     except Exception:
         # The image is there all the same.
-        remarks.append("No millimetres: what the file says of the size of a pixel is malformed.")
+        remarks.append("No millimetres: the pixel size in the file is malformed.")
     return None, (), 1.0
 
 
@@ -133,7 +133,7 @@ def _plausible(spacing: Spacing, remarks: list[str]) -> Spacing | None:
     if is_plausible(spacing):
         return spacing
     down, across = spacing
-    remark = f"No millimetres: a pixel of {across:g} × {down:g} mm, as the file has it, is not plausible."
+    remark = f"No millimetres: the pixel size in the file, {across:g} × {down:g} mm, is not plausible."
     if remark not in remarks:
         remarks.append(remark)
     return None

@@ -287,8 +287,8 @@ def finish(run: Run, data: DatasetDict) -> None:
             config, ood = calibrate_model(predictor, data, unseen)
             if ood is None:
                 print(
-                    "warning: too few images (100 are needed) to fit which are out of distribution: the "
-                    "model will refuse blank images alone.",
+                    "warning: too few images (100 are needed) to tell which are out of distribution: the "
+                    "model will refuse blank images only.",
                     file=sys.stderr,
                 )
             write_model(run, model.cpu(), config, ood)
@@ -303,7 +303,7 @@ def stopped(run: Run, number: int) -> TrainingStopped:
     launcher = "python" if run.accelerator.num_processes == 1 else "(the same launcher)"
     return TrainingStopped(
         number,
-        f"{signal.Signals(number).name} came; the checkpoint in {run.options.output} holds "
+        f"{signal.Signals(number).name} received; the checkpoint in {run.options.output} holds "
         f"{progress.epoch} of {run.options.epochs} epochs, {progress.step} of {run.steps_per_epoch} steps.",
         f"Continue with: {launcher} {shlex.join(arguments)}",
     )

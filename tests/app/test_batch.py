@@ -140,7 +140,7 @@ def test_without_a_choice_each_examination_is_one(examined, archive, chosen):
 def test_mixed_patients_too_few_rows_and_other_files_are_refused(examined, archive):
     with pytest.raises(UsageError, match=r"different patients.*image\.dcm; image-3\.dcm"):
         summarise_rows([1, 3], examined, archive)
-    with pytest.raises(UsageError, match="not two images"):
+    with pytest.raises(UsageError, match="fewer than two images"):
         summarise_rows([1], examined, archive)
     with pytest.raises(UsageError, match=text.BATCH_CHANGED[0]):
         summarise_rows([1, 2], examined[::-1], archive)

@@ -131,7 +131,7 @@ def test_the_api_takes_what_the_page_offers(client: Client, tiny_model: Path, tm
     with Image.open(overlay) as drawn:
         np.testing.assert_array_equal(np.asarray(drawn), np.asarray(expected))
     assert all(lesion["area_mm2"] is not None for lesion in report["measurements"])
-    with pytest.raises(AppError, match="no frame number 3"):
+    with pytest.raises(AppError, match="no frame 3"):
         client.predict(handle_file(path), clip_frame=3, api_name="/predict")
     with pytest.raises(AppError, match="The opacity is 7"):
         client.predict(handle_file(path), opacity=7, api_name="/predict")

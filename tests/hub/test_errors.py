@@ -39,12 +39,12 @@ def offline(hub: FakeHub, patch: pytest.MonkeyPatch) -> None:
 PULL = {
     "no network": (no_network, "cannot be reached"),
     "HF_HUB_OFFLINE": (offline, "HF_HUB_OFFLINE is set"),
-    "login page": (fails("*", ".", 200, body=b"<html>"), "does not answer as a Hub does"),
+    "login page": (fails("*", ".", 200, body=b"<html>"), "something else answers there"),
     "not found": (lambda hub, patch: hub.repositories.clear(), "has no model me/busi"),
     "private, no token": (private(None), "HF_TOKEN"),
     "bad token": (private(WRONG), "does not accept the token"),
     "gated": (fails("GET", "/api/", 403, headers={"X-Error-Code": "GatedRepo"}), "Request it at"),
-    "Hub down": (fails("*", ".", 503), "has a fault (503)"),
+    "Hub down": (fails("*", ".", 503), "failing (503)"),
     "wrong bytes, twice": (fails("GET", "/resolve/.*safetensors", spoil=tamper), "checksum"),
     "not a model": (
         holds({"config.json": b" " * 2**21, "model.bin": b""}),
@@ -59,7 +59,7 @@ PUSH = {
         fails("POST", "/commit/", 403, message="Locked"),
         "for the model me/busi: Locked (403)",
     ),
-    "rate limit": (fails("POST", "/create", 429), "is busy or has a fault (429)"),
+    "rate limit": (fails("POST", "/create", 429), "is busy or failing (429)"),
 }
 
 

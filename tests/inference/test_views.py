@@ -91,7 +91,7 @@ def test_what_the_files_leave_open_is_remarked_on(write, tmp_path):
     two = {**one, "c": write("c.dcm", StudyInstanceUID="1.3")}
     assert check_one_patient(two) == ["The images are of more than one examination."]
     (remark,) = check_one_patient({"a": one["a"], "c": tmp_path / "c.png"})
-    assert "on trust" in remark
+    assert "not checked" in remark
 
 
 def test_dicom_files_are_grouped_by_patient_and_examination_and_no_others(write, tmp_path):

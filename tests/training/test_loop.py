@@ -161,7 +161,7 @@ def test_a_signal_after_the_last_step_ends_the_run_which_then_needs_no_step(
 
 def assert_stopped(options: TrainOptions, number: signal.Signals, progress: tuple[int, int]) -> None:
     """The training ends with a checkpoint of these epochs and steps, and says how to continue."""
-    with pytest.raises(TrainingStopped, match=f"{number.name} came") as caught:
+    with pytest.raises(TrainingStopped, match=f"{number.name} received") as caught:
         train(options)
     assert caught.value.exit_code == 128 + number
     assert str(caught.value).endswith("--resume")

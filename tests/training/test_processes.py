@@ -59,7 +59,7 @@ def test_two_processes_train_one_network_and_stop_at_one_step_to_continue_from_i
 
     result = run(prepared, output, ("terminate", 2))
     assert not result.well
-    assert "stopped: SIGTERM came" in result.said
+    assert "stopped: SIGTERM received" in result.said
     progress = torch.load(output / "checkpoint.pt", weights_only=True)["progress"]
     assert progress["step"] + progress["epoch"] >= 1
     result = run(prepared, output, resume=True)
