@@ -24,10 +24,10 @@ _LOSSY = ("JPEG", "WEBP", "DICOM, packed", "TIFF")
 
 # The remarks with which a file may be read otherwise than by a second reader.
 JUSTIFIED = (
-    *("No value needs more than", "The colours follow the JPEG", "The entries of the file's palette"),
-    *("was read by these", "window or lookup table does not fit", "rescale"),
-    *("HighBit contradicts", "of the bits of its pixels", "departs from the DICOM standard", "ransparent"),
-    *("metadata is damaged", "This is page", "black or white", "by a fax", "a zip inside a zip"),
+    *("All values fit into", "The colours follow the JPEG", "The entries of the file's palette"),
+    *("these were trusted", "window or lookup table does not fit", "rescale"),
+    *("HighBit contradicts", "bit depth in the file", "departs from the DICOM standard", "ransparent"),
+    *("metadata is damaged", "This is page", "black or white", "fax compression", "a zip inside a zip"),
     "damaged in the archive",
 )
 

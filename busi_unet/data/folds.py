@@ -46,7 +46,7 @@ def assign_folds(labels: Sequence[str], groups: Sequence[Hashable]) -> list[int]
         holdings[group][label] += 1
     if len(holdings) < N_FOLDS:
         raise DataLayoutError(
-            f"The data are too few: {len(holdings)} groups cannot fill {N_FOLDS} folds.", hint=TOO_FEW_HINT
+            f"There are too few data: {len(holdings)} groups cannot fill {N_FOLDS} folds.", hint=TOO_FEW_HINT
         )
     make_up = {group: tuple(sorted(held.items())) for group, held in holdings.items()}
 

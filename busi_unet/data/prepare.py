@@ -52,7 +52,7 @@ def prepare(
 
     Images of BUSI and BrEaST, recognised by their pixels, get the published folds, those of BUS-BRA the
     official ones; a data set that `prepare` wrote and someone pushed to the Hub keeps its own. Anything else
-    is dealt by patient, or, where there are no patients, by groups of images that show the same view.
+    is assigned by patient, or, where there are no patients, by groups of images that show the same view.
 
     Args:
         sources: each a folder or a zip in one of the layouts of `busi_unet.data.readers`, "kaggle", a Hub

@@ -174,7 +174,7 @@ def _read_folder(given: str, folder: Path, scratch: Path) -> Source:
             if read_record(inner).get("folds_from") == IMAGE_BY_IMAGE:
                 # Its groups say that no image has a copy, and would be taken at their word from here on.
                 raise DataLayoutError(
-                    f"{inner} was split image by image, for a study of leaks: its groups tell nothing.",
+                    f"{inner} was split image by image to measure leakage: its groups cannot be used.",
                     hint="Prepare its images instead.",
                 )
             return _read_prepared(given, load_prepared(inner))

@@ -27,7 +27,7 @@ def test_timeline_and_key_frame_belong_to_the_clip_alone(
     Image.fromarray(FRAMES[0]).save(tmp_path / "other.png")
     clip, verdict = page.locator("#clip"), page.locator("#verdict")
     page.set_input_files(UPLOAD, tmp_path / "clip.dcm")
-    expect(clip).to_contain_text("One frame of 6 is analysed, the others are not.")
+    expect(clip).to_contain_text("Only one of 6 frames is analysed.")
     expect(verdict).to_contain_text("frame 1 of 6")
 
     page.get_by_role("button", name="Analyse all 6 frames").click()

@@ -134,7 +134,7 @@ def test_a_file_that_is_too_large_is_not_uploaded(page: Page, image: Path) -> No
     uploads = []
     page.on("request", lambda request: uploads.append(request.url) if "/upload" in request.url else None)
     page.evaluate(_BRING, ["drop", "#image", "large.png", 60 * 1024**2])
-    expect(page.locator("#told")).to_contain_text("60.0 MB; an image may have 50 MB")
+    expect(page.locator("#told")).to_contain_text("60.0 MB; the limit for one image is 50 MB")
     assert uploads == []
 
     page.evaluate(_BRING, ["drop", "#image", "next.png", 160])
@@ -206,7 +206,7 @@ def test_a_cleared_image_leaves_nothing_behind(page: Page, image: Path) -> None:
     size.fill("0.1")
     _analyse(page, image)
     _set_threshold(page, 0.3)
-    expect(page.locator("#findings")).to_contain_text("typed: 0.1 mm")
+    expect(page.locator("#findings")).to_contain_text("typed in: 0.1 mm")
     expect(size).to_have_value("0.1")
 
     _tab(page, "Download")

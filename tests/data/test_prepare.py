@@ -199,9 +199,7 @@ def test_oddities_are_let_pass_with_a_warning(broken, tmp_path):
     dataset = prepare(broken, tmp_path / "out")
     assert sum(len(part) for part in dataset.values()) == 24
     *warnings, remark = read_record(tmp_path / "out")["warnings"]
-    assert (
-        remark.startswith("2 images: No value needs more than 12 bits") and "(benign/benign (1).png" in remark
-    )
+    assert remark.startswith("2 images: All values fit into 12 bits") and "(benign/benign (1).png" in remark
     assert [warning.split(":")[0] for warning in warnings] == ["README.txt", "normal/", "benign/notes.csv"]
     empty = [row for part in dataset.values() for row in part if row["image_id"] == "normal (1)"]
     assert not np.asarray(empty[0]["mask"]).any()

@@ -75,7 +75,7 @@ def test_what_the_header_says_of_colours_is_not_used_where_it_cannot_be():
     for bits in ({"BitsStored": 1}, {"PixelRepresentation": 1}):
         found = read_image(dicom(RGB, "RGB", **bits))
         np.testing.assert_array_equal(found.pixels, LUMA)
-        assert "bits" in found.remarks[0]
+        assert "bit depth" in found.remarks[0]
 
 
 @pytest.mark.parametrize("white", [65535, 255])

@@ -27,7 +27,7 @@ def _scan(base: Path) -> Scan:
             else:
                 found.problems.append(f"{_FOLDS}: fold {row['kfold']!r} of {row['id']} is not one of 1 to 5")
     else:
-        found.warnings.append(f"{_FOLDS} is missing: folds are dealt by patient, not the official ones")
+        found.warnings.append(f"{_FOLDS} is missing: folds are assigned by patient, not the official ones")
     images = {path.stem: path for path in images_below(base / "Images")}
     for case, row in found.listed(base / _TABLE, ("ID", "Pathology", "Case"), images):
         mask = base / "Masks" / f"{case.image_id.replace('bus_', 'mask_')}.png"
