@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from busi_unet.data.readers import read_table
 from busi_unet.data.reading import read_source
 from busi_unet.errors import BusiUNetError
 from busi_unet.io.decode import decode_image, read_image
 from busi_unet.io.find_images import find_images
 from busi_unet.io.masks import read_mask
+from busi_unet.io.tables import read_table
 
 SECONDS = 10.0
 _LOSSY = ("JPEG", "WEBP", "DICOM, packed", "TIFF")

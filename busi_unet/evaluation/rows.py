@@ -11,7 +11,7 @@ import numpy as np
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
-from busi_unet.io.files import read_image_table
+from busi_unet.io.tables import read_table
 
 MISSED_DICE = 0.05
 """A lesion whose mask has a lower Dice counts as missed."""
@@ -167,16 +167,16 @@ def _class_indices(labels: Iterable[str | None]) -> np.ndarray:
 
 
 def read_subgroups(table: str | Path, columns: Sequence[str]) -> Subgroups:
-    """Return which images have an entry in a CSV with a column `image` of ids, by the name of the column.
+    """Return which images have an entry in a table with a column `image` of ids, by the name of the column.
 
     Raises:
-        UsageError: no such file or column, none named, or it is not a table.
+        UsageError: no column is named.
+        DataLayoutError: no such file or column, or it is not a table.
     """
     if not columns:
         raise UsageError(f"No column of {table} is named.", "Name one or more after it.")
-    rows = read_image_table(Path(table), columns)
-    # A row may be shorter than the head.
-    return {name: frozenset(image for image, row in rows if (row[name] or "").strip()) for name in columns}
+    rows = read_table(Path(table), ("image", *columns))
+    return {name: frozenset(row["image"] for row in rows if row[name.lower()]) for name in columns}
 
 
 def check_subgroups(subgroups: Subgroups | None, image_ids: Iterable[str]) -> None:

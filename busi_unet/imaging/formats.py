@@ -17,7 +17,8 @@ from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import MissingDependencyError, UsageError
 from busi_unet.imaging.regions import fill_holes, label_regions, mask_image, trace_contours
 from busi_unet.io.decode import DecodedImage
-from busi_unet.io.files import image_bytes, table_lines
+from busi_unet.io.files import image_bytes
+from busi_unet.io.tables import table_lines
 
 _LESION_COLUMNS = (
     *("image", "frame", "lesion", "area_px", "area_mm2", "longest_diameter_px", "longest_diameter_mm"),

@@ -24,8 +24,8 @@ from busi_unet.inference.predictor import Predictor
 from busi_unet.inference.run import Run
 from busi_unet.inference.summary import COLUMNS, RECORD, table_row
 from busi_unet.io.decode import milliseconds_per_frame
-from busi_unet.io.files import table_lines
 from busi_unet.io.find_images import ImageFile
+from busi_unet.io.tables import table_lines
 
 FRAME_COLUMNS = (
     "frame",

@@ -9,8 +9,9 @@ from typing import Any
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.imaging.measure import percent, quantity
-from busi_unet.io.files import table_lines, write_ours
+from busi_unet.io.files import write_ours
 from busi_unet.io.html import render
+from busi_unet.io.tables import table_lines
 
 _TABLE_NAME, _REPORT_NAME = SUMMARY_NAMES = ("predictions.csv", "report.html")
 FLAGGED = "Flagged: the malignant probability is above the alert threshold."

@@ -15,7 +15,8 @@ from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
 from busi_unet.imaging.measure import percent, quantity
 from busi_unet.io.dicom import read_header
-from busi_unet.io.files import read_image_table, table_lines, write_ours
+from busi_unet.io.files import composed, write_ours
+from busi_unet.io.tables import read_table, table_lines
 
 NAMES = ("views.jsonl", "views.csv")
 COLUMNS = (
@@ -192,23 +193,25 @@ def group_by_table(files: Mapping[str, str | os.PathLike], table: Path, column: 
 
     Args:
         files: by name.
-        table: CSV with a column `image`: names of files, with their folders or without.
+        table: with a column `image`: names of files, with their folders or without.
         column: tells what the images of one lesion or patient have in common; without an entry, an image
             belongs to none.
 
     Raises:
-        UsageError: no such table or column; none of the files is in it; two files have the name of an entry.
+        DataLayoutError: no such table or column.
+        UsageError: none of the files is in it; two files have the name of an entry.
     """
-    by_name = _grouped((called, name) for name in files for called in {name, Path(name).name})
+    by_name = _grouped((called, name) for name in files for called in map(composed, {name, Path(name).name}))
     groups: dict[str, list[str]] = {}
-    for image, row in read_image_table(table, [column]):
-        found = by_name.get(image or "", [])
+    for row in read_table(table, ("image", column)):
+        image, group = row["image"], row[column.lower()]
+        found = by_name.get(image, [])
         if len(found) > 1:
             raise UsageError(
                 f"{table} names {image}, and these have that name: {', '.join(found)}.",
                 "Write it with its folder.",
             )
-        if found and (group := (row[column] or "").strip()) and found[0] not in groups.get(group, ()):
+        if found and group and found[0] not in groups.get(group, ()):
             groups.setdefault(group, []).append(found[0])
     if not groups:
         raise UsageError(

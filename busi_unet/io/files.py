@@ -1,9 +1,8 @@
-"""Files that appear whole or not at all, names and zips from anyone, tables, what an earlier run wrote."""
+"""Files that appear whole or not at all, names and zips from anyone, what an earlier run wrote."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import errno
 import hashlib
 import io
@@ -16,9 +15,10 @@ import stat
 import struct
 import tempfile
 import threading
+import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -129,6 +129,11 @@ def readable(name: str) -> str:
     return _UNPRINTABLE.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", name)
 
 
+def composed(name: str) -> str:
+    """Return a name with its accents composed (NFC), as tables have them and macOS may not."""
+    return unicodedata.normalize("NFC", name)
+
+
 def shortened(name: str, limit: int = 255) -> str:
     """Return a name of at most `limit` bytes; the middle of a longer one is a hash of the whole."""
     data = os.fsencode(name)
@@ -206,57 +211,6 @@ class JsonLines:
 def json_line(value: Any) -> bytes:
     """Return a value as a line for `JsonLines`."""
     return json.dumps(value, ensure_ascii=False).encode() + b"\n"
-
-
-# --- Tables --------------------------------------------------------------------------------------
-
-
-def read_image_table(path: Path, columns: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
-    """Return the rows of a CSV, each with the entry in its column `image` (or `image_id`).
-
-    Args:
-        path: of a CSV in UTF-8.
-        columns: that it has to have, too.
-
-    Raises:
-        UsageError: it cannot be read, or lacks a column.
-    """
-    # Spreadsheets put a mark at the head of a file.
-    with (
-        reading(path, "is not a CSV in UTF-8", "Name a CSV with a row per image."),
-        path.open(newline="", encoding="utf-8-sig") as stream,
-    ):
-        rows = list(csv.DictReader(stream))
-    known = rows[0].keys() if rows else ()
-    key = "image_id" if "image_id" in known and "image" not in known else "image"
-    missing = next((name for name in (key, *columns) if name not in known), None)
-    if missing:
-        raise UsageError(f"{path} has no column {missing}.", f"It has: {', '.join(known) or 'no rows'}.")
-    return [(row[key], row) for row in rows]
-
-
-def table_lines(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Iterator[bytes]:
-    """Yield the columns of rows as a CSV that spreadsheets read as it is meant, UTF-8 with a mark.
-
-    Numbers are rounded to 4 digits; text that a spreadsheet would run as a formula gets a quote before it.
-    """
-    line = io.StringIO(newline="")
-    writer = csv.DictWriter(line, columns, extrasaction="ignore")
-    writer.writeheader()
-    # Excel takes a table without the mark for the local 8-bit code.
-    yield line.getvalue().encode("utf-8-sig")
-    for row in rows:
-        line.seek(line.truncate(0))
-        writer.writerow({column: _cell(value) for column, value in row.items()})
-        yield line.getvalue().encode()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, float):
-        return round(value, 4)
-    # File names are anyone's text.
-    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return f"'{value}" if formula else value
 
 
 # --- Zips ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from busi_unet.imaging.quality import (
     text_remark,
 )
 from busi_unet.io.decode import DecodedImage, decode_image
-from busi_unet.io.files import read_image_table
+from busi_unet.io.tables import read_table
 
 
 def speckle(shape=(300, 400), low=20, high=220) -> np.ndarray:
@@ -66,8 +66,8 @@ class TestAnnotations:
 @pytest.mark.slow
 @pytest.mark.busi
 def test_annotations_are_found_where_the_published_list_has_them(busi_root):
-    table = read_image_table(files("busi_unet.data").joinpath("busi_subgroups.csv"), ["burnt_in"])
-    listed = {name for name, row in table if row["burnt_in"]}
+    table = read_table(files("busi_unet.data").joinpath("busi_subgroups.csv"), ["image", "burnt_in"])
+    listed = {row["image"] for row in table if row["burnt_in"]}
     found = {True: [], False: []}
     for path in sorted(busi_root.glob("*/*).png"))[::4]:
         found[path.stem in listed].append(has_annotations(decode_image(path)))

@@ -1,15 +1,10 @@
-"""One module per layout, found by its `LAYOUT`; and what they share: cases, files, tables."""
+"""One module per layout, found by its `LAYOUT`; and what they share: cases, files."""
 
 from __future__ import annotations
 
-import csv
 import functools
-import io
 import pkgutil
 import re
-import unicodedata
-import warnings
-import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,17 +15,15 @@ from typing import Any
 import numpy as np
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.errors import DataLayoutError, first_line
 from busi_unet.io.decode import EXTENSIONS
-from busi_unet.io.files import readable
+from busi_unet.io.files import composed, readable
+from busi_unet.io.tables import read_table
 
 MASK_STEM = re.compile(r"(?P<image>.+)_mask(?:_[0-9]+)?", re.IGNORECASE)
 # "normal (1)_mask - Copy", "normal (1)_mask(1)": neither an image nor one more lesion.
 COPY_OF_MASK = re.compile(r".+_mask(?![a-z]).*", re.IGNORECASE)
 _HIDDEN = (".", "__MACOSX", "Thumbs.db", "desktop.ini")
 _SEARCH_DEPTH = 4
-_MAX_BYTES = 100 * 1024**2
-_MAX_ROWS = 2**20  # all that Excel has
 
 
 @dataclass(frozen=True)
@@ -203,11 +196,6 @@ def images_below(folder: Path) -> list[Path]:
     return [path for inner in folders(folder) for path in children(inner) if is_image(path)]
 
 
-def composed(name: str) -> str:
-    """Return a name with its accents composed (NFC), as tables have them and macOS may not."""
-    return unicodedata.normalize("NFC", name)
-
-
 def subfolder(folder: Path, name: str) -> Path | None:
     """Return the folder of this name, whatever the case of its letters."""
     return next((path for path in children(folder) if path.is_dir() and path.name.casefold() == name), None)
@@ -216,67 +204,3 @@ def subfolder(folder: Path, name: str) -> Path | None:
 def named(names: Sequence[str]) -> str:
     """Return the first three of several names, for a message."""
     return ", ".join(names[:3]) + (", …" if names[3:] else "")
-
-
-# --- Tables --------------------------------------------------------------------------------------
-
-
-def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Return the rows of a table with a header: values without surrounding blanks, by column in lower case.
-
-    Args:
-        path: .csv (separated by commas, semicolons or tabs) or .xlsx, of which the first sheet is read.
-        columns: those that must be there, whatever the case of their letters.
-
-    Raises:
-        DataLayoutError: the file cannot be read or lacks a column.
-    """
-    try:
-        rows = _xlsx_rows(path) if path.suffix.lower() == ".xlsx" else _csv_rows(path)
-    # What openpyxl raises on damaged workbooks could be anything.
-    except Exception as error:
-        raise DataLayoutError(
-            f"The table {path} cannot be read ({first_line(error)}).", hint="Save it as CSV in UTF-8."
-        ) from error
-    header = [composed(name.strip().lower()) for name in rows[0]] if rows else []
-    problems = [f"the column {name} twice" for name in sorted(set(header)) if name and header.count(name) > 1]
-    problems += [f"no column {name}" for name in columns if name.lower() not in header]
-    if problems:
-        raise DataLayoutError(
-            f"The table {path} has {' and '.join(problems)}.", hint=f"Its columns are: {', '.join(header)}."
-        )
-    padding = [""] * len(header)
-    return [
-        dict(zip(header, [composed(cell.strip()) for cell in row] + padding, strict=False))
-        for row in rows[1:]
-        if any(cell.strip() for cell in row)
-    ]
-
-
-def _csv_rows(path: Path) -> list[list[str]]:
-    if path.stat().st_size > _MAX_BYTES:
-        raise ValueError("larger than 100 MiB")
-    text = path.read_text(encoding="utf-8-sig")
-    header = text.partition("\n")[0]
-    delimiter = max(",;\t", key=header.count)
-    # Strict: a quote that is not closed would swallow the rows below it.
-    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
-    for line, row in enumerate(rows, start=1):
-        if any(cell.strip() for cell in row[len(rows[0]) :]):
-            raise ValueError(f"row {line} has more cells than there are columns")
-    return rows
-
-
-def _xlsx_rows(path: Path) -> list[list[str]]:
-    import openpyxl
-
-    with zipfile.ZipFile(path) as book:
-        if sum(entry.file_size for entry in book.infolist()) > _MAX_BYTES:
-            raise ValueError("unpacks to more than 100 MiB")
-    # What it warns of, such as rules for the cells, changes no value.
-    with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
-        sheet = openpyxl.load_workbook(file, read_only=True, data_only=True).worksheets[0]
-        # The size that the file states, to which rows would be filled up, may be far too large.
-        sheet.reset_dimensions()
-        rows = sheet.iter_rows(max_row=_MAX_ROWS, values_only=True)
-        return [["" if value is None else str(value) for value in row] for row in rows]

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from busi_unet.data.readers import Citation, Layout, Scan, folders, images_below, read_table
+from busi_unet.data.readers import Citation, Layout, Scan, folders, images_below
+from busi_unet.io.tables import read_table
 
 _TABLE, _FOLDS = "bus_data.csv", "5-fold-cv.csv"
 

@@ -19,7 +19,6 @@ from busi_unet.data.readers import (
     Layout,
     Scan,
     children,
-    composed,
     folders,
     images_below,
     is_image,
@@ -27,6 +26,7 @@ from busi_unet.data.readers import (
     named,
 )
 from busi_unet.errors import DataLayoutError
+from busi_unet.io.files import composed
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:

@@ -16,8 +16,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.readers import Case, Layout, Scan, children, composed, folders, images_below, is_image
+from busi_unet.data.readers import Case, Layout, Scan, children, folders, images_below, is_image
 from busi_unet.errors import DataLayoutError, first_line
+from busi_unet.io.files import composed
 
 _KEYS = ("images", "annotations", "categories")
 _MAX_BYTES = 500 * 1024**2

@@ -24,11 +24,11 @@ from busi_unet.data.readers import (
     key_of,
     masks_by_image,
     named,
-    read_table,
     subfolder,
 )
 from busi_unet.errors import UsageError
 from busi_unet.io.decode import EXTENSIONS
+from busi_unet.io.tables import read_table
 
 TABLE = "labels.csv"
 
