@@ -19,7 +19,7 @@ from busi_unet.app import text
 from busi_unet.errors import BusiUNetError
 from busi_unet.imaging.quality import reduction
 
-# A page redraws a few times a second without effort; each redraw of a long run sends all that is done.
+# Each update of a long run sends everything done so far, so they must not be too frequent.
 SECONDS_BETWEEN_UPDATES = 0.7
 
 
@@ -47,8 +47,8 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """Give a new folder in it, and delete that at the end, also of a generator whose visitor has gone."""
+def cache_scratch() -> Iterator[Path]:
+    """Yield a new folder in `cache_folder`; delete it at the end, also when the visitor leaves halfway."""
     with tempfile.TemporaryDirectory(
         prefix="scratch-", dir=cache_folder(), ignore_cleanup_errors=True
     ) as folder:
@@ -56,7 +56,7 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def answer_folder() -> Path:
-    """Return a new folder in it for what an answer names."""
+    """Return a new folder in `cache_folder` for files that an answer names."""
     return Path(tempfile.mkdtemp(prefix="answer-", dir=cache_folder()))
 
 
@@ -69,22 +69,22 @@ def for_page(image: Image.Image) -> Image.Image:
 def as_file(image: Image.Image, name: str) -> str:
     """Write an image as `name`.png for the page; return its path.
 
-    Gradio would pack it itself, and take longer for it than the network for its answer; this packs lightly.
+    Gradio compresses images harder, which takes longer than the network's answer.
     """
     path = answer_folder() / f"{name}.png"
     image.save(path, compress_level=1)
     return str(path)
 
 
-class Progress:
-    """How far a run over many things is, such as images, told as often as a page takes it."""
+class ProgressText:
+    """Tells now and then how far a run over many things, such as images, is."""
 
     def __init__(self, things: str) -> None:
         self._things = things
         self._start = self._told = time.monotonic()
 
     def tell(self, done: int, of: int) -> str:
-        """Return how many are done and how long the others take, or nothing so soon after the last time."""
+        """Return how many are done and the time left; empty if it was told less than 0.7 s ago."""
         now = time.monotonic()
         if now - self._told <= SECONDS_BETWEEN_UPDATES:
             return ""

@@ -14,7 +14,7 @@ import gradio as gr
 from PIL import Image
 
 from busi_unet.app import text
-from busi_unet.app.answers import Progress, answer_folder, scratch_folder, shown_errors
+from busi_unet.app.answers import ProgressText, answer_folder, cache_scratch, shown_errors
 from busi_unet.app.image_answer import card
 from busi_unet.app.model import ModelInUse
 from busi_unet.config import CLASS_NAMES
@@ -89,7 +89,7 @@ class BatchHandlers:
         with shown_errors():
             _check_size(paths)
             model = self._model()
-            with scratch_folder() as scratch:
+            with cache_scratch() as scratch:
                 unpacked, output = scratch / "unpacked", scratch / "results"
                 unpacked.mkdir()
                 files = find_uploads(paths, unpacked)
@@ -111,7 +111,7 @@ class BatchHandlers:
         session: str | None,
     ) -> Iterator[BatchAnswer]:
         records, rows, gallery = [], [], []
-        progress = Progress("images")
+        progress = ProgressText("images")
         run = predict_files(model.predictor, files, output, formats=formats, model=model.origin_line())
         # Closed, it writes the files that hold all images.
         with contextlib.closing(run):
@@ -230,7 +230,7 @@ def summarise_rows(
     Raises:
         UsageError: other files are chosen by now; too few rows, or of different patients.
     """
-    with scratch_folder() as folder:
+    with cache_scratch() as folder:
         files = find_uploads(paths or (), folder)
         records = _records(archive, files)
         found = {file.shown: file.path for file in files}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from busi_unet.app import text
-from busi_unet.app.answers import Progress, answer_folder
+from busi_unet.app.answers import ProgressText, answer_folder
 from busi_unet.app.model import ModelInUse
 from busi_unet.app.newest import Newest
 from busi_unet.errors import BusiUNetError
@@ -98,7 +98,7 @@ class ClipHandlers:
         frames = model.predictor.predict_clip(path, name="The file", **settings)
         folder, name = answer_folder(), kept.name if kept else "clip"
         overlays, table = folder / f"{name}_overlay.webp", folder / f"{name}_frames.csv"
-        progress = Progress("frames")
+        progress = ProgressText("frames")
         with overlays.open("w+b") as file, overlay_clip(file, Path(path)) as add:
             for prediction in frames:
                 if run.file != newest.file:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from busi_unet.app import image_answer, text
 from busi_unet.app.analysis import Analysis, Correction, Look, required
-from busi_unet.app.image_answer import Answer, ImageResult
+from busi_unet.app.image_answer import AnalysisResult, Answer
 from busi_unet.app.image_handlers import typed_size
 from busi_unet.app.image_parts import BRUSH_COLOR, BRUSH_OPACITY, brush
 from busi_unet.app.memory import in_turn
@@ -140,12 +140,12 @@ class ImageActions:
         radius = np.sqrt((mask.sum() or median_area(mask.shape)) / np.pi)
         return {"editor": gr.update(value=painting, brush=brush(max(2, round(radius / 4))))}
 
-    def _result(self, analysis: Analysis | None, threshold: float | None, *look: Any) -> ImageResult:
+    def _result(self, analysis: Analysis | None, threshold: float | None, *look: Any) -> AnalysisResult:
         """Return the result of the kept image under settings."""
         analysis, model = required(analysis), self._model()
         by_hand = threshold is not None and abs(threshold - model.predictor.config.thresholds.mask) > 1e-6
         threshold = float(threshold) if by_hand else None
-        return ImageResult(replace(analysis, threshold=threshold, look=Look(*look)), model)
+        return AnalysisResult(replace(analysis, threshold=threshold, look=Look(*look)), model)
 
 
 def _corrected(analysis: Analysis, correction: Correction | None) -> Answer:

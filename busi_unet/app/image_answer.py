@@ -53,8 +53,8 @@ class PublicAnswer(NamedTuple):
     contours: list[list[list[int]]] | None
 
 
-class ImageResult:
-    """An analysis and its prediction under the settings of that, as page, API and files tell of them."""
+class AnalysisResult:
+    """What page, API and files say of an analysis: its prediction under its settings, in values and words."""
 
     def __init__(self, analysis: Analysis, model: ModelInUse) -> None:
         self.analysis = analysis
@@ -149,7 +149,7 @@ class ImageResult:
         }
 
 
-def public_answer(result: ImageResult) -> PublicAnswer:
+def public_answer(result: AnalysisResult) -> PublicAnswer:
     """Return a result as the API gives it."""
     prediction, mask, contours = result.prediction, None, None
     if not result.refused:
@@ -165,7 +165,7 @@ def public_answer(result: ImageResult) -> PublicAnswer:
     )
 
 
-def drawing(result: ImageResult) -> Answer:
+def drawing(result: AnalysisResult) -> Answer:
     """Return all that depends on how an analysis is looked at."""
     analysis, prediction = result.analysis, result.prediction
     shared, compared = None, result.compare()
@@ -191,7 +191,7 @@ def drawing(result: ImageResult) -> Answer:
     }
 
 
-def whole(result: ImageResult) -> Answer:
+def whole(result: AnalysisResult) -> Answer:
     """Return all that a new image changes; the controls that belong to the one before start anew."""
     analysis, image = result.analysis, result.analysis.image
     spacing_mm = result.file_spacing_mm or image.spacing_mm
@@ -263,7 +263,7 @@ def empty(error: str = "") -> Answer:
     }
 
 
-def write_downloads(result: ImageResult, formats: Sequence[str]) -> list[str]:
+def write_downloads(result: AnalysisResult, formats: Sequence[str]) -> list[str]:
     """Write overlay (PNG), report (JSON), a page for print (PDF) and formats of `FORMATS`; return the paths.
 
     They lie in a new folder, and their names begin with that of the analysis. Of an image that was refused,
@@ -316,7 +316,7 @@ def write_downloads(result: ImageResult, formats: Sequence[str]) -> list[str]:
     return [str(folder / name) for name in files]
 
 
-def write_training_pair(result: ImageResult, label: str | None) -> str:
+def write_training_pair(result: AnalysisResult, label: str | None) -> str:
     """Write a zip with `LABEL/NAME.png` and `LABEL/NAME_mask.png`, laid out as BUSI is; return its path.
 
     Raises:

@@ -16,14 +16,14 @@ from PIL import Image, ImageChops
 
 from busi_unet.app import image_answer, text
 from busi_unet.app.analysis import Analysis, Look, required
-from busi_unet.app.answers import answer_folder, described, for_page, scratch_folder, shown_errors
+from busi_unet.app.answers import answer_folder, cache_scratch, described, for_page, shown_errors
 from busi_unet.app.batch import find_row
 from busi_unet.app.clip import CLIP
-from busi_unet.app.image_answer import Answer, ImageResult, PublicAnswer
+from busi_unet.app.image_answer import AnalysisResult, Answer, PublicAnswer
 from busi_unet.app.memory import in_turn
 from busi_unet.app.model import ModelInUse
 from busi_unet.app.newest import Newest
-from busi_unet.app.thumbnails import Recent, examples
+from busi_unet.app.strips import Recent, examples
 from busi_unet.errors import BusiUNetError, UsageError
 from busi_unet.imaging.quality import (
     Box,
@@ -116,7 +116,7 @@ class ImageHandlers:
 
         def answer() -> PublicAnswer:
             analysis = self._analyse(_decoded(image, clip_frame)[0], **settings)
-            return image_answer.public_answer(ImageResult(analysis, self._model()))
+            return image_answer.public_answer(AnalysisResult(analysis, self._model()))
 
         return in_turn(0 if image is None else pixel_count(image), answer)
 
@@ -160,7 +160,7 @@ class ImageHandlers:
         pixel_size_mm: float | None,
     ) -> Analysis:
         """Analyse the image of the row that was clicked, of a batch of these files."""
-        with scratch_folder() as folder:
+        with cache_scratch() as folder:
             path = find_row(event.row_value, paths, folder)
             if folder in path.parents:
                 # Out of a zip; its header may still be asked for, see `imaging.dicom_results`.
@@ -225,7 +225,7 @@ class ImageHandlers:
                 analysis = replace(analyse(*given), number=int(number), look=look)
                 shown = in_turn(
                     analysis.image.pixels.size,
-                    lambda: image_answer.whole(ImageResult(analysis, self._model())),
+                    lambda: image_answer.whole(AnalysisResult(analysis, self._model())),
                 )
             except BusiUNetError as error:
                 shown = {**image_answer.empty(str(error)), "error": str(error)}

@@ -11,7 +11,7 @@ from busi_unet.app.analysis import MEASUREMENT_WIDTHS, Look
 from busi_unet.app.clip import lay_out_clip, lay_out_clip_results
 from busi_unet.app.image_answer import card
 from busi_unet.app.newest import Newest
-from busi_unet.app.thumbnails import strip
+from busi_unet.app.strips import strip
 from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.imaging.formats import FORMATS
 from busi_unet.imaging.overlay import COLORS

@@ -18,7 +18,7 @@ from busi_unet.app.image_handlers import ImageHandlers
 from busi_unet.app.image_parts import Parts, lay_out
 from busi_unet.app.model import ModelInUse
 from busi_unet.app.newest import CHECK_JS, FILE_JS, FRAME_JS, NUMBER_JS, of_newest
-from busi_unet.app.thumbnails import example_thumbnails
+from busi_unet.app.strips import example_thumbnails
 
 # Brings the typed value of each slider into its bounds, as the slider does later: Gradio would answer one
 # beyond them with an error, and leave the image at another value.

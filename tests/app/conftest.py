@@ -13,7 +13,7 @@ from PIL import Image
 
 from busi_unet.app.analysis import Analysis, Look
 from busi_unet.app.image_actions import ImageActions
-from busi_unet.app.image_answer import ImageResult, whole
+from busi_unet.app.image_answer import AnalysisResult, whole
 from busi_unet.app.image_handlers import ImageHandlers
 from busi_unet.app.model import LazyModel
 from busi_unet.data.phantom import make_phantom
@@ -62,7 +62,7 @@ def analysis(handlers: ImageHandlers, upload: Callable[..., str]) -> Analysis:
 @pytest.fixture
 def shown(model: LazyModel) -> Callable[[Analysis], dict[str, Any]]:
     """Return what the page shows of a new image."""
-    return lambda analysis: whole(ImageResult(analysis, model()))
+    return lambda analysis: whole(AnalysisResult(analysis, model()))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from busi_unet.app import text
 from busi_unet.app.page import LAUNCH_OPTIONS, build_page
-from busi_unet.app.thumbnails import examples
+from busi_unet.app.strips import examples
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Page, Request, expect
 
 from busi_unet.app import text
-from busi_unet.app.thumbnails import examples
+from busi_unet.app.strips import examples
 from busi_unet.data.phantom import make_phantom
 
 pytestmark = pytest.mark.browser

@@ -16,8 +16,8 @@ from fakes.dicom_files import dicom
 from PIL import Image
 from playwright.sync_api import Browser, TimeoutError, expect
 
+from busi_unet.app.strips import examples
 from busi_unet.app.text import BATCH_START, INVITATION, MANY_IMAGES, ONE_IMAGE
-from busi_unet.app.thumbnails import examples
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.phantom import make_phantom
 from busi_unet.inference.predictor import Predictor

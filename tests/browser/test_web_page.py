@@ -16,7 +16,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from busi_unet import Predictor
-from busi_unet.app.thumbnails import examples
+from busi_unet.app.strips import examples
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.phantom import make_phantom
 from busi_unet.errors import BusiUNetError

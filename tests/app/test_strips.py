@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from busi_unet.app.analysis import Analysis
-from busi_unet.app.thumbnails import EXAMPLES_FOLDER, MAX_RECENT, Recent, example_thumbnails, examples
+from busi_unet.app.strips import EXAMPLES_FOLDER, MAX_RECENT, Recent, example_thumbnails, examples
 from busi_unet.config import CLASS_NAMES
 from busi_unet.errors import UsageError
 from busi_unet.io.decode import DecodedImage
@@ -80,7 +80,7 @@ def test_an_image_that_comes_again_is_the_newest_and_one_gone_back_to_stays() ->
 
 
 def test_the_oldest_images_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("busi_unet.app.thumbnails.MAX_RECENT_BYTES", 300 * 400 * 2)
+    monkeypatch.setattr("busi_unet.app.strips.MAX_RECENT_BYTES", 300 * 400 * 2)
     recent = Recent()
     (old,) = recent.add("old", _analysis("old"))
     for name in "abc":
