@@ -17,7 +17,7 @@ from PIL import Image
 from busi_unet.app import text
 from busi_unet.app.analysis import Analysis, draw, mark, measurement_row
 from busi_unet.app.answers import answer_folder, as_file, for_page
-from busi_unet.app.clip import no_clip, offer_clip
+from busi_unet.app.clip import CLIP, no_clip, offer_clip
 from busi_unet.app.model import ModelInUse
 from busi_unet.config import CLASS_NAMES, Thresholds
 from busi_unet.errors import UsageError
@@ -40,6 +40,14 @@ _FORGOTTEN: Answer = {
     "hint": text.CORRECT_HINT,
     "brush": gr.update(visible=False),
 }
+DRAWN = (
+    *("overlay", "legend", "report", "verdict", "findings"),
+    *("anyway", "crop_start", "left", "right", "blacken"),
+    *("share", "measurements", "agreement", "agreement_image"),
+)
+"""Names of the components that `drawing` and `nothing_drawn` answer."""
+WHOLE = (*DRAWN, *_FORGOTTEN, "kept", "original", "threshold", "pixel_size", "crop_box", *CLIP)
+"""Names of the components that `whole`, `awaited` and `empty` answer, or some of them."""
 
 
 class PublicAnswer(NamedTuple):
@@ -91,7 +99,8 @@ class AnalysisResult:
         """Return what a reader has to know of the settings behind a result, in sentences."""
         if self.refused:
             return []
-        analysis, lesions, found = self.analysis, self.prediction.measurements, []
+        analysis, lesions = self.analysis, self.prediction.measurements
+        found = []
         if self.corrected:
             found.append(text.CORRECTED)
         elif analysis.threshold is not None:
@@ -168,11 +177,12 @@ def public_answer(result: AnalysisResult) -> PublicAnswer:
 def drawing(result: AnalysisResult) -> Answer:
     """Return all that depends on how an analysis is looked at."""
     analysis, prediction = result.analysis, result.prediction
-    shared, compared = None, result.compare()
-    if compared:
-        compared.append(text.AGREEMENT_LEGEND)
+    agreement = result.compare()
+    agreement_image = None
+    if agreement:
+        agreement.append(text.AGREEMENT_LEGEND)
         both = draw_agreement(prediction.image, prediction.mask, analysis.reference.pixels)
-        shared = as_file(for_page(both), f"{analysis.file_name}_agreement")
+        agreement_image = as_file(for_page(both), f"{analysis.file_name}_agreement")
     share = result.text_remark
     if not share and analysis.name.endswith(text.BLACKENED):
         share = text.LOOK_FOR_TEXT
@@ -186,8 +196,8 @@ def drawing(result: AnalysisResult) -> Answer:
         **_tools(anyway=result.refused, boxes=analysis.text_boxes, panels=analysis.panels),
         "share": share,
         "measurements": [measurement_row(*each) for each in enumerate(prediction.measurements, start=1)],
-        "agreement": "\n\n".join(compared),
-        "agreement_image": shared,
+        "agreement": "\n\n".join(agreement),
+        "agreement_image": agreement_image,
     }
 
 
@@ -272,8 +282,10 @@ def write_downloads(result: AnalysisResult, formats: Sequence[str]) -> list[str]
     # reportlab is needed by whoever prints, not by everyone who opens the page.
     from busi_unet.imaging.reports import pdf_report
 
-    analysis, prediction, model = result.analysis, result.prediction, result.model.origin_line()
-    overlay, today = result.draw(), date.today().isoformat()
+    analysis, prediction = result.analysis, result.prediction
+    origin = result.model.origin_line()
+    overlay = result.draw()
+    today = date.today().isoformat()
     told_set = text.describe_set(prediction, result.model.predictor.config.calibration)
     printed = pdf_report(
         name=text.image_name(analysis.source_name, analysis.image),
@@ -283,7 +295,7 @@ def write_downloads(result: AnalysisResult, formats: Sequence[str]) -> list[str]
         prediction=prediction,
         overlay=overlay,
         corrected=result.corrected,
-        model=model,
+        model=origin,
         date=today,
         summary=[*filter(None, [told_set]), *result.notes()],
         comparison=[line.replace("**", "") for line in result.compare()],
@@ -302,7 +314,7 @@ def write_downloads(result: AnalysisResult, formats: Sequence[str]) -> list[str]
             prediction,
             analysis.image,
             analysis.source,
-            model,
+            origin,
             corrected=result.corrected,
         )
         for name in formats:
@@ -324,7 +336,8 @@ def write_training_pair(result: AnalysisResult, label: str | None) -> str:
     """
     if label not in CLASS_NAMES:
         raise UsageError(text.NO_PAIR_CLASS, f"Choose {', '.join(CLASS_NAMES)}.")
-    name, prediction = result.analysis.file_name, result.prediction
+    prediction = result.prediction
+    name = result.analysis.file_name
     image, mask = Image.fromarray(prediction.image), mask_image(prediction.mask)
     path = answer_folder() / f"{name}_training-pair.zip"
     with zipfile.ZipFile(path, "w") as pair:

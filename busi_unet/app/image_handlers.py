@@ -1,4 +1,4 @@
-"""What sets the image of the tab for one, and the call for programs; what follows is in `image_actions`."""
+"""The handlers that set the image of the tab, and `/predict` of the API; `image_actions` has the others."""
 
 from __future__ import annotations
 
@@ -144,20 +144,14 @@ class ImageHandlers:
 
         return in_turn(0 if path is None else pixel_count(path), analysed)
 
-    def analyse_example(
-        self, _request: gr.Request, event: gr.EventData, pixel_size_mm: float | None
-    ) -> Analysis:
+    def analyse_example(self, pixel_size_mm: float | None, *, event: gr.EventData) -> Analysis:
         """Analyse the example that was clicked."""
         example = examples()[int(event.key)]
         remark = text.example(example.case, example.label)
         return replace(self.analyse(example.path, pixel_size_mm), remark=remark)
 
     def analyse_row(
-        self,
-        _request: gr.Request,
-        event: gr.EventData,
-        paths: list[str] | None,
-        pixel_size_mm: float | None,
+        self, paths: list[str] | None, pixel_size_mm: float | None, *, event: gr.EventData
     ) -> Analysis:
         """Analyse the image of the row that was clicked, of a batch of these files."""
         with cache_scratch() as folder:
@@ -167,9 +161,9 @@ class ImageHandlers:
                 path = Path(shutil.move(path, answer_folder()))
             return replace(self.analyse(path, pixel_size_mm), in_box=False)
 
-    def go_back(self, request: gr.Request, event: gr.EventData, pixel_size_mm: float | None) -> Analysis:
+    def go_back(self, pixel_size_mm: float | None, *, event: gr.EventData, session: str | None) -> Analysis:
         """Return the analysis that was clicked among the last images; the network is not asked again."""
-        analysis = self.recent.get(request.session_hash, event.key)
+        analysis = self.recent.get(session, event.key)
         if not (analysis.image.spacing_mm or analysis.image.regions):
             typed = typed_size(pixel_size_mm)
             analysis = replace(analysis, pixel_size_mm=typed or analysis.pixel_size_mm)
@@ -203,10 +197,11 @@ class ImageHandlers:
 
     def take(
         self,
-        analyse: Callable[..., Analysis],
         number: float,
         newest: Newest,
-        *inputs: Any,
+        analyse: Callable[[], Analysis],
+        look: Look,
+        *,
         frame_moves: bool = False,
     ) -> Answer:
         """Answer an event that sets the image: the one before is forgotten, the new one waits for `run`.
@@ -214,15 +209,12 @@ class ImageHandlers:
         Nothing changes if a newer event was here first.
 
         Args:
-            inputs: of `analyse`, then the fields of `Look`.
             frame_moves: whether it is the clip's frame that was chosen, whose slider may be moving on.
         """
 
         def answer() -> Answer:
-            *given, view, color, opacity, diameters = inputs
-            look = Look(view, color, opacity, diameters)
             try:
-                analysis = replace(analyse(*given), number=int(number), look=look)
+                analysis = replace(analyse(), number=int(number), look=look)
                 shown = in_turn(
                     analysis.image.pixels.size,
                     lambda: image_answer.whole(AnalysisResult(analysis, self._model())),

@@ -9,15 +9,16 @@ from typing import Any
 
 import gradio as gr
 
-from busi_unet.app import image_answer, text
-from busi_unet.app.analysis import Look
+from busi_unet.app import text
+from busi_unet.app.analysis import Analysis, Look
 from busi_unet.app.answers import shown_errors
 from busi_unet.app.clip import CLIP, ClipHandlers
 from busi_unet.app.image_actions import ImageActions
+from busi_unet.app.image_answer import DRAWN, WHOLE, Answer
 from busi_unet.app.image_handlers import ImageHandlers
 from busi_unet.app.image_parts import Parts, lay_out
 from busi_unet.app.model import ModelInUse
-from busi_unet.app.newest import CHECK_JS, FILE_JS, FRAME_JS, NUMBER_JS, of_newest
+from busi_unet.app.newest import CHECK_JS, FILE_JS, FRAME_JS, NUMBER_JS, Newest, of_newest
 from busi_unet.app.strips import example_thumbnails
 
 # Brings the typed value of each slider into its bounds, as the slider does later: Gradio would answer one
@@ -45,10 +46,10 @@ _FIRST_TAB_JS = """() => document.querySelector("button[role=tab]").click()"""
 
 _LOOK = ("view", "color", "opacity", "diameters")
 _SETTINGS = ("threshold", *_LOOK)
-_DRAWN = tuple(image_answer.nothing_drawn())
 # What is made of a result: put away when that changes, so that nothing stale is taken home.
 _MADE = ("files", "pair_file")
-_WHOLE = tuple(dict.fromkeys((*image_answer.empty(), *CLIP, "crop_box", "number", "recent")))
+# What a new image changes.
+_NEW_IMAGE = (*WHOLE, "number", "recent")
 
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 # Enough that a large image holds up nobody's usual one; the network takes one at a time anyway.
@@ -127,10 +128,42 @@ class _Binder:
         """Draw the kept image anew on an event."""
         inputs = ("newest", "kept", *_SETTINGS)
         handler = of_newest(shown_errors()(actions.redraw))
-        self(event, handler, inputs, (*_DRAWN, "number"), js=self.bounded_js(inputs), **_HELPER, **options)
+        self(event, handler, inputs, (*DRAWN, "number"), js=self.bounded_js(inputs), **_HELPER, **options)
 
     def bounded_js(self, inputs: Sequence[str]) -> str:
         return _BOUNDED_JS % json.dumps([self.parts[name].elem_id for name in inputs])
+
+
+def _take(
+    handlers: ImageHandlers, analyse: Callable[..., Analysis], needs: Sequence[str], *, frame_moves: bool
+) -> Callable[..., Answer]:
+    """Return the handler of an event that sets an image.
+
+    Args:
+        analyse: analyses that image.
+        needs: what else `analyse` takes by name: the `event`, which says what was clicked, the `session`.
+        frame_moves: whether the image is another frame of the file at hand.
+    """
+
+    def take(
+        number: float,
+        newest: Newest,
+        view: str,
+        color: str,
+        opacity: float,
+        diameters: bool,
+        *inputs: Any,
+        **needed: Any,
+    ) -> Answer:
+        look = Look(view, color, opacity, diameters)
+        analysed = functools.partial(analyse, *inputs, **needed)
+        return handlers.take(number, newest, analysed, look, frame_moves=frame_moves)
+
+    def take_clicked(request: gr.Request, event: gr.EventData, *values: Any) -> Answer:
+        known = {"event": event, "session": request.session_hash}
+        return take(*values, **{name: known[name] for name in needs})
+
+    return take_clicked if needs else take
 
 
 def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> Callable[..., None]:
@@ -139,7 +172,7 @@ def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> Callable[..., None]
 
     def clear(event: Any, *, error: str = "", **options: Any) -> Any:
         handler = functools.partial(handlers.clear, error=error)
-        return bind(event, handler, ("number", "newest"), _WHOLE, js=NUMBER_JS, **options)
+        return bind(event, handler, ("number", "newest"), _NEW_IMAGE, js=NUMBER_JS, **options)
 
     def failed(event: Any) -> None:
         """The queue is full: nothing is shown of what was there before."""
@@ -147,31 +180,22 @@ def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> Callable[..., None]
 
     def sets_image(
         event: Any,
-        analyse: Callable[..., Any],
+        analyse: Callable[..., Analysis],
         *inputs: str,
-        clicked: bool = False,
+        needs: Sequence[str] = (),
         frame_moves: bool = False,
     ) -> None:
-        """Analyse what an event sets, and show it, if nothing newer has come by then.
+        """Analyse what an event sets, and show it unless a newer image has been set by then.
 
-        The other places to choose an image are emptied at once. Of an event that says what was `clicked`,
-        `analyse` gets request and data first; one of another frame of the file `frame_moves`.
+        The other places to choose an image are emptied at once. The arguments are those of `_take`.
         """
-
-        def take(number: float, newest: Any, *given: Any) -> Any:
-            return handlers.take(analyse, number, newest, *given, frame_moves=frame_moves)
-
-        def take_clicked(
-            request: gr.Request, data: gr.EventData, number: float, newest: Any, *given: Any
-        ) -> Any:
-            return take(number, newest, request, data, *given)
-
+        take = _take(handlers, analyse, needs, frame_moves=frame_moves)
         if not frame_moves:
             bind.empty(event, [name for name in ("image", "capture") if name not in inputs])
-        inputs = ("number", "newest", *inputs, *_LOOK)
+        inputs = ("number", "newest", *_LOOK, *inputs)
         number_js = FRAME_JS if frame_moves else NUMBER_JS
         js = f"(...values) => ({number_js})(...({bind.bounded_js(inputs)})(...values))"
-        taken = bind(event, take_clicked if clicked else take, inputs, _WHOLE, js=js, **_IN_ORDER)
+        taken = bind(event, take, inputs, _NEW_IMAGE, js=js, **_IN_ORDER)
         analysed = taken.success(
             handlers.run,
             parts["newest"],
@@ -183,26 +207,26 @@ def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> Callable[..., None]
             trigger_mode="always_last",
             **_PRIVATE,
         )
-        shown = bind(analysed.success, handlers.show, ("newest",), _WHOLE, **_IN_ORDER)
+        shown = bind(analysed.success, handlers.show, ("newest",), _NEW_IMAGE, **_IN_ORDER)
         shown.success(None, js=_SHOW_JS, **_PRIVATE)
         failed(taken)
         failed(analysed)
 
     def open_row(table: gr.Dataframe, images: gr.File) -> None:
         parts["batch"] = images
-        sets_image(table.select, handlers.analyse_row, "batch", "pixel_size", clicked=True)
+        sets_image(table.select, handlers.analyse_row, "batch", "pixel_size", needs=["event"])
         table.select(None, js=_FIRST_TAB_JS, **_PRIVATE)
 
     sets_image(parts["image"].upload, handlers.analyse, "image", "pixel_size")
     sets_image(parts["capture"].upload, handlers.analyse, "capture", "pixel_size")
     frame = ("image", "pixel_size", "clip_frame")
     sets_image(parts["clip_frame"].input, handlers.analyse, *frame, frame_moves=True)
-    sets_image(parts["examples"].select, handlers.analyse_example, "pixel_size", clicked=True)
+    sets_image(parts["examples"].select, handlers.analyse_example, "pixel_size", needs=["event"])
     sets_image(parts["crop"].click, handlers.analyse_part, "kept", "crop_box")
     for side, name in enumerate(("left", "right")):
         sets_image(parts[name].click, functools.partial(handlers.analyse_panel, side), "kept")
     sets_image(parts["blacken"].click, handlers.analyse_blackened, "kept")
-    sets_image(parts["recent"].select, handlers.go_back, "pixel_size", clicked=True)
+    sets_image(parts["recent"].select, handlers.go_back, "pixel_size", needs=["event", "session"])
     for name in ("image", "capture"):
         size = parts["pixel_size"]
         parts[name].clear(None, size, size, js=_CLEARED_SIZE_JS, **_PRIVATE)

@@ -2,6 +2,7 @@ import html
 import re
 import zipfile
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -22,7 +23,7 @@ from busi_unet.imaging import quality
 from busi_unet.io.decode import decode_image
 
 IMAGE = Image.fromarray(make_phantom("benign", seed=1, size=(72, 120)).image)
-LOOK = tuple(asdict(Look()).values())
+LOOK = Look()
 REQUEST = gr.Request(session_hash="visitor")
 
 
@@ -63,7 +64,7 @@ def test_a_bad_file_is_one_sentence(handlers, content, upload):
     assert caught.value.print_exception is False and "Traceback" not in caught.value.message
 
     newest = Newest()
-    handlers.take(handlers.analyse, 1, newest, path, None, *LOOK)
+    handlers.take(1, newest, partial(handlers.analyse, path, None), LOOK)
     handlers.run(newest)
     with pytest.warns(UserWarning):
         answer = handlers.show(newest, REQUEST)
@@ -72,10 +73,10 @@ def test_a_bad_file_is_one_sentence(handlers, content, upload):
 
 
 def test_a_new_image_is_shown_in_one_go(handlers, upload):
-    newest, inputs = Newest(), (upload(IMAGE), 0.1, *LOOK)
-    waiting = handlers.take(handlers.analyse, 1, newest, *inputs)
+    newest, analyse = Newest(), partial(handlers.analyse, upload(IMAGE), 0.1)
+    waiting = handlers.take(1, newest, analyse, LOOK)
     assert text.ANALYSING in waiting["verdict"] and waiting["kept"] is None
-    assert handlers.take(handlers.analyse, 0, newest, *inputs) == {}, "an older event"
+    assert handlers.take(0, newest, analyse, LOOK) == {}, "an older event"
 
     handlers.run(newest)
     answer = handlers.show(newest, REQUEST)
@@ -86,8 +87,9 @@ def test_a_new_image_is_shown_in_one_go(handlers, upload):
     assert handlers.show(newest, REQUEST) == {}
 
     look = Look("Uncertainty", opacity=0.5)
-    back = gr.EventData(None, answer["recent"][0])
-    handlers.take(handlers.go_back, 2, newest, REQUEST, back, None, *asdict(look).values())
+    clicked = gr.EventData(None, answer["recent"][0])
+    go_back = partial(handlers.go_back, None, event=clicked, session=REQUEST.session_hash)
+    handlers.take(2, newest, go_back, look)
     handlers.run(newest)
     again = handlers.show(newest, REQUEST)
     assert again["kept"].look == look and "bit" in again["legend"], "as the page's controls say"
@@ -131,12 +133,12 @@ def test_a_row_of_a_batch_opens_its_own_image(handlers, upload, tmp_path):
     def row(*values: Any) -> gr.EventData:
         return gr.EventData(None, {"index": (0, 0), "value": None, "row_value": values})
 
-    opened = handlers.analyse_row(REQUEST, row(3, "study.zip/b.png"), paths, None)
+    opened = handlers.analyse_row(paths, None, event=row(3, "study.zip/b.png"))
     assert opened.source.is_file() and opened.source_name == "b.png"
     np.testing.assert_array_equal(opened.image.pixels, blank)
     for other in (row(2, "study.zip/b.png"), row(4, "c.png")):
         with pytest.raises(UsageError, match=re.escape(text.BATCH_CHANGED[0])):
-            handlers.analyse_row(REQUEST, other, paths, None)
+            handlers.analyse_row(paths, None, event=other)
 
 
 def test_a_pixel_size_typed_before_counts_unless_the_file_has_its_own(handlers, upload, shown):
@@ -202,12 +204,12 @@ def test_a_clip_is_read_at_the_frame_asked_for(handlers, actions, upload, shown)
     np.testing.assert_array_equal(_pixels(answer["original"]), frames[1])
     slider = answer["clip_frame"]
     assert (slider.value, slider.maximum, slider.visible) == (2, 3, True)
-    report = actions.downloads(answer["kept"], [], None, *LOOK)["files"][2]
+    report = actions.downloads(answer["kept"], [], None, *asdict(LOOK).values())["files"][2]
     printed = pypdf.PdfReader(report).pages[0].extract_text()
     for output in (answer["findings"], " ".join(answer["report"]["remarks"]), printed):
         assert "frame 2 of 3" in output
     newest = Newest()
-    waiting = handlers.take(handlers.analyse, 1, newest, clip, None, 3, *LOOK, frame_moves=True)
+    waiting = handlers.take(1, newest, partial(handlers.analyse, clip, None, 3), LOOK, frame_moves=True)
     handlers.run(newest)
     assert "clip_frame" not in waiting and "clip_frame" not in handlers.show(newest, REQUEST)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,24 @@ from PIL import Image
 
 from busi_unet.app import image_answer
 from busi_unet.app.analysis import Analysis, Look
+from busi_unet.app.image_answer import DRAWN, WHOLE, awaited, empty, nothing_drawn
 from busi_unet.app.image_tab import build_image_tab
 from busi_unet.app.model import LazyModel
 from busi_unet.data.phantom import make_phantom
-from busi_unet.io.decode import DecodedImage
+from busi_unet.io.decode import MAX_FRAMES, DecodedImage
+
+
+@pytest.mark.parametrize("frames", [1, 2, MAX_FRAMES + 1])
+def test_every_value_of_an_answer_has_its_component(
+    analysis: Analysis,
+    shown: Callable[..., dict[str, Any]],
+    redraw: Callable[..., dict[str, Any]],
+    frames: int,
+) -> None:
+    """What is bound are `DRAWN` and `WHOLE`; a value of another name would be dropped in silence."""
+    analysis = replace(analysis, image=replace(analysis.image, frames=frames))
+    assert set(redraw(analysis)) == set(nothing_drawn()) == set(DRAWN)
+    assert set(shown(analysis)) | set(awaited()) | set(empty()) <= set(WHOLE)
 
 
 def test_a_reference_mask_that_arrives_while_a_redraw_runs_is_not_lost(
