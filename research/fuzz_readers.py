@@ -26,8 +26,9 @@ _LOSSY = ("JPEG", "WEBP", "DICOM, packed", "TIFF")
 JUSTIFIED = (
     *("All values fit into", "The colours follow the JPEG", "The entries of the file's palette"),
     *("these were trusted", "window or lookup table does not fit", "rescale"),
-    *("HighBit contradicts", "bit depth in the file", "departs from the DICOM standard", "ransparent"),
-    *("metadata is damaged", "This is page", "black or white", "fax compression", "a zip inside a zip"),
+    *("HighBit contradicts", "bit depth in the file", "colours have a sign", "ransparent"),
+    *("departs from the DICOM standard", "metadata is damaged", "This is page", "black or white"),
+    *("fax compression", "a zip inside a zip"),
     "damaged in the archive",
 )
 

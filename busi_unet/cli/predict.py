@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar=("HOW", "COLUMN"),
         help="also write views.csv and views.jsonl, one row per group of images: `dicom` groups by patient "
-        "and examination, `folder` by folder, `TABLE.csv COLUMN` by a column of a table that has a column "
+        "and examination, `folder` by folder, `TABLE COLUMN` by a column of a table that has a column "
         "`image` too",
     )
     parser.add_argument(
@@ -82,7 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "The output folder holds NAME_mask.png and NAME_overlay.jpg of each image, the files of other "
         "formats, predictions.jsonl, predictions.csv, report.html, written.sha256 and resume.jsonl; files "
         "that no earlier run wrote are not replaced. Processes that accelerate launch starts, or that are "
-        "numbered by RANK and WORLD_SIZE, share the images. "
+        "numbered by RANK and WORLD_SIZE, share the images; each has a resume.jsonl and a written.sha256 of "
+        "its own, and any number of them can resume. "
         "Exit code 1: some images could not be used (the others were)."
     )
 
@@ -98,6 +101,9 @@ def run(args: argparse.Namespace) -> None:
         "--views takes dicom, folder, or a CSV and the name of a column.",
     )
     part, lines = Part.from_environment(), args.output / JSON_LINES_NAME
+    # A scheduler's way to stop a run; outside of the main thread there is none.
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     give_back_arrays()
     with scratch_folder() as scratch:
         files = _find(args.images, scratch)
@@ -105,33 +111,36 @@ def run(args: argparse.Namespace) -> None:
         predictor, weights = _load(args)
         groups = _views(args, files) if args.views else {}
         begun = joined = False
-        total: list[int] = []
+        progress = _Progress()
+        run = predict_files(
+            predictor,
+            files,
+            args.output,
+            anyway=args.anyway,
+            formats=args.format,
+            model=weights,
+            clips=predict_all_frames if args.frames == "all" else None,
+            resume=args.resume,
+            part=part,
+            workers=workers,
+            batch_size=_batch_size(predictor),
+            begin=progress.begin,
+        )
         try:
-            run = predict_files(
-                predictor,
-                files,
-                args.output,
-                anyway=args.anyway,
-                formats=args.format,
-                model=weights,
-                clips=predict_all_frames if args.frames == "all" else None,
-                resume=args.resume,
-                part=part,
-                workers=workers,
-                batch_size=_batch_size(predictor),
-                begin=total.append,
-            )
-            for record in _with_progress(run, total):
-                begun = True
-                line = json.dumps(record, ensure_ascii=False) if args.json else summary_line(record)
-                print(line, flush=True)
+            # Closed, it writes the files that hold all images.
+            with contextlib.closing(run):
+                for record in run:
+                    begun = True
+                    line = json.dumps(record, ensure_ascii=False) if args.json else summary_line(record)
+                    print(line, flush=True)
+                    progress.step()
             joined = part.number == 0
         except KeyboardInterrupt:
             print("The same command with --resume continues.", file=sys.stderr)
             raise
         finally:
-            # Also when Ctrl-C stops it: what is done is kept.
-            if joined or (begun and part == WHOLE):
+            # Also when Ctrl-C stops it: what is done is kept, unless the disk refused it.
+            if joined or (begun and part == WHOLE and lines.exists()):
                 write_summary(JsonLines(lines), args.output, model=weights, date=f"{date.today()}")
                 _summarise_views(groups, lines, args)
     if joined:
@@ -248,16 +257,19 @@ def _summarise_views(groups: dict[str, dict[str, Path]], lines: Path, args: argp
         views.write_views(summaries, args.output)
 
 
-def _with_progress(records: Iterable[dict[str, Any]], total: list[int]) -> Iterator[dict[str, Any]]:
-    """Tell on stderr how far a run is where its lines on stdout go to a file or a pipe.
+class _Progress:
+    """Tells on stderr how far a run is where its lines on stdout go to a file or a pipe."""
 
-    How many images it does is in `total` from the first record on.
-    """
-    start = told = time.monotonic()
-    for done, record in enumerate(records, start=1):
-        yield record
-        now, (images,) = time.monotonic(), total
-        if not sys.stdout.isatty() and (now - told >= _SECONDS_BETWEEN_LINES or done == images):
-            told = now
-            left = f", about {(now - start) / done * (images - done):.0f} s left" if done < images else ""
-            print(f"{done} of {images} images done{left}.", file=sys.stderr, flush=True)
+    def begin(self, images: int) -> None:
+        """Note how many images are to be done."""
+        self._images, self._done = images, 0
+        self._start = self._told = time.monotonic()
+
+    def step(self) -> None:
+        """Count an image."""
+        self._done += 1
+        now, left = time.monotonic(), self._images - self._done
+        if not sys.stdout.isatty() and (now - self._told >= _SECONDS_BETWEEN_LINES or not left):
+            self._told = now
+            seconds = f", about {(now - self._start) / self._done * left:.0f} s left" if left else ""
+            print(f"{self._done} of {self._images} images done{seconds}.", file=sys.stderr, flush=True)

@@ -58,7 +58,7 @@ def prepare(
         sources: each a folder or a zip in one of the layouts of `busi_unet.data.readers`, "kaggle", a Hub
             data set id "USER/NAME", or `OwnData`. Folder, zip and Hub data set may hold a prepared data set.
         output: folder to write; `load_prepared` reads it.
-        ignore_copies: deal the folds image by image, as if no two were alike, each image a group of its own.
+        ignore_copies: assign folds image by image, as if no two were alike, each image a group of its own.
             Results on such folds leak; they serve to measure by how much.
         overwrite: replace a data set that an earlier run wrote to `output`.
 
@@ -139,14 +139,14 @@ def _place(source: Source, ignore_copies: bool) -> None:
         source.folds_from = IMAGE_BY_IMAGE
         for row in rows:
             row.group = row.image_id
-        _deal(rows)
+        _assign(rows)
     elif source.prepared:
         source.folds_from = "prepared"
     elif not _take_published(source):
         _group(rows)
         if any(row.fold is None for row in rows):
             source.folds_from = "computed"
-            _deal(rows)
+            _assign(rows)
         else:
             source.folds_from = "given"
             if torn := fold_problems([row.group for row in rows], [row.fold for row in rows]):
@@ -187,7 +187,7 @@ def _group(rows: Sequence[Row]) -> None:
             row.group = group
 
 
-def _deal(rows: Sequence[Row]) -> None:
+def _assign(rows: Sequence[Row]) -> None:
     folds = assign_folds([row.label or "" for row in rows], [row.group for row in rows])
     for row, fold in zip(rows, folds, strict=True):
         row.fold = fold

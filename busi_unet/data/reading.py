@@ -236,7 +236,9 @@ def _read_case(case: Case, scan: Scan) -> tuple[Row | None, list[str], list[tupl
     remarks: list[tuple[str, str]] = []
 
     def called(file: Path | bytes) -> str:
-        return scan.name(file) if isinstance(file, Path) else case.image_id
+        if isinstance(file, Path):
+            return scan.name(file)
+        return case.image_id if file is case.image else f"{case.image_id} (mask)"
 
     def attempt(read: Callable[..., Any], file: Path | bytes, **options: Any) -> Any:
         try:

@@ -170,8 +170,7 @@ def read_subgroups(table: str | Path, columns: Sequence[str]) -> Subgroups:
     """Return which images have an entry in a table with a column `image` of ids, by the name of the column.
 
     Raises:
-        UsageError: no column is named.
-        DataLayoutError: no such file or column, or it is not a table.
+        UsageError: no such file or column, none named, or it is not a table.
     """
     if not columns:
         raise UsageError(f"No column of {table} is named.", "Name one or more after it.")

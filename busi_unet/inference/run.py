@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import sys
@@ -27,8 +28,8 @@ from busi_unet.io.find_images import ImageFile
 
 JSON_LINES_NAME, JOURNAL_NAME = "predictions.jsonl", "resume.jsonl"
 JOURNALS = "resume*.jsonl"
+_IMAGES = "list of images"
 _SECONDS_BETWEEN_LOOKS = 0.5
-_START_ANEW = "Choose another output folder, or leave out --resume to start anew."
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Part:
         return name if self.of == 1 else f"{stem}.{self.number + 1}-of-{self.of}.{ending}"
 
     def places(self, count: int) -> range:
-        """Return the places, from 0, of the images of this part; one after the other, the parts are all."""
+        """Return the places, from 0, of this part among so many images."""
         return range(count * self.number // self.of, count * (self.number + 1) // self.of)
 
 
@@ -94,12 +95,15 @@ class Run:
         self._formats = [FORMATS[name] for name in dict.fromkeys(formats)]
         self._joins = {each.joined_name: each.join for each in self._formats if each.join}
         self._endings = [ending for each in self._formats if not each.join for ending in each.endings]
-        self._journal, self._kept = folder / part.name(JOURNAL_NAME), settings is not None
+        self._journal = folder / part.name(JOURNAL_NAME)
+        self._kept = settings is not None
         names = hashlib.sha256("".join(f"{file.shown}\t{file.name}\n" for file in files).encode())
-        self._settings = {**(settings or {}), "list of images": names.hexdigest()}
+        self._settings = {**(settings or {}), _IMAGES: names.hexdigest()}
         # Where it is noted what came of each image: number of the journal and offset, -1 where nowhere.
         self._journals: list[Path] = []
         self._lines = np.full((len(files), 2), -1)
+        # Size and time of each file as the run begins: what changes later is told from what was read.
+        self._stamps = np.array([file.stamp() or (-1, -1) for file in files]).reshape(-1, 2)
 
     def begin(self, *, resume: bool) -> list[int]:
         """Start the run, or go on with an earlier one; return the places of the images that are to be done.
@@ -169,10 +173,11 @@ class Run:
 
     def add(self, place: int, row: Mapping[str, Any], entries: Mapping[str, Any]) -> None:
         """Note the row of the image at a place, and what `write` returned; it is on the disk then."""
-        note = {"place": place, "stamp": self._files[place].stamp(), "entries": entries, "row": row}
+        note = {"place": place, "stamp": self._stamps[place].tolist(), "entries": entries, "row": row}
         with self._journal.open("ab") as journal:
-            self._lines[place] = self._journals.index(self._journal), journal.tell()
+            offset = journal.tell()
             journal.write(json_line(note))
+        self._lines[place] = self._journals.index(self._journal), offset
 
     def end(self, *, finished: bool) -> None:
         """Write the files that hold all images, of a stopped run those that are done.
@@ -195,7 +200,7 @@ class Run:
         try:
             for note, where in self._read():
                 place, failed = note["place"], note["row"]["error"] is not None
-                unchanged = self._is_unchanged(note)
+                unchanged = note["stamp"] == self._stamps[place].tolist()
                 if not (failed or unchanged):
                     raise self._refusal(f"{self._files[place].shown} was changed since")
                 if place not in done or not failed:
@@ -214,7 +219,7 @@ class Run:
             if before is None:
                 raise self._refusal(f"{path.name} is damaged")
             if changed := [name for name in self._settings if before.get(name) != self._settings[name]]:
-                raise self._refusal(f"it had another {' and another '.join(changed)}")
+                raise self._refusal(self._difference(path, changed))
             with path.open("rb") as lines:
                 offset = len(next(lines))
                 for line in lines:
@@ -223,10 +228,15 @@ class Run:
                         yield json.loads(line), (number, offset)
                     offset += len(line)
 
-    def _is_unchanged(self, note: Mapping[str, Any]) -> bool:
-        """Return whether the file of an image is as it was when what came of it was noted."""
-        stamp = self._files[note["place"]].stamp()
-        return note["stamp"] == (stamp and list(stamp))
+    def _difference(self, journal: Path, changed: Sequence[str]) -> str:
+        """Return how a journal's run differs from this one, whose settings of these names are others."""
+        with journal.open("rb") as lines:
+            for note in map(json.loads, itertools.islice(lines, 1, None)) if changed == [_IMAGES] else ():
+                place, before = note["place"], note["row"]["image"]
+                now = self._files[place].shown if place < len(self._files) else "none"
+                if before != now:
+                    return f"image {place + 1} was {before} and is {now} now"
+        return f"it had another {' and another '.join(changed)}"
 
     def _wait(self) -> None:
         """Look for what the other processes note, until that is all of the run."""
@@ -235,9 +245,10 @@ class Run:
             started = time.monotonic()
             self._lines[:] = -1
             for note, where in self._read():
+                place, failed = note["place"], note["row"]["error"] is not None
                 # What failed in an earlier run is done again where its file has changed.
-                if note["row"]["error"] is None or self._is_unchanged(note):
-                    self._lines[note["place"]] = where
+                if not failed or note["stamp"] == self._stamps[place].tolist():
+                    self._lines[place] = where
             missing = int((self._lines[:, 0] < 0).sum())
             if not missing:
                 return
@@ -256,7 +267,11 @@ class Run:
                 yield json.loads(journals[number].readline())
 
     def _refusal(self, difference: str) -> UsageError:
-        return UsageError(f"The run in {self._folder} cannot be resumed: {difference}.", _START_ANEW)
+        anew = ", or leave out --resume to start anew" if self._part == WHOLE else ""
+        return UsageError(
+            f"The run in {self._folder} cannot be resumed: {difference}.",
+            f"Choose another output folder{anew}.",
+        )
 
 
 class _Entries:
@@ -277,7 +292,7 @@ def _header(path: Path) -> dict[str, Any] | None:
             found = json.loads(next(lines, b""))
     except ValueError:
         return None
-    return found if isinstance(found, dict) and "list of images" in found else None
+    return found if isinstance(found, dict) and _IMAGES in found else None
 
 
 def _cut_last_line(path: Path) -> None:

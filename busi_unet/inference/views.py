@@ -198,8 +198,7 @@ def group_by_table(files: Mapping[str, str | os.PathLike], table: Path, column: 
             belongs to none.
 
     Raises:
-        DataLayoutError: no such table or column.
-        UsageError: none of the files is in it; two files have the name of an entry.
+        UsageError: no such table or column; none of the files is in it; two files have the name of an entry.
     """
     by_name = _grouped((called, name) for name in files for called in map(composed, {name, Path(name).name}))
     groups: dict[str, list[str]] = {}

@@ -64,7 +64,7 @@ def read_pixels(file: Any, header: Dataset, index: int, length: int, remarks: li
             return stored
         if stored.dtype == np.int8:
             # Ultrasound has no negative values (PS3.3 C.8.5.6).
-            remarks.append(_UNFIT_BITS)
+            remarks.append("The file says that its colours have a sign, which was ignored.")
             return stored.view(np.uint8)
         pixels, more = by_depth(stored)
         remarks += more

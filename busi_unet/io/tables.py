@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from busi_unet.errors import DataLayoutError, first_line
+from busi_unet.errors import UsageError, first_line
 from busi_unet.io.files import composed
 
 _MAX_BYTES = 100 * 1024**2
@@ -25,22 +25,23 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         columns: those that must be there, whatever the case of their letters.
 
     Raises:
-        DataLayoutError: the file cannot be read or lacks a column.
+        UsageError: the file cannot be read or lacks a column.
     """
     try:
         rows = _xlsx_rows(path) if path.suffix.lower() == ".xlsx" else _csv_rows(path)
+    except OSError as error:
+        raise UsageError(f"The table {path} cannot be read ({error.strerror}).", "Check the path.") from error
     # What openpyxl raises on damaged workbooks could be anything.
     except Exception as error:
-        raise DataLayoutError(
-            f"The table {path} cannot be read ({first_line(error)}).", hint="Save it as CSV in UTF-8."
+        raise UsageError(
+            f"The table {path} cannot be read ({first_line(error)}).", "Save it as CSV in UTF-8."
         ) from error
     header = [composed(name.strip().lower()) for name in rows[0]] if rows else []
     problems = [f"the column {name} twice" for name in sorted(set(header)) if name and header.count(name) > 1]
     problems += [f"no column {name}" for name in columns if name.lower() not in header]
     if problems:
-        raise DataLayoutError(
-            f"The table {path} has {' and '.join(problems)}.", hint=f"Its columns are: {', '.join(header)}."
-        )
+        listed = f"Its columns are: {', '.join(header)}." if header else "It is empty."
+        raise UsageError(f"The table {path} has {' and '.join(problems)}.", listed)
     padding = [""] * len(header)
     return [
         dict(zip(header, [composed(cell.strip()) for cell in row] + padding, strict=False))

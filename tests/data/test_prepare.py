@@ -282,6 +282,13 @@ def test_folds_that_divide_a_group_or_are_in_two_splits_are_refused(prepared, tm
         features=dataset["test"].features,
     )
     dataset.save_to_disk(tmp_path / "tampered")
+    (tmp_path / "pushed").mkdir()
+    for split, part in dataset.items():
+        shifted = part.map(lambda row: {"fold": row["fold"] + 3}, features=part.features)
+        shifted.to_parquet(tmp_path / "pushed" / f"{split}-00000-of-00001.parquet")
+    pushed = problems_of(tmp_path / "pushed", tmp_path)
+    assert any("fold 5 is not one of 0 to 4" in problem for problem in pushed)
+    assert any(problem.startswith("group benign (3): in fold 3 and 5") for problem in pushed)
     with pytest.raises(DataLayoutError) as caught:
         load_prepared(tmp_path / "tampered")
     assert [problem.partition(",")[0] for problem in caught.value.problems] == [

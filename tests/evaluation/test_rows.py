@@ -1,7 +1,7 @@
 import pytest
 from fakes.made_up import MadeUpPredictor, make_split
 
-from busi_unet.errors import DataLayoutError, UsageError
+from busi_unet.errors import UsageError
 from busi_unet.evaluation.evaluate import evaluate
 from busi_unet.evaluation.rows import check_subgroups, read_subgroups
 
@@ -34,13 +34,13 @@ def test_images_with_an_entry_and_those_without_are_evaluated_apart(table):
 def test_mistakes_are_named(table, tmp_path):
     with pytest.raises(UsageError, match="No column"):
         read_subgroups(table, [])
-    with pytest.raises(DataLayoutError, match=r"other\.csv"):
+    with pytest.raises(UsageError, match=r"other\.csv"):
         read_subgroups(tmp_path / "other.csv", ["objection"])
-    with pytest.raises(DataLayoutError, match=r"(?s)no column quality.*image, objection, annotations"):
+    with pytest.raises(UsageError, match=r"(?s)no column quality.*image, objection, annotations"):
         read_subgroups(table, ["quality"])
     latin = tmp_path / "latin.csv"
     latin.write_bytes("image,quality\nbenign (1),mäßig\n".encode("latin-1"))
-    with pytest.raises(DataLayoutError, match=r"latin\.csv"):
+    with pytest.raises(UsageError, match=r"latin\.csv"):
         read_subgroups(latin, ["quality"])
 
 

@@ -69,6 +69,18 @@ def test_a_run_that_was_killed_goes_on_where_it_was(arguments, tmp_path, capsys)
     again = [json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()]
     assert 2 <= len(done) < IMAGES and len(done) + len(again) == len({*done, *again}) == IMAGES
     assert contents(output) == contents(whole)
+    assert main([*arguments, str(output), "--resume"]) == 1
+    assert contents(output) == contents(whole)
+
+
+def test_a_reader_that_has_had_enough_keeps_table_and_report(arguments, tmp_path):
+    command = [sys.executable, "-m", "busi_unet", *arguments, str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert b"error" not in process.stderr.read() and process.wait() == 1
+    done = len((tmp_path / "out" / JSON_LINES_NAME).read_bytes().splitlines())
+    assert 1 <= done == len((tmp_path / "out" / "predictions.csv").read_bytes().splitlines()) - 1
 
 
 def test_images_that_failed_are_done_again(arguments, images, tmp_path, capsys):
@@ -125,6 +137,26 @@ def test_the_first_process_waits_for_one_that_finds_its_rows_done(arguments, ima
     monkeypatch.setattr(time, "sleep", sleep)
     monkeypatch.setenv("RANK", "0")
     assert main([*arguments, "--resume"]) == 1
+    assert looks
+    assert len((tmp_path / "out" / JSON_LINES_NAME).read_bytes().splitlines()) == IMAGES
+
+
+def test_an_image_that_is_repaired_too_late_holds_up_no_process(arguments, images, tmp_path, monkeypatch):
+    arguments += [str(tmp_path / "out")]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    (images / "12.png").write_bytes(b"no image")
+    monkeypatch.setenv("RANK", "1")
+    assert main(arguments) == 0
+    end = Run.end
+
+    def repair(run: Run, *, finished: bool) -> None:
+        (images / "12.png").write_bytes((images / "11.png").read_bytes())
+        end(run, finished=finished)
+
+    monkeypatch.setattr(Run, "end", repair)
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waits"))
+    monkeypatch.setenv("RANK", "0")
+    assert main(arguments) == 1
     assert len((tmp_path / "out" / JSON_LINES_NAME).read_bytes().splitlines()) == IMAGES
 
 
@@ -157,7 +189,7 @@ def test_another_run_is_not_gone_on_with(arguments, images, tiny_model, tmp_path
     (images / "03.png").write_bytes(image + b" ")
     assert "03.png was changed since" in error()
     (images / "03.png").unlink()
-    assert "another list of images" in error()
+    assert "image 4 was" in error()
     (images / "03.png").write_bytes(image)
     config = load_config(tiny_model)
     save_config(tiny_model, dataclasses.replace(config, thresholds=Thresholds(lesion=0.5)))

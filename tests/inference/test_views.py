@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from fakes.dicom_files import dicom
 
-from busi_unet.errors import DataLayoutError, UsageError
+from busi_unet.errors import UsageError
 from busi_unet.imaging.measure import measure_lesions
 from busi_unet.inference.views import (
     check_one_patient,
@@ -114,7 +114,7 @@ def test_folders_and_tables_group_too(tmp_path):
     table = tmp_path / "t.csv"
     table.write_text("\ufeffimage,lesion\nb.png,L1\nin/2/a.png,L1\nin/1/a.png,\nz.png,L2\n", encoding="utf-8")
     assert group_by_table(files, table, "lesion") == {"L1": ["in/1/b.png", "in/2/a.png"]}
-    with pytest.raises(DataLayoutError, match="no column side"):
+    with pytest.raises(UsageError, match="no column side"):
         group_by_table(files, table, "side")
     with pytest.raises(UsageError, match="groups none"):
         group_by_table({"q.png": tmp_path}, table, "lesion")

@@ -72,10 +72,10 @@ def test_what_the_header_says_of_colours_is_not_used_where_it_cannot_be():
     found = read_image(dicom(RGB, "MONOCHROME2"))
     np.testing.assert_array_equal(found.pixels, LUMA)
     assert "does not fit its 3 samples" in found.remarks[0]
-    for bits in ({"BitsStored": 1}, {"PixelRepresentation": 1}):
-        found = read_image(dicom(RGB, "RGB", **bits))
+    for said, remark in (("BitsStored", "bit depth"), ("PixelRepresentation", "sign")):
+        found = read_image(dicom(RGB, "RGB", **{said: 1}))
         np.testing.assert_array_equal(found.pixels, LUMA)
-        assert "bit depth" in found.remarks[0]
+        assert remark in found.remarks[0]
 
 
 @pytest.mark.parametrize("white", [65535, 255])

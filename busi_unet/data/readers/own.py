@@ -57,8 +57,7 @@ def scan_own(own: OwnData) -> Scan:
     """List the images of one's own data.
 
     Raises:
-        UsageError: neither images nor a table, or there is no such folder or file.
-        DataLayoutError: the table cannot be read.
+        UsageError: neither images nor a table, no such folder or file, or the table cannot be read.
     """
     for flag, path in vars(own).items():
         if path is not None and not path.exists():

@@ -5,7 +5,7 @@ import pytest
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.readers.own import OwnData, scan_own
-from busi_unet.errors import DataLayoutError
+from busi_unet.errors import DataLayoutError, UsageError
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_table_that_could_be_read_in_two_ways_is_refused(clinic, line, said):
     header, rows = "image,label", ["scan 0.png,benign", line, "scan 2.png,benign"]
     if line.startswith("image"):
         header, rows = line, rows[:1]
-    with pytest.raises(DataLayoutError, match=said):
+    with pytest.raises(UsageError, match=said):
         scan_own(OwnData(clinic / "images", None, table(clinic, header, *rows)))
 
 
