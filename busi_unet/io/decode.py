@@ -14,8 +14,9 @@ from PIL import Image, ImageChops
 from scipy import ndimage
 
 from busi_unet.errors import UnreadableImageError, UsageError
-from busi_unet.io.dicom import Loaded, check_index, check_size, is_dicom, read_dicom, read_header
+from busi_unet.io.dicom import is_dicom, read_dicom, read_header
 from busi_unet.io.dicom_pixels import by_depth
+from busi_unet.io.loaded import Loaded, check_index, check_size
 from busi_unet.io.pillow_files import HINT, load_upright, open_pages, over_black, read_file, read_page
 from busi_unet.io.scale import Spacing, spacing_in_regions
 

@@ -12,22 +12,19 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
 from PIL import Image
 
-from busi_unet.errors import BusiUNetError, MissingDependencyError, UnreadableImageError, UsageError
+from busi_unet.errors import BusiUNetError, MissingDependencyError, UnreadableImageError
 from busi_unet.io.dicom_pixels import read_pixels
-from busi_unet.io.scale import Region, Spacing, read_scale
+from busi_unet.io.loaded import Loaded, check_index, check_size
+from busi_unet.io.scale import read_scale
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-MAX_PIXELS = 50_000_000
-SMALLER = f"Use an image of at most {MAX_PIXELS // 1_000_000} million pixels."
 _PREAMBLE = bytes(128) + b"DICM"
 _HEAD_BYTES = len(_PREAMBLE) + 12
 # The only elements that are parsed; whatever names a patient is skipped over.
@@ -52,27 +49,6 @@ _HARMLESS = re.compile("The value length|Invalid value for VR")
 # warnings.catch_warnings is not safe between threads.
 _LOCK = threading.Lock()
 _EXPORT = "Export the image again, uncompressed or as JPEG, RLE or PNG."
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What a file holds before it becomes grey, and what it says of it.
-
-    Attributes:
-        pixels: a PIL image, or an array (H, W) or (H, W, channels).
-        spacing_mm: (between rows, between columns) of most of the image, or None: only DICOM files tell it.
-        frames: how many the file holds: a DICOM clip, pages of one size, an animation.
-        regions: parts of the image with scales of their own; empty where the file names none.
-        aspect: height of a pixel by its width, where there is no spacing.
-        remarks: one sentence for each thing about how the file was read that a reader should know.
-    """
-
-    pixels: Image.Image | np.ndarray
-    spacing_mm: Spacing | None = None
-    frames: int = 1
-    regions: tuple[Region, ...] = ()
-    aspect: float = 1.0
-    remarks: tuple[str, ...] = ()
 
 
 def is_dicom(content: Path | bytes) -> bool:
@@ -228,18 +204,3 @@ def _check_header(header: Dataset, index: int, name: str) -> int:
     frames = max(1, int(header.get("NumberOfFrames") or 1))
     check_index(index, frames, name)
     return frames
-
-
-def check_size(width: int, height: int, name: str) -> None:
-    """Raise UnreadableImageError where an image has more than 50 million pixels."""
-    if width * height > MAX_PIXELS:
-        raise UnreadableImageError(f"{name} is far too large ({width}×{height} pixels).", SMALLER)
-
-
-def check_index(index: int, frames: int, name: str) -> None:
-    """Raise UsageError unless a file of so many frames has one of this index."""
-    if not 0 <= index < frames:
-        raise UsageError(
-            f"{name} has no frame {index + 1}.",
-            f"Choose one of 1 to {frames}." if frames > 1 else "It has one.",
-        )

@@ -249,7 +249,8 @@ def _numbered(name: str) -> Iterator[str]:
 
 def _from_shard(path: Path, shown: str, max_files: int) -> list[ImageFile]:
     """List what can be read of a shard, and last why no more of it can."""
-    is_tar, found = path.suffix.lower() == ".tar", []
+    found = []
+    is_tar = path.suffix.lower() == ".tar"
     listed = _in_tar(path) if is_tar else _in_parquet(path, shown)
     try:
         for number, (member, place, problem) in enumerate(listed):

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from busi_unet.errors import BusiUNetError, UnreadableImageError
-from busi_unet.io.dicom import SMALLER, Loaded, check_index, check_size
 from busi_unet.io.dicom_pixels import by_depth, usual_depth
+from busi_unet.io.loaded import SMALLER, Loaded, check_index, check_size
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 HINT = "Use a PNG, JPEG, GIF, WebP, BMP, TIFF or DICOM image."
@@ -57,7 +57,8 @@ def read_file(content: Path | bytes, *, index: int, name: str) -> Loaded:
 def read_page(pages: Image.Image, content: Path | bytes, index: int, name: str) -> Loaded:
     """Read a page of a file that `open_pages` opened, as `read_file` does, but for damaged metadata."""
     with _damage_named(name):
-        # A page that was too large leaves its size behind, of which Pillow would make an image on its way.
+        # A page that was too large leaves its size behind, of which Pillow would make an image on its way to
+        # the next: all that follow are refused.
         check_size(pages.width, pages.height, name)
         pages.seek(index)
     return load_upright(pages, content, name)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from busi_unet.errors import UsageError, first_line
+from busi_unet.errors import MissingDependencyError, UsageError, first_line
 from busi_unet.io.files import composed
 
 _MAX_BYTES = 100 * 1024**2
@@ -26,11 +26,16 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
     Raises:
         UsageError: the file cannot be read or lacks a column.
+        MissingDependencyError: a workbook, where openpyxl is not installed.
     """
     try:
         rows = _xlsx_rows(path) if path.suffix.lower() == ".xlsx" else _csv_rows(path)
     except OSError as error:
         raise UsageError(f"The table {path} cannot be read ({error.strerror}).", "Check the path.") from error
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"{path} is a workbook, which openpyxl reads.", "Save it as CSV, or run: pip install openpyxl"
+        ) from error
     # What openpyxl raises on damaged workbooks could be anything.
     except Exception as error:
         raise UsageError(

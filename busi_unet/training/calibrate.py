@@ -146,8 +146,10 @@ def _said(answers: Sequence[Answer]) -> tuple[np.ndarray, list[float]]:
 
 
 def _fit_classes(labelled: Sequence[Answer]) -> ClassCalibration:
-    known = ([answer.label for answer in labelled], [answer.source for answer in labelled])
-    return fit_calibration(*_said(labelled), *known)
+    logits, peaks = _said(labelled)
+    labels = [answer.label for answer in labelled]
+    sources = [answer.source for answer in labelled]
+    return fit_calibration(logits, peaks, labels, sources)
 
 
 def _probabilities(answers: Sequence[Answer], classes: ClassCalibration) -> np.ndarray:

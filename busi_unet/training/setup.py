@@ -155,13 +155,13 @@ def load_images(
             f"--batch-size {options.batch_size} is more than the {len(split)} training images.",
             "Use a smaller one.",
         )
-    augmentation, validation_set = AUGMENTATIONS[options.augment], None
+    augmentation = AUGMENTATIONS[options.augment]
     train_set = LesionDataset(
         split, preprocessor, augmentation=augmentation, seed=options.seed, progress=progress
     )
-    if not options.no_validation:
-        validation_set = LesionDataset(data["validation"], preprocessor, progress=progress)
-    return train_set, validation_set
+    if options.no_validation:
+        return train_set, None
+    return train_set, LesionDataset(data["validation"], preprocessor, progress=progress)
 
 
 class Run:

@@ -127,7 +127,7 @@ def test_unreadable_sources_say_which_and_why(grey, tmp_path):
         assert caught.value.hint
 
 
-@pytest.mark.parametrize("limit", ["busi_unet.io.dicom.MAX_PIXELS", "PIL.Image.MAX_IMAGE_PIXELS"])
+@pytest.mark.parametrize("limit", ["busi_unet.io.loaded.MAX_PIXELS", "PIL.Image.MAX_IMAGE_PIXELS"])
 def test_far_too_large_images_are_refused_before_they_are_decoded(limit, monkeypatch):
     bomb = encoded(Image.new("1", (400, 300)), "PNG")
     monkeypatch.setattr(limit, 50_000)

@@ -42,7 +42,8 @@ def _find(root: Path) -> Path | None:
 
 def _scan(base: Path) -> Scan:
     found = Scan(base)
-    for path in (path for folder in folders(base) for path in children(folder)):
+    paths = [path for folder in folders(base) for path in children(folder)]
+    for path in paths:
         try:
             if content := _load(path):
                 _scan_file(path, content, found)

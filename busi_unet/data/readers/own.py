@@ -162,12 +162,12 @@ def _file(name: str, known: dict[str, Path], base: Path) -> Path | None:
 
 
 def _own_at(folder: Path) -> OwnData | None:
-    images, masks, table = subfolder(folder, "images"), subfolder(folder, "masks"), folder / TABLE
-    given = {"table": table} if table.is_file() else {}
+    images, masks = subfolder(folder, "images"), subfolder(folder, "masks")
+    table = folder / TABLE if (folder / TABLE).is_file() else None
     if images and masks:
-        return OwnData(images, masks, **given)
-    if given or any(MASK_STEM.fullmatch(path.stem) for path in children(folder) if is_image(path)):
-        return OwnData(folder, **given)
+        return OwnData(images, masks, table)
+    if table or any(MASK_STEM.fullmatch(path.stem) for path in children(folder) if is_image(path)):
+        return OwnData(folder, None, table)
     return None
 
 
