@@ -37,8 +37,7 @@ def build_about_tab(model: Callable[[], ModelInUse], tab: gr.Tab) -> None:
 def about_model(model: ModelInUse) -> str:
     """Return the whole tab as HTML that loads nothing from elsewhere; every text from outside is escaped."""
     results = results_of(model.predictor.folder)
-    config = model.predictor.config
-    data = (config.training or {}).get("data") or {}
+    data = (model.predictor.config.training or {}).get("data") or {}
     sources = (data.get("sources") or {}).get("train") or (["busi"] if model.kind == "embedded" else [])
     return render(
         "about.html",
@@ -46,7 +45,7 @@ def about_model(model: ModelInUse) -> str:
         notice=model.notice,
         flagged=[result for result in results if result["flagged"]],
         results=[result for result in results if not result["sibling"]],
-        facts={**model.origin(), **text.describe_config(config)},
+        facts=model.facts(),
         sources=[citation_of(source) for source in sources],
     )
 

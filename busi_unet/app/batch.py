@@ -239,10 +239,7 @@ def summarise_rows(
         names = list(found)
         groups = {"": [names[number - 1] for number in chosen]} if chosen else group_by_dicom(known)
         if not groups or (chosen and len(chosen) == 1):
-            raise UsageError(
-                "There are fewer than two images to summarise.",
-                "Choose two rows or more; without any, the files need DICOM tags of patient and examination.",
-            )
+            raise UsageError(*text.SUMMARY_TOO_FEW)
         summaries = [
             summarise_views(
                 {name: told[name] for name in group}, name=key, files={name: found[name] for name in group}

@@ -163,7 +163,7 @@ def _lay_out() -> Parts:
     )
     parts |= _views()
     parts["gallery"] = gr.Gallery(
-        label=text.BATCH_OVERLAYS,
+        label=text.OVERLAYS,
         columns=4,
         height=560,
         format="png",
@@ -178,18 +178,20 @@ def _lay_out() -> Parts:
 
 def _views() -> Parts:
     """Return the panel that summarises several rows."""
-    info = "Two or more. Without any, DICOM files are grouped by patient and examination."
-    title = "Several images of one lesion or patient"
-    with gr.Accordion(title, open=False, visible=False, elem_id="views") as panel:
+    with gr.Accordion(text.SUMMARY, open=False, visible=False, elem_id="views") as panel:
         return {
             "views": panel,
             "views_chosen": gr.Dropdown(
-                [], multiselect=True, label="Rows", info=info, elem_id="views-chosen"
+                [],
+                multiselect=True,
+                label=text.SUMMARY_ROWS,
+                info=text.SUMMARY_INFO,
+                elem_id="views-chosen",
             ),
-            "views_start": gr.Button("Summarise together", size="md", elem_id="views-start"),
+            "views_start": gr.Button(text.SUMMARY_START, size="md", elem_id="views-start"),
             "views_shown": gr.HTML("", padding=False, elem_id="views-shown"),
             "views_files": gr.File(
-                label="Summary (JSON lines, CSV)",
+                label=text.SUMMARY_FILES,
                 interactive=False,
                 visible=False,
                 height=150,

@@ -29,11 +29,6 @@ CLIP = (
 )
 """Names of the components that belong to a whole clip."""
 
-_LEGEND = (
-    "Key frame: the most certain lesion among frames with nearly the largest lasting outline. "
-    "Dashed line: flagged from here. A click on the timeline shows the frame."
-)
-
 
 class _ReplacedError(Exception):
     """Another file is the newest: what was made of this one is not needed."""
@@ -110,10 +105,11 @@ class ClipHandlers:
                     break
                 if told := progress.tell(len(clip.rows), prediction.frames):
                     yield _shown(run.file, told, clip, threshold)
-            yield _shown(run.file, "Writing the overlay clip…", clip, threshold)
+            yield _shown(run.file, text.CLIP_WRITING, clip, threshold)
         table.write_bytes(clip.to_csv())
+        ended = text.clip_ended(len(clip.rows), clip.to_dict())
         run.answer = {
-            "clip": _shown(run.file, _ended(clip), clip, threshold, ended=True),
+            "clip": _shown(run.file, ended, clip, threshold, ended=True),
             "clip_all": gr.Button(visible=len(clip.rows) < prediction.frames),
             "clip_results": gr.Accordion(visible=True),
             "clip_overlays": str(overlays),
@@ -125,7 +121,7 @@ def lay_out_clip() -> dict[str, Any]:
     """Return the components by name."""
     parts: dict[str, Any] = {"clip_run": gr.State(None, time_to_live=7200)}
     with gr.Column(visible=False, elem_id="clip") as parts["clip_panel"], gr.Row(equal_height=False):
-        parts["clip"] = gr.HTML("", label="Clip", padding=False, elem_id="clip-timeline")
+        parts["clip"] = gr.HTML("", label=text.CLIP, padding=False, elem_id="clip-timeline")
         parts["clip_all"] = gr.Button("", variant="primary", size="sm", elem_id="clip-all")
         parts["clip_cancel"] = gr.Button(
             text.CANCEL, variant="stop", size="sm", visible=False, elem_id="clip-cancel"
@@ -136,11 +132,11 @@ def lay_out_clip() -> dict[str, Any]:
 def lay_out_clip_results() -> dict[str, Any]:
     """Return the components for what is taken home, by name."""
     parts: dict[str, Any] = {}
-    results = gr.Accordion("Overlay clip and table", open=False, visible=False)
+    results = gr.Accordion(text.CLIP_RESULTS, open=False, visible=False)
     with results, gr.Row():
         parts["clip_results"] = results
         parts["clip_overlays"] = gr.Image(
-            label="Overlays",
+            label=text.OVERLAYS,
             format="webp",
             interactive=False,
             buttons=["download", "fullscreen"],
@@ -148,7 +144,7 @@ def lay_out_clip_results() -> dict[str, Any]:
             elem_id="clip-overlays",
         )
         parts["clip_files"] = gr.File(
-            label="A row per frame (CSV), overlays (WebP)",
+            label=text.CLIP_FILES,
             interactive=False,
             height=150,
             elem_id="clip-files",
@@ -173,17 +169,12 @@ def offer_clip(analysis: Analysis) -> dict[str, Any]:
     frames, at_hand = analysis.image.frames, analysis.in_box
     if frames == 1:
         return no_clip()
-    told = f"Only one of {frames:,} frames is analysed."
-    if not at_hand:
-        told += " Choose the file again to analyse the others."
-    elif frames > MAX_FRAMES:
-        told += f" At most {MAX_FRAMES:,} can be analysed: export a shorter clip."
     return {
         **no_clip(),
         "clip_frame": gr.Slider(value=analysis.image.index + 1, maximum=frames, visible=at_hand),
         "clip_panel": gr.Column(visible=True),
-        "clip": _shown(analysis.number, told),
-        "clip_all": gr.Button(f"Analyse all {frames:,} frames", visible=at_hand and frames <= MAX_FRAMES),
+        "clip": _shown(analysis.number, text.clip_offer(frames, MAX_FRAMES, at_hand=at_hand)),
+        "clip_all": gr.Button(text.CLIP_ALL.format(frames), visible=at_hand and frames <= MAX_FRAMES),
         "clip_cancel": gr.Button(visible=False),
     }
 
@@ -194,7 +185,7 @@ def _shown(
     """Return the panel as HTML; the number of its file lets the browser hide it beside another one."""
     plot = _plot(clip, threshold) if clip and clip.rows else None
     buttons = _buttons(clip) if clip and ended else []
-    return render("clip.html", file=file, status=status, plot=plot, buttons=buttons, legend=_LEGEND)
+    return render("clip.html", file=file, status=status, plot=plot, buttons=buttons, legend=text.CLIP_LEGEND)
 
 
 def _plot(clip: Clip, threshold: float) -> dict[str, Any]:
@@ -227,20 +218,13 @@ def _buttons(clip: Clip) -> list[tuple[int, str]]:
         return []
     share, frame = text.percent(told["highest_p_malignant"]), told["highest_p_malignant_frame"]
     buttons = [
-        (told["key_frame"], f"Key frame {told['key_frame']}"),
-        (frame, f"Most malignant: {share}, frame {frame}"),
+        (told["key_frame"], text.KEY_FRAME.format(told["key_frame"])),
+        (frame, text.MOST_MALIGNANT.format(share, frame)),
     ]
     if frame := told["largest_area_frame"]:
         area = _area(told["largest_area"], told["largest_area_unit"])
-        buttons.append((frame, f"Largest: {area}, frame {frame}"))
+        buttons.append((frame, text.LARGEST.format(area, frame)))
     return buttons
-
-
-def _ended(clip: Clip) -> str:
-    told, done = clip.to_dict(), len(clip.rows)
-    start = f"All {done}" if done == told["frames"] else f"Cancelled, {done} of {told['frames']}"
-    refused = f", {done - told['analysed']} not analysed" if done > told["analysed"] else ""
-    return f"{start} frames done: {told['with_lesion']} with an outline, {told['flagged']} flagged{refused}."
 
 
 def _area(area: float, unit: str) -> str:

@@ -303,7 +303,7 @@ def pixel_size(value: float | None) -> float | None:
     if value is None:
         return None
     if not is_plausible((value, value)):
-        raise UsageError(f"A pixel of {value:g} mm is not plausible.", "Type millimetres, such as 0.08.")
+        raise UsageError(*text.pixel_size_not_plausible(value))
     return float(value)
 
 
@@ -315,7 +315,7 @@ def typed_size(value: float | None) -> float | None:
     try:
         return pixel_size(value or None)
     except UsageError as error:
-        gr.Warning(f"{error} It is not used.")
+        gr.Warning(f"{error} {text.NOT_USED}")
         return None
 
 

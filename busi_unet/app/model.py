@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from busi_unet.app import text
+from busi_unet.data.readers import citation_of
 from busi_unet.errors import BusiUNetError
+from busi_unet.imaging.measure import percent
 from busi_unet.version import __version__
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from busi_unet.config import Calibration, ModelConfig
     from busi_unet.inference.prediction import RawOutput
     from busi_unet.inference.predictor import Predictor, Runtime
 
+_KINDS = {"embedded": "embedded in the app", "hub": "Hub model", "folder": "folder"}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -68,12 +71,16 @@ class ModelInUse:
             facts["Calibration"] = "none"
         return {**facts, "Version of busi_unet": __version__}
 
+    def facts(self) -> dict[str, str]:
+        """Return the origin, and how the model works, by name of the fact, for people."""
+        return {**self.origin(), **describe_config(self.predictor.config)}
+
     def origin_line(self) -> str:
         """Return `origin` on one line of plain text."""
         return "; ".join(f"{name}: {value}" for name, value in self.origin().items())
 
     def _named(self, quote: str = "") -> str:
-        kind = text.WEIGHTS_KINDS[self.kind]
+        kind = _KINDS[self.kind]
         return kind if self.kind == "embedded" else f"{kind} {quote}{self.predictor.source}{quote}"
 
     def to_dict(self) -> dict[str, str | None]:
@@ -136,7 +143,39 @@ def load_predictor(requested: str | None) -> ModelInUse:
     try:
         predictor = Predictor.from_pretrained(requested)
     except (BusiUNetError, OSError) as error:
-        notice = text.weights_not_in_use(requested, error)
+        notice = f"The model {requested} is not in use; the embedded weights are. {error}"
         logging.getLogger(__name__).warning(notice)
         return ModelInUse(Predictor.from_pretrained(), "embedded", notice)
     return ModelInUse(predictor, "folder" if Path(requested).is_dir() else "hub")
+
+
+def describe_config(config: ModelConfig) -> dict[str, str]:
+    """Return how a model works, by name of the fact."""
+    thresholds, size = config.thresholds, config.preprocess.size
+    facts = {
+        "Network": f"U-Net, encoder {config.architecture.encoder}, {size} × {size} pixels",
+        "Mask": f"pixels with a lesion probability of {thresholds.mask:g} or more, in images that show a "
+        f"lesion with a probability of {thresholds.lesion:.2g} or more"
+        + (f", regions from {percent(thresholds.min_area, 2)} of the image" if thresholds.min_area else ""),
+        "Alert threshold": f"malignant probability {percent(thresholds.malignant)}",
+        "Calibration": _describe_calibration(config.calibration),
+    }
+    images = ((config.training or {}).get("data") or {}).get("images") or {}
+    if images:
+        facts["Images"] = ", ".join(f"{count} {name}" for name, count in images.items())
+    return facts
+
+
+def _describe_calibration(calibration: Calibration) -> str:
+    sets, band = calibration.prediction_sets, calibration.boundary_band
+    fitted = "logistic regression on class head and mask"
+    parts = [fitted if calibration.fitted else "none: the probabilities may be overconfident"]
+    if sets:
+        shares = [
+            f"{percent(share)} in {citation_of(source).title}" for source, share in sets.elsewhere.items()
+        ]
+        measured = f" (at a hospital that they were not fitted to: {', '.join(shares)})" if shares else ""
+        parts.append(f"prediction sets of {percent(sets.coverage)} coverage{measured}")
+    parts += [f"boundary band of {percent(band.coverage)} coverage"] if band else []
+    refuses = "refuses" if calibration.ood_threshold is not None else "does not refuse"
+    return "; ".join([*parts, f"{refuses} images out of distribution"])

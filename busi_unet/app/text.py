@@ -1,8 +1,13 @@
-"""The words of the page; those of clips and views are in their modules, those of the API in docstrings."""
+"""The words of the page; those about the weights are in `model.py`, those of the API with its handlers.
+
+A few more are in the templates; warnings and remarks about an image, and summaries of several, come from
+`imaging`, `io` and `inference`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from busi_unet.config import CLASS_NAMES
 from busi_unet.data.readers import citation_of
@@ -10,7 +15,7 @@ from busi_unet.imaging.agreement import Agreement
 from busi_unet.imaging.measure import Lesion, percent
 
 if TYPE_CHECKING:
-    from busi_unet.config import Calibration, ModelConfig
+    from busi_unet.config import Calibration
     from busi_unet.inference.prediction import Prediction
     from busi_unet.io.decode import DecodedImage
 
@@ -49,7 +54,7 @@ OUTLINE_AND_TINT, OUTLINE, TINT, BOUNDARY_BAND = "Outline and tint", "Outline", 
 UNCERTAINTY, LESION_PROBABILITY, ACTIVATION_MAP = "Uncertainty", "Lesion probability", "Class activation map"
 MAPS = (UNCERTAINTY, LESION_PROBABILITY, ACTIVATION_MAP)
 VIEWS = (OUTLINE_AND_TINT, OUTLINE, TINT, BOUNDARY_BAND, *MAPS)
-ORIGINAL, OVERLAY = "Original", "Overlay"
+ORIGINAL, OVERLAY, OVERLAYS = "Original", "Overlay", "Overlays"
 PROBABILITIES, VERDICT, FINDINGS = "Class probabilities", "Verdict", "Findings"
 MASK, CONTOURS = "Mask", "Contours"
 ANYWAY, ANALYSING = "Analyse anyway", "Analysing…"
@@ -62,6 +67,34 @@ NO_BOX = ("There is no box.", "Press Crop, and draw one over the image.")
 NOT_WRITTEN = "Not written"
 NOT_ANALYSED, ANALYSED_ANYWAY = "Not analysed", "Analysed anyway, not reliable"
 REFUSED_HELP = "If it is a breast ultrasound image, crop it to the scan alone, or analyse it anyway."
+
+# One image: all frames of a clip.
+CLIP, CLIP_ALL, CLIP_WRITING = "Clip", "Analyse all {:,} frames", "Writing the overlay clip…"
+CLIP_RESULTS, CLIP_FILES = "Overlay clip and table", "A row per frame (CSV), overlays (WebP)"
+KEY_FRAME, LARGEST = "Key frame {}", "Largest: {}, frame {}"
+MOST_MALIGNANT = "Most malignant: {}, frame {}"
+CLIP_LEGEND = (
+    "Key frame: the most certain lesion among frames with nearly the largest lasting outline. "
+    "Dashed line: flagged from here. A click on the timeline shows the frame."
+)
+
+
+def clip_offer(frames: int, most: int, *, at_hand: bool) -> str:
+    """Return that one frame alone is analysed, and what to do where the others cannot be."""
+    told = f"Only one of {frames:,} frames is analysed."
+    if not at_hand:
+        return f"{told} Choose the file again to analyse the others."
+    if frames > most:
+        return f"{told} At most {most:,} can be analysed: export a shorter clip."
+    return told
+
+
+def clip_ended(done: int, told: Mapping[str, Any]) -> str:
+    """Return how a run over a clip ended; `told` are the values of `Clip.to_dict`."""
+    start = f"All {done}" if done == told["frames"] else f"Cancelled, {done} of {told['frames']}"
+    refused = f", {done - told['analysed']} not analysed" if done > told["analysed"] else ""
+    return f"{start} frames done: {told['with_lesion']} with an outline, {told['flagged']} flagged{refused}."
+
 
 # One image: what can be done with it.
 MEASUREMENTS, MEASUREMENTS_LABEL = "Measure", "Lesions, the largest first"
@@ -92,15 +125,6 @@ FORMATS = "Formats"
 FORMATS_INFO = "DICOM: of DICOM images only. It copies the patient's data from their header."
 ALL_VALUES, REPORT = "Values", "Report"
 
-# The weights in use.
-WEIGHTS_KINDS = {"embedded": "embedded in the app", "hub": "Hub model", "folder": "folder"}
-
-
-def weights_not_in_use(requested: str, error: object) -> str:
-    """Return why the embedded weights are in use instead of those that were asked for."""
-    return f"The model {requested} is not in use; the embedded weights are. {error}"
-
-
 # About this model.
 RESULTS, WEIGHTS, DATA, LIMITS, LICENCE = "Results", "Weights", "Data", "Limits", "Licence"
 METRIC_HEADERS = ("Metric", "Value", "Interval")
@@ -130,49 +154,22 @@ def measured_on(split: str, classes: str, images: int, groups: int, level: float
     )
 
 
-def describe_config(config: ModelConfig) -> dict[str, str]:
-    """Return what a reader wants to know of a model's config, by name."""
-    thresholds, size = config.thresholds, config.preprocess.size
-    facts = {
-        "Network": f"U-Net, encoder {config.architecture.encoder}, {size} × {size} pixels",
-        "Mask": f"pixels with a lesion probability of {thresholds.mask:g} or more, in images that show a "
-        f"lesion with a probability of {thresholds.lesion:.2g} or more"
-        + (f", regions from {percent(thresholds.min_area, 2)} of the image" if thresholds.min_area else ""),
-        "Alert threshold": f"malignant probability {percent(thresholds.malignant)}",
-        "Calibration": _describe_calibration(config.calibration),
-    }
-    images = ((config.training or {}).get("data") or {}).get("images") or {}
-    if images:
-        facts["Images"] = ", ".join(f"{count} {name}" for name, count in images.items())
-    return facts
-
-
-def _describe_calibration(calibration: Calibration) -> str:
-    sets, band = calibration.prediction_sets, calibration.boundary_band
-    fitted = "logistic regression on class head and mask"
-    parts = [fitted if calibration.fitted else "none: the probabilities may be overconfident"]
-    if sets:
-        shares = [
-            f"{percent(share)} in {citation_of(source).title}" for source, share in sets.elsewhere.items()
-        ]
-        measured = f" (at a hospital that they were not fitted to: {', '.join(shares)})" if shares else ""
-        parts.append(f"prediction sets of {percent(sets.coverage)} coverage{measured}")
-    parts += [f"boundary band of {percent(band.coverage)} coverage"] if band else []
-    refuses = "refuses" if calibration.ood_threshold is not None else "does not refuse"
-    return "; ".join([*parts, f"{refuses} images out of distribution"])
-
-
 # Errors about one image: what was wrong, what to do next.
 NO_IMAGE = ("No image was given.", "Choose one and try again.")
 NO_IMAGE_YET = ("There is no image to work on.", "Upload one, or choose an example.")
 NOTHING_PAINTED = ("Nothing has been painted yet.", "Press Start, then paint.")
 NO_PAIR_CLASS = "The class of the training pair is not chosen."
+NOT_USED = "It is not used."
+
+
+def pixel_size_not_plausible(millimetres: float) -> tuple[str, str]:
+    return f"A pixel of {millimetres:g} mm is not plausible.", "Type millimetres, such as 0.08."
+
 
 # Many images.
 BATCH_FILES, BATCH_FOLDER = "Images, zips or a folder", "Choose a folder"
 BATCH_START = "Analyse all"
-BATCH_DOWNLOAD, BATCH_PROGRESS, BATCH_OVERLAYS = "Download all results", "Progress", "Overlays"
-BATCH_TABLE = "Images"
+BATCH_DOWNLOAD, BATCH_PROGRESS, BATCH_TABLE = "Download all results", "Progress", "Images"
 BATCH_TABLE_HINT = (
     "Classes in percent; prediction set: those that cannot be excluded. Flag: malignant above the alert "
     "threshold. The ⋮ of a heading sorts; a click on a row opens its image."
@@ -188,6 +185,13 @@ BATCH_STOPPING = "Stopping after this image…"
 BATCH_NOT_USED = "could not be used"
 BATCH_FAILED = "Nothing was analysed."
 BATCH_EMPTY = ("No image was given.", "Choose files or a zip and try again.")
+SUMMARY, SUMMARY_ROWS = "Several images of one lesion or patient", "Rows"
+SUMMARY_INFO = "Two or more. Without any, DICOM files are grouped by patient and examination."
+SUMMARY_START, SUMMARY_FILES = "Summarise together", "Summary (JSON lines, CSV)"
+SUMMARY_TOO_FEW = (
+    "There are fewer than two images to summarise.",
+    "Choose two rows or more; without any, the files need DICOM tags of patient and examination.",
+)
 
 
 def batch_invitation(images: int, megabytes: int) -> str:

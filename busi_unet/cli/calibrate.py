@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from busi_unet.app.text import describe_config
+    from busi_unet.app.model import describe_config
     from busi_unet.data.prepared import load_prepared
     from busi_unet.evaluation.leakage import split_for
     from busi_unet.inference.predictor import Predictor
