@@ -24,7 +24,7 @@ _CSS = Path(__file__).with_name("about.css").read_text(encoding="utf-8")
 
 
 def build_about_tab(model: Callable[[], ModelInUse], tab: gr.Tab) -> None:
-    """Build the tab inside the caller's `gr.Tab`; the model is asked for when it is opened, not before."""
+    """Build the tab inside the caller's `gr.Tab`; the model is loaded when it is opened."""
 
     @shown_errors()
     def show() -> str:
@@ -51,10 +51,10 @@ def about_model(model: ModelInUse) -> str:
 
 
 def results_of(folder: Path) -> list[dict[str, Any]]:
-    """Return what `about.html` takes of the evaluations in a model folder: its own test images come first.
+    """Return the evaluations in a model folder for `about.html`; those on its own test images come first.
 
     Returns:
-        Nothing where there are none, they cannot be read, or they are from another version.
+        An empty list where there are none, they cannot be read, or another version wrote them.
     """
     # torch takes seconds to import; the page appears without waiting for it.
     from busi_unet.evaluation.report import read_evaluations
@@ -68,8 +68,10 @@ def results_of(folder: Path) -> list[dict[str, Any]]:
 
 def _result(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Return one evaluation: title, what it was measured on, metrics, confusion matrix, shares flagged."""
-    provenance, images = summary["provenance"], summary["images"]
-    classes, unseen = summary["class_names"], bool(provenance["unseen_hospital"])
+    provenance = summary["provenance"]
+    images = summary["images"]
+    classes = summary["class_names"]
+    unseen = bool(provenance["unseen_hospital"])
     measured = {name: Estimate(**found) for name, found in summary["estimates"].items()}
     counts = [[int(count) for count in row] for row in summary["confusion_matrix"]]
     sources = ", ".join(citation_of(source).title for source in summary["sources"])
@@ -97,7 +99,7 @@ def _result(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flagged(measured: Mapping[str, Estimate]) -> dict[str, dict[str, int]]:
-    """Return, of cancers and of benign lesions, how many are flagged: of 100, and of how many images."""
+    """Return how many of 100 cancers and of 100 benign lesions are flagged, and the counts behind them."""
     cancers, benign = measured.get("malignant_sensitivity"), measured.get("benign_specificity")
     counts = {
         "cancers": cancers and (cancers.count, cancers.n),

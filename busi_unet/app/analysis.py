@@ -1,4 +1,4 @@
-"""One analysed image, and the ways to look at it without asking the network again."""
+"""One analysed image, and what draws it without running the network again."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class Correction:
 
     Attributes:
         mask: bool (H, W).
-        clicks: that led to it, the newest last.
-        before: the correction that it went on from; None for the network's mask.
+        clicks: the clicks that led to it, the newest last.
+        before: the correction that it changed; None where it changed the network's mask.
     """
 
     mask: np.ndarray
@@ -66,12 +66,12 @@ class Correction:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What is kept of an image for its visitor; small but for the image itself.
+    """What the page keeps of an image; small except for the image itself.
 
     Attributes:
         colors: PNG of the image in the colours of its file; None where it is grey.
         name: of its file, without ending.
-        source: the file, while it is kept; None for one that no file stands for.
+        source: its file, until Gradio deletes that; None for an image made from another.
         remark: a sentence of Markdown about where the image is from, or empty.
         anyway: the visitor wants to see the result of a refused image.
         threshold: lesion probability of a pixel, set by hand; None for the model's own thresholds.
@@ -81,7 +81,7 @@ class Analysis:
         warnings: what may make the image hard to trust, a sentence each.
         text_boxes: where text is burnt into the image, see `imaging.quality`.
         panels: left and right, where two images are side by side.
-        in_box: whether its file is in the page's box, so that another frame of it can be read.
+        in_box: whether its file is still in the upload box, so that another frame of it can be read.
         number: of the event that set the image on its page, see `newest.py`.
     """
 
@@ -106,13 +106,13 @@ class Analysis:
 
     @property
     def file_name(self) -> str:
-        """Name of files made from it, without ending; it tells the frame of a clip."""
+        """Name of files made from it, without ending; of a clip, with the frame."""
         image = self.image
         return self.name if image.frames == 1 else f"{self.name}_frame-{image.index + 1}-of-{image.frames}"
 
     @property
     def typed_mm(self) -> tuple[float, float] | None:
-        """(between rows, between columns), from the width of a pixel that was typed."""
+        """Millimetres (between rows, between columns) by the typed pixel width; None without one."""
         return self.pixel_size_mm and (self.pixel_size_mm * self.image.aspect, self.pixel_size_mm)
 
     def predict(self, predictor: Predictor) -> Prediction:
@@ -150,7 +150,7 @@ def required(analysis: Analysis | None) -> Analysis:
 def draw(prediction: Prediction, look: Look) -> Image.Image:
     """Return the image with the prediction drawn over it, RGB of its size (W, H).
 
-    A view that the prediction has nothing for (no boundary band) shows the outline.
+    Without a boundary band, its view shows the outline.
 
     Raises:
         UsageError: an unknown colour, or an opacity outside 0 to 1.
@@ -188,7 +188,8 @@ def draw(prediction: Prediction, look: Look) -> Image.Image:
 def mark(image: Image.Image, corner: tuple[float, float] | None) -> Image.Image:
     """Return the image with a cross at the first corner of a box (row, column), if there is one."""
     if corner is not None:
-        (row, column), arm = corner, max(image.size) / 40
+        row, column = corner
+        arm = max(image.size) / 40
         pen = ImageDraw.Draw(image)
         for line in ((column - arm, row, column + arm, row), (column, row - arm, column, row + arm)):
             pen.line(line, fill="white", width=max(1, round(arm / 6)))

@@ -33,14 +33,14 @@ def shown_errors() -> Iterator[None]:
 
 
 def described(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Give assistants the whole docstring of a public handler: Gradio reads one line per argument."""
+    """Put each argument in a handler's docstring on one line: Gradio reads no more for assistants."""
     told = inspect.getdoc(handler).partition("\nRaises:")[0]
     handler.__doc__ = re.sub(r"\n {8}\s*", " ", told)
     return handler
 
 
 def cache_folder() -> Path:
-    """Return the one folder that Gradio serves files from, and empties when their time is up."""
+    """Return the one folder that Gradio serves files from; it deletes old ones there."""
     folder = Path(get_upload_folder())
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -1,4 +1,4 @@
-"""What happens to many images: one after the other, with progress, until done or cancelled."""
+"""The handlers of the tab for many images, which are analysed one after the other."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class BatchAnswer(NamedTuple):
 
 
 class BatchHandlers:
-    """The functions behind the tab."""
+    """Handlers of the tab's events."""
 
     def __init__(self, model: Callable[[], ModelInUse]) -> None:
-        # Asked when the first batch runs, not before.
+        # Loaded when the first batch runs, not before.
         self._model = model
         self._cancelled: set[str | None] = set()
 
@@ -94,11 +94,11 @@ class BatchHandlers:
                 unpacked.mkdir()
                 files = find_uploads(paths, unpacked)
                 name = f"{paths[0].stem}_results.zip" if len(paths) == 1 else "busi-unet-results.zip"
-                # What the answers name lies outside the scratch folder: Gradio deletes it in time.
+                # Files that answers name lie outside the scratch folder; Gradio deletes them later.
                 archive = answer_folder() / name
                 yield from self._run(files, model, output, archive, formats or ["png"], request.session_hash)
 
-    # No tool of assistants: Gradio describes a list of files to them in a way that no call fits.
+    # Not offered to assistants: as Gradio describes a list of files to them, no call succeeds.
     predict_many._mcp_type = None
 
     def _run(
@@ -113,7 +113,7 @@ class BatchHandlers:
         records, rows, gallery = [], [], []
         progress = ProgressText("images")
         run = predict_files(model.predictor, files, output, formats=formats, model=model.origin_line())
-        # Closed, it writes the files that hold all images.
+        # Closing it writes the files that cover all images, also after a cancellation.
         with contextlib.closing(run):
             for record in run:
                 records.append(record)
@@ -157,7 +157,7 @@ def find_row(row: Sequence[Any], images: list[str] | None, unpacked: Path) -> Pa
     """Return the file of a row, by its number and name, unpacked to an existing folder where it is in a zip.
 
     Raises:
-        UsageError: other files are chosen by now, or the file cannot be used.
+        UsageError: the files have changed, or this one cannot be used.
     """
     number, shown = row[:2]
     files = find_uploads(images or (), unpacked)
@@ -169,7 +169,7 @@ def find_row(row: Sequence[Any], images: list[str] | None, unpacked: Path) -> Pa
 
 
 def table(rows: Sequence[list[Any]]) -> dict[str, Any]:
-    """Return rows in the order of `HEADERS` as the table takes them, class and flag marked by a colour."""
+    """Return rows in the order of `HEADERS` as the value of the table, class and flag marked by a colour."""
 
     def style(row: list[Any], name: str) -> str:
         marked = (row[2] in CLASS_NAMES and name == "Class") or (row[3] and name == "Flag")
@@ -214,7 +214,7 @@ def _thumbnail(overlay: Path, folder: Path, record: dict[str, Any]) -> tuple[str
 def _pack(folder: Path, archive: Path) -> None:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zip_file:
         for path in sorted(folder.iterdir()):
-            # They are packed already.
+            # Images are compressed already.
             method = zipfile.ZIP_STORED if path.suffix in (".png", ".jpg") else zipfile.ZIP_DEFLATED
             zip_file.write(path, path.name, compress_type=method)
 
@@ -222,13 +222,13 @@ def _pack(folder: Path, archive: Path) -> None:
 def summarise_rows(
     chosen: Sequence[int] | None, paths: list[str] | None, archive: str | None
 ) -> tuple[str, gr.File]:
-    """Summarise rows of a batch, by their numbers; without any, DICOM files by patient and examination.
+    """Summarise the chosen rows of a batch; if none are, its DICOM files by patient and examination.
 
     Returns:
         The summaries as HTML, and the component with their files.
 
     Raises:
-        UsageError: other files are chosen by now; too few rows, or of different patients.
+        UsageError: the files have changed; too few rows, or rows of different patients.
     """
     with cache_scratch() as folder:
         files = find_uploads(paths or (), folder)
@@ -253,7 +253,7 @@ def summarise_rows(
 
 
 def _records(archive: str | None, files: Sequence[ImageFile]) -> list[dict[str, Any]]:
-    """Return the records of a batch, those of its files; a cancelled one has fewer."""
+    """Return the records of a batch in the order of its files; a cancelled batch has fewer."""
     if archive is None:
         raise UsageError(*text.BATCH_CHANGED)
     with zipfile.ZipFile(archive) as results:
@@ -268,5 +268,6 @@ def _card(summary: Mapping[str, Any]) -> str:
     if summary["p_malignant"] is None:
         return card("refused", text.NOT_ANALYSED, sentences, name=images)
     agreed = next(iter(summary["labels"].values())) if summary["agree"] else "mixed"
-    kind, headline = "malignant" if summary["flagged"] else agreed, sentences.pop(0).rstrip(".")
+    kind = "malignant" if summary["flagged"] else agreed
+    headline = sentences.pop(0).rstrip(".")
     return card(kind, headline, sentences, name=images, flagged=summary["flagged"])

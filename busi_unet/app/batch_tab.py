@@ -29,8 +29,9 @@ _INVITATION = text.batch_invitation(MAX_IMAGES, MAX_MEGABYTES)
 
 
 def build_batch_tab(model: Callable[[], ModelInUse]) -> tuple[gr.Dataframe, gr.File]:
-    """Build the tab inside the caller's `gr.Tab`, public event `/predict_many`; return table and files."""
-    handlers, parts = BatchHandlers(model), _lay_out()
+    """Build the tab inside the caller's `gr.Tab`, with `/predict_many`; return its table and its files."""
+    handlers = BatchHandlers(model)
+    parts = _lay_out()
     images, shown = parts["images"], parts["table"]
     changed = [part for name, part in parts.items() if name not in ("images", "formats")]
 
@@ -54,9 +55,9 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> tuple[gr.Dataframe, gr.F
         [images, parts["formats"]],
         [parts[name] for name in ("archive", "table", "status", "gallery")],
         api_name="predict_many",
-        # The status counts already.
+        # The status shows the progress.
         show_progress="hidden",
-        # Beside single images, not before them: a batch lasts minutes.
+        # A queue of its own: a batch lasts minutes, and single images must not wait for it.
         concurrency_id="batch",
         concurrency_limit=1,
     )
@@ -75,7 +76,7 @@ def build_batch_tab(model: Callable[[], ModelInUse]) -> tuple[gr.Dataframe, gr.F
         api_visibility="private",
         concurrency_limit=None,
     )
-    # What is shown belongs to what was chosen.
+    # A summary is removed when other rows are chosen.
     parts["views_chosen"].change(None, outputs=summaries, js="() => ['', null]", api_visibility="private")
     return shown, images
 

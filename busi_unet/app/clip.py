@@ -31,12 +31,12 @@ CLIP = (
 
 
 class _ReplacedError(Exception):
-    """Another file is the newest: what was made of this one is not needed."""
+    """A newer file was chosen, so the run over this one stops."""
 
 
 @dataclass
 class ClipRun:
-    """A run over all frames of a file, named by the event that set it (see `newest.py`), and its answer."""
+    """A run over all frames of a file, and its answer; `file` is the number of the event that set it."""
 
     file: int
     cancelled: bool = False
@@ -44,13 +44,13 @@ class ClipRun:
 
 
 class ClipHandlers:
-    """The functions behind it; what they answer names components of `CLIP`."""
+    """Handlers of the clip's events; their answers name `clip_run` and components of `CLIP`."""
 
     def __init__(self, model: Callable[[], ModelInUse]) -> None:
         self._model = model
 
     def begin(self, file: float, newest: Newest) -> dict[str, Any]:
-        """Start a run over the file of this number, unless another file is the newest by now."""
+        """Start a run over the file of this number, unless a newer one was chosen."""
         if file != newest.file:
             return {}
         buttons = {"clip_all": gr.Button(visible=False), "clip_cancel": gr.Button(visible=True)}
@@ -64,7 +64,7 @@ class ClipHandlers:
     def run(
         self, newest: Newest, run: ClipRun | None, path: str | None, kept: Analysis | None
     ) -> Iterator[str]:
-        """Analyse the frames of the file, and yield how far it is; stop when another file is the newest.
+        """Analyse the frames of the file and yield the progress; stop when a newer file is chosen.
 
         Pixel size and "analyse anyway" of the frame that is shown count for all.
         """
@@ -81,17 +81,19 @@ class ClipHandlers:
             run.answer = {"clip": _shown(run.file, text.TRY_AGAIN)}
 
     def show(self, newest: Newest, run: ClipRun | None) -> dict[str, Any]:
-        """Return what the page shows of a run in the end; nothing where another file is the newest."""
+        """Return what the page shows of a run that has ended; nothing if a newer file was chosen."""
         if run is None or run.file != newest.file or run.answer is None:
             return {}
         return {"clip_cancel": gr.Button(visible=False), "clip_all": gr.Button(visible=True), **run.answer}
 
     def _run(self, newest: Newest, run: ClipRun, path: str, kept: Analysis | None) -> Iterator[str]:
-        model, clip = self._model(), Clip()
+        model = self._model()
+        clip = Clip()
         settings = {"spacing_mm": kept.typed_mm, "anyway": kept.anyway} if kept else {}
         threshold = model.predictor.config.thresholds.malignant
         frames = model.predictor.predict_clip(path, name="The file", **settings)
-        folder, name = answer_folder(), kept.name if kept else "clip"
+        folder = answer_folder()
+        name = kept.name if kept else "clip"
         overlays, table = folder / f"{name}_overlay.webp", folder / f"{name}_frames.csv"
         progress = ProgressText("frames")
         with overlays.open("w+b") as file, overlay_clip(file, Path(path)) as add:
@@ -130,7 +132,7 @@ def lay_out_clip() -> dict[str, Any]:
 
 
 def lay_out_clip_results() -> dict[str, Any]:
-    """Return the components for what is taken home, by name."""
+    """Return the components of the downloads, by name."""
     parts: dict[str, Any] = {}
     results = gr.Accordion(text.CLIP_RESULTS, open=False, visible=False)
     with results, gr.Row():
@@ -153,7 +155,7 @@ def lay_out_clip_results() -> dict[str, Any]:
 
 
 def no_clip() -> dict[str, Any]:
-    """Return a page without a clip."""
+    """Return the values of a page without a clip."""
     return {
         "clip_frame": gr.Slider(visible=False),
         "clip_panel": gr.Column(visible=False),
@@ -165,8 +167,9 @@ def no_clip() -> dict[str, Any]:
 
 
 def offer_clip(analysis: Analysis) -> dict[str, Any]:
-    """Return a page that says that one frame alone is analysed, and offers the others of a file at hand."""
-    frames, at_hand = analysis.image.frames, analysis.in_box
+    """Return what says that only one frame is analysed, and offers to analyse the others."""
+    frames = analysis.image.frames
+    at_hand = analysis.in_box
     if frames == 1:
         return no_clip()
     return {
@@ -182,7 +185,7 @@ def offer_clip(analysis: Analysis) -> dict[str, Any]:
 def _shown(
     file: int, status: str, clip: Clip | None = None, threshold: float = 0, *, ended: bool = False
 ) -> str:
-    """Return the panel as HTML; the number of its file lets the browser hide it beside another one."""
+    """Return the panel as HTML; the browser hides it when the number of the file is no longer the newest."""
     plot = _plot(clip, threshold) if clip and clip.rows else None
     buttons = _buttons(clip) if clip and ended else []
     return render("clip.html", file=file, status=status, plot=plot, buttons=buttons, legend=text.CLIP_LEGEND)
@@ -190,11 +193,13 @@ def _shown(
 
 def _plot(clip: Clip, threshold: float) -> dict[str, Any]:
     """Return the paths of the timeline: a frame is one unit wide, malignancy above, area below."""
-    areas, largest = clip.areas, max(filter(None, clip.areas), default=0)
+    areas = clip.areas
+    largest = max(filter(None, areas), default=0)
     bars = (
         f"M{place} 100V{100 - 44 * area / largest:.1f}h1V100Z" for place, area in enumerate(areas) if area
     )
-    line, before = [], None
+    line = []
+    before = None
     for place, share in enumerate(clip.malignant):
         if share is not None:
             point = f"{place + 0.5} {46 - 42 * share:.1f}"

@@ -1,4 +1,4 @@
-"""What is done with the image that is shown: looked at, measured, compared, corrected and taken home."""
+"""The handlers of the image that is shown: draw, measure, compare, correct and download."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from busi_unet.inference.correct import Click, ClickBox, correct_mask, median_ar
 
 
 class ImageActions:
-    """The functions behind the tab that take the kept image; they raise `BusiUNetError`.
+    """Handlers of events on the kept image; they raise `BusiUNetError`.
 
-    `settings` are the values of the threshold's slider (the model's own leaves its thresholds in force) and
-    of the fields of `Look`.
+    `settings` are the value of the threshold's slider, which counts once it differs from the model's own,
+    and the fields of `Look`.
     """
 
     def __init__(self, model: Callable[[], ModelInUse]) -> None:
         self._model = model
 
     def redraw(self, analysis: Analysis | None, *settings: Any) -> Answer:
-        """Return the kept image, if there is one, under other settings; the network is not asked again.
+        """Draw the kept image, if there is one, under other settings; the network is not run again.
 
-        What is kept stays as it is, so that a mask that arrives while this draws is not lost.
+        The answer leaves `kept` alone, so that a reference mask that arrives meanwhile is not lost.
         """
         if analysis is None:
             return image_answer.nothing_drawn(text.INVITATION)
@@ -45,7 +45,7 @@ class ImageActions:
         )
 
     def analyse_again(self, analysis: Analysis | None) -> Answer:
-        """Return the kept image, its result to be shown although it was refused."""
+        """Return the kept image, marked to be analysed although it was refused."""
         return {"kept": analysis and replace(analysis, anyway=True)}
 
     def measure_in_mm(self, analysis: Analysis | None, pixel_size_mm: float | None) -> Answer:
@@ -55,7 +55,7 @@ class ImageActions:
         return {"kept": analysis and replace(analysis, pixel_size_mm=used), **reset}
 
     def compare(self, analysis: Analysis | None, references: list[bytes] | None) -> Answer:
-        """Return the kept image with reference masks that the visitor brings, encoded images to be united."""
+        """Return the kept image with a reference mask, the union of the uploaded ones (encoded images)."""
         if not references:
             return {"kept": analysis and replace(analysis, reference=None)}
         analysis = required(analysis)
@@ -74,9 +74,9 @@ class ImageActions:
         return {"brush": gr.Column(visible=painting), "hint": hint, **editor}
 
     def click(self, analysis: Analysis | None, clicked: str, mode: str, *settings: Any) -> Answer:
-        """Return the kept image after a click on it, the second corner of a box included.
+        """Return the kept image after a click, which corrects its mask or is the first corner of a box.
 
-        It is "column,row,number", the first two as shares of the image's width and height.
+        `clicked` is "column,row,number", the first two as shares of the image's width and height.
         """
         analysis = required(analysis)
         shares = [float(share) for share in clicked.split(",")[:2]]
@@ -84,7 +84,8 @@ class ImageActions:
         if mode == text.CLICK_BOX and analysis.corner is None:
             return {"kept": replace(analysis, corner=(row, column)), "hint": text.CORRECT_CORNER}
         before = analysis.corrected
-        clicks, box = before.clicks if before else (), None
+        clicks = before.clicks if before else ()
+        box = None
         if mode == text.CLICK_BOX:
             box = ClickBox(*analysis.corner, row, column)
         else:
@@ -112,7 +113,7 @@ class ImageActions:
         return self._undone(analysis, before, mode, *settings)
 
     def undo_all(self, analysis: Analysis | None, mode: str, *settings: Any) -> Answer:
-        """Return the kept image with the network's own mask, the threshold in force."""
+        """Return the kept image with the network's own mask, which follows the threshold again."""
         return self._undone(required(analysis), None, mode, *settings)
 
     def training_pair(self, analysis: Analysis | None, label: str | None, *settings: Any) -> Answer:
@@ -142,7 +143,8 @@ class ImageActions:
 
     def _result(self, analysis: Analysis | None, threshold: float | None, *look: Any) -> AnalysisResult:
         """Return the result of the kept image under settings."""
-        analysis, model = required(analysis), self._model()
+        analysis = required(analysis)
+        model = self._model()
         by_hand = threshold is not None and abs(threshold - model.predictor.config.thresholds.mask) > 1e-6
         threshold = float(threshold) if by_hand else None
         return AnalysisResult(replace(analysis, threshold=threshold, look=Look(*look)), model)

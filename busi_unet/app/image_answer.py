@@ -1,4 +1,4 @@
-"""What the page shows of an analysis, the value of each component by name; and the files made of it."""
+"""What the page shows of an analysis, as values of components by name, and the files it offers."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ DRAWN = (
 )
 """Names of the components that `drawing` and `nothing_drawn` answer."""
 WHOLE = (*DRAWN, *_FORGOTTEN, "kept", "original", "threshold", "pixel_size", "crop_box", *CLIP)
-"""Names of the components that `whole`, `awaited` and `empty` answer, or some of them."""
+"""Names of all components that `whole`, `awaited` or `empty` may answer."""
 
 
 class PublicAnswer(NamedTuple):
-    """What a program is answered with, in this order; `ImageHandlers.predict` tells what each is."""
+    """What `/predict` returns, in this order; `ImageHandlers.predict` describes each."""
 
     overlay: str
     probabilities: dict[str, float] | None
@@ -71,16 +71,16 @@ class AnalysisResult:
         self.refused = prediction.label is None
         self.corrected = analysis.corrected is not None
         self.headline = text.headline(prediction, corrected=self.corrected)
-        # Of the region that holds the outline, by which that is measured.
+        # Of the scan region that holds the outline, which is measured by it.
         self.file_spacing_mm = analysis.image.spacing_of(prediction.mask)[0]
-        # What may identify someone is told of any image, what may mislead the model of those it analysed.
+        # Text that may identify someone is always reported; other warnings, unless the image was refused.
         self.text_remark = text_remark(analysis.text_boxes, analysis.image.pixels.shape)
         misleading = () if self.refused else analysis.warnings
         self.warnings = list(filter(None, [*misleading, self.text_remark]))
 
     @functools.cached_property
     def agreement(self) -> Agreement | None:
-        """With the reference mask, if there is one."""
+        """Agreement with the reference mask; None without one."""
         if self.analysis.reference is None:
             return None
         spacing_mm = self.analysis.typed_mm or self.file_spacing_mm
@@ -96,7 +96,7 @@ class AnalysisResult:
         return text.explain(self.prediction, threshold, self.model.benign_flagged)
 
     def notes(self) -> list[str]:
-        """Return what a reader has to know of the settings behind a result, in sentences."""
+        """Return sentences on the settings behind the result."""
         if self.refused:
             return []
         analysis, lesions = self.analysis, self.prediction.measurements
@@ -110,7 +110,7 @@ class AnalysisResult:
         return found
 
     def compare(self) -> list[str]:
-        """Return the agreement with the reference mask, paragraphs of Markdown; none where there is none."""
+        """Return the agreement with the reference mask, paragraphs of Markdown; empty without such a mask."""
         if self.agreement is None:
             return []
         return [*filter(None, [self.analysis.reference.remark]), *text.describe_agreement(self.agreement)]
@@ -130,9 +130,9 @@ class AnalysisResult:
         )
 
     def findings(self, *, alone: bool = False) -> str:
-        """Return notices, where the image is from, what was found, and with what, Markdown.
+        """Return notices, the image's source, what was found and the weights used, Markdown.
 
-        Where they stand alone, they begin with what else the verdict says.
+        `alone`: the verdict is not shown beside them, so they begin with its sentences.
         """
         verdict = [f"**{self.headline}.**", *self.explain()] if alone else []
         details = text.details(self.prediction, self.model.predictor.config.calibration)
@@ -160,7 +160,8 @@ class AnalysisResult:
 
 def public_answer(result: AnalysisResult) -> PublicAnswer:
     """Return a result as the API gives it."""
-    prediction, mask, contours = result.prediction, None, None
+    prediction = result.prediction
+    mask = contours = None
     if not result.refused:
         mask = as_file(mask_image(prediction.mask), "mask")
         contours = [contour.tolist() for contour in trace_contours(prediction.mask)]
@@ -175,7 +176,7 @@ def public_answer(result: AnalysisResult) -> PublicAnswer:
 
 
 def drawing(result: AnalysisResult) -> Answer:
-    """Return all that depends on how an analysis is looked at."""
+    """Return the values that change with the settings of an analysis."""
     analysis, prediction = result.analysis, result.prediction
     agreement = result.compare()
     agreement_image = None
@@ -202,12 +203,12 @@ def drawing(result: AnalysisResult) -> Answer:
 
 
 def whole(result: AnalysisResult) -> Answer:
-    """Return all that a new image changes; the controls that belong to the one before start anew."""
+    """Return the values that change with a new image; controls that belong to one image are reset."""
     analysis, image = result.analysis, result.analysis.image
     spacing_mm = result.file_spacing_mm or image.spacing_mm
     info = text.PIXEL_SIZE_INFO if spacing_mm is None else text.spacing_info(*spacing_mm)
     own = result.model.predictor.config.thresholds.mask
-    # Drawn over what the page shows.
+    # In pixels of the image as the page shows it.
     crop_box = np.array(scan_box(image.pixels)) // reduction(image.pixels.shape)
     return {
         **drawing(result),
@@ -222,7 +223,7 @@ def whole(result: AnalysisResult) -> Answer:
 
 
 def _tools(*, anyway: bool = False, boxes: Sequence[Box] = (), panels: Sequence[Box] = ()) -> Answer:
-    """Return the buttons for what an image needs first."""
+    """Return which buttons above the image are shown."""
     return {
         "anyway": gr.Button(visible=anyway),
         "crop_start": gr.Button(visible=anyway or bool(boxes or panels)),
@@ -242,7 +243,7 @@ def _original(analysis: Analysis) -> str:
 
 
 def nothing_drawn(*sentences: str, headline: str = "") -> Answer:
-    """Return a page with sentences, such as an error, where the result of another image was."""
+    """Return a page without a result, and with sentences, such as an error, in its place."""
     return {
         **dict.fromkeys(("overlay", "report", "agreement_image")),
         **dict.fromkeys(("legend", "findings", "share", "agreement"), ""),
@@ -264,11 +265,11 @@ def awaited(sentence: str = text.ANALYSING, *, headline: str = "") -> Answer:
 
 
 def empty(error: str = "") -> Answer:
-    """Return a page without an image, its controls as at the start; it invites, or tells the error."""
+    """Return a page without an image, its controls as at the start, with an invitation or the error."""
     return {
         **(awaited(error, headline=text.NOT_ANALYSED) if error else awaited(text.INVITATION)),
         "threshold": gr.Slider(value=Thresholds().mask, **THRESHOLD_ON),
-        # What was typed is kept; the browser empties it when the visitor clears the image.
+        # What was typed stays; the browser empties it when the visitor clears the image.
         "pixel_size": gr.Number(info=text.PIXEL_SIZE_INFO),
     }
 
@@ -276,10 +277,10 @@ def empty(error: str = "") -> Answer:
 def write_downloads(result: AnalysisResult, formats: Sequence[str]) -> list[str]:
     """Write overlay (PNG), report (JSON), a page for print (PDF) and formats of `FORMATS`; return the paths.
 
-    They lie in a new folder, and their names begin with that of the analysis. Of an image that was refused,
-    there is none of a format; of one in which it cannot be written, a warning says why.
+    They are in a new folder; their names begin with that of the analysis. There are no `formats` of a refused
+    image; a format that cannot be written is left out, and a warning says why.
     """
-    # reportlab is needed by whoever prints, not by everyone who opens the page.
+    # Only downloads need reportlab.
     from busi_unet.imaging.reports import pdf_report
 
     analysis, prediction = result.analysis, result.prediction
@@ -290,7 +291,7 @@ def write_downloads(result: AnalysisResult, formats: Sequence[str]) -> list[str]
     printed = pdf_report(
         name=text.image_name(analysis.source_name, analysis.image),
         headline=result.headline,
-        # What to press helps on the page alone.
+        # The page's explanation names buttons, which print does not have.
         explanation=prediction.reasons if result.refused else result.explain(),
         prediction=prediction,
         overlay=overlay,

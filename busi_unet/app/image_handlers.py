@@ -45,7 +45,7 @@ _GREY_GAP = 16
 
 
 class ImageHandlers:
-    """The functions behind the tab that set its image; all but `predict` raise `BusiUNetError`."""
+    """Handlers of events that set the image; all but `predict` raise `BusiUNetError`."""
 
     def __init__(self, model: Callable[[], ModelInUse]) -> None:
         self._model = model
@@ -126,9 +126,9 @@ class ImageHandlers:
         pixel_size_mm: float | None,
         clip_frame: float | None = None,
     ) -> Analysis:
-        """Analyse a new file, or a frame, from 1, of the clip at hand.
+        """Analyse a new file, or a frame (counted from 1) of the clip at hand.
 
-        What the visitor typed as the size of a pixel counts unless a new file has its own.
+        The typed pixel size counts unless a new file states its own.
         """
 
         def analysed() -> Analysis:
@@ -157,12 +157,12 @@ class ImageHandlers:
         with cache_scratch() as folder:
             path = find_row(event.row_value, paths, folder)
             if folder in path.parents:
-                # Out of a zip; its header may still be asked for, see `imaging.dicom_results`.
+                # From a zip; kept, as DICOM results need its header, see `imaging.dicom_results`.
                 path = Path(shutil.move(path, answer_folder()))
             return replace(self.analyse(path, pixel_size_mm), in_box=False)
 
     def go_back(self, pixel_size_mm: float | None, *, event: gr.EventData, session: str | None) -> Analysis:
-        """Return the analysis that was clicked among the last images; the network is not asked again."""
+        """Return the analysis that was clicked among the last images; the network is not run again."""
         analysis = self.recent.get(session, event.key)
         if not (analysis.image.spacing_mm or analysis.image.regions):
             typed = typed_size(pixel_size_mm)
@@ -183,7 +183,7 @@ class ImageHandlers:
         return self._cropped(analysis, analysis.panels[side])
 
     def analyse_blackened(self, analysis: Analysis | None) -> Analysis:
-        """Analyse the kept image as a new one, without the text that was found, but with its lesions."""
+        """Analyse the kept image as a new one, its text blackened where that covers no lesion."""
         analysis = required(analysis)
         mask = analysis.predict(self._model().predictor).mask.copy()
         left, top, right, bottom = scan_box(analysis.image.pixels)
@@ -204,12 +204,12 @@ class ImageHandlers:
         *,
         frame_moves: bool = False,
     ) -> Answer:
-        """Answer an event that sets the image: the one before is forgotten, the new one waits for `run`.
+        """Answer an event that sets the image: the last image is forgotten, the new one waits for `run`.
 
         Nothing changes if a newer event was here first.
 
         Args:
-            frame_moves: whether it is the clip's frame that was chosen, whose slider may be moving on.
+            frame_moves: whether another frame of the clip was chosen, whose slider may still be moving.
         """
 
         def answer() -> Answer:
@@ -224,7 +224,7 @@ class ImageHandlers:
             return without_clip(shown)
 
         def without_clip(answer: Answer) -> Answer:
-            """What belongs to the whole clip stays as it is while its frames change."""
+            """Leave the clip's components as they are if only its frame changes."""
             return {name: value for name, value in answer.items() if name not in CLIP or not frame_moves}
 
         if not newest.take(number, answer, same_file=frame_moves):
@@ -232,13 +232,13 @@ class ImageHandlers:
         return {**without_clip(image_answer.awaited()), "number": newest.number}
 
     def clear(self, number: float, newest: Newest, *, error: str = "") -> Answer:
-        """Answer an event that takes the image away, or that failed to set one, with a page without any."""
+        """Answer an event that removed the image, or failed to set one, with a page without an image."""
         if not newest.take(number):
             return {}
         return {**image_answer.empty(error), "number": newest.number}
 
     def run(self, newest: Newest) -> None:
-        """Analyse the newest image, unless that is done; those that it replaced are never analysed."""
+        """Analyse the newest image, unless that is done; images that it replaced are never analysed."""
         newest.run(lambda: image_answer.empty(text.TRY_AGAIN))
 
     def show(self, newest: Newest, request: gr.Request) -> Answer:
@@ -266,7 +266,7 @@ class ImageHandlers:
         return self._renewed(analysis, analysis.image.crop(box), text.CROPPED)
 
     def _renewed(self, analysis: Analysis, image: DecodedImage, made: str) -> Analysis:
-        """Analyse what was made of an image; its name says how."""
+        """Analyse an image made from a kept one; its name says how."""
         return in_turn(
             image.pixels.size,
             lambda: self._analyse(

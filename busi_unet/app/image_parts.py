@@ -27,7 +27,7 @@ def lay_out() -> Parts:
         # The analysis that is worked on, see `Analysis`.
         "kept": gr.State(None, time_to_live=_KEPT_SECONDS),
         "newest": gr.State(Newest()),
-        # Of the image that is shown; in the page, so that the browser tells when it changes.
+        # Of the image that is shown; a component, so that the browser notices when it changes.
         "number": gr.Number(visible="hidden"),
     }
     with gr.Row(equal_height=False, elem_id="one-image"):
@@ -43,8 +43,8 @@ def lay_out() -> Parts:
 
 
 def _sources() -> Parts:
-    # The file reaches our own decoder untouched; gr.Image would open it first, and a browser has no preview
-    # for TIFF. Any may be chosen: DICOM files often have no ending.
+    # Not gr.Image, which would decode the file itself and shows no TIFF. Any file may be chosen: DICOM files
+    # often have no ending.
     image = gr.File(label=text.IMAGE, height=150, elem_id="image")
     # What the API page puts in its code samples, instead of a PDF on another host.
     image.example_payload = lambda: {
@@ -62,7 +62,7 @@ def _sources() -> Parts:
             type="filepath",
             image_mode=None,
             height=240,
-            # A screen has to be read the right way round, and is in front of the phone.
+            # For photos of a screen: not mirrored, and by the rear camera of a phone.
             webcam_options=gr.WebcamOptions(
                 mirror=False, constraints={"video": {"facingMode": "environment"}}
             ),
@@ -91,7 +91,7 @@ def _display() -> Parts:
                 step=0.01,
                 label=text.THRESHOLD,
                 info=text.THRESHOLD_INFO,
-                # Gradio's own way back leads to the value above, not to that of the weights in use.
+                # Gradio's reset button would restore the value above, not that of the weights in use.
                 buttons=[],
                 elem_id="threshold",
             ),
@@ -217,7 +217,7 @@ def _correction() -> Parts:
                 format="png",
                 sources=[],
                 transforms=(),
-                # The editor centres a mask on the larger of this and the image.
+                # Small, as the editor centres a mask on the larger of this and the image.
                 canvas_size=(32, 32),
                 brush=brush("auto"),
                 layers=gr.LayerOptions(allow_additional_layers=False, layers=["lesion"]),

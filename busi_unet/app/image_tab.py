@@ -21,8 +21,8 @@ from busi_unet.app.model import ModelInUse
 from busi_unet.app.newest import CHECK_JS, FILE_JS, FRAME_JS, NUMBER_JS, Newest, of_newest
 from busi_unet.app.strips import example_thumbnails
 
-# Brings the typed value of each slider into its bounds, as the slider does later: Gradio would answer one
-# beyond them with an error, and leave the image at another value.
+# Brings typed values of sliders into their bounds, as the sliders do later: Gradio would answer a value out
+# of bounds with an error, and the image would not follow.
 _BOUNDED_JS = """(...values) => {
     %s.forEach((name, index) => {
         const slider = document.querySelector(`#${name} input[type=range]`);
@@ -46,15 +46,15 @@ _FIRST_TAB_JS = """() => document.querySelector("button[role=tab]").click()"""
 
 _LOOK = ("view", "color", "opacity", "diameters")
 _SETTINGS = ("threshold", *_LOOK)
-# What is made of a result: put away when that changes, so that nothing stale is taken home.
+# Files made of a result; removed when that changes, so that nobody downloads stale ones.
 _MADE = ("files", "pair_file")
 # What a new image changes.
 _NEW_IMAGE = (*WHOLE, "number", "recent")
 
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-# Enough that a large image holds up nobody's usual one; the network takes one at a time anyway.
+# So many that usual images need not wait for a large one; the network takes one at a time anyway.
 _AT_ONCE = 4
-# What sets or shows the image goes one after the other, and reaches the browser in that order.
+# Events that set or show the image run one after the other, and reach the browser in that order.
 _IN_ORDER: dict[str, Any] = {
     **_PRIVATE,
     "show_progress": "hidden",
@@ -62,7 +62,7 @@ _IN_ORDER: dict[str, Any] = {
     "concurrency_limit": 1,
     "trigger_mode": "multiple",
 }
-# Past the queue, where an error would not be shown: for what cannot fail.
+# Outside the queue, where errors are not shown: only for what cannot fail.
 _HELPER: dict[str, Any] = {**_PRIVATE, "show_progress": "hidden", "queue": False}
 
 
@@ -74,7 +74,7 @@ def build_image_tab(model: Callable[[], ModelInUse], demo: gr.Blocks) -> Callabl
         demo: the page.
 
     Returns:
-        A function of the table of a batch and the component with its files: rows then open here.
+        A function of a batch's table and the component with its files, which lets its rows open here.
     """
     handlers, actions, parts = ImageHandlers(model), ImageActions(model), lay_out()
     bind = _Binder(parts)
@@ -106,7 +106,7 @@ class _Binder:
         outputs: Sequence[str],
         **options: Any,
     ) -> Any:
-        """Run a handler on an event; its answer names those of the outputs that change."""
+        """Run a handler on an event; its answer has values, by name, of the outputs that change."""
 
         @functools.wraps(handler)
         def bound(*arguments: Any) -> Any:
@@ -175,7 +175,7 @@ def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> Callable[..., None]
         return bind(event, handler, ("number", "newest"), _NEW_IMAGE, js=NUMBER_JS, **options)
 
     def failed(event: Any) -> None:
-        """The queue is full: nothing is shown of what was there before."""
+        """Empty the page if the event fails, as it does when the queue is full."""
         clear(event.failure, error=text.TRY_AGAIN, **_HELPER)
 
     def sets_image(
@@ -202,8 +202,7 @@ def _bind_sources(bind: _Binder, handlers: ImageHandlers) -> Callable[..., None]
             show_progress_on=[parts["overlay"]],
             concurrency_id="network",
             concurrency_limit=_AT_ONCE,
-            # A run learns which image is the newest when its turn comes, so one that waits will do; one more
-            # is put off until it is done.
+            # A run takes whichever image is the newest when its turn comes, so one waiting run is enough.
             trigger_mode="always_last",
             **_PRIVATE,
         )
@@ -266,13 +265,14 @@ def _bind_actions(bind: _Binder, actions: ImageActions) -> None:
 def _bind_clip(bind: _Binder, handlers: ClipHandlers) -> None:
     """Bind what is done with all frames of a clip."""
     parts = bind.parts
-    event, outputs = parts["clip_all"].click, ("clip_run", *CLIP)
-    begun = bind(event, handlers.begin, ("number", "newest"), outputs, js=FILE_JS, **_IN_ORDER)
+    start = parts["clip_all"].click
+    outputs = ("clip_run", *CLIP)
+    begun = bind(start, handlers.begin, ("number", "newest"), outputs, js=FILE_JS, **_IN_ORDER)
     run = begun.then(
         handlers.run,
         [parts[name] for name in ("newest", "clip_run", "image", "kept")],
         parts["clip"],
-        # Beside single images, not before them: a clip may last minutes.
+        # A queue of its own: a clip may last minutes, and single images must not wait for it.
         concurrency_id="clip",
         concurrency_limit=1,
         show_progress="hidden",
@@ -283,7 +283,7 @@ def _bind_clip(bind: _Binder, handlers: ClipHandlers) -> None:
 
 
 def _build_call(handlers: ImageHandlers, parts: Parts) -> None:
-    """Add `/predict`, with inputs that have no bounds: a value out of range gets the handler's sentence."""
+    """Add `/predict`; its inputs have no bounds, so that the handler answers a value out of range."""
     with gr.Row(visible=False):
         call = gr.Button("Predict")
         probabilities = gr.Label(label=text.PROBABILITIES)
@@ -297,8 +297,8 @@ def _build_call(handlers: ImageHandlers, parts: Parts) -> None:
             "threshold": gr.Number(None, label=text.THRESHOLD),
         }
     inputs = ("image", "clip_frame", "pixel_size", "analyse_anyway", *_LOOK, "threshold")
-    # Not one of the page's own events: Gradio cannot answer assistants with what those keep, nor with a
-    # queued answer part by part. A plain HTTP call is queued all the same.
+    # An event of its own: Gradio can give assistants neither the state that the page's events keep nor a
+    # queued answer. A plain HTTP call is queued all the same.
     call.click(
         handlers.predict,
         [unbounded.get(name) or parts[name] for name in inputs],

@@ -1,4 +1,4 @@
-"""Memory: large images take turns, and what is no longer used goes back to the machine."""
+"""Memory: large images take turns, and freed memory goes back to the system."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 
 def share_heaps() -> None:
-    """Have all threads share two heaps, where glibc would give each of them one that keeps what it once held.
+    """Have all threads share two heaps; glibc would give each its own, which keeps the memory it once used.
 
     To be called before there are threads; does nothing under another C library.
     """
@@ -26,16 +26,16 @@ def share_heaps() -> None:
 
 
 def give_back_arrays() -> None:
-    """Have glibc give what held 4 MB or more back at once; else it keeps 300 MB of a folder's images."""
+    """Have glibc return freed blocks of 4 MB or more at once; else it keeps 300 MB after a batch."""
     _call("mallopt", _M_MMAP_THRESHOLD, 4_000_000)
-    # Else it gives back, after each image of usual size, what it asks for anew for the next.
+    # Else it returns memory after each image of usual size, only to ask for it again.
     _call("mallopt", _M_TRIM_THRESHOLD, 16_000_000)
 
 
 def in_turn(pixels: int, work: Callable[[], Result]) -> Result:
-    """Return what `work` gives; on images of more than 4 million pixels one at a time, behind all other work.
+    """Return what `work` returns; images of more than 4 million pixels go one at a time, at low priority.
 
-    Each takes seconds of a processor and some 15 bytes a pixel: together they would take all there is.
+    Each takes seconds of a processor and some 15 bytes a pixel: at once they would take all memory.
     """
     if pixels <= LARGE_PIXELS:
         return work()
@@ -46,7 +46,7 @@ def in_turn(pixels: int, work: Callable[[], Result]) -> Result:
 
 
 def _step_back() -> None:
-    # A thread has a priority of its own on Linux alone.
+    # Only on Linux does a thread have a priority of its own.
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
 

@@ -50,7 +50,7 @@ class ModelInUse:
 
     @functools.cached_property
     def benign_flagged(self) -> int | None:
-        """How many of 100 benign lesions are flagged, where an evaluation of these weights tells it."""
+        """How many of 100 benign lesions are flagged, if an evaluation of these weights says so."""
         from busi_unet.app.about import results_of
 
         flagged = [result["flagged"] for result in results_of(self.predictor.folder)]
@@ -97,7 +97,7 @@ class ModelInUse:
 class OneThread:
     """A `Runtime` that runs another in one thread, in the order in which it is asked.
 
-    Every thread that has run a network keeps helpers and memory of its own, and Gradio has forty.
+    Each thread that has run a network keeps threads and memory for it, and Gradio has forty threads.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -126,7 +126,7 @@ class LazyModel:
 
 
 def load_predictor(requested: str | None) -> ModelInUse:
-    """Load the requested weights, or the embedded ones where those fail, so that the app always answers.
+    """Load the requested weights, or the embedded ones if that fails, so that the app always answers.
 
     Args:
         requested: Hub id or model folder; None, blank or "embedded" for the embedded weights.

@@ -2,8 +2,8 @@
 
 The browser numbers every event that sets the image, in the order in which the visitor causes them, and hides
 what is shown until an answer with that number has arrived. On the server, each page has a `Newest`: an event
-takes it, and whatever belongs to an earlier number is dropped. What belongs to a whole clip has the number of
-the event that set its file; to choose another frame of it is a newer event, but no other file.
+takes it, and answers to earlier numbers are dropped. What belongs to a whole clip has the number of
+the event that set its file; choosing another frame of it is a newer event of the same file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-# The arguments of a numbered event; the first becomes its number.
+# Takes the arguments of an event; returns them with its number as the first.
 _NUMBER_JS = """(...values) => {
     delete document.body.dataset.crop;
     document.body.dataset.stale = "";
@@ -31,9 +31,9 @@ NUMBER_JS = (
     document.head.append(rule);
     rule.textContent = `#clip:not(:has([data-file="${values[0]}"])) { visibility: hidden; }`;"""
 )
-# The first argument of what is done with the file that is shown becomes its number.
+# Returns the arguments of an event with the number of the file at hand as the first.
 FILE_JS = "(...values) => [window.newestFile ?? 0, ...values.slice(1)]"
-# What has arrived is shown if it is the newest image's.
+# Shows what has arrived if it belongs to the newest image.
 CHECK_JS = """(number) => {
     if (number === window.newestImage) delete document.body.dataset.stale;
     else document.body.dataset.stale = "";
@@ -63,7 +63,7 @@ class Newest:
 
     @property
     def file(self) -> int:
-        """Number of the event that set the file of the newest image, of which that may be another frame."""
+        """Number of the event that set the file of the newest image; its frame may be set by a later one."""
         return self._job.file
 
     @property
@@ -92,7 +92,7 @@ class Newest:
     def run(self, otherwise: Callable[[], dict[str, Any]]) -> None:
         """Analyse the newest image, unless that has begun; `otherwise` gives the answer where it fails.
 
-        It never raises: Gradio's page forgets the run that it has put off when the one before it fails.
+        It never raises: after a run that fails, Gradio's page forgets the run that waits.
         """
         job = self._job
         if job.analyse is None or job.started:
@@ -114,9 +114,9 @@ class Newest:
 
 
 def of_newest(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the handler of an `Analysis`, its answer empty where that is not of the newest image any more.
+    """Wrap the handler of an `Analysis` so that its answer is empty if a newer image was set.
 
-    It takes the page's `Newest` before the analysis; its answer has the number, for the browser to check.
+    The wrapped one takes the page's `Newest` first, and adds the number for the browser to check.
     """
 
     def wrapped(newest: Newest, analysis: Any, *arguments: Any) -> Any:

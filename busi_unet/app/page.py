@@ -70,7 +70,7 @@ LAUNCH_OPTIONS: dict[str, Any] = {
     # Medical images: Gradio would keep every run in the reader's browser.
     "run_history": False,
     "ssr_mode": False,
-    # What is kept of a visitor's image lies in memory; the visitor of longest ago makes room.
+    # What is kept of visitors' images is in memory; those who came longest ago are dropped.
     "state_session_capacity": 200,
     "mcp_server": True,
 }
@@ -79,12 +79,12 @@ LAUNCH_OPTIONS: dict[str, Any] = {
 class Page(gr.Blocks):
     """Blocks whose public calls leave nothing behind.
 
-    Gradio keeps a copy of the whole page for each plain call, which soon takes the place of what it keeps for
+    Gradio keeps a copy of the whole page for each plain call, and these soon push out what it keeps for
     visitors.
     """
 
     async def process_api(self, block_fn: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """Answer a call, and forget its session where that holds nothing."""
+        """Answer a call, and forget its session if that holds no state."""
         try:
             return await super().process_api(block_fn, *arguments, **options)
         finally:
@@ -105,7 +105,7 @@ def build_page(requested: str | None = None) -> Page:
         a `PublicAnswer` out, and `/predict_many`.
     """
     share_heaps()
-    # Statistics that nobody reads, which Gradio computes anew from all calls so far at each of them.
+    # Gradio's statistics: nobody reads them, and each call computes them again from all calls so far.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")
     model = LazyModel(requested)
     with Page(title=text.TITLE, analytics_enabled=False, delete_cache=(_HOUR, _HOUR)) as demo:

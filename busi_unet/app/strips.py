@@ -21,7 +21,7 @@ from busi_unet.io.html import jpeg_uri
 
 EXAMPLES_FOLDER = Path(__file__).with_name("examples")
 MAX_RECENT = 12
-# Of all pages; those of longest ago make room. 12 images of a usual size take some 6 MB, and those of 50
+# Of all pages together; the oldest go first. Twelve images of usual size take some 6 MB, and twelve of 50
 # million pixels a hundred times as much.
 MAX_RECENT_BYTES = 240_000_000
 _SIZE = (160, 120)
@@ -54,10 +54,10 @@ def strip(label: str, kind: str, elem_id: str) -> gr.HTML:
 
 
 def thumbnail(key: int, name: str, pixels: np.ndarray) -> dict[str, str]:
-    """Return a grey image (uint8, height × width) for a strip, JPEG in an address of its own.
+    """Return a grey image (uint8, height × width) for a strip, made small, as JPEG in a data URI.
 
-    The name must hold neither `$` nor a backslash, as those of `image_handlers.result_name` do not: Gradio
-    evaluates the template, once it is filled, as a template string of JavaScript.
+    The name must have neither `$` nor a backslash (`image_handlers.result_name` removes them): Gradio runs
+    the filled template as a template string of JavaScript.
     """
     small = Image.fromarray(pixels)
     small.thumbnail(_SIZE)
@@ -66,7 +66,7 @@ def thumbnail(key: int, name: str, pixels: np.ndarray) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Example:
-    """An image of BrEaST that no training of the embedded weights used, its case and label as named there."""
+    """An image of BrEaST that the embedded weights were not trained on, with its case and label there."""
 
     path: Path
     case: str
@@ -100,7 +100,7 @@ class Recent:
         self._lock = threading.Lock()
 
     def add(self, session: str | None, analysis: Analysis) -> list[dict[str, str]]:
-        """Keep an analysis instead of an earlier one of its image; return all thumbnails for a strip."""
+        """Keep an analysis, in place of an earlier one of the same image; return the page's thumbnails."""
         with self._lock:
             entries = self._pages.pop(session, [])
             self._pages[session] = entries
@@ -117,7 +117,7 @@ class Recent:
             return [small for _, small in entries]
 
     def get(self, session: str | None, key: str) -> Analysis:
-        """Return the analysis of a thumbnail, by its key: its place may change while it is clicked.
+        """Return the analysis of a thumbnail by its key; its place may change during the click.
 
         Raises:
             UsageError: it is no longer kept.

@@ -80,7 +80,7 @@ CLIP_LEGEND = (
 
 
 def clip_offer(frames: int, most: int, *, at_hand: bool) -> str:
-    """Return that one frame alone is analysed, and what to do where the others cannot be."""
+    """Return that only one frame is analysed, and what to do if the others cannot be."""
     told = f"Only one of {frames:,} frames is analysed."
     if not at_hand:
         return f"{told} Choose the file again to analyse the others."
