@@ -144,7 +144,7 @@ def add_subgroups(parser: argparse.ArgumentParser) -> None:
         "--by",
         nargs="+",
         metavar=("TABLE", "COLUMN"),
-        help="evaluate subgroups apart, too: a CSV with a column `image`, and names of other columns; the "
+        help="evaluate subgroups apart, too: a table with a column `image`, and names of other columns; the "
         "images with an entry in one are a subgroup",
     )
 

@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> None:
 
     require(
         args.views is None or len(args.views) == (1 if args.views[0] in ("dicom", "folder") else 2),
-        "--views takes dicom, folder, or a CSV and the name of a column.",
+        "--views takes dicom, folder, or a table and the name of a column.",
     )
     part, lines = Part.from_environment(), args.output / JSON_LINES_NAME
     # A scheduler's way to stop a run; outside of the main thread there is none.
