@@ -97,7 +97,10 @@ def test_the_whole_way_on_synthetic_images_can_be_gone(tmp_path, monkeypatch):
         if name != "app":
             assert main([*shlex.split(line)[1:], *less.get(name, [])]) == 0, line
     reports = {path.name for path in (tmp_path / "reports").iterdir()}
-    assert reports == {"runs-demo-model-test", "runs-demo-model-robustness"}
+    assert reports == {
+        "runs-demo-model-demo-prepared-test",
+        "runs-demo-model-demo-prepared-robustness",
+    }
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/quickstart.md"])

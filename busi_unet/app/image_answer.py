@@ -336,7 +336,7 @@ def write_training_pair(result: AnalysisResult, label: str | None) -> str:
         UsageError: the label is none of `CLASS_NAMES`.
     """
     if label not in CLASS_NAMES:
-        raise UsageError(text.NO_PAIR_CLASS, f"Choose {', '.join(CLASS_NAMES)}.")
+        raise UsageError(text.NO_PAIR_CLASS, f"Choose {', '.join(CLASS_NAMES[:-1])} or {CLASS_NAMES[-1]}.")
     prediction = result.prediction
     name = result.analysis.file_name
     image, mask = Image.fromarray(prediction.image), mask_image(prediction.mask)

@@ -74,8 +74,8 @@ CLIP_RESULTS, CLIP_FILES = "Overlay clip and table", "A row per frame (CSV), ove
 KEY_FRAME, LARGEST = "Key frame {}", "Largest: {}, frame {}"
 MOST_MALIGNANT = "Most malignant: {}, frame {}"
 CLIP_LEGEND = (
-    "Key frame: the most certain lesion among frames with nearly the largest lasting outline. "
-    "Dashed line: flagged from here. A click on the timeline shows the frame."
+    "Key frame: of the frames with a large, lasting outline, the one with the surest lesion. "
+    "Above the dashed line a frame is flagged. A click on the timeline shows the frame."
 )
 
 
@@ -107,7 +107,7 @@ MEASUREMENT_LEGEND = (
     "malignancy. Below the skin: from the skin line to the lesion's top; ≥ if the image may be cut there."
 )
 REFERENCE = "Compare"
-REFERENCE_LABEL = "Reference masks of the image's size, white is lesion; several are united"
+REFERENCE_LABEL = "Reference masks: the image's size, lesion white; several are merged"
 AGREEMENT = "Agreement"
 AGREEMENT_LEGEND = "Blue: in both. Vermillion: outlined only. Yellow: in the reference only."
 CORRECT, CORRECT_APPLY, CORRECT_UNDO, CORRECT_DROP = "Correct", "Measure it", "Undo", "Undo all"
@@ -131,10 +131,10 @@ METRIC_HEADERS = ("Metric", "Value", "Interval")
 NOT_DEFINED = "not defined"
 FLAGGED, UNSEEN = "Cancers found", "At an unseen hospital"
 OWN = "At its own hospitals, on images it was not trained on"
-FLAG_IS = "A flag says: look again, cancer cannot be excluded. It is not a diagnosis."
+FLAG_IS = "A flag means: look again, cancer cannot be excluded. It is not a diagnosis."
 SIBLINGS = "Results for an unseen hospital come from models trained the same way without it."
 NO_EVALUATION = "These weights have not been evaluated. Run busi-unet evaluate on their folder."
-CONFUSION = "Confusion matrix. Rows: true class, columns: predicted."
+CONFUSION = "Confusion matrix. Rows: true class, columns: predicted; refused images have none."
 UNKNOWN_DATA = "The training data are not recorded: ask whoever published these weights."
 LIMITS_LIST = (
     "Not a medical device. For research and teaching, not for diagnosis or treatment.",
@@ -172,7 +172,7 @@ BATCH_START = "Analyse all"
 BATCH_DOWNLOAD, BATCH_PROGRESS, BATCH_TABLE = "Download all results", "Progress", "Images"
 BATCH_TABLE_HINT = (
     "Classes in percent; prediction set: those that cannot be excluded. Flag: malignant above the alert "
-    "threshold. The ⋮ of a heading sorts; a click on a row opens its image."
+    "threshold. Sort with ⋮ in a heading; a click on a row opens its image."
 )
 BATCH_HEADERS = (
     *("No.", "Image", "Class", "Flag", *(name.capitalize() for name in CLASS_NAMES)),
@@ -326,7 +326,7 @@ def describe_set(prediction: Prediction, calibration: Calibration) -> str:
     shares = [
         f"{100 * share:.0f} of 100 in {citation_of(source).title}" for source, share in measured.items()
     ]
-    return f"{sets} Measured at hospitals they were not fitted to: {', '.join(shares)}."
+    return f"{sets} At hospitals that they were not fitted to, they contain it in {', '.join(shares)}."
 
 
 def describe_agreement(agreement: Agreement) -> list[str]:

@@ -47,13 +47,15 @@ def run(args: argparse.Namespace) -> None:
     from busi_unet.app.model import describe_config
     from busi_unet.data.prepared import load_prepared
     from busi_unet.evaluation.leakage import split_for
+    from busi_unet.hub import is_hub_id
     from busi_unet.inference.predictor import Predictor
     from busi_unet.models.folder import save_model
     from busi_unet.training.calibrate import calibrate_to_hospital, recalibrate
 
+    named = args.model == "embedded" or is_hub_id(args.model)
     require(
-        args.output or Path(args.model).is_dir(),
-        f"{args.model} is not a folder: name one, or add --output DIR.",
+        args.output or Path(args.model).is_dir() or not named,
+        f"{args.model} stays as it is: add --output DIR for the calibrated model.",
     )
     require(0 < args.sensitivity <= 1, "--sensitivity must be above 0 and at most 1.")
     data = load_prepared(args.data)

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         type=Path,
-        help="report folder (reports/MODEL-SPLIT); its page shows images of the data: do not publish it",
+        help="report folder (reports/MODEL-DATA-SPLIT); its page shows images of the data: do not publish it",
     )
     add_subgroups(parser)
     parser.epilog = (
@@ -53,7 +53,8 @@ def load(args: argparse.Namespace, model: str) -> tuple[Any, Any, dict[str, Any]
     )
     for warning in provenance["warnings"]:
         warn(warning)
-    return predictor, images, {"command": shlex.join(args.command), **provenance}
+    told = {"command": shlex.join(args.command), "data": args.data.as_posix()}
+    return predictor, images, told | provenance
 
 
 def run(args: argparse.Namespace) -> None:
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
     subgroups = read_subgroups(args.by[0], args.by[1:]) if args.by else None
     if len(args.model) == 1:
         (model,) = args.model
-        output = args.output or default_folder(model, args.split)
+        output = args.output or default_folder(model, args.data, args.split)
         predictor, images, provenance = load(args, model)
         evaluation = evaluate(predictor, images, output=output, provenance=provenance, subgroups=subgroups)
         _keep(model, evaluation)

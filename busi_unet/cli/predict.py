@@ -136,7 +136,7 @@ def run(args: argparse.Namespace) -> None:
                     progress.step()
             joined = part.number == 0
         except KeyboardInterrupt:
-            print("The same command with --resume continues.", file=sys.stderr)
+            print("Run the same command with --resume to continue.", file=sys.stderr)
             raise
         finally:
             # Also when Ctrl-C stops it: what is done is kept, unless the disk refused it.
@@ -157,7 +157,7 @@ def _tell_failures(records: Iterable[dict[str, Any]], lines: Path) -> None:
     )
     if counts["failures"]:
         message = f"{counts['failures']} of {counts['images']} images could not be used; the others were."
-        hint = " Once you have replaced them, --resume does them again."
+        hint = " Replace them, and run this again with --resume."
     if counts["failures"] == counts["images"]:
         message, hint = "No image could be used.", ""
     if counts["failures"] or counts["missing"]:

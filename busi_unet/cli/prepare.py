@@ -110,7 +110,7 @@ def _about_copies(result: Mapping[str, Any]) -> list[str]:
         f"Folds: {folds}; no group is in two of them.",
         f"Images that share a group (one patient, or copies of one view): {result['images_in_copy_groups']}, "
         f"in {result['groups_with_copies']} groups.",
-        f"A random image-level split would leave {result['random_split_leak']:.1%} of the test images with "
-        "another of their group in training; this split leaves none.",
+        f"If images were split at random, {result['random_split_leak']:.1%} of the test images would have "
+        "another of their group in training; here none has.",
         f"Groups with images of different classes, shown in the report: {len(result['cross_class_groups'])}.",
     ]

@@ -159,14 +159,14 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     replace_file(path, lambda file: file.write(stream.getvalue().encode()))
 
 
-def default_folder(model: str, kind: str) -> Path:
-    """Return reports/MODEL-KIND, where MODEL is the path from the working folder, with a dash for each slash.
+def default_folder(model: str, data: Path, kind: str) -> Path:
+    """Return reports/MODEL-DATA-KIND, MODEL the path from the working folder with a dash for each slash.
 
     Run folders of two experiments often share their last names, so that the whole path is taken.
     """
     path = Path(model).resolve()
     start = Path.cwd() if path.is_relative_to(Path.cwd()) else path.anchor
-    return Path("reports") / "-".join([*path.relative_to(start).parts, kind])
+    return Path("reports") / "-".join([*path.relative_to(start).parts, data.resolve().name, kind])
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -59,7 +59,7 @@ def dicom_results(result: Result) -> dict[str, bytes]:
         raise UsageError(f"No DICOM of {result.shown}: the file is not kept any more.", "Choose it again.")
     header = read_header(source) if source else None
     if header is None:
-        raise UsageError(f"No DICOM of {result.shown}: it is not a DICOM file.", _INSTEAD)
+        raise UsageError(f"No DICOM of {result.shown}: the image is not a DICOM file.", _INSTEAD)
     for keyword in _UIDS:
         if not UID(str(header.get(keyword) or "")).is_valid:
             tag = Tag(keyword)

@@ -164,5 +164,11 @@ def predict_all_frames(predictor: Predictor, file: ImageFile, run: Run, anyway: 
     run.save(names[0], overlays.getvalue())
     run.save(names[1], clip.to_csv())
     record, entries = predict_file(predictor, file, run, anyway, index=(clip.key_frame or 1) - 1)
-    record["remarks"] = [f"The key frame of {len(clip.rows)}, all analysed.", *record["remarks"]]
-    return {**record, "clip": {**clip.to_dict(), "overlay": names[0], "table": names[1]}}, entries
+    told, remarks = clip.to_dict(), [f"The key frame of {len(clip.rows)}, all analysed."]
+    if told["flagged"]:
+        share, frame = percent(told["highest_p_malignant"]), told["highest_p_malignant_frame"]
+        remarks.append(f"Flagged frames: {told['flagged']}; frame {frame} is {share} malignant, the highest.")
+        # Whoever looks for flags must not miss a frame that is not the key frame.
+        record["flagged"] = True
+    record["remarks"] = [*remarks, *record["remarks"]]
+    return {**record, "clip": {**told, "overlay": names[0], "table": names[1]}}, entries

@@ -51,7 +51,8 @@ class Part:
         Raises:
             UsageError: they are no numbers, or do not fit together.
         """
-        number, of = os.environ.get("RANK") or "0", os.environ.get("WORLD_SIZE") or "1"
+        of = os.environ.get("WORLD_SIZE") or "1"
+        number = os.environ.get("RANK") or ("0" if of == "1" else "not set")
         if not (number.isdecimal() and of.isdecimal() and int(number) < int(of)):
             raise UsageError(f"RANK is {number} and WORLD_SIZE {of}.", "Number the processes from 0.")
         return cls(int(number), int(of))

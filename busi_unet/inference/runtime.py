@@ -97,9 +97,9 @@ def load_runtime(
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        needed = f"is needed where a model holds no {ONNX_NAME}, as {folder}"
+        needed = f"{folder}, which holds no {ONNX_NAME}" if runtime == "auto" else "this runtime"
         raise MissingDependencyError(
-            f"PyTorch is not installed; it {needed if runtime == 'auto' and on_cpu else 'was asked for'}.",
+            f"PyTorch is not installed; it is needed for {needed if on_cpu else f'the device {device}'}.",
             'Run: pip install "busi-unet[torch]"',
         ) from error
     model, config, ood = load_model(folder)

@@ -108,14 +108,12 @@ def describe_views(summary: Mapping[str, Any]) -> list[str]:
     sentences = [f"{summary['views'] + ': ' if summary['views'] else ''}{images} image{'s' * (images > 1)}."]
     if summary["p_malignant"] is not None:
         counts = ", ".join(f"{count} {label}" for label, count in summary["classes"].items() if count)
-        agreement = (
-            "" if len(summary["labels"]) < 2 else ", all agree" if summary["agree"] else ", they differ"
-        )
+        told = {True: "The images agree", False: "The images disagree"}[summary["agree"]]
         flag = ", flagged" if summary["flagged"] else ""
         sentences += [
             f"Highest malignant probability {percent(summary['p_malignant'])} "
             f"({summary['p_malignant_image']}){flag}.",
-            f"Classes: {counts}{agreement}.",
+            f"{told if len(summary['labels']) > 1 else 'Class'}: {counts}.",
         ]
         if summary["unit"]:
             unit = summary["unit"]

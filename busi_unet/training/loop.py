@@ -287,7 +287,7 @@ def finish(run: Run, data: DatasetDict) -> None:
             config, ood = calibrate_model(predictor, data, unseen)
             if ood is None:
                 print(
-                    "warning: too few images (100 are needed) to tell which are out of distribution: the "
+                    "warning: fewer than 100 images, too few to learn which are out of distribution: the "
                     "model will refuse blank images only.",
                     file=sys.stderr,
                 )

@@ -208,15 +208,17 @@ def write_model(run: Run, model: UNet, config: ModelConfig, ood: OodDetector | N
 def build_manifest(run: Run) -> dict[str, Any]:
     """Return how the weights came about; it travels in `config.json`. The commit is where the run began."""
     accelerator, progress = run.accelerator, run.progress
-    validated = progress.history[progress.best_epoch - 1]
+    kept = progress.history[progress.best_epoch - 1]
+    measured = {name: kept[f"validation_{name}"] for name in ("loss", "dice", "accuracy")}
     return {
         "options": run.options.recipe(),
         "data": run.made_on,
         "kept_epoch": progress.best_epoch,
         "epochs": progress.epoch,
+        # None what the images do not tell: of those without masks the Dice, without classes the accuracy.
         "validation": None
         if run.options.no_validation
-        else {name: round(validated[f"validation_{name}"], 4) for name in ("loss", "dice", "accuracy")},
+        else {name: value if value is None else round(value, 4) for name, value in measured.items()},
         "seconds": round(progress.seconds),
         "hardware": {
             "device": accelerator.device.type,

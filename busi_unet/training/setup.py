@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from busi_unet.config import CLASS_NAMES, Architecture
 from busi_unet.data.augment import AUGMENTATIONS
-from busi_unet.data.prepared import SPLITS, read_record, split_hash
+from busi_unet.data.prepared import SPLITS, UNKNOWN, read_record, split_hash
 from busi_unet.data.torch_dataset import EpochOrder, LesionDataset
 from busi_unet.errors import DataLayoutError, UsageError
 from busi_unet.evaluation.leakage import require_unseen
@@ -134,6 +134,9 @@ def check_data(options: TrainOptions, data: DatasetDict) -> None:
     if empty:
         raise DataLayoutError("the data set cannot be trained on:", empty, "Name another --fold.")
     labels = set(data["train"]["label"])
+    if labels == {UNKNOWN} and data["train"].data.column("mask").null_count == len(data["train"]):
+        nothing = ["train: no image has a mask or a class"]
+        raise DataLayoutError("the data set cannot be trained on:", nothing, "Prepare it with either.")
     missing = [name for index, name in enumerate(CLASS_NAMES) if index not in labels and name != "normal"]
     if missing:
         print(

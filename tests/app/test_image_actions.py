@@ -198,7 +198,7 @@ def test_dicom_is_made_of_dicom_and_of_others_all_but_it(handlers, actions, anal
     monkeypatch.setattr(gr, "Warning", lambda message, **_options: told.append(message))
     files = actions.downloads(analysis, ["dicom", "png"], None, *LOOK)["files"]
     assert [Path(file).name for file in files[3:]] == ["upload_mask.png"]
-    assert "it is not a DICOM file. Choose PNG or COCO" in told.pop()
+    assert "is not a DICOM file. Choose PNG or COCO" in told.pop()
     uids = {f"{name}InstanceUID": f"1.2.{number}" for number, name in enumerate(("Study", "Series", "SOP"))}
     path = upload(dicom(np.asarray(IMAGE), **uids), "case12.dcm")
     analysed = handlers.analyse(path, None)

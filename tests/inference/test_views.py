@@ -52,7 +52,7 @@ def test_the_highest_probability_and_the_largest_sizes_come_with_their_images():
     assert (told["labels"], told["agree"]) == ({"a": "benign", "b": "malignant"}, False)
     assert told["not_analysed"] == ["c"]
     line = " ".join(describe_views(told))
-    assert "70\u00a0% (b), flagged" in line and "1 benign, 1 malignant, they differ" in line
+    assert "70\u00a0% (b), flagged" in line and "The images disagree: 1 benign, 1 malignant" in line
 
 
 def test_sizes_without_millimetres_are_never_compared_with_those_that_have_them():

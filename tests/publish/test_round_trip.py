@@ -40,7 +40,7 @@ def test_train_push_pull_deploy(hub, phantom_root, tmp_path, monkeypatch, capsys
 
     run("evaluate.py runs/tiny/model --data data/tiny --split test")
     run("push_to_hub.py runs/tiny me/tiny")
-    report = json.loads((tmp_path / "reports" / "runs-tiny-model-test" / "metrics.json").read_text("utf-8"))
+    report = json.loads((tmp_path / "reports/runs-tiny-model-tiny-test/metrics.json").read_text("utf-8"))
     card = hub.files("me/tiny")["README.md"].decode()
     assert f"value: {round(report['estimates']['accuracy']['value'], 4)}" in card
 

@@ -73,6 +73,18 @@ def test_a_run_leaves_a_model_that_predicts_and_a_record(options, prepared, caps
     assert (options.output / "curves.png").stat().st_size > 0
 
 
+@pytest.mark.parametrize("missing", [{"mask": None}, {"label": -1}], ids=["masks", "classes"])
+def test_what_no_image_has_is_not_learned_nor_measured(options, prepared, tmp_path, missing):
+    data = load_prepared(prepared)
+    part = data.map(lambda row: missing, features=data["train"].features)
+    part.save_to_disk(tmp_path / "part")
+    folder = train(options.replace(data=tmp_path / "part", epochs=1))
+    measured = load_config(folder).training["validation"]
+    assert [name for name, value in measured.items() if value is None] == [
+        "dice" if "mask" in missing else "accuracy"
+    ]
+
+
 def test_training_learns_the_phantoms(options):
     """More than a smoke test: after some epochs the loss on seen images has clearly fallen."""
     train(options.replace(epochs=16, learning_rate=5e-3, ema_decay=0.5, augment="none"))

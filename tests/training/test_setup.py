@@ -56,6 +56,15 @@ def test_a_class_without_images_is_named_and_an_empty_split_refused(prepared, ca
     check_data(TrainOptions(no_validation=True), data)
 
 
+def test_images_without_a_mask_and_a_class_teach_nothing(prepared):
+    data = load_prepared(prepared)
+    data["train"] = data["train"].map(lambda row: {"label": -1}, features=data["train"].features)
+    check_data(TrainOptions(), data)
+    data["train"] = data["train"].map(lambda row: {"mask": None}, features=data["train"].features)
+    with pytest.raises(DataLayoutError, match="no image has a mask or a class"):
+        check_data(TrainOptions(), data)
+
+
 PLAIN = TrainOptions(encoder="plain", width=4, size=64)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from busi_unet.config import CLASS_NAMES
-from busi_unet.data.readers import Case, Layout, Scan, children, folders, images_below, is_image
+from busi_unet.data.readers import Case, Layout, Scan, children, folders, images_below, is_image, named
 from busi_unet.errors import DataLayoutError, first_line
 from busi_unet.io.files import composed
 
@@ -58,6 +58,8 @@ def _scan(base: Path) -> Scan:
 def _scan_file(path: Path, content: dict[str, Any], found: Scan) -> None:
     category = {item["id"]: str(item["name"]).lower() for item in content["categories"]}
     has_classes = bool(set(category.values()) & set(CLASS_NAMES))
+    if has_classes and (others := sorted(set(category.values()) - set(CLASS_NAMES))):
+        found.warnings.append(f"{path.name}: categories that are no class: {named(others)}")
     files = {composed(file.name): file for file in images_below(path.parent)}
     annotations = defaultdict(list)
     images = {entry["id"] for entry in content["images"]}

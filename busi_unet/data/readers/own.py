@@ -88,11 +88,11 @@ def scan_own(own: OwnData) -> Scan:
 
 def _scan_names(images: dict[str, Path], masks: dict[str, Path], found: Scan) -> None:
     masks_of, strays = masks_by_image(images, masks)
-    found.problems += [f"{path.name}: is a mask without an image of its name" for path in strays]
+    found.problems += [f"{path.name}: no image has the name of this mask" for path in strays]
     bare = [key for key in images if key not in masks_of]
     if bare:
         found.warnings.append(
-            f"without a mask, so that lesions are not outlined: {len(bare)} of the images ({named(bare)})"
+            f"without a mask, so nobody outlined their lesions: {len(bare)} of the images ({named(bare)})"
         )
     found.cases = [
         Case(key, path, masks=tuple(masks_of[key]) if key in masks_of else None)
