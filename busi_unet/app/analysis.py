@@ -20,7 +20,7 @@ from busi_unet.imaging.overlay import (
     draw_heatmap,
     draw_overlay,
 )
-from busi_unet.imaging.quality import Box
+from busi_unet.imaging.quality import Box, scan_box
 from busi_unet.io.decode import DecodedImage
 from busi_unet.io.masks import Mask
 
@@ -133,6 +133,14 @@ class Analysis:
             measurements=measurements,
             remarks=self.image.remarks + remarks,
         )
+
+    def text_beside(self, mask: np.ndarray) -> list[Box]:
+        """Return the text that may be blackened beside what is outlined, bool (H, W)."""
+        left, top, right, bottom = scan_box(self.image.pixels)
+        scan = np.zeros_like(mask)
+        scan[top:bottom, left:right] = mask[top:bottom, left:right]
+        # Calipers look like text, and a lesion that is covered is lost.
+        return [box for box in self.text_boxes if not scan[box[1] : box[3], box[0] : box[2]].any()]
 
     @property
     def source_name(self) -> str:

@@ -70,7 +70,8 @@ class ImageActions:
         """Return the page for one of `text.CORRECT_MODES`: the brush needs an editor with the mask."""
         painting = mode == text.BRUSH
         editor = self._editor(analysis, *settings) if painting and analysis else {}
-        hint = text.CORRECT_BRUSH if painting else text.CORRECT_HINT
+        hints = {text.BRUSH: text.CORRECT_BRUSH, text.NOT_THIS_ONE: text.CORRECT_NOT}
+        hint = hints.get(mode, text.CORRECT_HINT)
         return {"brush": gr.Column(visible=painting), "hint": hint, **editor}
 
     def click(self, analysis: Analysis | None, clicked: str, mode: str, *settings: Any) -> Answer:

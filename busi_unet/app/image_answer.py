@@ -185,7 +185,10 @@ def drawing(result: AnalysisResult) -> Answer:
         both = draw_agreement(prediction.image, prediction.mask, analysis.reference.pixels)
         agreement_image = as_file(for_page(both), f"{analysis.file_name}_agreement")
     share = result.text_remark
-    if not share and analysis.name.endswith(text.BLACKENED):
+    beside = analysis.text_beside(prediction.mask) if share else []
+    if share and not beside:
+        share = f"{share} {' '.join(text.TEXT_ON_LESION)}"
+    elif not share and analysis.name.endswith(text.BLACKENED):
         share = text.LOOK_FOR_TEXT
     overlay = for_page(mark(result.draw(), analysis.corner))
     return {
@@ -194,7 +197,7 @@ def drawing(result: AnalysisResult) -> Answer:
         "report": result.report(),
         "verdict": result.verdict(),
         "findings": result.findings(),
-        **_tools(anyway=result.refused, boxes=analysis.text_boxes, panels=analysis.panels),
+        **_tools(anyway=result.refused, text_found=bool(share), beside=beside, panels=analysis.panels),
         "share": share,
         "measurements": [measurement_row(*each) for each in enumerate(prediction.measurements, start=1)],
         "agreement": "\n\n".join(agreement),
@@ -222,14 +225,20 @@ def whole(result: AnalysisResult) -> Answer:
     }
 
 
-def _tools(*, anyway: bool = False, boxes: Sequence[Box] = (), panels: Sequence[Box] = ()) -> Answer:
-    """Return which buttons above the image are shown."""
+def _tools(
+    *,
+    anyway: bool = False,
+    text_found: bool = False,
+    beside: Sequence[Box] = (),
+    panels: Sequence[Box] = (),
+) -> Answer:
+    """Return which buttons above the image are shown; `beside` is the text that can be blackened."""
     return {
         "anyway": gr.Button(visible=anyway),
-        "crop_start": gr.Button(visible=anyway or bool(boxes or panels)),
+        "crop_start": gr.Button(visible=anyway or text_found or bool(panels)),
         "left": gr.Button(visible=bool(panels)),
         "right": gr.Button(visible=bool(panels)),
-        "blacken": gr.Button(visible=bool(boxes)),
+        "blacken": gr.Button(visible=bool(beside)),
     }
 
 

@@ -31,7 +31,6 @@ from busi_unet.imaging.quality import (
     image_warnings,
     panel_boxes,
     reduction,
-    scan_box,
     text_boxes,
 )
 from busi_unet.io.decode import EXTENSIONS, DecodedImage, decoded, load_pixels, pixel_count
@@ -185,11 +184,7 @@ class ImageHandlers:
     def analyse_blackened(self, analysis: Analysis | None) -> Analysis:
         """Analyse the kept image as a new one, its text blackened where that covers no lesion."""
         analysis = required(analysis)
-        mask = analysis.predict(self._model().predictor).mask.copy()
-        left, top, right, bottom = scan_box(analysis.image.pixels)
-        mask[:top] = mask[bottom:] = mask[:, :left] = mask[:, right:] = False
-        # Calipers look like text, and a lesion that is covered is lost.
-        beside = [box for box in analysis.text_boxes if not mask[box[1] : box[3], box[0] : box[2]].any()]
+        beside = analysis.text_beside(analysis.predict(self._model().predictor).mask)
         if not beside:
             raise UsageError(*text.TEXT_ON_LESION)
         pixels = blacken(analysis.image.pixels, beside)

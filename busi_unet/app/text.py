@@ -114,6 +114,7 @@ CORRECT, CORRECT_APPLY, CORRECT_UNDO, CORRECT_DROP = "Correct", "Measure it", "U
 CORRECT_MODE = "How to correct"
 CORRECT_MODES = LESION_HERE, NOT_THIS_ONE, CLICK_BOX, BRUSH = ("Lesion here", "Not this one", "Box", "Brush")
 CORRECT_HINT = "Click on the result above, or move a cross over it with the arrow keys and press Enter."
+CORRECT_NOT = "Click in the middle of an outline to remove it, near its edge to trim it."
 CORRECT_CORNER = "Now click the opposite corner of the box."
 CORRECT_NOTHING = "Nothing is outlined there, so nothing was taken away. Click inside an outline."
 CORRECT_BRUSH = "Paint the mask below, then measure it."

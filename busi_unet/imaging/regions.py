@@ -29,6 +29,14 @@ def fill_holes(mask: np.ndarray) -> np.ndarray:
     return mask | hole[background] if hole.any() else mask
 
 
+def without_specks(mask: np.ndarray, smallest: float) -> np.ndarray:
+    """Return the mask, bool (H, W), without regions of fewer pixels than the smallest."""
+    regions, count = label_regions(mask)
+    kept = np.bincount(regions.ravel(), minlength=count + 1) >= smallest
+    kept[0] = False
+    return mask if kept[1:].all() else kept[regions]
+
+
 def mask_image(mask: np.ndarray) -> Image.Image:
     """Return a mask, bool (H, W), as a grey image: 255 in its regions, else 0."""
     return Image.fromarray(mask.astype(np.uint8) * 255)

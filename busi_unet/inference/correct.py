@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from busi_unet.config import Preprocess
+from busi_unet.config import Preprocess, Thresholds
 from busi_unet.errors import UsageError
-from busi_unet.imaging.regions import fill_holes, label_regions
+from busi_unet.imaging.regions import fill_holes, label_regions, without_specks
 from busi_unet.inference.preprocess import Preprocessor, resize_map
 from busi_unet.inference.runtime import open_session
 
@@ -27,6 +27,8 @@ HEAD = Path(__file__).parents[1] / "weights" / "click_head.onnx"
 _MEDIAN_RADIUS = 0.12
 # Of the longer side: how near to a click a change is meant by it, and the least that it changes.
 _SMALL = 0.02
+# Of the largest depth in an outlined region: from here a click on other tissue means all of the region.
+_MIDDLE = 0.7
 
 # The lesion probability, float32 (SIZE, SIZE), of float32 (3, SIZE, SIZE) in [0, 1], that is image, lesion
 # probability and mask so far, and of what `click_maps` gives.
@@ -63,7 +65,8 @@ def correct_mask(
 
     Of what the small network would change, only the regions at the last click, or in the box, are
     changed (progressive merge; Chen et al., arXiv:2204.02574). Where it disagrees with the click, a disc of
-    up to median lesion size is drawn, or one is cut out.
+    up to median lesion size is drawn, or one is cut out. A click in the middle of an outlined region that it
+    is no lesion removes all of the region. Specks that are left go.
 
     Args:
         image: uint8 (H, W).
@@ -96,7 +99,8 @@ def correct_mask(
     ends = zip(box or (), 2 * (place.top, place.left), 2 * (rows, columns), strict=False)
     sides = box and tuple(start + end * scale for end, start, scale in ends)
     found = square.restore((head or load_head())(maps, click_maps(points, sides)), mask.shape) >= 0.5
-    return _merge(fill_holes(found), mask, clicks[-1] if clicks else None, box)
+    merged = _merge(fill_holes(found), mask, clicks[-1] if clicks else None, box)
+    return without_specks(merged, Thresholds().min_area * mask.size)
 
 
 def click_maps(
@@ -136,6 +140,12 @@ def _merge(found: np.ndarray, mask: np.ndarray, click: Click | None, box: ClickB
     """Return the mask with those of the changes that the click, or the box, touches."""
     if box is None:
         row, column = int(click.row), int(click.column)
+        if not click.lesion and mask[row, column]:
+            regions, _ = label_regions(mask)
+            region = regions == regions[row, column]
+            depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
+            if depth[row, column] >= _MIDDLE * depth.max():
+                return mask & ~region
         if click.lesion and not found[row, column]:
             # Up to what is outlined already, which may have to grow only a little.
             room = ndimage.distance_transform_edt(~mask)[row, column] if mask.any() else np.inf

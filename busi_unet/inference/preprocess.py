@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from busi_unet.config import Preprocess, Thresholds
-from busi_unet.imaging.regions import bounding_box, fill_holes, label_regions
+from busi_unet.imaging.regions import bounding_box, fill_holes, without_specks
 
 
 class Box(NamedTuple):
@@ -116,10 +116,7 @@ def mask_from_probability(
         for side, *lengths in zip(bounding_box(found), found.shape, shape, strict=True)
     )
     filled = fill_holes(resize_map(probability, shape, box) >= thresholds.mask)
-    regions, count = label_regions(filled)
-    kept = np.bincount(regions.ravel(), minlength=count + 1) >= thresholds.min_area * mask.size
-    kept[0] = False
-    mask[box] = filled if kept[1:].all() else kept[regions]
+    mask[box] = without_specks(filled, thresholds.min_area * mask.size)
     return mask
 
 

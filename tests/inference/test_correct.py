@@ -48,6 +48,16 @@ def test_only_what_is_pointed_at_changes(mask, given, expected):
     )
 
 
+def test_not_this_one_removes_an_outline_by_its_middle_and_trims_it_at_its_edge():
+    mask, trimmed = LEFT | RIGHT, LEFT | rectangle(50, 100, 80, 130)
+    speck = rectangle(5, 150, 7, 152)
+    head = finds(trimmed)
+    removed = correct_mask(IMAGE, PROBABILITY, mask | speck, [Click(65, 120, False)], head=head)
+    np.testing.assert_array_equal(removed, LEFT)
+    edge = correct_mask(IMAGE, PROBABILITY, mask, [Click(65, 136, False)], head=head)
+    np.testing.assert_array_equal(edge, trimmed)
+
+
 def test_a_click_where_nothing_is_found_draws_a_disc_there():
     found = correct_mask(IMAGE, PROBABILITY, EMPTY, [Click(45, 80)], head=finds(EMPTY))
     np.testing.assert_array_equal(found, disc(SHAPE, 45, 80))
