@@ -116,7 +116,9 @@
             top: box.top + scrollY + (box.height - height) / 2,
         };
     };
-    const correct = (event) => {
+    const correct = async (event) => {
+        // An image that was drawn anew has no size until it is loaded.
+        await document.querySelector("#overlay img").decode();
         const { left, top, width, height } = placed("#overlay");
         // The keyboard clicks without a place.
         const at = event.detail ? [(event.pageX - left) / width, (event.pageY - top) / height] : cross.at;
