@@ -118,11 +118,11 @@
     };
     const correct = async (event) => {
         // An image that was drawn anew has no size until it is loaded.
-        await document.querySelector("#overlay img").decode();
+        await document.querySelector("#overlay img").decode().catch(() => {});
         const { left, top, width, height } = placed("#overlay");
         // The keyboard clicks without a place.
         const at = event.detail ? [(event.pageX - left) / width, (event.pageY - top) / height] : cross.at;
-        if (at.some((share) => share < 0 || share >= 1)) return;
+        if (!at.every((share) => share >= 0 && share < 1)) return;
         const input = document.querySelector("#clicked :is(input, textarea)");
         // Numbered, so that a second click at the same place is a change, too.
         clicks += 1;
