@@ -24,7 +24,7 @@ from busi_unet.config import CLASS_NAMES
 
 _NUMBERS = {"No.", *(name.capitalize() for name in CLASS_NAMES), "Lesions", "Longest"}
 # Together they fill a window of 1280 pixels.
-_COLUMN_WIDTHS = [f"{width}px" for width in (44, 166, 124, 104, 76, 76, 98, 104, 76, 82, 54, 244)]
+_COLUMN_WIDTHS = [f"{width}px" for width in (44, 214, 124, 104, 76, 76, 98, 104, 76, 82, 54, 196)]
 _INVITATION = text.batch_invitation(MAX_IMAGES, MAX_MEGABYTES)
 
 

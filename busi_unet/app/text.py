@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # The page.
 TITLE = "Breast ultrasound: lesion outline and class"
 INTRODUCTION = (
-    "A U-Net outlines lesions and classifies the image as normal, benign or malignant. "
+    "Outlines lesions and classifies the image as normal, benign or malignant. "
     "**Research use only, not a medical device.**"
 )
 ONE_IMAGE, MANY_IMAGES, ABOUT = "One image", "Many images", "About this model"
