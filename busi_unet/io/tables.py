@@ -70,11 +70,11 @@ def _csv_rows(path: Path) -> list[list[str]]:
 
 
 def _xlsx_rows(path: Path) -> list[list[str]]:
-    import openpyxl
-
     with zipfile.ZipFile(path) as book:
         if sum(entry.file_size for entry in book.infolist()) > _MAX_BYTES:
             raise ValueError("unpacks to more than 100 MiB")
+    import openpyxl
+
     # What it warns of, such as rules for the cells, changes no value.
     with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
         sheet = openpyxl.load_workbook(file, read_only=True, data_only=True).worksheets[0]
