@@ -237,15 +237,15 @@ def training(scratch: Path) -> Iterator[Row]:
         # accelerate knows one precision a process.
         AcceleratorState._reset_state(reset_partial_state=True)
         accelerator, data = setup.build_accelerator(options), load_prepared(options.data)
-        run = setup.Run(options, accelerator, data)
+        run = setup.TrainingRun(options, accelerator, data)
         batch = Batch(*next(iter(run.train_loader)))
 
-        def epoch(run: setup.Run = run) -> None:
+        def epoch(run: setup.TrainingRun = run) -> None:
             run.progress.step = 0
             with loop.StopSignals() as signals:
                 loop.train_epoch(run, signals, tqdm(disable=True))
 
-        def passes(run: setup.Run = run, batch: Batch = batch) -> None:
+        def passes(run: setup.TrainingRun = run, batch: Batch = batch) -> None:
             for _ in range(run.steps_per_epoch):
                 with run.accelerator.autocast():
                     output = UNetOutput(*run.model(batch.image))

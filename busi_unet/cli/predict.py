@@ -93,21 +93,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from busi_unet.inference.batch import predict_files
     from busi_unet.inference.clip import predict_all_frames
-    from busi_unet.inference.run import JSON_LINES_NAME, WHOLE, Part
+    from busi_unet.inference.run import JSON_LINES_NAME, WHOLE, Share
     from busi_unet.inference.summary import summary_line, write_summary
 
     require(
         args.views is None or len(args.views) == (1 if args.views[0] in ("dicom", "folder") else 2),
         "--views takes dicom, folder, or a table and the name of a column.",
     )
-    part, lines = Part.from_environment(), args.output / JSON_LINES_NAME
+    share, lines = Share.from_environment(), args.output / JSON_LINES_NAME
     # A scheduler's way to stop a run; outside of the main thread there is none.
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     give_back_arrays()
     with scratch_folder() as scratch:
         files = _find(args.images, scratch)
-        workers = _share_cores(len(part.places(len(files))))
+        workers = _share_cores(len(share.places(len(files))))
         predictor, weights = _load(args)
         groups = _views(args, files) if args.views else {}
         begun = joined = False
@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> None:
             model=weights,
             clips=predict_all_frames if args.frames == "all" else None,
             resume=args.resume,
-            part=part,
+            share=share,
             workers=workers,
             batch_size=_batch_size(predictor),
             begin=progress.begin,
@@ -134,13 +134,13 @@ def run(args: argparse.Namespace) -> None:
                     line = json.dumps(record, ensure_ascii=False) if args.json else summary_line(record)
                     print(line, flush=True)
                     progress.step()
-            joined = part.number == 0
+            joined = share.number == 0
         except KeyboardInterrupt:
             print("Run the same command with --resume to continue.", file=sys.stderr)
             raise
         finally:
             # Also when Ctrl-C stops it: what is done is kept, unless the disk refused it.
-            if joined or (begun and part == WHOLE and lines.exists()):
+            if joined or (begun and share == WHOLE and lines.exists()):
                 write_summary(JsonLines(lines), args.output, model=weights, date=f"{date.today()}")
                 _summarise_views(groups, lines, args)
     if joined:
@@ -182,7 +182,7 @@ def _find(images: list[str], scratch: Path) -> list[ImageFile]:
 
 
 def _share_cores(images: int) -> int:
-    """Return how many threads share the images; each runs the network on its part of the cores."""
+    """Return how many threads share the images; each runs the network on its share of the cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # One more than cores: while one waits for a file or for another thread, the others go on.
     workers = max(1, min(cores + 1, _MOST_WORKERS, images))

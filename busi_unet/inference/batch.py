@@ -16,7 +16,7 @@ from busi_unet.imaging.formats import Result, check_formats
 from busi_unet.imaging.quality import image_warnings, text_boxes, text_remark
 from busi_unet.inference.prediction import Prediction
 from busi_unet.inference.predictor import Predictor
-from busi_unet.inference.run import WHOLE, Part, Run
+from busi_unet.inference.run import WHOLE, Run, Share
 from busi_unet.inference.summary import RECORD
 from busi_unet.io.decode import DecodedImage, read_image
 from busi_unet.io.files import image_bytes
@@ -40,7 +40,7 @@ def predict_files(
     formats: Sequence[str] = ("png",),
     model: str = "",
     resume: bool | None = None,
-    part: Part = WHOLE,
+    share: Share = WHOLE,
     workers: int = 1,
     batch_size: int = 1,
     begin: Callable[[int], Any] = lambda images: None,
@@ -64,7 +64,7 @@ def predict_files(
         resume: go on with an earlier run in the folder, if there is one: images that failed are done again,
             and at most two batches of each worker; see `Run.begin`. False starts anew, and None a run that
             cannot be resumed.
-        part: of the images, where several processes share them. The first waits for the others in the end.
+        share: of the images, where several processes share them. The first waits for the others in the end.
         workers: threads; one is the caller's own.
         batch_size: how many images a worker takes at a time, and the network at once.
         begin: called before the first image, with the number of images that are to be done.
@@ -84,7 +84,7 @@ def predict_files(
     check_formats(formats)
     settings = None if resume is None else _settings(predictor, anyway, clips is not None, formats)
     files = list(files)
-    run = Run(output, files, formats, model, settings, part)
+    run = Run(output, files, formats, model, settings, share)
     left = run.begin(resume=bool(resume))
     begin(len(left))
 

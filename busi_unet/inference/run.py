@@ -33,7 +33,7 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 
 
 @dataclass(frozen=True)
-class Part:
+class Share:
     """What one process does of a run.
 
     Attributes:
@@ -45,8 +45,8 @@ class Part:
     of: int = 1
 
     @classmethod
-    def from_environment(cls) -> Part:
-        """Return the part that `RANK` and `WORLD_SIZE` name, as `accelerate launch` sets them.
+    def from_environment(cls) -> Share:
+        """Return the share that `RANK` and `WORLD_SIZE` name, as `accelerate launch` sets them.
 
         Raises:
             UsageError: they are no numbers, or do not fit together.
@@ -58,20 +58,20 @@ class Part:
         return cls(int(number), int(of))
 
     def name(self, name: str) -> str:
-        """Return how this part calls a file: of several, "written.2-of-4.sha256"."""
+        """Return how this share calls a file: of several, "written.2-of-4.sha256"."""
         stem, _, ending = name.rpartition(".")
         return name if self.of == 1 else f"{stem}.{self.number + 1}-of-{self.of}.{ending}"
 
     def places(self, count: int) -> range:
-        """Return the places, from 0, of this part among so many images."""
+        """Return the places, from 0, of this share among so many images."""
         return range(count * self.number // self.of, count * (self.number + 1) // self.of)
 
 
-WHOLE = Part()
+WHOLE = Share()
 
 
 class Run:
-    """One part of a run: what came of each image, and the files of the formats asked for.
+    """One share of a run: what came of each image, and the files of the formats asked for.
 
     Args:
         folder: the output folder; later runs may replace what is written there, see `io.files.write_ours`.
@@ -79,7 +79,7 @@ class Run:
         formats: names of `FORMATS`.
         model: what the files say of the weights.
         settings: what else decides the rows, by name; None for a run that is not to be resumed.
-        part: whose images.
+        share: whose images.
     """
 
     def __init__(
@@ -89,14 +89,14 @@ class Run:
         formats: Iterable[str],
         model: str = "",
         settings: Mapping[str, Any] | None = None,
-        part: Part = WHOLE,
+        share: Share = WHOLE,
     ) -> None:
         self.model = model
-        self._folder, self._files, self._part = folder, files, part
+        self._folder, self._files, self._share = folder, files, share
         self._formats = [FORMATS[name] for name in dict.fromkeys(formats)]
         self._joins = {each.joined_name: each.join for each in self._formats if each.join}
         self._endings = [ending for each in self._formats if not each.join for ending in each.endings]
-        self._journal = folder / part.name(JOURNAL_NAME)
+        self._journal = folder / share.name(JOURNAL_NAME)
         self._kept = settings is not None
         names = hashlib.sha256("".join(f"{file.shown}\t{file.name}\n" for file in files).encode())
         self._settings = {**(settings or {}), _IMAGES: names.hexdigest()}
@@ -117,23 +117,25 @@ class Run:
                 no earlier run wrote. Nothing is written.
         """
         journals = set(self._folder.glob(JOURNALS))
-        if not resume and self._part.of > 1:
+        if not resume and self._share.of > 1:
             # The other processes may have begun.
-            others = {self._folder / Part(n, self._part.of).name(JOURNAL_NAME) for n in range(self._part.of)}
+            others = {
+                self._folder / Share(n, self._share.of).name(JOURNAL_NAME) for n in range(self._share.of)
+            }
             if journals - (others - {self._journal}):
                 raise UsageError(
                     f"There is a run in {self._folder} already.",
                     "Add --resume to continue it, or choose another output folder.",
                 )
         done = self._find_done() if resume else set()
-        left = [place for place in self._part.places(len(self._files)) if place not in done]
+        left = [place for place in self._share.places(len(self._files)) if place not in done]
         endings = ("_overlay.jpg", "_overlay.webp", "_frames.csv", *self._endings)
         files = (self._files[place] for place in left)
         names = [f"{file.name}{ending}" for file in files if not file.problem for ending in endings]
         unknown = [path.name for path in journals if not resume and _header(path) is None]
         check_ours(self._folder, (*unknown, JSON_LINES_NAME, *SUMMARY_NAMES, *self._joins, *names))
         self._folder.mkdir(parents=True, exist_ok=True)
-        if not resume and self._part == WHOLE:
+        if not resume and self._share == WHOLE:
             for path in (*journals, self._folder / JSON_LINES_NAME):
                 path.unlink(missing_ok=True)
         if self._journal.exists():
@@ -145,7 +147,7 @@ class Run:
 
     def save(self, name: str, content: bytes | Iterable[bytes]) -> None:
         """Write a file, such as one of an image."""
-        write_ours(self._folder, name, content, record=self._part.name(WRITTEN))
+        write_ours(self._folder, name, content, record=self._share.name(WRITTEN))
 
     def write(self, result: Result) -> tuple[list[str], list[str], dict[str, Any]]:
         """Write the files of an image, none of one that was refused; those of an earlier run go.
@@ -185,9 +187,9 @@ class Run:
 
         The first of several processes waits for the others, and writes them for all.
         """
-        if self._part.number or not (finished or self._part == WHOLE):
+        if self._share.number or not (finished or self._share == WHOLE):
             return
-        if self._part != WHOLE:
+        if self._share != WHOLE:
             self._wait()
         self.save(JSON_LINES_NAME, (json_line(note["row"]) for note in self._notes()))
         for name, join in self._joins.items():
@@ -199,21 +201,22 @@ class Run:
         """Return the places of the images that an earlier run could use, and know where their rows are."""
         done = set()
         try:
-            for note, where in self._read():
-                place, failed = note["place"], note["row"]["error"] is not None
-                unchanged = note["stamp"] == self._stamps[place].tolist()
+            for place, failed, unchanged, where in self._read():
                 if not (failed or unchanged):
                     raise self._refusal(f"{self._files[place].shown} was changed since")
                 if place not in done or not failed:
                     self._lines[place] = where
-                if not failed or (unchanged and self._part.of > 1):
+                if not failed or (unchanged and self._share.of > 1):
                     done.add(place)
         except (ValueError, LookupError, TypeError) as error:
             raise self._refusal(f"its {JOURNAL_NAME} is damaged") from error
         return done
 
-    def _read(self) -> Iterator[tuple[dict[str, Any], tuple[int, int]]]:
-        """Yield what the journals of all processes note, and where; refuse those of another run."""
+    def _read(self) -> Iterator[tuple[int, bool, bool, tuple[int, int]]]:
+        """Yield what the journals of all processes note; refuse those of another run.
+
+        That is the place of an image, whether it failed, whether its file is unchanged, and where that is.
+        """
         self._journals = sorted(self._folder.glob(JOURNALS))
         for number, path in enumerate(self._journals):
             before = _header(path)
@@ -226,7 +229,9 @@ class Run:
                 for line in lines:
                     # What was killed as it wrote leaves a part of a line.
                     if line.endswith(b"\n"):
-                        yield json.loads(line), (number, offset)
+                        note = json.loads(line)
+                        place, failed = note["place"], note["row"]["error"] is not None
+                        yield place, failed, note["stamp"] == self._stamps[place].tolist(), (number, offset)
                     offset += len(line)
 
     def _difference(self, journal: Path, changed: Sequence[str]) -> str:
@@ -245,10 +250,9 @@ class Run:
         while True:
             started = time.monotonic()
             self._lines[:] = -1
-            for note, where in self._read():
-                place, failed = note["place"], note["row"]["error"] is not None
+            for place, failed, unchanged, where in self._read():
                 # What failed in an earlier run is done again where its file has changed.
-                if not failed or note["stamp"] == self._stamps[place].tolist():
+                if unchanged or not failed:
                     self._lines[place] = where
             missing = int((self._lines[:, 0] < 0).sum())
             if not missing:
@@ -268,7 +272,7 @@ class Run:
                 yield json.loads(journals[number].readline())
 
     def _refusal(self, difference: str) -> UsageError:
-        anew = ", or leave out --resume to start anew" if self._part == WHOLE else ""
+        anew = ", or leave out --resume to start anew" if self._share == WHOLE else ""
         return UsageError(
             f"The run in {self._folder} cannot be resumed: {difference}.",
             f"Choose another output folder{anew}.",

@@ -56,7 +56,7 @@ _EMPTIED = 0.01  # share of the lesions found that may lose their outline for th
 _RESAMPLES = 1000
 
 
-class Answer(NamedTuple):
+class HeldOut(NamedTuple):
     """What a network says of an image that it was not trained on, and what is known of the image."""
 
     class_logits: np.ndarray  # (3,)
@@ -68,23 +68,23 @@ class Answer(NamedTuple):
     source: str
 
 
-def collect_answers(pairs: Sequence[tuple[Predictor, Dataset]]) -> list[Answer]:
+def collect_held_out(pairs: Sequence[tuple[Predictor, Dataset]]) -> list[HeldOut]:
     """Ask each predictor about its images of the prepared data set, with a bar on stderr."""
-    answers = []
+    held_out = []
     for predictor, images in pairs:
         for row in tqdm(images, "calibrate", unit="image"):
             image, mask = decode_row(row)
             (raw,) = predictor.run([image])
             peak, map_ = predictor.map_peak(raw, image.shape), predictor.restore(raw, image.shape)
             known = row["label"], row["group"], row["source"]
-            answers.append(Answer(raw.class_logits, peak, map_, mask, *known))
-    return answers
+            held_out.append(HeldOut(raw.class_logits, peak, map_, mask, *known))
+    return held_out
 
 
 def calibrate_model(
     predictor: Predictor,
     data: DatasetDict,
-    answers: Sequence[Answer] | None,
+    held_out: Sequence[HeldOut] | None,
     others: Mapping[str, Sequence[Path]] | None = None,
 ) -> tuple[ModelConfig, OodDetector | None]:
     """Return the config of a trained network with all that is fitted after training, and the detector.
@@ -93,16 +93,16 @@ def calibrate_model(
 
     Args:
         data: split as for the training.
-        answers: to fit calibration and thresholds to; None keeps those of the predictor.
+        held_out: to fit calibration and thresholds to; None keeps those of the predictor.
         others: image files to refuse, by the name of their kind.
     """
     config = predictor.config
-    fitted = (config.calibration, config.thresholds) if answers is None else calibrate(answers)
+    fitted = (config.calibration, config.thresholds) if held_out is None else calibrate(held_out)
     ood, limit = _fit_ood(predictor, data, others or {}) or (None, None)
     return replace(config, calibration=replace(fitted[0], ood_threshold=limit), thresholds=fitted[1]), ood
 
 
-def calibrate(answers: Sequence[Answer]) -> tuple[Calibration, Thresholds]:
+def calibrate(held_out: Sequence[HeldOut]) -> tuple[Calibration, Thresholds]:
     """Fit the class probabilities, then the thresholds at native resolution, then sets and band.
 
     The malignant threshold keeps its default. The boundary band is fitted on the lesions that are found (Dice
@@ -110,10 +110,10 @@ def calibrate(answers: Sequence[Answer]) -> tuple[Calibration, Thresholds]:
     and band are statements about new cases, for which copies share one vote. Where the images do not tell (no
     lesion at all, or none without), the defaults stay.
     """
-    labelled = [answer for answer in answers if answer.label != UNKNOWN]
+    labelled = [each for each in held_out if each.label != UNKNOWN]
     classes = _fit_classes(labelled)
-    masked = [answer for answer in answers if answer.mask is not None]
-    lesions = [answer for answer in masked if answer.mask.any()]
+    masked = [each for each in held_out if each.mask is not None]
+    lesions = [each for each in masked if each.mask.any()]
     lesion_probability = 1 - _probabilities(lesions, classes)[:, CLASS_NAMES.index("normal")]
     thresholds = Thresholds()
     if lesions:
@@ -139,50 +139,50 @@ def calibrate(answers: Sequence[Answer]) -> tuple[Calibration, Thresholds]:
     return calibration, thresholds
 
 
-def _said(answers: Sequence[Answer]) -> tuple[np.ndarray, list[float]]:
+def _said(held_out: Sequence[HeldOut]) -> tuple[np.ndarray, list[float]]:
     """Return class logits (N, 3) and peaks, which the probabilities follow from."""
-    logits = np.array([answer.class_logits for answer in answers]).reshape(-1, len(CLASS_NAMES))
-    return logits, [answer.peak for answer in answers]
+    logits = np.array([each.class_logits for each in held_out]).reshape(-1, len(CLASS_NAMES))
+    return logits, [each.peak for each in held_out]
 
 
-def _fit_classes(labelled: Sequence[Answer]) -> ClassCalibration:
+def _fit_classes(labelled: Sequence[HeldOut]) -> ClassCalibration:
     logits, peaks = _said(labelled)
-    labels = [answer.label for answer in labelled]
-    sources = [answer.source for answer in labelled]
+    labels = [each.label for each in labelled]
+    sources = [each.source for each in labelled]
     return fit_calibration(logits, peaks, labels, sources)
 
 
-def _probabilities(answers: Sequence[Answer], classes: ClassCalibration) -> np.ndarray:
-    return calibrated_probabilities(*_said(answers), classes)
+def _probabilities(held_out: Sequence[HeldOut], classes: ClassCalibration) -> np.ndarray:
+    return calibrated_probabilities(*_said(held_out), classes)
 
 
-def _fit_prediction_sets(labelled: Sequence[Answer], classes: ClassCalibration) -> PredictionSets | None:
+def _fit_prediction_sets(labelled: Sequence[HeldOut], classes: ClassCalibration) -> PredictionSets | None:
     """Return sets with the stated coverage in each source; None without any class.
 
     Each source asks for a threshold of its own, and the lowest is taken.
     """
     thresholds = []
     for own in by_source(labelled).values():
-        labels, groups = [answer.label for answer in own], [answer.group for answer in own]
+        labels, groups = [each.label for each in own], [each.group for each in own]
         thresholds.append(fit_set_threshold(_probabilities(own, classes), labels, groups, COVERAGE))
     return PredictionSets(COVERAGE, min(thresholds)) if thresholds else None
 
 
-def _coverage_elsewhere(labelled: Sequence[Answer]) -> dict[str, float]:
+def _coverage_elsewhere(labelled: Sequence[HeldOut]) -> dict[str, float]:
     """Return by source how many of its images, copies sharing one vote, sets fitted to the others cover."""
     shares, parts = {}, by_source(labelled)
     for source in sorted(parts) if len(parts) > 1 else ():
-        own, rest = parts[source], [answer for answer in labelled if answer.source != source]
+        own, rest = parts[source], [each for each in labelled if each.source != source]
         classes = _fit_classes(rest)
         sets = _fit_prediction_sets(rest, classes)
         rows = zip(_probabilities(own, classes), own, strict=True)
-        covered = [answer.label in prediction_set(row, sets.threshold) for row, answer in rows]
-        votes = group_votes([answer.group for answer in own])
+        covered = [each.label in prediction_set(row, sets.threshold) for row, each in rows]
+        votes = group_votes([each.group for each in own])
         shares[source] = round(float(np.average(covered, weights=votes)), 4)
     return shares
 
 
-def _fit_mask_threshold(lesions: Sequence[Answer], thresholds: Thresholds) -> Thresholds:
+def _fit_mask_threshold(lesions: Sequence[HeldOut], thresholds: Thresholds) -> Thresholds:
     """Maximise the mean Dice of the lesion images.
 
     The threshold is the nearest to a half of those that are as good but for chance: the very best on one fold
@@ -193,7 +193,7 @@ def _fit_mask_threshold(lesions: Sequence[Answer], thresholds: Thresholds) -> Th
     return replace(thresholds, mask=float(good[np.argmin(np.abs(good - 0.5))]))
 
 
-def _fit_min_area(lesions: Sequence[Answer], thresholds: Thresholds) -> Thresholds:
+def _fit_min_area(lesions: Sequence[HeldOut], thresholds: Thresholds) -> Thresholds:
     """Take the largest smallest area that leaves no more lesion images without a mask.
 
     It costs their mean Dice at most 0.001: specks hardly move the Dice, but each is shown as a lesion, while
@@ -207,7 +207,7 @@ def _fit_min_area(lesions: Sequence[Answer], thresholds: Thresholds) -> Threshol
 
 
 def _fit_lesion_threshold(
-    lesions: Sequence[Answer], lesion_probability: np.ndarray, thresholds: Thresholds
+    lesions: Sequence[HeldOut], lesion_probability: np.ndarray, thresholds: Thresholds
 ) -> Thresholds:
     """Leave the mask empty where that costs at most `_EMPTIED` of the lesions found, in each source.
 
@@ -225,7 +225,7 @@ def _fit_lesion_threshold(
     return replace(thresholds, lesion=min(fitted)) if fitted else thresholds
 
 
-def _score(lesions: Sequence[Answer], thresholds: Thresholds) -> tuple[np.ndarray, int]:
+def _score(lesions: Sequence[HeldOut], thresholds: Thresholds) -> tuple[np.ndarray, int]:
     """Return the Dice of each lesion image, and how many of them get no mask at all."""
     masks = [mask_from_probability(lesion.map, 1.0, thresholds) for lesion in lesions]
     dices = [dice(mask, lesion.mask) for mask, lesion in zip(masks, lesions, strict=True)]
@@ -297,7 +297,7 @@ def recalibrate(
                     "Name siblings that were trained without other images.",
                 )
             pairs.append((sibling, unseen.select(usable)))
-    return calibrate_model(predictor, own, collect_answers(pairs), others)
+    return calibrate_model(predictor, own, collect_held_out(pairs), others)
 
 
 def _own_split(predictor: Predictor, data: DatasetDict) -> DatasetDict:

@@ -29,7 +29,7 @@ from busi_unet.inference.predictor import Predictor
 from busi_unet.inference.torch_runtime import TorchRuntime
 from busi_unet.models.folder import load_model
 from busi_unet.models.unet import UNetOutput
-from busi_unet.training.calibrate import calibrate_model, collect_answers
+from busi_unet.training.calibrate import calibrate_model, collect_held_out
 from busi_unet.training.losses import Tally, combined_loss
 from busi_unet.training.options import TrainOptions
 from busi_unet.training.run_folder import (
@@ -46,7 +46,7 @@ from busi_unet.training.run_folder import (
 )
 from busi_unet.training.setup import (
     STOP_SIGNALS,
-    Run,
+    TrainingRun,
     build_accelerator,
     check_data,
 )
@@ -83,7 +83,7 @@ def train(options: TrainOptions) -> Path | None:
             data = leave_out(data, options.leave_out)
         check_data(options, data)
         open_run_folder(options, accelerator, data)
-        run = Run(options, accelerator, data)
+        run = TrainingRun(options, accelerator, data)
         if options.resume:
             load_checkpoint(options.output, run.parts())
         if not accelerator.is_main_process:
@@ -108,7 +108,7 @@ def train(options: TrainOptions) -> Path | None:
     return options.output / "model" if accelerator.is_main_process else None
 
 
-def fit(run: Run) -> None:
+def fit(run: TrainingRun) -> None:
     """Train the epochs that are left; each ends with validation, selection and a checkpoint."""
     options, progress, accelerator = run.options, run.progress, run.accelerator
     tell_plan(run)
@@ -143,7 +143,7 @@ def fit(run: Run) -> None:
             stop_if_told(run, signals)
 
 
-def tell_plan(run: Run) -> None:
+def tell_plan(run: TrainingRun) -> None:
     """Tell which images are trained on and which choose the epoch."""
     images, options = run.made_on["images"], run.options
     trained = images["train"] + (images["validation"] if options.no_validation else 0)
@@ -157,7 +157,7 @@ def tell_plan(run: Run) -> None:
     )
 
 
-def tell_epoch(run: Run) -> None:
+def tell_epoch(run: TrainingRun) -> None:
     """Tell what the epoch that has just ended gave, and which is the best so far."""
     options, progress = run.options, run.progress
     row, told = progress.history[-1], []
@@ -170,13 +170,13 @@ def tell_epoch(run: Run) -> None:
     tell(run, f"Epoch {progress.epoch} of {options.epochs}: {'; '.join(told)}")
 
 
-def tell(run: Run, text: str) -> None:
+def tell(run: TrainingRun, text: str) -> None:
     """Print on stderr, above the bar, on the main process."""
     if run.accelerator.is_main_process:
         tqdm.write(text, file=sys.stderr)
 
 
-def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:
+def train_epoch(run: TrainingRun, signals: StopSignals, bar: tqdm) -> None:
     """Take the optimizer steps that are left of the running epoch."""
     accelerator, options, progress = run.accelerator, run.options, run.progress
     run.train_loader.dataset.epoch = progress.epoch
@@ -214,7 +214,7 @@ def train_epoch(run: Run, signals: StopSignals, bar: tqdm) -> None:
 
 
 @torch.inference_mode()
-def validate(run: Run) -> Tally:
+def validate(run: TrainingRun) -> Tally:
     """Return the tally of the weight average on the validation images; empty without validation."""
     tally = Tally()
     run.ema.eval()
@@ -229,7 +229,7 @@ def validate(run: Run) -> Tally:
     return total(tally, run.accelerator)
 
 
-def require_finite(run: Run, loss: Tensor, batch: Batch) -> None:
+def require_finite(run: TrainingRun, loss: Tensor, batch: Batch) -> None:
     """Stop all processes where one has a loss (N,) that is not finite; the error names its images."""
     bad = ~loss.isfinite()
     if not highest(int(bad.any()), run.accelerator):
@@ -243,7 +243,7 @@ def require_finite(run: Run, loss: Tensor, batch: Batch) -> None:
     )
 
 
-def save(run: Run) -> None:
+def save(run: TrainingRun) -> None:
     """Write the checkpoint."""
     everything = total(run.progress.tally, run.accelerator)
     if run.accelerator.is_main_process:
@@ -254,21 +254,21 @@ def save(run: Run) -> None:
     run.saved_at = time.monotonic()
 
 
-def save_if_due(run: Run) -> None:
+def save_if_due(run: TrainingRun) -> None:
     """Write a checkpoint within an epoch where the last one is long ago."""
     due = time.monotonic() - run.saved_at >= 60 * run.options.checkpoint_minutes
     if highest(due, run.accelerator):
         save(run)
 
 
-def stop_if_told(run: Run, signals: StopSignals) -> None:
+def stop_if_told(run: TrainingRun, signals: StopSignals) -> None:
     """Save, and end all processes at the same step, where one of them was told to stop."""
     if number := highest(signals.received, run.accelerator):
         save(run)
         raise stopped(run, number)
 
 
-def finish(run: Run, data: DatasetDict) -> None:
+def finish(run: TrainingRun, data: DatasetDict) -> None:
     """Make the model of a trained run: the weights of the selected epoch, calibrated, with their record.
 
     The checkpoint holds all that is needed to do so again after a stop.
@@ -283,7 +283,7 @@ def finish(run: Run, data: DatasetDict) -> None:
                 fitted = f"probabilities and thresholds on the validation images (calibrate); {fitted}"
             print(f"The weights are final. Still to fit: {fitted}.", file=sys.stderr)
             if not run.options.no_validation:
-                unseen = collect_answers([(predictor, data["validation"])])
+                unseen = collect_held_out([(predictor, data["validation"])])
             config, ood = calibrate_model(predictor, data, unseen)
             if ood is None:
                 print(
@@ -296,7 +296,7 @@ def finish(run: Run, data: DatasetDict) -> None:
             raise stopped(run, signals.received) from None
 
 
-def stopped(run: Run, number: int) -> TrainingStopped:
+def stopped(run: TrainingRun, number: int) -> TrainingStopped:
     """Return how far the checkpoint goes, and the command to continue from it after a signal."""
     progress = run.progress
     arguments = [argument for argument in sys.argv if argument != "--resume"] + ["--resume"]

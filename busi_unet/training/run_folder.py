@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from datasets import DatasetDict
 
-    from busi_unet.training.setup import Run
+    from busi_unet.training.setup import TrainingRun
 
 OPTIONS_NAME, CHECKPOINT_NAME, MANIFEST_NAME = "options.json", "checkpoint.pt", "manifest.json"
 SELECTED_NAME = "selected"
@@ -157,7 +157,7 @@ def load_checkpoint(run: Path, parts: Mapping[str, Any]) -> None:
         ) from error
 
 
-def write_epoch(run: Run, *, selected: bool) -> None:
+def write_epoch(run: TrainingRun, *, selected: bool) -> None:
     """Write the curves, and of a selected epoch the weight average; on the main process only."""
     if not run.accelerator.is_main_process:
         return
@@ -196,7 +196,7 @@ def is_finished(output: Path) -> bool:
     return (output / MANIFEST_NAME).is_file() and (output / "model").is_dir()
 
 
-def write_model(run: Run, model: UNet, config: ModelConfig, ood: OodDetector | None) -> None:
+def write_model(run: TrainingRun, model: UNet, config: ModelConfig, ood: OodDetector | None) -> None:
     """Write the result of a run: a model on the CPU, its calibrated config, and the manifest."""
     output = run.options.output
     manifest = build_manifest(run)
@@ -205,7 +205,7 @@ def write_model(run: Run, model: UNet, config: ModelConfig, ood: OodDetector | N
         _write_json(output / MANIFEST_NAME, manifest)
 
 
-def build_manifest(run: Run) -> dict[str, Any]:
+def build_manifest(run: TrainingRun) -> dict[str, Any]:
     """Return how the weights came about; it travels in `config.json`. The commit is where the run began."""
     accelerator, progress = run.accelerator, run.progress
     kept = progress.history[progress.best_epoch - 1]

@@ -167,7 +167,7 @@ def load_images(
     return train_set, LesionDataset(data["validation"], preprocessor, progress=progress)
 
 
-class Run:
+class TrainingRun:
     """Everything that the stages share: images, network, optimizer, schedule, prepared by accelerate.
 
     Attributes:

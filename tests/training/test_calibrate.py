@@ -10,23 +10,23 @@ from busi_unet.errors import UsageError
 from busi_unet.inference.calibration import calibrated_probabilities, map_peak
 from busi_unet.inference.predictor import Predictor
 from busi_unet.models.folder import save_config
-from busi_unet.training.calibrate import Answer, calibrate, fit_local_threshold, recalibrate
+from busi_unet.training.calibrate import HeldOut, calibrate, fit_local_threshold, recalibrate
 from busi_unet.training.options import TrainOptions
 from busi_unet.training.setup import record_of
 
 
 def case(
     label: int, *, inside: float, outside: float, logits: tuple[float, ...], source: str = "here"
-) -> Answer:
+) -> HeldOut:
     mask = np.zeros((40, 40), dtype=bool)
     if label:
         mask[10:30, 10:30] = True
     probability = np.full((40, 40), outside, dtype=np.float32)
     probability[10:30, 10:30] = inside
-    return Answer(np.array(logits, dtype=float), 0, probability, mask, label, "", source)
+    return HeldOut(np.array(logits, dtype=float), 0, probability, mask, label, "", source)
 
 
-def calibrated(cases: list[Answer]) -> tuple[Calibration, Thresholds]:
+def calibrated(cases: list[HeldOut]) -> tuple[Calibration, Thresholds]:
     """Calibrate by images that are a group each."""
     return calibrate(
         [each._replace(peak=map_peak(each.map), group=str(number)) for number, each in enumerate(cases)]
@@ -103,7 +103,7 @@ def test_a_lesion_that_is_barely_touched_does_not_widen_the_boundary_band():
 def test_the_coverage_at_a_hospital_is_that_of_sets_fitted_to_the_others():
     generator = np.random.default_rng(0)
 
-    def cases(sure: float, source: str = "here") -> list[Answer]:
+    def cases(sure: float, source: str = "here") -> list[HeldOut]:
         """Images of three classes whose logits are more or less sure of the right one."""
         labels = generator.integers(0, 3, 300)
         logits = sure * np.eye(3)[labels] + generator.normal(size=(300, 3))
